@@ -1,0 +1,110 @@
+"""ZFNet (paper, Fig. 3) as a Flax Linen module; what it computes is data in the architecture."""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+from zfnet_jax import geometry
+from zfnet_jax.architecture import Architecture, Conv
+from zfnet_jax.contrast_norm import contrast_norm
+from zfnet_jax.pooling import max_pool_with_switches
+
+Activations = dict[str, jax.Array]
+
+
+class ZFNet(nn.Module):
+    """A convnet of the ZFNet family.
+
+    Attributes:
+      architecture: layers, widths, dropout.
+      kernel_init: initialiser of every filter and weight matrix; biases start at zero.
+      dtype: what activations are computed in, float32 or bfloat16; parameters stay float32.
+      precision: of matrix products, 'default', 'high' or 'highest' (full float32 on a GPU or TPU).
+    """
+
+    architecture: Architecture
+    kernel_init: nn.initializers.Initializer
+    dtype: DTypeLike = jnp.float32
+    precision: str = "default"
+
+    @nn.compact
+    def __call__(
+        self, images: jax.Array, dropout_keys: jax.Array | None = None
+    ) -> tuple[jax.Array, Activations]:
+        """Class scores of images, with everything computed on the way.
+
+        Args:
+          images: [B, H, W, C], the per-pixel mean subtracted.
+          dropout_keys: one key per image [B] to train with dropout, None to evaluate. Keyed by
+            image, so that a step does not depend on how its images lie on devices.
+
+        Returns:
+          logits [B, classes] float32, and the activations by name. For layer n: 'conv{n}' the
+          rectified maps, 'switches{n}' and 'pool{n}', 'norm{n}', each [B, H, W, C], where the
+          layer has them; 'fc{n}' [B, units] for dense layers. What nobody uses costs nothing
+          under jit.
+        """
+        net = self.architecture
+        activations: Activations = {}
+        x = images.astype(self.dtype)
+        for conv in net.convs:
+            x = self._conv_layer(conv, x, activations)
+
+        x = x.reshape(x.shape[0], -1)
+        for depth, (name, units) in enumerate(zip(net.dense_names, net.dense, strict=True)):
+            x = nn.relu(self._dense(name, units, x))
+            activations[name] = x
+            if dropout_keys is not None and net.dropout:
+                x = dropout(
+                    x, jax.vmap(jax.random.fold_in, (0, None))(dropout_keys, depth), net.dropout
+                )
+        logits = self._dense("logits", net.classes, x)
+        return logits.astype(jnp.float32), activations
+
+    def _conv_layer(self, conv: Conv, x: jax.Array, activations: Activations) -> jax.Array:
+        """Filter and rectify, then pool and normalise where the layer does (Section 3)."""
+        net, n = self.architecture, conv.number
+        x = nn.Conv(
+            conv.maps,
+            (conv.kernel, conv.kernel),
+            strides=conv.stride,
+            padding=conv.padding,
+            feature_group_count=conv.groups,
+            kernel_init=self.kernel_init,
+            dtype=self.dtype,
+            precision=self.precision,
+            name=conv.name,
+        )(x)
+        x = activations[conv.name] = nn.relu(x)
+        if conv.contrast_norm and net.norm_before_pool:
+            x = activations[f"norm{n}"] = contrast_norm(x, conv.contrast_norm)
+        if conv.pool:
+            pads = tuple(geometry.pool_padding(size, conv.pool) for size in x.shape[1:3])
+            x, switches = max_pool_with_switches(x, conv.pool.window, conv.pool.stride, pads)
+            activations[f"pool{n}"], activations[f"switches{n}"] = x, switches
+        if conv.contrast_norm and not net.norm_before_pool:
+            x = activations[f"norm{n}"] = contrast_norm(x, conv.contrast_norm)
+        return x
+
+    def _dense(self, name: str, units: int, x: jax.Array) -> jax.Array:
+        return nn.Dense(
+            units,
+            kernel_init=self.kernel_init,
+            dtype=self.dtype,
+            precision=self.precision,
+            name=name,
+        )(x)
+
+
+def dropout(x: jax.Array, keys: jax.Array, rate: float) -> jax.Array:
+    """Sets a share `rate` of each row to zero and scales the rest up, one key per row.
+
+    Args:
+      x: [B, units].
+      keys: [B] keys.
+    """
+    keep = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - rate, x.shape[1:]))(keys)
+    return jnp.where(keep, x / (1 - rate), 0)

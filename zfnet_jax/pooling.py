@@ -1,0 +1,229 @@
+"""Max pooling that remembers where each maximum was, and the unpooling that puts it back.
+
+Zeiler & Fergus, Section 2.1: the location of the maximum inside each pooling region is kept in a
+set of switch variables; unpooling uses them to place a layer's maps back where they came from.
+
+A switch is the row-major position inside its window, `row * window + column`, uint8
+[B, h, w, C]; `switch_positions` gives (row, column).
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+Overlap = Literal["sum", "max", "mean", "overwrite"]
+Pads = tuple[tuple[int, int], tuple[int, int]]  # ((top, bottom), (left, right)) pixels
+Padding = int | Pads
+
+
+def max_pool_with_switches(
+    x: jax.Array, window: int, stride: int, padding: Padding
+) -> tuple[jax.Array, jax.Array]:
+    """Max pooling with argmax switches (Section 2.1, Fig. 1).
+
+    Differentiable: the gradient goes to the pixel that each switch names, which is what
+    `max_unpool` with overlap 'sum' does. Ties go to the first position in row-major order.
+    A NaN inside a window is its maximum, so that it is never lost on the way up.
+
+    Args:
+      x: maps [B, H, W, C].
+      window: side of the square pooling region, pixels, at most 16.
+      stride: step between regions, pixels.
+      padding: pixels around the maps that no switch ever names: one number for all four sides or
+        ((top, bottom), (left, right)). Pixels that no whole window covers are left out.
+
+    Returns:
+      pooled [B, h, w, C] of x's dtype, switches [B, h, w, C] uint8.
+    """
+    pads = _pads(padding)
+    _check_window(window, stride)
+    return _pool(x, window, stride, pads)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
+def _pool(x: jax.Array, window: int, stride: int, pads: Pads) -> tuple[jax.Array, jax.Array]:
+    # Padding all of x would copy it, which takes longer than pooling it. So the few windows that
+    # reach over an edge are pooled apart, from strips that are padded, and joined to the rest.
+    rows, columns = (
+        _segments(n, window, stride, pad) for n, pad in zip(x.shape[1:3], pads, strict=True)
+    )
+    if not rows or not columns:
+        raise ValueError(
+            f"maps of {x.shape[1:3]} with padding {pads} hold no {window}-pixel window"
+        )
+    lowest = jnp.array(_lowest(x.dtype), x.dtype)
+    bands = []
+    for row in rows:
+        pieces = []
+        for column in columns:
+            piece = x[:, row.first : row.last, column.first : column.last]
+            if any(row.pad + column.pad):
+                piece = lax.pad(
+                    piece, lowest, ((0, 0, 0), (*row.pad, 0), (*column.pad, 0), (0, 0, 0))
+                )
+            pieces.append(_running_maximum(piece, window, stride))
+        bands.append(_join(pieces, axis=2))
+    return _join(bands, axis=1)
+
+
+def _running_maximum(x: jax.Array, window: int, stride: int) -> tuple[jax.Array, jax.Array]:
+    """(value, position) carried over window**2 strided views: one fused pass over unpadded maps."""
+    batch, height, width, maps = x.shape
+    best = switch = None
+    for position in range(window * window):
+        row, column = divmod(position, window)
+        view = lax.slice(
+            x,
+            (0, row, column, 0),
+            (batch, height - window + row + 1, width - window + column + 1, maps),
+            (1, stride, stride, 1),
+        )
+        if best is None:
+            best, switch = view, jnp.zeros(view.shape, jnp.uint8)
+            continue
+        better = (view > best) | (view != view)  # a NaN takes the place of any number
+        best = jnp.where(better, view, best)
+        switch = jnp.where(better, jnp.uint8(position), switch)
+    return best, switch
+
+
+class _Segment(NamedTuple):
+    """A run of windows along one axis that all reach over the same edge, or over none."""
+
+    first: int  # first pixel that they cover, and the one past the last
+    last: int
+    pad: tuple[int, int]
+
+
+def _segments(size: int, window: int, stride: int, pad: tuple[int, int]) -> list[_Segment]:
+    count = _windows(size + sum(pad), window, stride)
+    inner = min(-(-pad[0] // stride), count)  # windows before this one start in the padding
+    outer = max(min((size - window + pad[0]) // stride + 1, count), inner)
+    segments = []
+    for begin, end in ((0, inner), (inner, outer), (outer, count)):
+        if begin < end:
+            first, last = begin * stride - pad[0], (end - 1) * stride - pad[0] + window
+            over = (max(0, -first), max(0, last - size))
+            segments.append(_Segment(first + over[0], last - over[1], over))
+    return segments
+
+
+def _join(pieces: list[tuple[jax.Array, jax.Array]], axis: int) -> tuple[jax.Array, jax.Array]:
+    if len(pieces) == 1:
+        return pieces[0]
+    values, switches = zip(*pieces, strict=True)
+    return jnp.concatenate(values, axis), jnp.concatenate(switches, axis)
+
+
+def _pool_forward(x, window, stride, pads):
+    pooled, switches = _pool(x, window, stride, pads)
+    return (pooled, switches), (switches, x.shape)
+
+
+def _pool_backward(window, stride, pads, residuals, cotangents):
+    switches, shape = residuals
+    gradient, _ = cotangents  # switches are integers: no gradient comes through them
+    return (max_unpool(gradient, switches, shape, window, stride, pads, "sum"),)
+
+
+_pool.defvjp(_pool_forward, _pool_backward)
+
+
+def max_unpool(
+    pooled: jax.Array,
+    switches: jax.Array,
+    shape: tuple[int, ...],
+    window: int,
+    stride: int,
+    padding: Padding,
+    overlap: Overlap = "sum",
+) -> jax.Array:
+    """Unpooling: each value goes back to the pixel that its switch names, the rest is zero.
+
+    Where windows overlap (3x3, stride 2) several may name one pixel. `overlap` says what it gets:
+    'sum' of them (the adjoint of pooling), 'max', 'mean', or 'overwrite' by the last window in
+    row-major order. All windows that name the pixel count, those with value zero included.
+
+    Args:
+      pooled: values [B, h, w, C].
+      switches: uint8 [B, h, w, C] from `max_pool_with_switches`.
+      shape: shape of the maps that were pooled, [B, H, W, C] or (H, W).
+      window, stride, padding: as they were pooled.
+      overlap: the rule for pixels named more than once.
+
+    Returns:
+      [B, H, W, C] of pooled's dtype.
+    """
+    pads = _pads(padding)
+    _check_window(window, stride)
+    height, width = shape if len(shape) == 2 else shape[1:3]
+    h, w = pooled.shape[1:3]
+    expected = tuple(
+        _windows(n + sum(pad), window, stride) for n, pad in zip((height, width), pads)
+    )
+    if switches.shape != pooled.shape or (h, w) != expected:
+        raise ValueError(
+            f"unpool: pooled {pooled.shape} and switches {switches.shape} do not fit maps of "
+            f"{(height, width)} (window {window}, stride {stride}, padding {pads})"
+        )
+
+    def spread(position: int, values: jax.Array, empty: float) -> jax.Array:
+        """Window values onto the pixels at one position of their windows: stride becomes gaps."""
+        row, column = divmod(position, window)
+        edges = []
+        for n, count, offset, pad in zip((height, width), (h, w), (row, column), pads):
+            before = offset - pad[0]
+            edges.append((before, n - before - ((count - 1) * stride + 1), stride - 1))
+        return lax.pad(values, jnp.array(empty, values.dtype), ((0, 0, 0), *edges, (0, 0, 0)))
+
+    named = [switches == position for position in range(window * window)]
+    zero = jnp.zeros((), pooled.dtype)
+    if overlap == "sum":
+        return sum(spread(p, jnp.where(named[p], pooled, zero), 0) for p in range(window**2))
+    if overlap == "mean":
+        total = sum(spread(p, jnp.where(named[p], pooled, zero), 0) for p in range(window**2))
+        count = sum(spread(p, named[p].astype(pooled.dtype), 0) for p in range(window**2))
+        return total / jnp.maximum(count, 1)
+    if overlap == "max":
+        lowest = jnp.array(_lowest(pooled.dtype), pooled.dtype)
+        result = jnp.full((pooled.shape[0], height, width, pooled.shape[3]), lowest)
+        for p in range(window**2):
+            result = jnp.maximum(result, spread(p, jnp.where(named[p], pooled, lowest), lowest))
+        return jnp.where(result == lowest, zero, result)
+    if overlap == "overwrite":
+        # For one pixel a later window means an earlier position in it: go from last to first.
+        result = jnp.zeros((pooled.shape[0], height, width, pooled.shape[3]), pooled.dtype)
+        for p in reversed(range(window**2)):
+            result = jnp.where(spread(p, named[p], False), spread(p, pooled, 0), result)
+        return result
+    raise ValueError(f"overlap must be sum, max, mean or overwrite, got {overlap!r}")
+
+
+def switch_positions(switches: jax.Array, window: int) -> tuple[jax.Array, jax.Array]:
+    """Row and column inside the pooling region of every switch, each [B, h, w, C] uint8."""
+    return switches // window, switches % window
+
+
+def _windows(size: int, window: int, stride: int) -> int:
+    return (size - window) // stride + 1
+
+
+def _pads(padding: Padding) -> Pads:
+    if isinstance(padding, int):
+        return ((padding, padding), (padding, padding))
+    return tuple(tuple(int(n) for n in pad) for pad in padding)
+
+
+def _check_window(window: int, stride: int) -> None:
+    if not (1 <= window <= 16 and stride >= 1):
+        raise ValueError(f"window must be in [1, 16] and stride positive, got {window}, {stride}")
+
+
+def _lowest(dtype: jnp.dtype) -> float | int:
+    """What stands for 'no pixel': below every number of the type."""
+    return -jnp.inf if jnp.issubdtype(dtype, jnp.floating) else jnp.iinfo(dtype).min
