@@ -296,6 +296,11 @@ class Checkpoints:
             self._errors.pop(step, None)
 
 
+def open_checkpoints(directory: Path) -> Checkpoints:
+    """Checkpoints of a run to read from, for analyses; nothing on disk is changed."""
+    return Checkpoints(directory, keep_latest=1, keep_best=0, keep_steps=(), read_only=True)
+
+
 @dataclasses.dataclass
 class _BestByError:
     """Orbax's BestN, ranked by the errors of the verified records.

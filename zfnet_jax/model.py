@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
+from ml_collections import ConfigDict
 
-from zfnet_jax import geometry
+from zfnet_jax import architecture, geometry
 from zfnet_jax.architecture import Architecture, Conv
 from zfnet_jax.contrast_norm import contrast_norm
 from zfnet_jax.pooling import max_pool_with_switches
@@ -108,3 +111,25 @@ def dropout(x: jax.Array, keys: jax.Array, rate: float) -> jax.Array:
     """
     keep = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - rate, x.shape[1:]))(keys)
     return jnp.where(keep, x / (1 - rate), 0)
+
+
+def from_config(config: ConfigDict, classes: int) -> ZFNet:
+    """The net that `config.model` describes (see configs/architectures.py)."""
+    if config.init == "he":
+        init = nn.initializers.he_normal()
+    elif config.init == "normal":
+        init = nn.initializers.normal(config.init_std)
+    else:
+        raise ValueError(f"model.init must be normal or he, got {config.init!r}")
+    return ZFNet(
+        architecture=architecture.from_config(config, classes),
+        kernel_init=init,
+        dtype=jnp.dtype(config.dtype),
+        precision=config.precision,
+    )
+
+
+def initial_params(net: ZFNet, seed: int, image_size: int, channels: int) -> dict[str, Any]:
+    """Parameters before training, float32, for square images of `image_size` pixels."""
+    images = jnp.zeros((1, image_size, image_size, channels))
+    return jax.jit(net.init)(jax.random.key(seed), images)["params"]

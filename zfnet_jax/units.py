@@ -27,7 +27,7 @@ def unit_at(maps: jax.Array, index: Index, row: Index, column: Index) -> jax.Arr
 
 
 def strongest_position(maps: jax.Array, index: Index) -> tuple[jax.Array, jax.Array]:
-    """Row and column [B] of the strongest activation of one map of [B, H, W, C]; ties: the first."""
+    """Row and column [B] of the strongest unit of one map of [B, H, W, C]; ties: the first."""
     index = jnp.broadcast_to(jnp.asarray(index), maps.shape[:1])
     chosen = jnp.take_along_axis(maps, index[:, None, None, None], axis=3)
     return jnp.divmod(chosen.reshape(maps.shape[0], -1).argmax(axis=1), maps.shape[2])

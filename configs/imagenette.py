@@ -1,0 +1,39 @@
+"""ZFNets on Imagenette: ten classes of ImageNet, from a folder of class folders or from TFDS.
+
+From a folder with train/ and val/ (`small`, the default: a third of each width, 112 pixels):
+
+    python -m scripts.prepare_data --config=configs/imagenette.py \\
+        --config.data.folder.train=DIR/train --config.data.folder.validation=DIR/val
+    python -m scripts.train --config=configs/imagenette.py --workdir=runs/imagenette
+
+`configs/imagenette.py:full` is the whole net at 224 pixels. From TFDS: add
+`--config.data.source=tfds` to both commands.
+"""
+
+from __future__ import annotations
+
+from ml_collections import ConfigDict
+
+from configs import architectures, zfnet
+
+
+def get_config(arg: str = "small") -> ConfigDict:
+    """`arg`: 'small' for a CPU, 'full' for the paper's net."""
+    if arg not in ("small", "full"):
+        raise ValueError(f"configs/imagenette.py:{arg}: the modes are small and full")
+    config = zfnet.get_config()
+    config.data.source = "folder"
+    config.data.tfds.name = "imagenette/full-size-v2"
+    config.data.prepared_dir = f"data/imagenette-{arg}"
+    config.augment.crops = "random"
+    config.optimizer.schedule = "cosine"
+    if arg == "small":
+        config.model = architectures.small()
+        config.data.image_size = 128
+        config.augment.crop = 112
+        config.batch_size = 64
+        config.epochs = 40
+    config.model.init = "he"
+    config.augment.scale = 64.0
+    config.optimizer.rms_limit = 0.0
+    return config

@@ -1,0 +1,23 @@
+"""A small ZFNet on the built-in pictures: minutes on a CPU, nothing to download.
+
+bash scripts/quickstart.sh
+"""
+
+from __future__ import annotations
+
+from ml_collections import ConfigDict
+
+from configs import imagenette
+
+
+def get_config() -> ConfigDict:
+    """The small net of configs/imagenette.py on ten classes of drawn objects."""
+    config = imagenette.get_config("small")
+    config.data.source = "pictures"
+    config.data.pictures.train_per_class = 300
+    config.data.pictures.validation_per_class = 50
+    config.data.prepared_dir = "data/pictures"
+    config.data.image_size = 64
+    config.augment.crop = 56
+    config.epochs = 20
+    return config

@@ -1,0 +1,89 @@
+"""ZFNet on ImageNet 2012 with the paper's recipe (Section 3). Every field and default is here.
+
+    python -m scripts.prepare_data --config=configs/zfnet.py
+    python -m scripts.train --config=configs/zfnet.py --workdir=runs/zfnet
+
+The other configs start from this one and change fields. `configs/zfnet.py:alexnet` trains the
+Krizhevsky net instead; the names after the colon are those of `architectures.table3()`, `zfnet`
+without one.
+"""
+
+from __future__ import annotations
+
+from ml_collections import ConfigDict
+
+from configs import architectures
+
+
+def get_config(arg: str = "zfnet") -> ConfigDict:
+    """The paper's recipe for a net of Table 3 (`arg`)."""
+    nets = architectures.table3()
+    if arg not in nets:
+        raise ValueError(f"configs/zfnet.py:{arg}: no such net; there are {', '.join(nets)}")
+    config = ConfigDict()
+    config.seed = 0  # of initial weights, order of images, crops and dropout
+    config.model = nets[arg]
+
+    config.data = ConfigDict(
+        {
+            "source": "tfds",  # 'tfds', 'folder' or 'pictures': which of the next three counts
+            "tfds": {
+                "name": "imagenet2012",
+                "train": "train",
+                "validation": "validation",
+                "data_dir": "",  # where TFDS keeps data sets; empty: its own default
+                "manual_dir": "",  # where the downloaded ImageNet archives lie
+            },
+            "folder": {"train": "", "validation": ""},  # each a folder of class folders
+            "pictures": {  # the built-in pictures
+                "family": "objects",  # or 'transfer', a disjoint set of classes
+                "train_per_class": 0,
+                "validation_per_class": 0,
+                "seed": 0,
+            },
+            "prepared_dir": "data/imagenet",  # prepare_data writes it, training reads it
+            "image_size": 256,  # smallest side after resizing, and side of the centre crop kept
+            "max_unreadable": 0.001,  # share of photos that may be unreadable
+            "streaming": False,  # decode while training instead of reading prepared arrays
+        }
+    )
+    config.augment = ConfigDict(
+        {
+            "crop": 224,
+            "crops": "ten",  # the paper's ten sub-crops; 'random': any position, and flips
+            "scale": 1.0,  # pixels minus the mean are divided by this
+        }
+    )
+    config.batch_size = 128
+    config.eval_batch_size = 128
+    config.epochs = 70
+
+    config.optimizer = ConfigDict(
+        {
+            "learning_rate": 1e-2,
+            "momentum": 0.9,
+            "weight_decay": 0.0,
+            "rms_limit": 1e-1,  # of each conv filter after each update; 0: no limit
+            "schedule": "plateau",  # 'plateau', 'cosine' or 'constant'
+            "plateau": {  # the paper anneals by hand when validation error stops falling
+                "factor": 0.1,
+                "patience": 5,  # epochs without improvement
+                "min_improvement": 1e-3,  # of top-1 error, as a share
+                "max_drops": 3,
+            },
+            "warmup_epochs": 0.0,
+            "scale_with_batch": False,  # learning rate times batch_size / reference_batch
+            "reference_batch": 128,
+            "label_smoothing": 0.0,
+            "accumulation": 1,  # parts of a batch that are computed one after the other
+        }
+    )
+    config.checkpoint = ConfigDict(
+        {
+            "keep_latest": 2,
+            "keep_best": 1,
+            "keep_epochs": (1, 2, 5, 10, 20, 30, 40, 64),  # those of Fig. 4
+            "every_steps": 0,  # also between ends of epochs; 0: never
+        }
+    )
+    return config

@@ -1,0 +1,30 @@
+"""Writes one of the built-in pictures as an image file.
+
+python -m scripts.draw_picture --class_name=face --seed=7 --size=224 --out=FILE.png
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from absl import app, flags
+from PIL import Image
+
+from zfnet_jax.data.pictures import OBJECTS, TRANSFER, draw
+
+_CLASS = flags.DEFINE_enum("class_name", None, [*OBJECTS, *TRANSFER], "What to draw.")
+_SEED = flags.DEFINE_integer("seed", 0, "Which one.", lower_bound=0)
+_SIZE = flags.DEFINE_integer("size", 224, "Side, pixels.", lower_bound=8)
+_OUT = flags.DEFINE_string("out", None, "The file to write.")
+
+
+def main(_: list[str]) -> None:
+    out = Path(_OUT.value)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(draw(_CLASS.value, _SEED.value, _SIZE.value).image).save(out)
+    print(out)
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["class_name", "out"])
+    app.run(main)

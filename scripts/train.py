@@ -1,0 +1,36 @@
+"""Trains a net from a config file.
+
+python -m scripts.train --config=configs/imagenette.py --workdir=DIR [--config.FIELD=VALUE ...]
+
+The same command again goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from absl import app, flags
+from ml_collections import config_flags
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "The config file, 'FILE' or 'FILE:ARG'.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder; made if missing.")
+_STOP = flags.DEFINE_integer("stop_after_steps", None, "Save and stop after this many updates.")
+_COORDINATOR = flags.DEFINE_string("coordinator", None, "host:port of process 0, if several.")
+_PROCESSES = flags.DEFINE_integer("processes", None, "Number of processes, with --coordinator.")
+_PROCESS = flags.DEFINE_integer("process", None, "Number of this process, with --coordinator.")
+
+
+def main(_: list[str]) -> None:
+    from zfnet_jax import parallel, train  # after the flags, so that --help needs no jax
+
+    parallel.initialize(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
+    workdir = Path(_WORKDIR.value)
+    result = train.train_and_evaluate(_CONFIG.value, workdir, _STOP.value)
+    if parallel.is_writer():
+        reached = f"validation top-1 {result['val/top1']:.1%}; " if result else ""
+        print(f"{reached}the run lies in {workdir}")
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["config", "workdir"])
+    app.run(main)

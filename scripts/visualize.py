@@ -1,0 +1,38 @@
+"""Draws what every layer of a trained net sees in a photo.
+
+python -m scripts.visualize --workdir=DIR --image=PHOTO --out=FILE.png
+
+Beside the picture its arrays are saved, FILE.npz.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from absl import app, flags
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
+_IMAGE = flags.DEFINE_string("image", None, "The photo.")
+_OUT = flags.DEFINE_string("out", None, "The picture to write: .png, .pdf or .svg.")
+_MAPS = flags.DEFINE_integer("maps", 9, "Strongest maps per layer.", lower_bound=1)
+_STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; the newest if not given.")
+
+
+def main(_: list[str]) -> None:
+    from zfnet_jax.analysis import strongest  # after the flags, so that --help needs no jax
+    from zfnet_jax.report import figures
+    from zfnet_jax.run import load_photo, open_run
+
+    out = Path(_OUT.value)
+    run = open_run(_WORKDIR.value, _STEP.value)
+    photo = load_photo(_IMAGE.value, run.config.data.image_size)
+    arrays = strongest.strongest_maps(run, photo, _MAPS.value)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    strongest.save(out.with_suffix(".npz"), arrays)
+    figures.save(figures.strongest_maps(arrays), out)
+    print(f"step {run.step}: {out}, its arrays in {out.with_suffix('.npz')}")
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["workdir", "image", "out"])
+    app.run(main)

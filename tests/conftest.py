@@ -1,0 +1,115 @@
+"""What several test files share: a tiny data set, a tiny config, and a run trained on them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+import pytest
+from ml_collections import ConfigDict
+
+from configs import quickstart
+from zfnet_jax import train
+from zfnet_jax.data.prepare import prepare
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compilation_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Compiles each program once: many tests start the same training anew."""
+    folder = str(tmp_path_factory.getbasetemp().parent / "compilation_cache")
+    jax.config.update("jax_compilation_cache_dir", folder)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = folder  # for the processes that tests start
+    yield
+    del os.environ["JAX_COMPILATION_CACHE_DIR"]
+
+
+@pytest.fixture(scope="session")
+def photos() -> Path:
+    """The folder of photo sets that ZFNET_PHOTOS names."""
+    if "ZFNET_PHOTOS" not in os.environ:
+        pytest.skip("ZFNET_PHOTOS does not name a folder of photo sets")
+    return Path(os.environ["ZFNET_PHOTOS"])
+
+
+@pytest.fixture(scope="session")
+def prepared_pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """70 training and 30 validation pictures of the built-in objects, 64 pixels."""
+    folder = tmp_path_factory.mktemp("pictures")
+    data = quickstart.get_config().data
+    data.image_size, data.prepared_dir = 64, str(folder)
+    data.pictures.train_per_class, data.pictures.validation_per_class = 7, 3
+    prepare(data, workers=1, store_images=True, overwrite=False)
+    return folder
+
+
+@pytest.fixture
+def tiny_config(prepared_pictures: Path) -> ConfigDict:
+    """The quickstart's config with a net so narrow that an epoch of 4 steps takes a moment.
+
+    Dropout and random crops are on.
+    """
+    return tiny(quickstart.get_config(), prepared_pictures)
+
+
+@pytest.fixture(scope="session")
+def tiny_run(prepared_pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of `tiny_config`, trained to its end."""
+    workdir = tmp_path_factory.mktemp("tiny_run")
+    train.train_and_evaluate(tiny(quickstart.get_config(), prepared_pictures), workdir)
+    return workdir
+
+
+OVERRIDES = {
+    "model.conv1.maps": 8,
+    "model.conv2.maps": 12,
+    "model.conv3.maps": 12,
+    "model.conv4.maps": 12,
+    "model.conv5.maps": 12,
+    "model.dense": (24, 24),
+    "data.pictures.train_per_class": 7,
+    "data.pictures.validation_per_class": 3,
+    "data.image_size": 64,
+    "augment.crop": 56,
+    "batch_size": 16,
+    "eval_batch_size": 16,
+    "epochs": 3,
+    "optimizer.learning_rate": 0.02,
+}
+
+
+def tiny(config: ConfigDict, prepared_dir: Path) -> ConfigDict:
+    """Shrinks the quickstart's config."""
+    config.update_from_flattened_dict(OVERRIDES | {"data.prepared_dir": str(prepared_dir)})
+    return config
+
+
+def start_training(
+    workdir: Path, prepared_dir: Path, *arguments: str, devices: int = 1
+) -> subprocess.Popen:
+    """Starts scripts.train in a process of its own, with simulated CPU devices."""
+    overrides = OVERRIDES | {"data.prepared_dir": str(prepared_dir)}
+    command = [sys.executable, "-m", "scripts.train", "--config=configs/quickstart.py"]
+    command += [f"--config.{field}={value}" for field, value in overrides.items()]
+    flags = f"--xla_force_host_platform_device_count={devices}"
+    return subprocess.Popen(
+        [*command, f"--workdir={workdir}", *arguments],
+        cwd=ROOT,
+        env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen) -> str:
+    """Waits for a started training; its output. Fails the test unless it ended well."""
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output[-3000:]
+    return output

@@ -1,0 +1,241 @@
+"""Slow, obvious NumPy implementations to test against, and narrow copies of the built-in nets.
+
+No arithmetic is shared with zfnet_jax. Padding is never stored: a window is named by its first
+pixel, which may lie outside the map, and only pixels inside the map take part in a maximum.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+
+import flax.linen as nn
+import jax
+import numpy as np
+
+from configs import architectures
+from zfnet_jax.architecture import Architecture, ContrastNorm, Pool, from_config
+from zfnet_jax.model import ZFNet
+
+RECTIFY = ("deconvnet", "forward_mask", "guided")
+OVERLAP = ("sum", "max", "mean", "overwrite")
+
+
+def window_starts(size: int, window: int, stride: int, padding: tuple[int, int]) -> list[int]:
+    """First pixel of every whole window along one axis of a padded map."""
+    starts = []
+    start = -padding[0]
+    while start + window <= size + padding[1]:
+        starts.append(start)
+        start += stride
+    return starts
+
+
+def pool_starts(size: int, pool: Pool) -> list[int]:
+    """First pixel of every window of a pool along one axis, partial windows of 'ceil' included."""
+    if pool.rounding == "floor":
+        return window_starts(size, pool.window, pool.stride, (pool.padding, pool.padding))
+    starts = [-pool.padding]
+    covered = starts[-1] + pool.window
+    while covered < size + pool.padding and starts[-1] + pool.stride < size:
+        starts.append(starts[-1] + pool.stride)
+        covered = starts[-1] + pool.window
+    return starts
+
+
+def max_pool(
+    x: np.ndarray, window: int, rows: list[int], columns: list[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pooled maps and switches of the windows that start at `rows` and `columns`."""
+    batch, height, width, maps = x.shape
+    pooled = np.zeros((batch, len(rows), len(columns), maps), x.dtype)
+    switches = np.zeros(pooled.shape, np.uint8)
+    for b, i, j, c in np.ndindex(pooled.shape):
+        best = None
+        for dy, dx in np.ndindex(window, window):
+            row, column = rows[i] + dy, columns[j] + dx
+            if not (0 <= row < height and 0 <= column < width):
+                continue
+            value = x[b, row, column, c]
+            if best is None or value > best or (np.isnan(value) and not np.isnan(best)):
+                best = pooled[b, i, j, c] = value
+                switches[b, i, j, c] = dy * window + dx
+    return pooled, switches
+
+
+def unpool(
+    pooled: np.ndarray,
+    switches: np.ndarray,
+    size: tuple[int, int],
+    window: int,
+    rows: list[int],
+    columns: list[int],
+    overlap: str,
+) -> np.ndarray:
+    """Lists the values of all windows that name a pixel, in row-major order, and combines them."""
+    named = collections.defaultdict(list)
+    for b, i, j, c in np.ndindex(pooled.shape):
+        dy, dx = divmod(int(switches[b, i, j, c]), window)
+        named[b, rows[i] + dy, columns[j] + dx, c].append(pooled[b, i, j, c])
+    combine = {
+        "sum": sum,
+        "max": max,
+        "mean": lambda values: sum(values) / len(values),
+        "overwrite": lambda values: values[-1],
+    }[overlap]
+    result = np.zeros((pooled.shape[0], *size, pooled.shape[3]), pooled.dtype)
+    for pixel, values in named.items():
+        result[pixel] = combine(values)
+    return result
+
+
+def convolve(
+    x: np.ndarray, kernel: np.ndarray, stride: int, padding: int, groups: int
+) -> np.ndarray:
+    """Each output is the sum of a window of the padded maps times a filter, group by group."""
+    k, _, fan_in, maps = kernel.shape
+    padded = np.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+    rows = window_starts(padded.shape[1], k, stride, (0, 0))
+    columns = window_starts(padded.shape[2], k, stride, (0, 0))
+    result = np.zeros((x.shape[0], len(rows), len(columns), maps))
+    for i, j, c in np.ndindex(result.shape[1:]):
+        first = c // (maps // groups) * fan_in
+        patch = padded[:, rows[i] : rows[i] + k, columns[j] : columns[j] + k]
+        patch = patch[..., first : first + fan_in]
+        result[:, i, j, c] = (patch * kernel[..., c]).sum(axis=(1, 2, 3))
+    return result
+
+
+def filter_transposed(
+    maps: np.ndarray,
+    kernel: np.ndarray,
+    stride: int,
+    padding: int,
+    groups: int,
+    input_size: tuple[int, int],
+) -> np.ndarray:
+    """Each map value adds itself times its filter to the window of the input that it came from."""
+    k, _, fan_in, out = kernel.shape
+    height, width = input_size
+    padded = np.zeros((maps.shape[0], height + 2 * padding, width + 2 * padding, fan_in * groups))
+    for b, i, j, c in np.ndindex(maps.shape):
+        row, column, first = i * stride, j * stride, c // (out // groups) * fan_in
+        window = padded[b, row : row + k, column : column + k, first : first + fan_in]
+        window += maps[b, i, j, c] * kernel[..., c]
+    return padded[:, padding : padding + height, padding : padding + width]
+
+
+def contrast_norm(x: np.ndarray, norm: ContrastNorm) -> np.ndarray:
+    result = np.zeros_like(x)
+    for b, i, j, c in np.ndindex(x.shape):
+        squares = 0.0
+        for d in range(c - norm.maps // 2, c + norm.maps // 2 + 1):
+            if 0 <= d < x.shape[3]:
+                squares += x[b, i, j, d] ** 2
+        if norm.alpha_convention == "mean":
+            squares /= norm.maps
+        result[b, i, j, c] = x[b, i, j, c] / (norm.k + norm.alpha * squares) ** norm.beta
+    return result
+
+
+def forward(net: Architecture, params: dict, images: np.ndarray) -> dict[str, np.ndarray]:
+    """The conv layers of the model in float64: activations by the model's names."""
+    x, activations = images.astype(np.float64), {}
+    for conv in net.convs:
+        kernel, bias = (np.asarray(params[conv.name][k], np.float64) for k in ("kernel", "bias"))
+        x = convolve(x, kernel, conv.stride, conv.padding, conv.groups) + bias
+        x = activations[f"conv{conv.number}"] = np.maximum(x, 0)
+        if conv.contrast_norm and net.norm_before_pool:
+            x = activations[f"norm{conv.number}"] = contrast_norm(x, conv.contrast_norm)
+        if conv.pool:
+            rows, columns = (pool_starts(size, conv.pool) for size in x.shape[1:3])
+            x, switches = max_pool(x, conv.pool.window, rows, columns)
+            activations[f"pool{conv.number}"], activations[f"switches{conv.number}"] = x, switches
+        if conv.contrast_norm and not net.norm_before_pool:
+            x = activations[f"norm{conv.number}"] = contrast_norm(x, conv.contrast_norm)
+    return activations
+
+
+def reconstructions(
+    net: Architecture,
+    params: dict,
+    activations: dict[str, np.ndarray],
+    layer: str,
+    seed: np.ndarray,
+    image_size: tuple[int, int],
+    rectify: str,
+    overlap: str,
+) -> dict[str, np.ndarray]:
+    """The deconvnet of Section 2.1: every 'layer{k}' from the start down to the image."""
+    inputs = [image_size]
+    for conv in net.convs:
+        output = activations[f"pool{conv.number}" if conv.pool else f"conv{conv.number}"]
+        inputs.append(output.shape[1:3])
+    x, result, started = np.asarray(seed, np.float64), {}, False
+    for conv, input_size in reversed(list(zip(net.convs, inputs[:-1]))):
+        started = started or layer in (f"conv{conv.number}", f"pool{conv.number}")
+        if not started:
+            continue
+        maps = activations[f"conv{conv.number}"]
+        if conv.pool and layer != f"conv{conv.number}":
+            rows, columns = (pool_starts(size, conv.pool) for size in maps.shape[1:3])
+            x = unpool(
+                x,
+                activations[f"switches{conv.number}"],
+                maps.shape[1:3],
+                conv.pool.window,
+                rows,
+                columns,
+                overlap,
+            )
+        if rectify in ("deconvnet", "guided"):
+            x = np.maximum(x, 0)
+        if rectify in ("forward_mask", "guided"):
+            x = x * (maps > 0)
+        kernel = np.asarray(params[conv.name]["kernel"], np.float64)
+        x = filter_transposed(x, kernel, conv.stride, conv.padding, conv.groups, input_size)
+        result[f"layer{conv.number}"] = x
+    return result
+
+
+def narrow_nets() -> dict[str, Architecture]:
+    """Every geometry among the built-in nets, with few maps and one small dense layer."""
+    grouped = architectures.alexnet()
+    for name in ("conv2", "conv4", "conv5"):
+        grouped[name].groups = 2
+    padded = architectures.zfnet()
+    for name in ("conv1", "conv2"):
+        padded[name].pool.update({"padding": 1, "rounding": "floor"})
+    padded.conv5.pool.rounding = "floor"
+    configs = {
+        "zfnet": architectures.zfnet(),
+        "zfnet_padded": padded,
+        "alexnet": architectures.alexnet(),
+        "alexnet_grouped": grouped,
+        "alexnet_without_3_4": architectures.table3()["alexnet_without_3_4"],
+        "small": architectures.small(),
+    }
+    maps = {1: 4, 2: 6, 3: 8, 4: 6, 5: 4}
+    nets = {}
+    for name, config in configs.items():
+        net = from_config(config, classes=3)
+        convs = tuple(dataclasses.replace(conv, maps=maps[conv.number]) for conv in net.convs)
+        nets[name] = dataclasses.replace(net, convs=convs, dense=(5,))
+    return nets
+
+
+def exact_model(net: Architecture, **fields) -> ZFNet:
+    return ZFNet(net, nn.initializers.he_normal(), precision="highest", **fields)
+
+
+def random_params(model: ZFNet, shape: tuple[int, ...], seed: int = 0) -> dict:
+    """He-normal filters and random biases for images of a shape [B, H, W, C], as NumPy arrays."""
+    rng = np.random.default_rng(seed)
+    images = jax.ShapeDtypeStruct(shape, np.float32)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), images)["params"]
+
+    def draw(leaf: jax.ShapeDtypeStruct) -> np.ndarray:
+        scale = 0.1 if leaf.ndim == 1 else np.sqrt(2 / np.prod(leaf.shape[:-1]))
+        return rng.normal(scale=scale, size=leaf.shape).astype(leaf.dtype)
+
+    return jax.tree.map(draw, shapes)

@@ -1,0 +1,106 @@
+"""Crops, flips and mean subtraction on the device (paper, Section 3).
+
+The mean is per pixel of the whole stored image, so it is cropped with it; the flip comes last.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+# 'ten': one of the paper's ten sub-crops (corners and centre, flipped or not);
+# 'random': any position, flipped or not.
+CropRule = Literal["ten", "random"]
+
+
+def image_keys(seed: int, epoch: jax.Array, index: jax.Array) -> jax.Array:
+    """One key per image [B], from the run's seed, the epoch and the image's row in the data set.
+
+    It depends on nothing else, so a step draws the same whatever the number of devices.
+    """
+    key = jax.random.fold_in(jax.random.key(seed), epoch)
+    return jax.vmap(lambda row: jax.random.fold_in(key, row))(index)
+
+
+def random_crops(
+    images: jax.Array, keys: jax.Array, mean: jax.Array, crop: int, rule: CropRule, scale: float
+) -> jax.Array:
+    """Training input: one crop of each image, mean subtracted.
+
+    Args:
+      images: [B, S, S, C] uint8.
+      keys: [B] keys.
+      mean: [S, S, C] float32, the training set's per-pixel mean.
+      crop: side of the crop, pixels.
+      rule: which crops there are.
+      scale: what pixel values are divided by after the mean is subtracted.
+
+    Returns:
+      [B, crop, crop, C] float32.
+    """
+    room = images.shape[1] - crop
+    corners = jnp.array(_five_offsets(images.shape[1], crop))
+
+    def draw(key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        where, flip = jax.random.split(key)
+        if rule == "ten":
+            offset = corners[jax.random.randint(where, (), 0, len(corners))]
+        elif rule == "random":
+            offset = jax.random.randint(where, (2,), 0, room + 1)
+        else:
+            raise ValueError(f"augment.crops must be ten or random, got {rule!r}")
+        return offset, jax.random.bernoulli(flip)
+
+    offsets, flips = jax.vmap(draw)(keys)
+    return _crops(images, mean, crop, offsets, flips, scale)
+
+
+def centre_crops(images: jax.Array, mean: jax.Array, crop: int, scale: float) -> jax.Array:
+    """Evaluation input: the centre crop of each image, mean subtracted; as `random_crops`."""
+    top = (images.shape[1] - crop) // 2
+    window = (slice(None), slice(top, top + crop), slice(top, top + crop))
+    return (images[window].astype(jnp.float32) - mean[window[1:]]) / scale
+
+
+def ten_crops(images: jax.Array, mean: jax.Array, crop: int, scale: float) -> jax.Array:
+    """The paper's ten sub-crops: corners and centre, then the same flipped.
+
+    Returns:
+      [B, 10, crop, crop, C] float32.
+    """
+    offsets = _five_offsets(images.shape[1], crop)
+    five = [
+        (
+            images[:, y : y + crop, x : x + crop].astype(jnp.float32)
+            - mean[y : y + crop, x : x + crop]
+        )
+        / scale
+        for y, x in offsets
+    ]
+    return jnp.stack([*five, *(view[:, :, ::-1] for view in five)], axis=1)
+
+
+def _crops(
+    images: jax.Array,
+    mean: jax.Array,
+    crop: int,
+    offsets: jax.Array,
+    flips: jax.Array,
+    scale: float,
+) -> jax.Array:
+    def one(image: jax.Array, offset: jax.Array, flip: jax.Array) -> jax.Array:
+        start, shape = (offset[0], offset[1], 0), (crop, crop, image.shape[2])
+        pixels = lax.dynamic_slice(image, start, shape).astype(jnp.float32)
+        pixels = (pixels - lax.dynamic_slice(mean, start, shape)) / scale
+        return jnp.where(flip, pixels[:, ::-1], pixels)
+
+    return jax.vmap(one)(images, offsets, flips)
+
+
+def _five_offsets(size: int, crop: int) -> tuple[tuple[int, int], ...]:
+    """(row, column) of the corner crops and the centre one."""
+    far, middle = size - crop, (size - crop) // 2
+    return ((0, 0), (0, far), (far, 0), (far, far), (middle, middle))

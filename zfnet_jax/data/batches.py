@@ -1,0 +1,148 @@
+"""Batches as a pure function of (seed, epoch, start), each host its own rows.
+
+No iterator state exists: a run that stops at any step continues with the same batches.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from zfnet_jax.data.splits import Split
+
+T = TypeVar("T")
+
+
+class Batch(NamedTuple):
+    """One host's rows of a global batch, b of them.
+
+    Attributes:
+      images: uint8 `[b, S, S, 3]`; zeros in padding rows.
+      labels: int32 `[b]`; 0 in padding rows.
+      index: int32 `[b]`, the rows of the split, which key the augmentation; -1 in padding rows.
+      mask: float32 `[b]`; 1 for pictures and 0 for padding rows.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    index: np.ndarray
+    mask: np.ndarray
+
+
+def train_steps_per_epoch(count: int, batch_size: int) -> int:
+    """Whole batches in `count` pictures; the rest is left out of an epoch (see `train_batches`).
+
+    Raises:
+      ValueError: there are fewer pictures than one batch.
+    """
+    if count < batch_size:
+        raise ValueError(f"{count} training images do not fill one batch of {batch_size}")
+    return count // batch_size
+
+
+def train_batches(
+    split: Split,
+    *,
+    seed: int,
+    epoch: int,
+    start: int,
+    batch_size: int,
+    process_index: int,
+    process_count: int,
+) -> Iterator[Batch]:
+    """This host's part of the batches of one epoch, from batch `start` on.
+
+    Every epoch has its own permutation; the pictures beyond its last whole batch are left out of
+    it, other ones in every epoch. Host p of n has the p-th of n equal slices of each batch of
+    `batch_size` pictures, so the hosts' parts in order are the batch of a single process.
+    """
+    steps = train_steps_per_epoch(len(split), batch_size)
+    own = _own_rows(batch_size, process_index, process_count)
+    order = np.random.default_rng((seed, epoch)).permutation(len(split))
+    for step in range(start, steps):
+        index = order[step * batch_size : (step + 1) * batch_size][own]
+        yield _read(split, index, len(index))
+
+
+def eval_batches(
+    split: Split, *, batch_size: int, process_index: int, process_count: int
+) -> Iterator[Batch]:
+    """This host's part of all pictures in order, each exactly once over all hosts.
+
+    All hosts yield equally many batches of `batch_size // process_count` rows; the last ones are
+    filled with padding rows, whose mask is 0.
+    """
+    own = _own_rows(batch_size, process_index, process_count)
+    order = np.arange(len(split))
+    for begin in range(0, len(split), batch_size):
+        index = order[begin : begin + batch_size][own]
+        yield _read(split, index, own.stop - own.start)
+
+
+def prefetch(iterator: Iterator[T], size: int) -> Iterator[T]:
+    """Runs `iterator` in a thread, up to `size` items ahead.
+
+    Its exceptions are raised here, and the thread ends when the consumer closes the generator.
+    """
+    items: queue.Queue[tuple[str, Any]] = queue.Queue(maxsize=size)
+    stopped = threading.Event()
+
+    def put(kind: str, value: Any) -> None:
+        while not stopped.is_set():
+            try:
+                return items.put((kind, value), timeout=0.1)
+            except queue.Full:
+                continue
+
+    def produce() -> None:
+        try:
+            for item in iterator:
+                put("item", item)
+                if stopped.is_set():
+                    return
+            put("end", None)
+        except BaseException as error:
+            put("error", error)
+
+    thread = threading.Thread(target=produce, daemon=True)
+    thread.start()
+    try:
+        while True:
+            kind, value = items.get()
+            if kind == "end":
+                return
+            if kind == "error":
+                raise value
+            yield value
+    finally:
+        stopped.set()
+        thread.join()
+
+
+def _own_rows(batch_size: int, process_index: int, process_count: int) -> slice:
+    if batch_size % process_count:
+        raise ValueError(f"batch size {batch_size} cannot be divided by {process_count} processes")
+    share = batch_size // process_count
+    return slice(process_index * share, (process_index + 1) * share)
+
+
+def _read(split: Split, index: np.ndarray, size: int) -> Batch:
+    count = len(index)
+    images = split.rows(index)
+    if count < size:
+        padding = np.zeros((size - count, *images.shape[1:]), np.uint8)
+        images = np.concatenate([images, padding])
+    batch = Batch(
+        images=images,
+        labels=np.zeros(size, np.int32),
+        index=np.full(size, -1, np.int32),
+        mask=np.zeros(size, np.float32),
+    )
+    batch.labels[:count] = split.labels[index]
+    batch.index[:count] = index
+    batch.mask[:count] = 1
+    return batch

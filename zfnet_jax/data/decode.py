@@ -1,0 +1,85 @@
+"""Encoded photos to the square uint8 images of the paper (Section 3), with Pillow alone.
+
+Every source of encoded photos passes through here, so a photo gives the same pixels whether it
+comes from a folder or from TFDS, prepared beforehand or streamed.
+"""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import PIL
+from PIL import Image, ImageOps, features
+
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
+
+# What the pixels depend on beside the photo itself: kept in every manifest.
+DECODER = {
+    "geometry": "smallest side resized, centre square",
+    "filter": "bicubic, antialiased",
+    "pillow": PIL.__version__,
+    "libjpeg": features.version("jpg"),
+}
+
+
+class UnreadablePhotoError(ValueError):
+    """The bytes are not a whole photo in one of `FORMATS`; the message is the reason."""
+
+
+def decode(data: bytes) -> Image.Image:
+    """Decodes one photo to an upright 8-bit RGB image.
+
+    Grey, palette, CMYK and 16-bit photos are converted, transparency is laid on white, the EXIF
+    orientation is applied, and of an animation the first frame is taken. Pixels are always decoded
+    at full size (no JPEG draft mode), so that they do not depend on the size asked for later.
+
+    Raises:
+      UnreadablePhotoError: empty, truncated, not a photo, or beyond Pillow's decompression limit.
+    """
+    if not data:
+        raise UnreadablePhotoError("empty file")
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image.load()
+    except MemoryError:
+        raise
+    except Image.UnidentifiedImageError:
+        raise UnreadablePhotoError("not a JPEG, PNG, WebP or BMP photo") from None
+    except Exception as error:  # broken files make Pillow raise nearly anything
+        raise UnreadablePhotoError(f"{type(error).__name__}: {error}") from error
+    return _to_rgb(_upright(image))
+
+
+def centre_square(image: Image.Image, size: int) -> np.ndarray:
+    """Resizes the smallest side to `size` and cuts the centre square: uint8 `[size, size, 3]`."""
+    width, height = image.size
+    short = min(width, height)
+    # Both sides of the resized photo, and the crop's corner in it, in whole pixels ...
+    resized = [max(size, round(side * size / short)) for side in (width, height)]
+    corner = [(side - size) // 2 for side in resized]
+    # ... mapped back to the photo, so that only the square itself is resampled.
+    scale = [side / new for side, new in zip((width, height), resized)]
+    box = [c * s for c, s in zip(corner, scale)] + [(c + size) * s for c, s in zip(corner, scale)]
+    box[2:] = min(box[2], width), min(box[3], height)  # float rounding must not leave the photo
+    square = image.resize((size, size), Image.Resampling.BICUBIC, box=tuple(box))
+    return np.asarray(square, dtype=np.uint8)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # a damaged EXIF block says nothing of the orientation; the pixels are whole
+        return image
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # 16-bit grey: the high byte, as Pillow does for 16-bit colour
+        levels = np.clip(np.asarray(image).astype(np.int64), 0, 65535) >> 8
+        image = Image.fromarray(levels.astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image).convert("RGB")
+    return image.convert("RGB")

@@ -1,0 +1,184 @@
+"""Where pictures come from: folders of photos, TFDS and the built-in pictures.
+
+`make_source` opens the one that `config.data` names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from zfnet_jax.data import pictures
+from zfnet_jax.data.decode import EXTENSIONS
+from zfnet_jax.data.examples import Example, PictureRecipe, Source, load
+from zfnet_jax.data.tfds_source import TfdsSource
+
+SPLITS = ("train", "validation")
+
+
+def identity(data: ConfigDict, split: str) -> dict[str, Any]:
+    """What `config.data` says of a split's pictures, known without opening the source.
+
+    Kept with prepared arrays, so that arrays made from other pictures are never trained on.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"split {split!r}: must be one of {SPLITS}")
+    if data.source == "folder":
+        return {"source": "folder", "folder": data.folder[split]}
+    if data.source == "tfds":
+        return {"source": "tfds", "name": data.tfds.name, "split": data.tfds[split]}
+    if data.source == "pictures":
+        return {
+            "source": "pictures",
+            "family": data.pictures.family,
+            "split": split,
+            "per_class": data.pictures[f"{split}_per_class"],
+            "seed": data.pictures.seed,
+        }
+    raise ValueError(f"config.data.source {data.source!r}: must be 'folder', 'tfds' or 'pictures'")
+
+
+def make_source(data: ConfigDict, split: str) -> Source:
+    """Opens the source of one split ('train' or 'validation') of `config.data`."""
+    chosen = identity(data, split)
+    if data.source == "folder":
+        return FolderSource(chosen["folder"], f"config.data.folder.{split}")
+    if data.source == "tfds":
+        return TfdsSource(
+            chosen["name"],
+            chosen["split"],
+            data_dir=data.tfds.data_dir,
+            manual_dir=data.tfds.manual_dir,
+            random_access=data.streaming,
+        )
+    return PicturesSource(chosen["family"], split, chosen["per_class"], chosen["seed"])
+
+
+class FolderSource:
+    """A folder with one folder of photos per class, in the order of sorted names.
+
+    Hidden files are ignored; whatever else is no photo by its extension is listed in `ignored`.
+    """
+
+    def __init__(self, folder: str, field: str = "folder"):
+        self._folder = folder
+        root = Path(folder)
+        if not folder:
+            raise ValueError(f"{field} is empty: name a folder that holds one folder per class")
+        if not root.is_dir():
+            raise FileNotFoundError(f"{field}: no folder {folder!r}")
+        ignored: list[dict[str, str]] = []
+        classes = []
+        for entry in _visible(root):
+            if entry.is_dir():
+                classes.append(entry.name)
+            else:
+                ignored.append({"key": entry.name, "reason": "not inside a class folder"})
+        if not classes:
+            raise ValueError(f"{field}: {folder!r} holds no class folders")
+
+        self._root = root
+        self._keys: list[str] = []
+        self._labels: list[int] = []
+        listing = hashlib.sha256()
+        for label, name in enumerate(classes):
+            before = len(self._keys)
+            for entry in _visible(root / name):
+                key = f"{name}/{entry.name}"
+                if entry.is_dir():
+                    ignored.append({"key": key, "reason": "a folder inside a class folder"})
+                elif not entry.name.lower().endswith(EXTENSIONS):
+                    ignored.append({"key": key, "reason": "extension is not one of a photo"})
+                else:
+                    self._keys.append(key)
+                    self._labels.append(label)
+                    # Sizes tell replaced files from those prepared earlier.
+                    size = entry.stat().st_size if entry.is_file() else -1
+                    listing.update(os.fsencode(key) + b"\0%d\n" % size)
+            if len(self._keys) == before:
+                ignored.append({"key": name, "reason": "class folder without photos"})
+        if not self._keys:
+            raise ValueError(f"{field}: no photos ({', '.join(EXTENSIONS)}) in {folder!r}")
+        self.class_names = tuple(classes)
+        self.ignored = tuple(ignored)
+        self._listing = listing.hexdigest()
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __getitem__(self, position: int) -> Example:
+        key = self._keys[position]
+        return Example(key, self._labels[position], self._root / key)
+
+    def examples(self, start: int = 0) -> Iterator[Example]:
+        return (self[position] for position in range(start, len(self)))
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "source": "folder",
+            "folder": self._folder,
+            "examples": len(self),
+            "listing_sha256": self._listing,
+        }
+
+
+def _visible(folder: Path) -> list[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        visible = [entry for entry in entries if not entry.name.startswith(".")]
+    return sorted(visible, key=lambda entry: entry.name)
+
+
+class PicturesSource:
+    """The built-in pictures, classes in turn, drawn at the size asked for."""
+
+    ignored = ()
+
+    def __init__(self, family: str, split: str, per_class: int, seed: int):
+        families = {"objects": pictures.OBJECTS, "transfer": pictures.TRANSFER}
+        if family not in families:
+            raise ValueError(
+                f"config.data.pictures.family {family!r}: must be 'objects' or 'transfer'"
+            )
+        if not 0 < per_class < _SEED_BLOCK:
+            raise ValueError(
+                f"config.data.pictures.{split}_per_class is {per_class}:"
+                f" must be between 1 and {_SEED_BLOCK - 1}"
+            )
+        self.class_names = tuple(families[family])
+        self._family, self._split, self._per_class, self._seed = family, split, per_class, seed
+
+    def __len__(self) -> int:
+        return self._per_class * len(self.class_names)
+
+    def __getitem__(self, position: int) -> Example:
+        number, label = divmod(position, len(self.class_names))
+        name = self.class_names[label]
+        # Training has the even seeds and validation the odd ones: disjoint by construction.
+        seed = 2 * (self._seed * _SEED_BLOCK + number) + SPLITS.index(self._split)
+        return Example(f"{name}/{seed}", label, PictureRecipe(name, seed))
+
+    def examples(self, start: int = 0) -> Iterator[Example]:
+        return (self[position] for position in range(start, len(self)))
+
+    def describe(self) -> dict[str, Any]:
+        # One small picture of each class stands for the drawing code, which may change.
+        sample = hashlib.sha256()
+        for label in range(len(self.class_names)):
+            sample.update(load(self[label].payload, 48).tobytes())
+        return {
+            "source": "pictures",
+            "family": self._family,
+            "split": self._split,
+            "per_class": self._per_class,
+            "seed": self._seed,
+            "class_names": list(self.class_names),
+            "sample_sha256": sample.hexdigest(),
+        }
+
+
+_SEED_BLOCK = 1_000_000  # pictures of one class in one seed

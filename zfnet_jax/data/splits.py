@@ -1,0 +1,52 @@
+"""The pictures of a split as training reads them, prepared or streamed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from zfnet_jax.data.prepared import INDEX_SUFFIX, open_prepared, read_manifest
+from zfnet_jax.data.sources import identity, make_source
+from zfnet_jax.data.streaming import StreamingSplit
+
+
+class Split(Protocol):
+    """What `PreparedSplit` and `StreamingSplit` have in common; see the former for the shapes."""
+
+    labels: np.ndarray
+    keys: tuple[str, ...]
+    class_names: tuple[str, ...]
+    mean: np.ndarray | None
+    fingerprint: str
+    image_size: int
+
+    def __len__(self) -> int: ...
+
+    def rows(self, index: np.ndarray) -> np.ndarray: ...
+
+
+def open_split(data: ConfigDict, split: str) -> Split:
+    """Opens one split ('train' or 'validation') as `config.data` describes it.
+
+    Raises:
+      FileNotFoundError: it is not prepared yet.
+      ValueError: what is in `data.prepared_dir` was made from other pictures or at another size.
+    """
+    folder = Path(data.prepared_dir) / (split + INDEX_SUFFIX if data.streaming else split)
+    manifest = read_manifest(folder)
+    wanted = {**identity(data, split), "image_size": data.image_size}
+    made_from = {**manifest["source"], "image_size": manifest["image_size"]}
+    differing = [field for field in wanted if made_from.get(field) != wanted[field]]
+    if differing:
+        found = ", ".join(f"{field} {made_from.get(field)!r}" for field in differing)
+        asked = ", ".join(f"{field} {wanted[field]!r}" for field in differing)
+        raise ValueError(
+            f"{folder} was made from {found}, but config.data asks for {asked}: set"
+            " config.data.prepared_dir, or run python -m scripts.prepare_data --overwrite"
+        )
+    if data.streaming:
+        return StreamingSplit(make_source(data, split), data.prepared_dir, split)
+    return open_prepared(data.prepared_dir, split)

@@ -1,0 +1,115 @@
+"""Pictures of a TensorFlow Datasets set, decoded by Pillow from the encoded bytes.
+
+TensorFlow is imported only when such a source is opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from zfnet_jax.data.examples import Example
+
+
+class TfdsSource:
+    """One split of a TFDS set with the features 'image' and 'label', in the order of its files.
+
+    A set that is not on the disk yet is downloaded and prepared by TFDS, in the array_record
+    format if `random_access` is asked for and in TFDS's default otherwise. `source[position]`
+    (streaming) needs array_record; reading in order works with both formats.
+    """
+
+    ignored = ()
+
+    def __init__(
+        self, name: str, split: str, *, data_dir: str, manual_dir: str, random_access: bool
+    ):
+        import tensorflow_datasets as tfds
+
+        self._name, self._split = name, split
+        try:
+            builder = tfds.builder(name, data_dir=data_dir or None)
+            if not builder.is_prepared() and random_access:
+                builder = tfds.builder(name, data_dir=data_dir or None, file_format="array_record")
+        except tfds.core.DatasetNotFoundError as error:
+            where = f" in {data_dir}" if data_dir else ""
+            raise ValueError(
+                f"config.data.tfds.name: TFDS knows no data set {name!r}{where}"
+            ) from error
+        if not builder.is_prepared():
+            builder.download_and_prepare(
+                download_config=tfds.download.DownloadConfig(manual_dir=manual_dir or None)
+            )
+        features = dict(builder.info.features.items())
+        for feature, kind in (("image", tfds.features.Image), ("label", tfds.features.ClassLabel)):
+            if not isinstance(features.get(feature), kind):
+                raise ValueError(
+                    f"config.data.tfds.name: {name!r} has no {kind.__name__} feature {feature!r}"
+                    f" (it has {', '.join(sorted(features))})"
+                )
+        self._builder = builder
+        self._random_access = builder.info.file_format.value == "array_record"
+        try:
+            self._count = builder.info.splits[split].num_examples
+        except (KeyError, ValueError) as error:
+            raise ValueError(
+                f"config.data.tfds: {name!r} has no split {split!r}"
+                f" (it has {', '.join(sorted(builder.info.splits))})"
+            ) from error
+        if random_access and not self._random_access:
+            raise ValueError(
+                f"config.data.streaming: {name!r} in {builder.data_path} is stored as"
+                f" {builder.info.file_format.value}, which cannot be read out of order: store it as"
+                " array_record (another config.data.tfds.data_dir), or set config.data.streaming"
+                " to False and run scripts.prepare_data"
+            )
+        self._data_source = self._open_data_source() if self._random_access else None
+        self.class_names = tuple(features["label"].names)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, position: int) -> Example:
+        row = self._data_source[position]
+        key = f"{self._name}-{self._split}__{position}"
+        return Example(key, int(row["label"]), row["image"])
+
+    def examples(self, start: int = 0) -> Iterator[Example]:
+        if self._random_access:
+            yield from (self[position] for position in range(start, len(self)))
+            return
+        for row in self._open_dataset().skip(start).as_numpy_iterator():
+            yield Example(row["tfds_id"].decode(), int(row["label"]), row["image"])
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "source": "tfds",
+            "name": self._name,
+            "split": self._split,
+            "version": str(self._builder.info.version),
+            "file_format": self._builder.info.file_format.value,
+            "examples": len(self),
+        }
+
+    def _open_data_source(self) -> Any:
+        return self._builder.as_data_source(self._split, decoders=self._encoded())
+
+    def _open_dataset(self) -> Any:
+        import tensorflow_datasets as tfds
+
+        # One file after the other, unshuffled: the order of the examples never changes.
+        read_config = tfds.ReadConfig(
+            interleave_cycle_length=1, add_tfds_id=True, try_autocache=False
+        )
+        return self._builder.as_dataset(
+            split=self._split,
+            shuffle_files=False,
+            decoders=self._encoded(),
+            read_config=read_config,
+        )
+
+    @staticmethod
+    def _encoded() -> dict[str, Any]:
+        import tensorflow_datasets as tfds
+
+        return {"image": tfds.decode.SkipDecoding()}

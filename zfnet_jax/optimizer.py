@@ -1,0 +1,103 @@
+"""The paper's optimiser (Section 3): SGD with momentum, filters limited in RMS, annealing."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from ml_collections import ConfigDict
+
+Params = dict[str, Any]
+
+
+def direction(config: ConfigDict) -> optax.GradientTransformation:
+    """What a step moves along, before the learning rate: momentum of the (decayed) gradients.
+
+    The learning rate is multiplied in the train step, where schedule and plateau meet.
+    Weight decay acts on filters and weight matrices, not on biases.
+    """
+    return optax.chain(
+        optax.add_decayed_weights(
+            config.weight_decay, mask=lambda params: jax.tree.map(lambda p: p.ndim > 1, params)
+        )
+        if config.weight_decay
+        else optax.identity(),
+        optax.trace(decay=config.momentum),
+    )
+
+
+def learning_rate_schedule(
+    config: ConfigDict, *, batch_size: int, epochs: int, steps_per_epoch: int
+) -> optax.Schedule:
+    """Learning rate by step, without the plateau's factor.
+
+    `config.scale_with_batch` multiplies it by batch_size / 128, the paper's batch (Goyal et al.
+    2017); `config.warmup_epochs` climbs to it linearly; schedule 'cosine' goes down to zero at
+    the last step, 'plateau' and 'constant' stay.
+    """
+    peak = config.learning_rate
+    if config.scale_with_batch:
+        peak *= batch_size / config.reference_batch
+    warmup = round(config.warmup_epochs * steps_per_epoch)
+    total = epochs * steps_per_epoch
+    if config.schedule == "cosine":
+        after = optax.cosine_decay_schedule(peak, max(total - warmup, 1))
+    elif config.schedule in ("plateau", "constant"):
+        after = optax.constant_schedule(peak)
+    else:
+        raise ValueError(
+            f"optimizer.schedule must be plateau, cosine or constant, got {config.schedule!r}"
+        )
+    if not warmup:
+        return after
+    climb = optax.linear_schedule(peak / warmup, peak, max(warmup - 1, 1))
+    return optax.join_schedules([climb, after], [warmup])
+
+
+def limit_filter_rms(params: Params, radius: float) -> tuple[Params, jax.Array]:
+    """Rescales each conv filter whose RMS exceeds `radius` to that RMS (Section 3, Fig. 6).
+
+    A filter is one output map's weights, over rows, columns and input maps. Dense layers and
+    biases are left alone.
+
+    Returns:
+      the params, and the share of filters that were rescaled, float32 scalar.
+    """
+    limited, clipped, filters = {}, jnp.int32(0), 0
+    for name, layer in params.items():
+        kernel = layer["kernel"]
+        if kernel.ndim == 4:
+            rms = jnp.sqrt(jnp.mean(jnp.square(kernel), axis=(0, 1, 2)))
+            over = rms > radius
+            kernel = jnp.where(over, kernel * (radius / jnp.where(over, rms, 1)), kernel)
+            clipped, filters = clipped + over.sum(), filters + over.size
+        limited[name] = {**layer, "kernel": kernel}
+    return limited, clipped / max(filters, 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Plateau:
+    """Annealing by plateau: the paper's hand on the learning rate, as a rule.
+
+    After `patience` epochs in which validation error has not fallen by `min_improvement`, the
+    learning rate is multiplied by `factor`, at most `max_drops` times. A host-side rule: pure,
+    fed once an epoch, kept in the checkpoint.
+    """
+
+    best: float = float("inf")
+    waited: int = 0
+    drops: int = 0
+    scale: float = 1.0
+
+    def after(self, error: float, config: ConfigDict) -> Plateau:
+        """The state after an epoch that ended with this validation error."""
+        if error < self.best - config.min_improvement:
+            return dataclasses.replace(self, best=error, waited=0)
+        if self.waited + 1 < config.patience or self.drops >= config.max_drops:
+            return dataclasses.replace(self, waited=self.waited + 1)
+        return dataclasses.replace(
+            self, waited=0, drops=self.drops + 1, scale=self.scale * config.factor
+        )

@@ -1,0 +1,97 @@
+"""Devices and processes: the only file that knows there may be more than one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+AXIS = "batch"
+
+# Any of these above 1 means that a launcher started several processes of one job.
+_LAUNCHER_SIZES = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
+
+
+def initialize(
+    coordinator: str | None = None, processes: int | None = None, process: int | None = None
+) -> None:
+    """Joins the processes of one job; does nothing for a single process.
+
+    Args:
+      coordinator: 'host:port' of process 0. None reads the environment: Slurm, OpenMPI, Cloud TPU
+        or JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID.
+      processes, process: how many there are and which one this is.
+    """
+    if coordinator is None:
+        coordinator = os.environ.get("JAX_COORDINATOR_ADDRESS")
+        if coordinator is not None:
+            processes = int(os.environ["JAX_NUM_PROCESSES"])
+            process = int(os.environ["JAX_PROCESS_ID"])
+    if coordinator is not None:
+        jax.distributed.initialize(coordinator, processes, process)
+    elif any(int(os.environ.get(name, "1")) > 1 for name in _LAUNCHER_SIZES) or (
+        len(os.environ.get("TPU_WORKER_HOSTNAMES", "").split(",")) > 1
+    ):
+        jax.distributed.initialize()
+
+
+def is_writer() -> bool:
+    """Whether this process writes files and talks: one of them does."""
+    return jax.process_index() == 0
+
+
+def check_batch(batch_size: int, accumulation: int = 1) -> None:
+    """ValueError unless a global batch divides among devices and accumulation steps."""
+    parts = jax.device_count() * accumulation
+    if batch_size % parts:
+        raise ValueError(
+            f"a batch of {batch_size} images does not divide among {jax.device_count()} devices"
+            + (f" and {accumulation} accumulation steps" if accumulation > 1 else "")
+            + f": choose a multiple of {parts}"
+        )
+
+
+def map_over_devices(
+    function: Callable[..., Any], in_axes: Sequence[int | None], donate: tuple[int, ...] = ()
+) -> Callable[..., Any]:
+    """pmap over all devices of all processes, without a device axis on what they share.
+
+    Args:
+      function: reduces over `AXIS`, so that every device returns the same.
+      in_axes: per argument None for what every device shares (see `replicate`), 0 for what is
+        split by rows (see `split_rows`).
+      donate: positions of arguments whose buffers the result may take over.
+    """
+    return jax.pmap(
+        function, axis_name=AXIS, in_axes=tuple(in_axes), out_axes=None, donate_argnums=donate
+    )
+
+
+def replicate(tree: Any) -> Any:
+    """Places a tree of arrays whole on every local device."""
+    return jax.device_put(tree, _local(PartitionSpec()))
+
+
+def split_rows(tree: Any) -> Any:
+    """Splits this process's rows among its devices: [b, ...] to [devices, b / devices, ...]."""
+    count = jax.local_device_count()
+    reshaped = jax.tree.map(lambda x: np.reshape(x, (count, -1, *x.shape[1:])), tree)
+    return jax.device_put(reshaped, _local(PartitionSpec(AXIS)))
+
+
+def to_devices(batches: Iterable[Any], ahead: int) -> Iterator[Any]:
+    """`split_rows` of every batch, `ahead` of them under way while the devices compute."""
+    waiting: list[Any] = []
+    for batch in batches:
+        waiting.append(split_rows(batch))
+        if len(waiting) > ahead:
+            yield waiting.pop(0)
+    yield from waiting
+
+
+def _local(spec: PartitionSpec) -> NamedSharding:
+    return NamedSharding(Mesh(np.array(jax.local_devices()), (AXIS,)), spec)

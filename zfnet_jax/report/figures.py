@@ -1,0 +1,90 @@
+"""Figures drawn from saved arrays: no model code, no accelerator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from zfnet_jax.report.tiles import projection_tile, window_of
+
+STYLE = Path(__file__).with_name("style.mplstyle")
+CONTRAST = 99.5  # percentile of a projection's absolute values that becomes white or black
+
+
+def strongest_maps(arrays: Mapping[str, np.ndarray]) -> Figure:
+    """What the layers see in one photo, from the arrays of `analysis.strongest`.
+
+    The photo on the left; on the right one row per layer of its strongest maps: the projection of
+    the strongest unit, and under it the patch of the photo that the unit sees.
+    """
+    layers = [str(name) for name in arrays["layers"]]
+    count = max(len(arrays[f"{layer}/map"]) for layer in layers)
+    with mpl.rc_context(fname=STYLE):
+        figure = Figure(figsize=(2.4 + count, 2.25 * len(layers) + 0.3), layout="constrained")
+        left, right = figure.subfigures(1, 2, width_ratios=(2.4, count))
+        _photo_and_classes(left, arrays)
+        rows = right.subfigures(len(layers), 1) if len(layers) > 1 else [right]
+        for row, layer in zip(rows, layers, strict=True):
+            _layer_row(row, arrays, layer, count)
+    return figure
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Writes a figure, atomically; the kind of file is the path's extension."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")
+    with mpl.rc_context(fname=STYLE):
+        figure.savefig(temporary)
+    temporary.replace(path)
+
+
+def _photo_and_classes(figure: Figure, arrays: Mapping[str, np.ndarray]) -> None:
+    photo, bars, below = figure.subplots(3, 1, height_ratios=(2.2, 1.4, 6))
+    photo.imshow(arrays["photo"])
+    photo.set_title("what the net saw")
+    photo.set_axis_off()
+    below.set_axis_off()
+    probabilities = arrays["probabilities"]
+    best = np.argsort(-probabilities, kind="stable")[:5]
+    bars.barh(range(len(best)), probabilities[best], color="0.6", height=0.8)
+    for place, index in enumerate(best):
+        name = str(arrays["class_names"][index])
+        bars.text(0.02, place, f"{probabilities[index]:.0%}  {name}", va="center", parse_math=False)
+    bars.set(xlim=(0, 1), ylim=(len(best) - 0.5, -0.5), title="probability of class")
+    bars.set_axis_off()
+
+
+def _layer_row(figure: Figure, arrays: Mapping[str, np.ndarray], layer: str, count: int) -> None:
+    windows = arrays[f"{layer}/window"]
+    axes = figure.subplots(2, count, squeeze=False)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    size = windows[0, 2] - windows[0, 0]
+    title = f"layer {layer.removeprefix('conv')}: a unit sees {size} x {size} pixels"
+    figure.suptitle(title, x=0.01, ha="left")
+    for column, (number, activation, window, projection) in enumerate(
+        zip(
+            arrays[f"{layer}/map"],
+            arrays[f"{layer}/activation"],
+            windows,
+            arrays[f"{layer}/projection"],
+            strict=True,
+        )
+    ):
+        if activation <= 0:
+            axes[0, column].set_title(f"map {number}\nnot active")
+            continue
+        seen = window_of(projection, window, fill=0)
+        _tile(axes[0, column], projection_tile(seen, CONTRAST))
+        _tile(axes[1, column], window_of(arrays["photo"], window, fill=128))
+        axes[0, column].set_title(f"map {number}\n{activation:.3g}")
+
+
+def _tile(axis: Axes, pixels: np.ndarray) -> None:
+    axis.imshow(pixels, interpolation="nearest")
