@@ -78,10 +78,12 @@ def test_bfloat16_is_summed_in_float32():
 
 @pytest.mark.parametrize("maps", [0, 2, -1])
 def test_even_or_missing_neighbourhoods_are_errors(maps):
-    with pytest.raises(ValueError, match="contrast_norm.maps must be odd and positive"):
+    with pytest.raises(ValueError, match=r"contrast_norm\.maps must be odd and positive"):
         dataclasses.replace(PAPER, maps=maps)
 
 
 def test_unknown_convention_is_an_error():
-    with pytest.raises(ValueError, match="contrast_norm.alpha_convention must be one of sum, mean"):
+    with pytest.raises(
+        ValueError, match=r"contrast_norm\.alpha_convention must be one of sum, mean"
+    ):
         dataclasses.replace(PAPER, alpha_convention="caffe")

@@ -146,7 +146,7 @@ def test_one_batch_is_learnt_by_heart(tiny_config, prepared_pictures):
     )
     state, mean = parallel.replicate((state, split.mean))
     losses = []
-    for _ in range(150):
+    for _ in range(300):
         state, loss = step(state, mean, parallel.split_rows(batch))
         losses.append(float(loss))
     assert losses[0] > 1.5

@@ -1,0 +1,114 @@
+"""Every config builds its net and its schedules, is locked, and names what is misspelt."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import jax
+import pytest
+
+from configs import architectures, imagenette, quickstart, zfnet
+from tests.conftest import ROOT
+from zfnet_jax import architecture, geometry, model, optimizer
+
+CONFIGS = {
+    **{f"zfnet:{name}": (zfnet.get_config, name) for name in architectures.table3()},
+    "imagenette:small": (imagenette.get_config, "small"),
+    "imagenette:full": (imagenette.get_config, "full"),
+}
+
+
+@pytest.mark.parametrize("name", [*CONFIGS, "quickstart"])
+def test_config_builds(name):
+    if name == "quickstart":
+        config = quickstart.get_config()
+    else:
+        get_config, arg = CONFIGS[name]
+        config = get_config(arg)
+    net = model.from_config(config.model, classes=10)
+    crop = config.augment.crop
+    assert crop < config.data.image_size
+    assert min(geometry.layer_sizes(net.architecture, crop).values()) >= 1
+    images = jax.ShapeDtypeStruct((1, crop, crop, 3), "float32")
+    logits, _ = jax.eval_shape(lambda x: net.init_with_output(jax.random.key(0), x), images)[0]
+    assert logits.shape == (1, 10)
+    optimizer.direction(config.optimizer)
+    schedule = optimizer.learning_rate_schedule(
+        config.optimizer, batch_size=config.batch_size, epochs=2, steps_per_epoch=3
+    )
+    assert 0 < float(schedule(2)) < 1
+
+
+def test_the_default_is_the_recipe_of_the_paper():
+    config = zfnet.get_config()
+    assert (config.batch_size, config.epochs, config.model.dropout) == (128, 70, 0.5)
+    assert (config.optimizer.learning_rate, config.optimizer.momentum) == (1e-2, 0.9)
+    assert (config.optimizer.rms_limit, config.optimizer.weight_decay) == (1e-1, 0.0)
+    assert (config.model.init, config.model.init_std) == ("normal", 1e-2)
+    assert (config.data.image_size, config.augment.crop, config.augment.crops) == (256, 224, "ten")
+    assert config.optimizer.schedule == "plateau"
+    assert tuple(config.checkpoint.keep_epochs) == (1, 2, 5, 10, 20, 30, 40, 64)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: zfnet.get_config("vgg"), r"no such net; there are alexnet"),
+        (lambda: imagenette.get_config("tiny"), r"the modes are small and full"),
+    ],
+)
+def test_an_unknown_argument_names_those_there_are(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_removed_and_misnamed_layers():
+    fields = architectures.zfnet()
+    fields.layers = ("conv1", "conv5")
+    net = architecture.from_config(fields, classes=5)
+    assert net.map_layers == ("conv1", "pool1", "conv5", "pool5")
+    assert net.dense_names == ("fc6", "fc7")
+    fields.layers = ("conv1", "conv9")
+    with pytest.raises(ValueError, match=r"'conv9', but there is no field model\.conv9"):
+        architecture.from_config(fields, classes=5)
+    fields.layers = ("conv2", "conv1")
+    with pytest.raises(ValueError, match="ascending order"):
+        architecture.from_config(fields, classes=5)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("--config.optimizer.learning_rat=1", "learning_rate"),
+        ("--config.model.conv1.map=3", "maps"),
+    ],
+)
+def test_a_wrong_field_names_the_nearest_right_one(override, message, tmp_path):
+    command = [sys.executable, "-m", "scripts.train", "--config=configs/zfnet.py"]
+    result = subprocess.run(
+        [*command, f"--workdir={tmp_path}", override],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode != 0
+    assert message in result.stderr
+
+
+@pytest.mark.parametrize("script", ["train", "prepare_data", "visualize", "draw_picture"])
+def test_help_loads_neither_jax_nor_tensorflow(script):
+    code = (
+        "import runpy, sys\n"
+        f"sys.argv = ['scripts.{script}', '--helpfull']\n"
+        f"try: runpy.run_module('scripts.{script}', run_name='__main__', alter_sys=True)\n"
+        "except SystemExit: pass\n"
+        "loaded = {'jax', 'tensorflow'} & set(sys.modules)\n"
+        "assert not loaded, loaded\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert f"scripts.{script}" in result.stdout or "usage" in result.stdout.lower()
