@@ -14,6 +14,7 @@ from pathlib import Path
 from absl import app, flags
 from ml_collections import config_flags
 
+from scripts.errors import as_one_line
 from zfnet_jax.data.prepare import prepare
 from zfnet_jax.data.prepared import INDEX_SUFFIX, verify
 from zfnet_jax.data.sources import SPLITS
@@ -30,7 +31,7 @@ _MEAN_ONLY = flags.DEFINE_bool(
 def main(_: list[str]) -> None:
     data = _CONFIG.value.data
     suffix = INDEX_SUFFIX if _MEAN_ONLY.value else ""
-    try:
+    with as_one_line():
         if _VERIFY.value:
             for split in SPLITS:
                 verify(data.prepared_dir, split + suffix)
@@ -42,8 +43,6 @@ def main(_: list[str]) -> None:
             store_images=not _MEAN_ONLY.value,
             overwrite=_OVERWRITE.value,
         )
-    except (ValueError, OSError, RuntimeError) as error:
-        raise SystemExit(f"prepare_data: {error}") from error
     for split, manifest in manifests.items():
         folder = Path(data.prepared_dir) / (split + suffix)
         print(

@@ -12,6 +12,8 @@ from pathlib import Path
 from absl import app, flags
 from ml_collections import config_flags
 
+from scripts.errors import as_one_line
+
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The config file, 'FILE' or 'FILE:ARG'.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder; made if missing.")
 _STOP = flags.DEFINE_integer("stop_after_steps", None, "Save and stop after this many updates.")
@@ -25,7 +27,8 @@ def main(_: list[str]) -> None:
 
     parallel.initialize(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
     workdir = Path(_WORKDIR.value)
-    result = train.train_and_evaluate(_CONFIG.value, workdir, _STOP.value)
+    with as_one_line():
+        result = train.train_and_evaluate(_CONFIG.value, workdir, _STOP.value)
     if parallel.is_writer():
         reached = f"validation top-1 {result['val/top1']:.1%}; " if result else ""
         print(f"{reached}the run lies in {workdir}")

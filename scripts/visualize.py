@@ -11,6 +11,8 @@ from pathlib import Path
 
 from absl import app, flags
 
+from scripts.errors import as_one_line
+
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
 _IMAGE = flags.DEFINE_string("image", None, "The photo.")
 _OUT = flags.DEFINE_string("out", None, "The picture to write: .png, .pdf or .svg.")
@@ -24,8 +26,9 @@ def main(_: list[str]) -> None:
     from zfnet_jax.run import load_photo, open_run
 
     out = Path(_OUT.value)
-    run = open_run(_WORKDIR.value, _STEP.value)
-    photo = load_photo(_IMAGE.value, run.config.data.image_size)
+    with as_one_line():
+        run = open_run(_WORKDIR.value, _STEP.value)
+        photo = load_photo(_IMAGE.value, run.config.data.image_size)
     arrays = strongest.strongest_maps(run, photo, _MAPS.value)
     out.parent.mkdir(parents=True, exist_ok=True)
     strongest.save(out.with_suffix(".npz"), arrays)

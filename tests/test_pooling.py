@@ -133,12 +133,15 @@ def test_nan_is_the_maximum_of_its_window(padding):
     np.testing.assert_array_equal(switches, expected_switches)
 
 
-def test_switches_never_name_padding():
-    """Also where everything in the window is -inf or the smallest integer."""
-    for dtype, lowest in ((jnp.float32, -jnp.inf), (jnp.int32, jnp.iinfo(jnp.int32).min)):
-        x = jnp.full((1, 2, 2, 1), lowest, dtype)
-        _, switches = max_pool_with_switches(x, 3, 2, ((1, 0), (1, 0)))
-        np.testing.assert_array_equal(switches[0, :, :, 0], [[4]])
+@pytest.mark.parametrize(
+    ("dtype", "lowest"),
+    [(jnp.float32, -jnp.inf), (jnp.int32, jnp.iinfo(jnp.int32).min)],
+    ids=["-inf", "smallest_integer"],
+)
+def test_switches_never_name_padding_even_for_the_lowest_value(dtype, lowest):
+    x = jnp.full((1, 2, 2, 1), lowest, dtype)
+    _, switches = pool_jit(x, 3, 2, ((1, 0), (1, 0)))
+    np.testing.assert_array_equal(switches, [[[[4]]]])
 
 
 @pytest.mark.parametrize(

@@ -183,7 +183,7 @@ def test_a_source_that_ends_early_is_an_error(tmp_path):
             yield from list(super().examples(start))[:-1]
 
     source = Short(str(save_photos(tmp_path / "photos", {"a": 3})))
-    with pytest.raises(RuntimeError, match="ended after 2 of its 3 pictures"):
+    with pytest.raises(ValueError, match="ended after 2 of its 3 pictures"):
         run_split(source, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -295,7 +295,7 @@ def test_unfinished_preparation_of_another_size_is_refused(photos, tmp_path, mon
 def test_two_preparations_of_one_folder_are_refused(tmp_path):
     with (
         partial.PartialSplit(tmp_path / "x.partial", {}, SIZE),
-        pytest.raises(RuntimeError, match="another preparation is writing here"),
+        pytest.raises(BlockingIOError, match="another preparation is writing here"),
     ):
         partial.PartialSplit(tmp_path / "x.partial", {}, SIZE)
 

@@ -53,7 +53,7 @@ class PartialSplit:
 
     Raises:
       ValueError: the folder was begun with another `description`.
-      RuntimeError: another process is writing it.
+      BlockingIOError: another process is writing it.
     """
 
     def __init__(self, folder: Path, description: dict[str, Any], image_size: int):
@@ -203,6 +203,6 @@ def _lock(file: io.IOBase, folder: Path) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise RuntimeError(f"{folder}: another preparation is writing here; wait for it") from None
+        raise BlockingIOError(f"{folder}: another preparation is writing here; wait for it") from None
     except OSError:
         pass  # a file system without locks

@@ -203,7 +203,7 @@ def _decode_into(
             bar.update()
     sink.commit()
     if len(sink.journal) != len(source):
-        raise RuntimeError(
+        raise ValueError(
             f"{name}: the source ended after {len(sink.journal)} of its {len(source)} pictures:"
             " is it complete?"
         )

@@ -44,7 +44,7 @@ def decode_in_order(
                 chunk, future = pending.popleft()
                 yield from zip(chunk, future.result())
         except BrokenProcessPool as error:
-            raise RuntimeError(
+            raise ChildProcessError(
                 "a decoding process died (out of memory?): run the same command again to go on,"
                 " with fewer --workers if it happens again"
             ) from error
