@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 Overlap = Literal["sum", "max", "mean", "overwrite"]
@@ -56,39 +57,46 @@ def _pool(x: jax.Array, window: int, stride: int, pads: Pads) -> tuple[jax.Array
         raise ValueError(
             f"maps of {x.shape[1:3]} with padding {pads} hold no {window}-pixel window"
         )
-    lowest = jnp.array(_lowest(x.dtype), x.dtype)
     bands = []
     for row in rows:
         pieces = []
         for column in columns:
             piece = x[:, row.first : row.last, column.first : column.last]
-            if any(row.pad + column.pad):
-                piece = lax.pad(
-                    piece, lowest, ((0, 0, 0), (*row.pad, 0), (*column.pad, 0), (0, 0, 0))
-                )
-            pieces.append(_running_maximum(piece, window, stride))
+            pieces.append(_running_maximum(piece, window, stride, (row.pad, column.pad)))
         bands.append(_join(pieces, axis=2))
     return _join(bands, axis=1)
 
 
-def _running_maximum(x: jax.Array, window: int, stride: int) -> tuple[jax.Array, jax.Array]:
-    """(value, position) carried over window**2 strided views: one fused pass over unpadded maps."""
+def _running_maximum(
+    x: jax.Array, window: int, stride: int, pads: Pads
+) -> tuple[jax.Array, jax.Array]:
+    """(value, position) carried over window**2 strided views: one fused pass over the maps.
+
+    Which views hold padding is known beforehand, so it needs no value below all others, and a
+    window of -inf names a pixel too.
+    """
+    padded = any(pads[0] + pads[1])
+    real = np.pad(np.ones(x.shape[1:3], bool), pads)
+    if padded:
+        x = lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), (*pads[0], 0), (*pads[1], 0), (0, 0, 0)))
     batch, height, width, maps = x.shape
-    best = switch = None
+    best = switch = found = None
     for position in range(window * window):
         row, column = divmod(position, window)
-        view = lax.slice(
-            x,
-            (0, row, column, 0),
-            (batch, height - window + row + 1, width - window + column + 1, maps),
-            (1, stride, stride, 1),
-        )
+        last = (height - window + row + 1, width - window + column + 1)
+        view = lax.slice(x, (0, row, column, 0), (batch, *last, maps), (1, stride, stride, 1))
+        here = real[row : last[0] : stride, column : last[1] : stride, None]
         if best is None:
-            best, switch = view, jnp.zeros(view.shape, jnp.uint8)
+            best, switch, found = view, jnp.zeros(view.shape, jnp.uint8), here
             continue
         better = (view > best) | (view != view)  # a NaN takes the place of any number
+        if padded:
+            better = (better | ~found) & here
+            found = found | here
         best = jnp.where(better, view, best)
         switch = jnp.where(better, jnp.uint8(position), switch)
+    if not found.all():
+        raise ValueError(f"padding {pads} fills whole windows of {window} pixels")
     return best, switch
 
 
@@ -188,7 +196,7 @@ def max_unpool(
     if overlap == "mean":
         total = sum(spread(p, jnp.where(named[p], pooled, zero), 0) for p in range(window**2))
         count = sum(spread(p, named[p].astype(pooled.dtype), 0) for p in range(window**2))
-        return total / jnp.maximum(count, 1)
+        return (total / jnp.maximum(count, 1)).astype(pooled.dtype)
     if overlap == "max":
         lowest = jnp.array(_lowest(pooled.dtype), pooled.dtype)
         result = jnp.full((pooled.shape[0], height, width, pooled.shape[3]), lowest)

@@ -203,6 +203,7 @@ def _lock(file: io.IOBase, folder: Path) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise BlockingIOError(f"{folder}: another preparation is writing here; wait for it") from None
+        message = f"{folder}: another preparation is writing here; wait for it"
+        raise BlockingIOError(message) from None
     except OSError:
         pass  # a file system without locks
