@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from zfnet_jax import architecture, geometry
 from zfnet_jax.architecture import Architecture, Conv
 from zfnet_jax.contrast_norm import contrast_norm
+from zfnet_jax.convolution import filter_maps
 from zfnet_jax.pooling import max_pool_with_switches
 
 Activations = dict[str, jax.Array]
@@ -70,17 +71,7 @@ class ZFNet(nn.Module):
     def _conv_layer(self, conv: Conv, x: jax.Array, activations: Activations) -> jax.Array:
         """Filter and rectify, then pool and normalise where the layer does (Section 3)."""
         net, n = self.architecture, conv.number
-        x = nn.Conv(
-            conv.maps,
-            (conv.kernel, conv.kernel),
-            strides=conv.stride,
-            padding=conv.padding,
-            feature_group_count=conv.groups,
-            kernel_init=self.kernel_init,
-            dtype=self.dtype,
-            precision=self.precision,
-            name=conv.name,
-        )(x)
+        x = Filters(conv, self.kernel_init, self.dtype, self.precision, name=conv.name)(x)
         x = activations[conv.name] = nn.relu(x)
         if conv.contrast_norm and net.norm_before_pool:
             x = activations[f"norm{n}"] = contrast_norm(x, conv.contrast_norm)
@@ -100,6 +91,24 @@ class ZFNet(nn.Module):
             precision=self.precision,
             name=name,
         )(x)
+
+
+class Filters(nn.Module):
+    """The filters of one conv layer and their biases, float32, applied in `dtype`."""
+
+    conv: Conv
+    kernel_init: nn.initializers.Initializer
+    dtype: DTypeLike
+    precision: str
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        conv = self.conv
+        shape = (conv.kernel, conv.kernel, x.shape[3] // conv.groups, conv.maps)
+        kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, (conv.maps,), jnp.float32)
+        y = filter_maps(x, kernel.astype(self.dtype), conv, self.precision)
+        return y + bias.astype(self.dtype)
 
 
 def dropout(x: jax.Array, keys: jax.Array, rate: float) -> jax.Array:
