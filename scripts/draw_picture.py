@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from absl import app, flags
+from absl import flags
 from PIL import Image
 
+from scripts import shell
 from zfnet_jax.data.pictures import OBJECTS, TRANSFER, draw
 
 _CLASS = flags.DEFINE_enum("class_name", None, [*OBJECTS, *TRANSFER], "What to draw.")
@@ -18,7 +19,7 @@ _SIZE = flags.DEFINE_integer("size", 224, "Side, pixels.", lower_bound=8)
 _OUT = flags.DEFINE_string("out", None, "The file to write.")
 
 
-def main(_: list[str]) -> None:
+def main() -> None:
     out = Path(_OUT.value)
     out.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(draw(_CLASS.value, _SEED.value, _SIZE.value).image).save(out)
@@ -27,4 +28,4 @@ def main(_: list[str]) -> None:
 
 if __name__ == "__main__":
     flags.mark_flags_as_required(["class_name", "out"])
-    app.run(main)
+    shell.run(main)

@@ -11,10 +11,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from absl import app, flags
+from absl import flags
 from ml_collections import config_flags
 
-from scripts.errors import as_one_line
+from scripts import shell
 from zfnet_jax.data.prepare import prepare
 from zfnet_jax.data.prepared import INDEX_SUFFIX, verify
 from zfnet_jax.data.sources import SPLITS
@@ -28,21 +28,20 @@ _MEAN_ONLY = flags.DEFINE_bool(
 )
 
 
-def main(_: list[str]) -> None:
+def main() -> None:
     data = _CONFIG.value.data
     suffix = INDEX_SUFFIX if _MEAN_ONLY.value else ""
-    with as_one_line():
-        if _VERIFY.value:
-            for split in SPLITS:
-                verify(data.prepared_dir, split + suffix)
-                print(f"{Path(data.prepared_dir) / (split + suffix)}: all digests are right")
-            return
-        manifests = prepare(
-            data,
-            workers=_WORKERS.value,
-            store_images=not _MEAN_ONLY.value,
-            overwrite=_OVERWRITE.value,
-        )
+    if _VERIFY.value:
+        for split in SPLITS:
+            verify(data.prepared_dir, split + suffix)
+            print(f"{Path(data.prepared_dir) / (split + suffix)}: all digests are right")
+        return
+    manifests = prepare(
+        data,
+        workers=_WORKERS.value,
+        store_images=not _MEAN_ONLY.value,
+        overwrite=_OVERWRITE.value,
+    )
     for split, manifest in manifests.items():
         folder = Path(data.prepared_dir) / (split + suffix)
         print(
@@ -54,4 +53,4 @@ def main(_: list[str]) -> None:
 
 if __name__ == "__main__":
     flags.mark_flag_as_required("config")
-    app.run(main)
+    shell.run(main)

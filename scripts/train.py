@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from absl import app, flags
+from absl import flags
 from ml_collections import config_flags
 
-from scripts.errors import as_one_line
+from scripts import shell
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The config file, 'FILE' or 'FILE:ARG'.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder; made if missing.")
@@ -22,13 +22,12 @@ _PROCESSES = flags.DEFINE_integer("processes", None, "Number of processes, with 
 _PROCESS = flags.DEFINE_integer("process", None, "Number of this process, with --coordinator.")
 
 
-def main(_: list[str]) -> None:
+def main() -> None:
     from zfnet_jax import parallel, train  # after the flags, so that --help needs no jax
 
     parallel.initialize(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
     workdir = Path(_WORKDIR.value)
-    with as_one_line():
-        result = train.train_and_evaluate(_CONFIG.value, workdir, _STOP.value)
+    result = train.train_and_evaluate(_CONFIG.value, workdir, _STOP.value)
     if parallel.is_writer():
         reached = f"validation top-1 {result['val/top1']:.1%}; " if result else ""
         print(f"{reached}the run lies in {workdir}")
@@ -36,4 +35,4 @@ def main(_: list[str]) -> None:
 
 if __name__ == "__main__":
     flags.mark_flags_as_required(["config", "workdir"])
-    app.run(main)
+    shell.run(main)

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from absl import app, flags
+from absl import flags
 
-from scripts.errors import as_one_line
+from scripts import shell
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
 _IMAGE = flags.DEFINE_string("image", None, "The photo.")
@@ -20,15 +20,14 @@ _MAPS = flags.DEFINE_integer("maps", 9, "Strongest maps per layer.", lower_bound
 _STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; the newest if not given.")
 
 
-def main(_: list[str]) -> None:
+def main() -> None:
     from zfnet_jax.analysis import strongest  # after the flags, so that --help needs no jax
     from zfnet_jax.report import figures
     from zfnet_jax.run import load_photo, open_run
 
     out = Path(_OUT.value)
-    with as_one_line():
-        run = open_run(_WORKDIR.value, _STEP.value)
-        photo = load_photo(_IMAGE.value, run.config.data.image_size)
+    run = open_run(_WORKDIR.value, _STEP.value)
+    photo = load_photo(_IMAGE.value, run.config.data.image_size)
     arrays = strongest.strongest_maps(run, photo, _MAPS.value)
     out.parent.mkdir(parents=True, exist_ok=True)
     strongest.save(out.with_suffix(".npz"), arrays)
@@ -38,4 +37,4 @@ def main(_: list[str]) -> None:
 
 if __name__ == "__main__":
     flags.mark_flags_as_required(["workdir", "image", "out"])
-    app.run(main)
+    shell.run(main)

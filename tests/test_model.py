@@ -369,11 +369,12 @@ def test_config_fields_reach_the_architecture():
     config.conv1.contrast_norm = False
     config.contrast_norm.alpha_convention = "mean"
     net = from_config(config, classes=7)
-    assert net.conv(3).maps == 512
-    assert net.conv(2).pool is None
-    assert net.conv(5).pool == Pool(2, 2, 1, "floor")
-    assert net.conv(1).contrast_norm is None
-    assert net.conv(2).contrast_norm.alpha_convention == "mean"
+    convs = {conv.number: conv for conv in net.convs}
+    assert convs[3].maps == 512
+    assert convs[2].pool is None
+    assert convs[5].pool == Pool(2, 2, 1, "floor")
+    assert convs[1].contrast_norm is None
+    assert convs[2].contrast_norm.alpha_convention == "mean"
     assert (net.classes, net.dense, net.dense_names) == (7, (4096, 4096), ("fc6", "fc7"))
     assert hash(net) == hash(from_config(config, classes=7))
     config.layers = ("conv1", "conv6")

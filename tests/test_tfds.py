@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
+from configs import quickstart
 from zfnet_jax.data.prepared import open_prepared
 from zfnet_jax.data.sources import make_source
 from zfnet_jax.data.splits import open_split
+from zfnet_jax.train import train_and_evaluate
 
+from .conftest import tiny
 from .test_prepare import config, run, save_photos
 
 # TensorFlow and TFDS may warn of deprecations in their own dependencies.
@@ -139,3 +142,14 @@ def test_wrong_sets_are_one_line_errors(data, overrides, error):
 def test_split_slices(data):
     data.tfds.train = "train[:5]"
     assert len(list(make_source(data, "train").examples())) == 5
+
+
+def test_trains_on_a_tfds_source(data, tmp_path):
+    training = quickstart.get_config()
+    tiny(training, Path(data.prepared_dir))
+    training.update_from_flattened_dict({"batch_size": 8, "epochs": 1, "data.image_size": 64})
+    training.data.source, training.data.tfds = "tfds", data.tfds
+    run(training.data)
+    result = train_and_evaluate(training, tmp_path / "run")
+    assert result["epoch"] == 1
+    assert 0 < result["val/loss"] < 20

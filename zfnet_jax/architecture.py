@@ -105,13 +105,6 @@ class Architecture:
         first = self.convs[-1].number + 1
         return tuple(f"fc{first + i}" for i in range(len(self.dense)))
 
-    def conv(self, number: int) -> Conv:
-        """The conv layer of that number. ValueError where the net has none."""
-        for conv in self.convs:
-            if conv.number == number:
-                return conv
-        raise ValueError(f"no layer conv{number}: the net has {[c.name for c in self.convs]}")
-
     def depth_of(self, layer: str) -> tuple[int, Literal["conv", "pool"]]:
         """Index into `convs` and kind of a layer by name, such as 'conv3' or 'pool5'.
 

@@ -39,7 +39,8 @@ def open_split(data: ConfigDict, split: str) -> Split:
     manifest = read_manifest(folder)
     wanted = {**identity(data, split), "image_size": data.image_size}
     made_from = {**manifest["source"], "image_size": manifest["image_size"]}
-    differing = [field for field in wanted if made_from.get(field) != wanted[field]]
+    # An empty folder name, the default, stands for whatever was prepared.
+    differing = [field for field in wanted if wanted[field] not in ("", made_from.get(field))]
     if differing:
         found = ", ".join(f"{field} {made_from.get(field)!r}" for field in differing)
         asked = ", ".join(f"{field} {wanted[field]!r}" for field in differing)
