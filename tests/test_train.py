@@ -169,6 +169,19 @@ def test_another_config_in_the_same_folder_is_refused_by_field(tiny_config, tiny
         train.train_and_evaluate(tiny_config, tiny_run)
 
 
+def test_more_epochs_go_on_where_the_schedule_does_not_depend_on_them(
+    tiny_config, tiny_run, tmp_path
+):
+    tiny_config.epochs = 4
+    with pytest.raises(ValueError, match="epochs is 3 there and 4 here"):
+        train.train_and_evaluate(tiny_config, tiny_run)  # cosine
+    tiny_config.optimizer.schedule = "constant"
+    tiny_config.epochs = 1
+    train.train_and_evaluate(tiny_config, tmp_path)
+    tiny_config.epochs = 2
+    assert train.train_and_evaluate(tiny_config, tmp_path)["epoch"] == 2
+
+
 def test_a_batch_that_does_not_divide_is_refused(tiny_config, tmp_path):
     tiny_config.optimizer.accumulation = 3
     with pytest.raises(ValueError, match="choose a multiple of 3"):

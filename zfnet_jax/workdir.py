@@ -16,8 +16,9 @@ from zfnet_jax.data.splits import Split
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "pillow")
 
-# Fields that a resumed run may change: they do not alter the steps that were made.
-_FREE_FIELDS = ("epochs", "checkpoint", "eval_batch_size", "data.prepared_dir", "data.streaming")
+# Fields that a resumed run may change: they do not alter the steps that were made. Of the data the
+# fingerprint is compared, wherever they lie; `epochs` shapes the cosine schedule (see `claim`).
+_FREE_FIELDS = ("epochs", "checkpoint", "eval_batch_size", "data")
 
 
 def claim(directory: Path, config: ConfigDict, train: Split, validation: Split) -> None:
@@ -32,10 +33,13 @@ def claim(directory: Path, config: ConfigDict, train: Split, validation: Split) 
     new = as_json(config)
     if path.exists():
         run = json.loads((directory / "run.json").read_text())
+        free = set(_FREE_FIELDS)
+        if config.optimizer.schedule == "cosine":
+            free.remove("epochs")
         differing = [
             f"{field} is {old!r} there and {now!r} here"
             for field, (old, now) in _differences(json.loads(path.read_text()), new).items()
-            if not field.startswith(_FREE_FIELDS)
+            if field.split(".")[0] not in free
         ]
         if run["data"] != fingerprints:
             differing.append(f"the data are {run['data']} there and {fingerprints} here")
