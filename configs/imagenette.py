@@ -26,14 +26,19 @@ def get_config(arg: str = "small") -> ConfigDict:
     config.data.tfds.name = "imagenette/full-size-v2"
     config.data.prepared_dir = f"data/imagenette-{arg}"
     config.augment.crops = "random"
+    config.augment.scale = 64.0
+    config.model.init = "he"
+    config.optimizer.rms_limit = 0.0
     config.optimizer.schedule = "cosine"
+    config.optimizer.warmup_epochs = 3.0
+    config.optimizer.weight_decay = 5e-4
+    config.optimizer.label_smoothing = 0.1
     if arg == "small":
         config.model = architectures.small()
+        config.model.init = "he"
         config.data.image_size = 128
         config.augment.crop = 112
         config.batch_size = 64
-        config.epochs = 40
-    config.model.init = "he"
-    config.augment.scale = 64.0
-    config.optimizer.rms_limit = 0.0
+        config.epochs = 42
+        config.optimizer.learning_rate = 2e-2
     return config

@@ -92,3 +92,65 @@ def _through(field: ReceptiveField, window: int, stride: int, padding: int) -> R
         jump=field.jump * stride,
         start=field.start - padding * field.jump,
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class Tile:
+    """The part of a map, along one axis, that a projection from one unit of a layer can reach.
+
+    It has one size for all units of the layer. At an edge it is moved inside the map; where it
+    would be larger than the map it is the whole map. Only of the image it may leave the edges.
+
+    Attributes:
+      size: pixels.
+      starts: its first pixel for units 0, 1, 2, ... of the layer.
+      pads: zeros put before and after the pixels that the tile above it reaches, so that they hold
+        this tile.
+      cuts: where it starts in these padded pixels, per unit.
+    """
+
+    size: int
+    starts: tuple[int, ...]
+    pads: tuple[int, int] = (0, 0)
+    cuts: tuple[int, ...] = ()
+
+
+def cone(architecture: Architecture, layer: str, size: int) -> dict[str, Tile]:
+    """The tiles that a projection from single units of a conv layer passes through, on its way
+    down through images of `size` pixels: of 'conv3', 'pool2', 'conv2', ... and of the 'image',
+    where it is the receptive field.
+    """
+    top, _ = architecture.depth_of(layer)
+    sizes = layer_sizes(architecture, size)
+    field = receptive_field(architecture, layer)
+    tile = Tile(size=1, starts=tuple(range(sizes[layer])))
+    tiles = {layer: tile}
+    for depth in range(top, 0, -1):
+        conv, below = architecture.convs[depth], architecture.convs[depth - 1]
+        if below.pool:
+            pool, name = below.pool, f"pool{below.number}"
+            tile = _tile_below(tile, conv.kernel, conv.stride, conv.padding, sizes[name])
+            tiles[name] = tile
+            tile = _tile_below(tile, pool.window, pool.stride, pool.padding, sizes[below.name])
+        else:
+            tile = _tile_below(tile, conv.kernel, conv.stride, conv.padding, sizes[below.name])
+        tiles[below.name] = tile
+    first = architecture.convs[0]
+    windows = tuple(field.window(unit)[0] for unit in range(sizes[layer]))
+    reached = tuple(start * first.stride - first.padding for start in tile.starts)
+    reach = (tile.size - 1) * first.stride + first.kernel
+    tiles["image"] = _cut(reached, reach, windows, field.size)
+    return tiles
+
+
+def _tile_below(tile: Tile, window: int, stride: int, padding: int, size: int) -> Tile:
+    reached = tuple(start * stride - padding for start in tile.starts)
+    reach = (tile.size - 1) * stride + window
+    within = min(reach, size)
+    return _cut(reached, reach, tuple(max(0, min(r, size - within)) for r in reached), within)
+
+
+def _cut(reached: tuple[int, ...], reach: int, starts: tuple[int, ...], size: int) -> Tile:
+    cuts = [start - first for start, first in zip(starts, reached, strict=True)]
+    before, after = max(0, -min(cuts)), max(0, max(cuts) + size - reach)
+    return Tile(size, starts, (before, after), tuple(cut + before for cut in cuts))

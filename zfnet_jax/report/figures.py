@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import matplotlib as mpl
 import numpy as np
@@ -12,7 +14,11 @@ from matplotlib.figure import Figure
 
 from zfnet_jax.report.tiles import projection_tile, window_of
 
-STYLE = Path(__file__).with_name("style.mplstyle")
+Style = Literal["screen", "paper"]
+STYLES: dict[str, Path] = {
+    "screen": Path(__file__).with_name("style.mplstyle"),
+    "paper": Path(__file__).with_name("paper.mplstyle"),
+}
 CONTRAST = 99.5  # percentile of a projection's absolute values that becomes white or black
 
 
@@ -24,7 +30,7 @@ def strongest_maps(arrays: Mapping[str, np.ndarray]) -> Figure:
     """
     layers = [str(name) for name in arrays["layers"]]
     count = max(len(arrays[f"{layer}/map"]) for layer in layers)
-    with mpl.rc_context(fname=STYLE):
+    with use("screen"):
         figure = Figure(figsize=(2.4 + count, 2.25 * len(layers) + 0.3), layout="constrained")
         left, right = figure.subfigures(1, 2, width_ratios=(2.4, count))
         _photo_and_classes(left, arrays)
@@ -34,12 +40,36 @@ def strongest_maps(arrays: Mapping[str, np.ndarray]) -> Figure:
     return figure
 
 
-def save(figure: Figure, path: Path) -> None:
+def use(style: Style) -> contextlib.AbstractContextManager[None]:
+    """The style that figures made and saved inside the context have."""
+    return mpl.rc_context(fname=STYLES[style])
+
+
+def page_width() -> float:
+    """The width of a figure in the style in use, inches."""
+    return mpl.rcParams["figure.figsize"][0]
+
+
+def sheet(width: float, height: float) -> tuple[Figure, Axes]:
+    """A figure to be laid out by hand: one axis over all of it, in inches from the top left."""
+    figure = Figure(figsize=(width, height))
+    axis = figure.add_axes((0, 0, 1, 1))
+    axis.set(xlim=(0, width), ylim=(height, 0), autoscale_on=False)
+    axis.set_axis_off()
+    return figure, axis
+
+
+def place(axis: Axes, pixels: np.ndarray, x: float, y: float, w: float, h: float, **how) -> None:
+    """Puts an image on a `sheet`, its top left corner at (x, y), w by h inches."""
+    axis.imshow(pixels, extent=(x, x + w, y + h, y), aspect="auto", **how)
+
+
+def save(figure: Figure, path: Path, style: Style = "screen") -> None:
     """Writes a figure, atomically; the kind of file is the path's extension."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")
-    with mpl.rc_context(fname=STYLE):
+    with use(style):
         figure.savefig(temporary)
     temporary.replace(path)
 

@@ -1,0 +1,180 @@
+"""Fig. 3: the architecture, drawn from its config as the paper draws it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Polygon
+
+from zfnet_jax import geometry
+from zfnet_jax.architecture import Architecture, Conv
+from zfnet_jax.report.figures import page_width, sheet
+
+FRONT, TOP, FACE = "#cbd5e1", "#f4f6f9", "#e6ebf2"
+FILTER_COLOUR = "#d95f02"
+QUIET = "0.35"
+SLANT = (0.30, 0.16)  # how far back goes to the right and up, as shares of the depth
+
+
+@dataclasses.dataclass(frozen=True)
+class _Block:
+    """Maps [rows, columns, maps], or the units of a dense layer."""
+
+    maps: int
+    rows: int = 0
+    columns: int = 0
+    filter: int = 0  # side of the filter that looks at these maps next
+
+    @property
+    def label(self) -> str:
+        return f"{self.rows} x {self.columns}\n{self.maps}" if self.rows else f"{self.maps}"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Column:
+    """One layer: its blocks, its share of the figure's width, its name and what it does."""
+
+    title: str
+    blocks: tuple[_Block, ...]
+    share: float
+    text: tuple[str, ...]
+
+
+def figure3(net: Architecture, image_size: tuple[int, int], channels: int) -> Figure:
+    """The convnet from left to right: the image, and every layer's maps as blocks.
+
+    A layer with a pool has two blocks, before and after it. Sides of blocks go with the square
+    root of the pixels along them, thicknesses with the square root of the number of maps. Above a
+    block stand its size and its number of maps, under a layer what it does; a filter is outlined
+    on the maps that it looks at.
+
+    Args:
+      net: the architecture.
+      image_size: (H, W) that the net sees, pixels.
+      channels: of the image.
+    """
+    columns = _columns(net, image_size, channels)
+    width = page_width()
+    line = mpl.rcParams["font.size"] * 1.45 / 72
+    tall = 0.13 * width
+    ground = tall * (1 + SLANT[1]) + 3 * line
+    figure, axis = sheet(
+        width, ground + (max(len(column.text) for column in columns) + 2.4) * line
+    )
+    unit = (width - 0.1) / sum(column.share for column in columns)
+    scale = tall / math.sqrt(max(image_size))
+    left, previous = 0.1, None
+    for column in columns:
+        room = unit * column.share / len(column.blocks)
+        for index, block in enumerate(column.blocks):
+            drawn = _draw(axis, block, left + index * room, ground, scale, width)
+            if previous:
+                _connect(axis, previous, drawn)
+            previous = drawn
+        x = left
+        axis.text(x, ground + 1.5 * line, column.title, weight="bold")
+        for row, words in enumerate(column.text):
+            axis.text(x, ground + (2.5 + row) * line, words, color=QUIET, size="small")
+        left += unit * column.share
+    return figure
+
+
+def _columns(
+    net: Architecture, image_size: tuple[int, int], channels: int
+) -> list[_Column]:
+    rows, cols = (geometry.layer_sizes(net, size) for size in image_size)
+    first = _Block(channels, *image_size, filter=net.convs[0].kernel)
+    columns = [_Column("Image", (first,), 1.15, ())]
+    for depth, conv in enumerate(net.convs):
+        after = net.convs[depth + 1].kernel if depth + 1 < len(net.convs) else 0
+        names = [conv.name, f"pool{conv.number}"] if conv.pool else [conv.name]
+        blocks = [_Block(conv.maps, rows[name], cols[name]) for name in names]
+        blocks[-1] = dataclasses.replace(blocks[-1], filter=after)
+        title = f"Layer {conv.number}"
+        columns.append(_Column(title, tuple(blocks), 0.95 * len(blocks), _operations(net, conv)))
+    for name, units in zip(net.dense_names, net.dense):
+        text = ("dense", "relu", *([f"dropout {net.dropout:g}"] if net.dropout else []))
+        columns.append(_Column(f"Layer {name.removeprefix('fc')}", (_Block(units),), 0.8, text))
+    columns.append(_Column("Output", (_Block(net.classes),), 0.75, ("dense", "softmax")))
+    return columns
+
+
+def _operations(net: Architecture, conv: Conv) -> tuple[str, ...]:
+    """What a conv layer does, in order."""
+    filters = [f"filter {conv.kernel} x {conv.kernel}", f"stride {conv.stride}"]
+    if conv.padding:
+        filters.append(f"padding {conv.padding}")
+    if conv.groups > 1:
+        filters.append(f"{conv.groups} groups")
+    norm = ["contrast norm"] if conv.contrast_norm else []
+    pool = []
+    if conv.pool:
+        pool = [f"max pool {conv.pool.window} x {conv.pool.window}", f"stride {conv.pool.stride}"]
+        if conv.pool.padding:
+            pool.append(f"padding {conv.pool.padding}")
+    last = [*norm, *pool] if net.norm_before_pool else [*pool, *norm]
+    return (*filters, "relu", *last)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Drawn:
+    """Where a block ended up: its front's left edge and its face, seen from the next layer."""
+
+    block: _Block
+    left: float
+    face: float  # x of the face's near edge
+    ground: float
+    tall: float
+    deep: float
+
+    def on_face(self, across: float, up: float) -> tuple[float, float]:
+        """A point of the face; both from 0 to 1, from the near bottom corner."""
+        x = self.face + across * self.deep * SLANT[0]
+        return x, self.ground - up * self.tall - across * self.deep * SLANT[1]
+
+
+def _draw(
+    axis: Axes, block: _Block, x: float, ground: float, scale: float, width: float
+) -> _Drawn:
+    tall, deep = (max(math.sqrt(n) * scale, 0.06) for n in (block.rows, block.columns))
+    if not block.rows:
+        tall, deep = 4.5 * scale, 0.12
+    thick = math.sqrt(block.maps) * width / 1500
+    drawn = _Drawn(block, x, x + thick, ground, tall, deep)
+    near, far = drawn.on_face(0, 1), drawn.on_face(1, 1)
+    front = [(x, ground), drawn.on_face(0, 0), near, (x, near[1])]
+    face = [drawn.on_face(0, 0), drawn.on_face(1, 0), far, near]
+    top = [(x, near[1]), near, far, (far[0] - thick, far[1])]
+    for corners, colour in ((front, FRONT), (face, FACE), (top, TOP)):
+        axis.add_patch(Polygon(corners, facecolor=colour, edgecolor="0.45", joinstyle="round"))
+    axis.text(x, far[1] - 0.05, block.label, va="bottom", size="small", linespacing=1.1)
+    return drawn
+
+
+def _connect(axis: Axes, before: _Drawn, after: _Drawn) -> None:
+    """From one block to the next: the filter's outline and where it leads, or an arrow."""
+    target = (after.left, after.ground - 0.3 * after.tall)
+    if before.block.filter and before.block.rows:
+        high, wide = (
+            min(math.sqrt(before.block.filter / n), 1)
+            for n in (before.block.rows, before.block.columns)
+        )
+        a, b = 0.5 - wide / 2, 0.3 * after.tall / before.tall
+        b = min(b, 1 - high)
+        corners = [
+            before.on_face(u, v)
+            for u, v in ((a, b), (a + wide, b), (a + wide, b + high), (a, b + high))
+        ]
+        axis.add_patch(Polygon(corners, fill=False, edgecolor=FILTER_COLOUR))
+        for corner in (corners[1], corners[2]):
+            axis.plot(*zip(corner, target), color=FILTER_COLOUR, lw=0.5, ls=(0, (4, 2)))
+        return
+    y = target[1]
+    start = before.on_face(0.5, 0)[0] + 0.04
+    axis.annotate(
+        "", target, (start, y), arrowprops={"arrowstyle": "->", "color": QUIET, "shrinkB": 1}
+    )

@@ -1,0 +1,37 @@
+"""Many small tiles as one image."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+GAP = 0.05  # between tiles, as a share of a tile's side
+
+
+def mosaic(tiles: np.ndarray, columns: int | None = None, finest: int = 48) -> np.ndarray:
+    """Tiles side by side, row by row, with white gaps; a square of them if `columns` is None.
+
+    Args:
+      tiles: [N, s, s, 3], float in [0, 1] or uint8.
+      columns: tiles in a row.
+      finest: smaller tiles are enlarged, pixel by pixel, to at least this side, so that the gaps
+        stay narrow.
+
+    Returns:
+      [H, W, 3] float in [0, 1].
+    """
+    if tiles.dtype == np.uint8:
+        tiles = tiles / 255
+    count, side = tiles.shape[:2]
+    columns = columns or math.isqrt(count - 1) + 1
+    rows = -(-count // columns)
+    times = -(-finest // side)
+    tiles = tiles.repeat(times, axis=1).repeat(times, axis=2)
+    side *= times
+    step = side + max(1, round(GAP * side))
+    image = np.ones((rows * step, columns * step, 3))
+    for place, tile in enumerate(tiles):
+        y, x = (part * step for part in divmod(place, columns))
+        image[y : y + side, x : x + side] = tile
+    return image[: (rows - 1) * step + side, : (columns - 1) * step + side]

@@ -1,0 +1,95 @@
+"""Sprite sheets: the winners of many maps in one picture file, so that a page loads few files."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from zfnet_jax.report.tiles import projection_tile
+
+CONTRAST = 99.5  # percentile of a projection's absolute values that becomes white or black
+LARGEST_SIDE = 64  # pixels of a tile: larger ones are scaled down, and pages show it up to twice so
+EXACT_SIDE = 32  # tiles up to here are stored without loss: blur would be all that one sees
+QUALITY = 75  # of WebP, for the others
+GREY = (128, 128, 128)
+
+
+@dataclasses.dataclass(frozen=True)
+class Sheet:
+    """Where things lie in a layer's sheets: maps in rows and columns, each a grid of its winners.
+
+    Attributes:
+      side: pixels of a tile.
+      grid: tiles along each side of a map's block; the k-th winner stands at divmod(k, grid).
+      columns, rows: of blocks in every sheet, whether it is full or not.
+    """
+
+    side: int
+    grid: int
+    columns: int = 8
+    rows: int = 4
+
+    @classmethod
+    def of(cls, winners: int, size: int) -> Sheet:
+        """The sheet for K winners whose receptive field is `size` pixels wide."""
+        return cls(side=min(size, LARGEST_SIDE), grid=math.isqrt(winners - 1) + 1)
+
+    @property
+    def maps(self) -> int:
+        """Maps in one sheet."""
+        return self.columns * self.rows
+
+    @property
+    def exact(self) -> bool:
+        """Whether the tiles are stored pixel by pixel."""
+        return self.side <= EXACT_SIDE
+
+
+def write_sheets(sheet: Sheet, maps: Iterable[np.ndarray], stem: Path) -> int:
+    """Writes the sheets of a layer: `stem`-0.webp, `stem`-1.webp, ...
+
+    Args:
+      maps: per map the tiles of its winners, [K, s, s, 3] uint8.
+
+    Returns:
+      The number of files.
+    """
+    block = sheet.side * sheet.grid
+    count, canvas = 0, None
+    for number, tiles in enumerate(maps):
+        index, place = divmod(number, sheet.maps)
+        if place == 0:
+            if canvas:
+                _write(sheet, canvas, stem, index - 1)
+            canvas = Image.new("RGB", (block * sheet.columns, block * sheet.rows), GREY)
+            count += 1
+        row, column = divmod(place, sheet.columns)
+        for k, tile in enumerate(tiles):
+            y, x = divmod(k, sheet.grid)
+            corner = column * block + x * sheet.side, row * block + y * sheet.side
+            canvas.paste(_scaled(tile, sheet.side), corner)
+    if canvas:
+        _write(sheet, canvas, stem, count - 1)
+    return count
+
+
+def projection_tiles(projections: np.ndarray) -> np.ndarray:
+    """Projections [K, s, s, 3], each in its own contrast about grey, as [K, s, s, 3] uint8."""
+    tiles = [projection_tile(one.astype(np.float32), CONTRAST) for one in projections]
+    return np.round(255 * np.stack(tiles)).astype(np.uint8)
+
+
+def _scaled(tile: np.ndarray, side: int) -> Image.Image:
+    image = Image.fromarray(tile)
+    return image if image.width == side else image.resize((side, side), Image.Resampling.LANCZOS)
+
+
+def _write(sheet: Sheet, canvas: Image.Image, stem: Path, index: int) -> None:
+    canvas.save(
+        stem.with_name(f"{stem.name}-{index}.webp"), lossless=sheet.exact, quality=QUALITY, method=4
+    )
