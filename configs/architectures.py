@@ -116,8 +116,11 @@ def _model(dense: tuple[int, ...], **convs: ConfigDict) -> ConfigDict:
                 "beta": 0.75,
                 "alpha_convention": "sum",
             },
-            "init": "normal",  # 'normal': N(0, init_std); 'he': N(0, 2 / fan-in)
+            # 'normal': N(0, init_std). 'he': variance 2 / fan-in, the first layer's filters times
+            # first_init_scale, and N(0, init_std) in the softmax layer, which no relu follows.
+            "init": "normal",
             "init_std": 1e-2,
+            "first_init_scale": 1.0,
             "dtype": "float32",  # of activations: 'float32' or 'bfloat16'; parameters are float32
             "precision": "default",  # of matrix products in training; analyses use 'highest'
         }

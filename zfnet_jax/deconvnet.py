@@ -273,9 +273,9 @@ def _unpool_tiles(
     """All pixels that tiles of pooled maps reach. Every rule but 'sum' counts windows of value zero
     that name a pixel, so there the windows next to the tile take part."""
     ring = 0 if overlap == "sum" else -(-pool.window // pool.stride) - 1
-    switches = switches.astype(jnp.int16)
     edges = ((0, 0), (ring, ring), (ring, ring), (0, 0))
-    switches = jnp.pad(switches, edges, constant_values=-1)  # names no pixel
+    switches = switches.astype(jnp.uint8 if pool.window < 16 else jnp.uint16)
+    switches = jnp.pad(switches, edges, constant_values=pool.window**2)  # names no pixel
     switches = _take_tiles(switches, tiles, units, 2 * ring)
     x = jnp.pad(x, edges)
     shape = tuple((size - 1) * pool.stride + pool.window for size in x.shape[1:3])

@@ -25,12 +25,15 @@ class ZFNet(nn.Module):
     Attributes:
       architecture: layers, widths, dropout.
       kernel_init: initialiser of every filter and weight matrix; biases start at zero.
+      first_init, logits_init: of the first layer and of the softmax layer, where they differ.
       dtype: what activations are computed in, float32 or bfloat16; parameters stay float32.
       precision: of matrix products, 'default', 'high' or 'highest' (full float32 on a GPU or TPU).
     """
 
     architecture: Architecture
     kernel_init: nn.initializers.Initializer
+    first_init: nn.initializers.Initializer | None = None
+    logits_init: nn.initializers.Initializer | None = None
     dtype: DTypeLike = jnp.float32
     precision: str = "default"
 
@@ -59,19 +62,20 @@ class ZFNet(nn.Module):
 
         x = x.reshape(x.shape[0], -1)
         for depth, (name, units) in enumerate(zip(net.dense_names, net.dense, strict=True)):
-            x = nn.relu(self._dense(name, units, x))
+            x = nn.relu(self._dense(name, units, self.kernel_init, x))
             activations[name] = x
             if dropout_keys is not None and net.dropout:
                 x = dropout(
                     x, jax.vmap(jax.random.fold_in, (0, None))(dropout_keys, depth), net.dropout
                 )
-        logits = self._dense("logits", net.classes, x)
+        logits = self._dense("logits", net.classes, self.logits_init or self.kernel_init, x)
         return logits.astype(jnp.float32), activations
 
     def _conv_layer(self, conv: Conv, x: jax.Array, activations: Activations) -> jax.Array:
         """Filter and rectify, then pool and normalise where the layer does (Section 3)."""
         net, n = self.architecture, conv.number
-        x = Filters(conv, self.kernel_init, self.dtype, self.precision, name=conv.name)(x)
+        init = self.first_init if conv is net.convs[0] and self.first_init else self.kernel_init
+        x = Filters(conv, init, self.dtype, self.precision, name=conv.name)(x)
         x = activations[conv.name] = nn.relu(x)
         if conv.contrast_norm and net.norm_before_pool:
             x = activations[f"norm{n}"] = contrast_norm(x, conv.contrast_norm)
@@ -83,10 +87,12 @@ class ZFNet(nn.Module):
             x = activations[f"norm{n}"] = contrast_norm(x, conv.contrast_norm)
         return x
 
-    def _dense(self, name: str, units: int, x: jax.Array) -> jax.Array:
+    def _dense(
+        self, name: str, units: int, init: nn.initializers.Initializer, x: jax.Array
+    ) -> jax.Array:
         return nn.Dense(
             units,
-            kernel_init=self.kernel_init,
+            kernel_init=init,
             dtype=self.dtype,
             precision=self.precision,
             name=name,
@@ -124,15 +130,23 @@ def dropout(x: jax.Array, keys: jax.Array, rate: float) -> jax.Array:
 
 def from_config(config: ConfigDict, classes: int) -> ZFNet:
     """The net that `config.model` describes (see configs/architectures.py)."""
-    if config.init == "he":
-        init = nn.initializers.he_normal()
-    elif config.init == "normal":
-        init = nn.initializers.normal(config.init_std)
+    normal = nn.initializers.normal(config.init_std)
+    if config.init == "normal":
+        inits = {"kernel_init": normal}
+    elif config.init == "he":
+        # He et al. 2015 is for layers that a relu follows.
+        inits = {
+            "first_init": nn.initializers.variance_scaling(
+                2 * config.first_init_scale**2, "fan_in", "truncated_normal"
+            ),
+            "kernel_init": nn.initializers.he_normal(),
+            "logits_init": normal,
+        }
     else:
         raise ValueError(f"model.init must be normal or he, got {config.init!r}")
     return ZFNet(
         architecture=architecture.from_config(config, classes),
-        kernel_init=init,
+        **inits,
         dtype=jnp.dtype(config.dtype),
         precision=config.precision,
     )

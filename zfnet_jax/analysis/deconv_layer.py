@@ -122,13 +122,11 @@ def _maps_first(maps: jax.Array) -> np.ndarray:
     return np.moveaxis(np.asarray(maps[0]), 2, 0)
 
 
-def _in_the_map(
-    switches: jax.Array, window: int, stride: int, pad: tuple[int, int]
-) -> np.ndarray:
+def _in_the_map(switches: jax.Array, window: int, stride: int, pad: tuple[int, int]) -> np.ndarray:
     """Switches [1, h, w, C] as positions in the map that was pooled: [C, h, w, 2] int32."""
     positions = []
     for axis, inside in enumerate(switch_positions(switches, window)):
         first = jnp.arange(switches.shape[axis + 1]) * stride - pad[axis]
         first = first[:, None, None] if axis == 0 else first[None, :, None]
-        positions.append(_maps_first((first + inside.astype(jnp.int32))[:]))
+        positions.append(_maps_first(first + inside.astype(jnp.int32)))
     return np.stack(positions, axis=-1).astype(np.int32)

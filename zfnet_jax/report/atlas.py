@@ -4,7 +4,7 @@ Browsers refuse to read local files from a script, so the data are scripts thems
 its part to the global ATLAS; the pictures are sprite sheets and photos that the page asks for when
 they come into view.
 
-    index.html  atlas.css  atlas.js
+    index.html  atlas.css  common.js  overview.js  detail.js  atlas.js
     data/atlas.js                    what all checkpoints share: layers, class names, keys of photos
     data/<step>.js                   the winners of one checkpoint
     sprites/<step>/<layer>-<kind>-<n>.webp
@@ -33,7 +33,7 @@ from zfnet_jax.report.mined import Mined
 ASSETS = Path(__file__).with_name("atlas_assets")
 PHOTO_QUALITY = 65  # of WebP
 PHOTO_BYTES = 30e6  # all photos together; where there are many, each is smaller
-BYTES_PER_PIXEL = 0.2  # of a photo at that quality, rounded up
+BYTES_PER_PIXEL = 0.18  # of a photo at that quality: 0.15 at 180 pixels, more where smaller
 SHARED = ("layers", "class_names", "split", "images", "crop", "data", "k", "receptive_fields")
 
 
@@ -101,8 +101,8 @@ def _check(checkpoints: Sequence[Mined]) -> None:
 
 def _write_page(out: Path, checkpoints: Sequence[Mined]) -> None:
     info = checkpoints[0].info
-    shutil.copy(ASSETS / "atlas.css", out)
-    shutil.copy(ASSETS / "atlas.js", out)
+    for asset in [*ASSETS.glob("*.css"), *ASSETS.glob("*.js")]:
+        shutil.copy(asset, out)
     template = string.Template((ASSETS / "index.html").read_text(encoding="utf-8"))
     page = template.substitute(
         run=html.escape(str(info["run"])), newest=checkpoints[-1].info["step"]
@@ -129,7 +129,7 @@ def _overview(checkpoints: Sequence[Mined]) -> dict[str, Any]:
         "photos": keys,
         "layers": [_layer(checkpoints[-1], name) for name in info["layers"]],
         "checkpoints": [
-            {"key": key, "step": checkpoint.info["step"]}
+            {"key": key, "step": checkpoint.info["step"], "dead": _dead(checkpoint)}
             for key, checkpoint in zip(checkpoint_keys(checkpoints), checkpoints, strict=True)
         ],
         "winners": {},
@@ -148,6 +148,14 @@ def _layer(checkpoint: Mined, name: str) -> dict[str, Any]:
         "start": start,
         "exact": sheet.exact,
         "sheet": {"grid": sheet.grid, "columns": sheet.columns, "rows": sheet.rows},
+    }
+
+
+def _dead(checkpoint: Mined) -> dict[str, list[int]]:
+    """Per layer the numbers of its dead maps."""
+    return {
+        name: np.flatnonzero(checkpoint.winners[f"{name}/value"][:, 0] <= 0).tolist()
+        for name in checkpoint.info["layers"]
     }
 
 
@@ -170,8 +178,7 @@ def _winners(checkpoint: Mined) -> dict[str, dict[str, list]]:
 
 def _write_sprites(out: Path, checkpoints: Sequence[Mined], progress: bool) -> None:
     counts = {
-        name: len(checkpoints[0].winners[f"{name}/value"])
-        for name in checkpoints[0].info["layers"]
+        name: len(checkpoints[0].winners[f"{name}/value"]) for name in checkpoints[0].info["layers"]
     }
     total = 2 * sum(counts.values()) * len(checkpoints)
     with tqdm(total=total, desc="sprites", unit=" maps", disable=not progress) as bar:
@@ -181,7 +188,9 @@ def _write_sprites(out: Path, checkpoints: Sequence[Mined], progress: bool) -> N
             for name in counts:
                 size = checkpoint.info["receptive_fields"][name][0]
                 sheet = sprites.Sheet.of(checkpoint.info["k"], size)
-                projections = map(sprites.projection_tiles, checkpoint.projections(name))
+                projections = (
+                    sprites.projection_tiles(sheet, one) for one in checkpoint.projections(name)
+                )
                 for kind, maps in [
                     ("projection", projections),
                     ("patch", checkpoint.patches(name)),
@@ -199,7 +208,7 @@ def _write_photos(out: Path, checkpoints: Sequence[Mined], progress: bool) -> No
             for row, pixels in checkpoint.photos():
                 if row in missing:
                     missing.remove(row)
-                    photo = Image.fromarray(pixels)
+                    photo = sprites.as_picture(pixels)
                     photo.thumbnail((side, side), Image.Resampling.LANCZOS)
                     photo.save(folder / f"{row}.webp", quality=PHOTO_QUALITY, method=4)
                     bar.update()

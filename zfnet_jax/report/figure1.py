@@ -76,7 +76,7 @@ def figure1(arrays: Arrays) -> Figure:
     axis.annotate("", (end[0], y), (start[0], y), arrowprops=style | {"color": FILTER_COLOUR})
     axis.text(width / 2, y - 0.05, "filters", ha="center", color=FILTER_COLOUR)
     if "input_map" not in arrays:
-        _filters(axis, arrays["filters"], width / 2, y - 0.22)
+        _filters(axis, arrays["filters"], width / 2, y + 0.1)
     _detail(axis, arrays, top + 4 * step, detail)
     return figure
 
@@ -95,13 +95,13 @@ def _stage(
         place(axis, values, start + index * (side + gap), y, side, side, **_colours(values))
 
 
-def _filters(axis: Axes, filters: np.ndarray, centre: float, bottom: float) -> None:
+def _filters(axis: Axes, filters: np.ndarray, centre: float, top: float) -> None:
     """The kept maps' filters [N, k, k, 3], small, in a row."""
     side, gap = 0.2, 0.04
     start = centre - (len(filters) * (side + gap) - gap) / 2
     for index, kernel in enumerate(filters):
         tile = projection_tile(kernel, 100)
-        place(axis, tile, start + index * (side + gap), bottom - side, side, side)
+        place(axis, tile, start + index * (side + gap), top, side, side)
 
 
 def _colours(values: np.ndarray) -> dict:
@@ -129,8 +129,10 @@ def _detail(axis: Axes, arrays: Arrays, top: float, side: float) -> None:
     pixels = tuple(
         slice(max(s, 0), min(s + reach, n)) for s, n in zip(start, arrays["before_pool"].shape[1:])
     )
-    switches = arrays["switches"][0][units].reshape(-1, 2) - [p.start for p in pixels]
     shape = [p.stop - p.start for p in pixels]
+    # Also those of units just outside the detail, whose windows reach into it.
+    switches = arrays["switches"][0].reshape(-1, 2) - [p.start for p in pixels]
+    switches = switches[((switches >= 0) & (switches < shape)).all(axis=1)]
 
     panels = [
         ("map to pool", arrays["before_pool"][0][pixels], True),
@@ -139,17 +141,13 @@ def _detail(axis: Axes, arrays: Arrays, top: float, side: float) -> None:
         ("from above", arrays["from_above"][0][units], False),
         ("unpooled", arrays["unpooled"][0][pixels], True),
     ]
-    axis.text(
-        MARGIN, top + 0.12, f"Detail of map {arrays['map'][0]}, around its strongest unit"
-    )
+    axis.text(MARGIN, top + 0.12, f"Detail of map {arrays['map'][0]}, around its strongest unit")
     for position, (title, values, marked) in enumerate(panels):
         x, y = MARGIN + position * (side + 0.3), top + 0.36
         axis.text(x + side / 2, y - 0.06, title, ha="center")
         if values is not None:
             place(axis, values, x, y, side, side, interpolation="nearest", **_colours(values))
-        axis.plot(
-            [x, x + side, x + side, x, x], [y, y, y + side, y + side, y], color="0.5", lw=0.5
-        )
+        axis.plot([x, x + side, x + side, x, x], [y, y, y + side, y + side, y], color="0.5", lw=0.5)
         if marked:
             axis.scatter(
                 x + (switches[:, 1] + 0.5) / shape[1] * side,

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from zfnet_jax.report.figures import CONTRAST, page_width, place, sheet
+from zfnet_jax.report import chosen
+from zfnet_jax.report.figures import CONTRAST, page_width, pixels, place, sheet
 from zfnet_jax.report.mined import Mined
-from zfnet_jax.report.mosaic import mosaic
+from zfnet_jax.report.mosaic import mosaic, shrink
 from zfnet_jax.report.tiles import projection_tile
 
-GUTTER = 0.25  # between projections and patches, inches
-HEADING = 0.26  # above a layer
-NUMBER = 0.13  # above a map, for its number
-BETWEEN = 0.06  # between maps
+MARGIN, GUTTER = 0.1, 0.25  # around the figure; between projections and patches; inches
+HEADING, NUMBER = 0.24, 0.12  # above a layer; above a map, for its number
+BETWEEN = 0.08  # maps
+WIDE_FIELD = 50  # pixels: maps that see more are drawn larger
 
 
-def figure2(mined: Mined, maps: Mapping[str, np.ndarray], columns: int) -> Figure:
+def maps_across(mined: Mined, layer: str) -> int:
+    """How many maps of a layer stand side by side in its block."""
+    return 4 if mined.info["receptive_fields"][layer][0] > WIDE_FIELD else 6
+
+
+def figure2(mined: Mined, maps: Mapping[str, np.ndarray]) -> Figure:
     """The winners of some maps, one block per layer, laid out as in the paper.
 
     On the left of a block the projections of each map's K strongest activations, in a square and
@@ -27,35 +34,37 @@ def figure2(mined: Mined, maps: Mapping[str, np.ndarray], columns: int) -> Figur
     Args:
       mined: what mining left.
       maps: the numbers of the maps to draw, by layer.
-      columns: maps in a row of a block.
     """
     width = page_width()
-    half = (width - GUTTER - 0.2) / 2
-    side = (half - (columns - 1) * BETWEEN) / columns
-    rows = {layer: -(-len(numbers) // columns) for layer, numbers in maps.items()}
-    height = 0.1 + sum(HEADING + n * (side + NUMBER + BETWEEN) for n in rows.values())
-    figure, axis = sheet(width, height)
-    top = 0.05
+    half = (width - GUTTER - 2 * MARGIN) / 2
+    blocks, top = [], 0.05
     for layer, numbers in maps.items():
-        axis.text(0.1, top + 0.17, _heading(mined, layer, numbers), weight="bold")
-        top += HEADING
-        projections, patches, present = mined.of(layer, numbers)
+        across = maps_across(mined, layer)
+        side = (half - (across - 1) * BETWEEN) / across
+        blocks.append((layer, numbers, across, side, top))
+        top += HEADING + -(-len(numbers) // across) * (side + NUMBER + BETWEEN)
+    figure, axis = sheet(width, top)
+    for layer, numbers, across, side, top in blocks:
+        axis.text(MARGIN, top + 0.17, _heading(mined, layer, numbers), weight="bold")
+        projections = chosen.projections(mined, layer, numbers)
+        patches = chosen.patches(mined, layer, numbers)
+        present = chosen.present(mined, layer, numbers)[..., None, None, None]
+        finest = pixels(side / math.ceil(math.sqrt(present.shape[1])))
         for index, number in enumerate(numbers):
-            row, column = divmod(index, columns)
-            x = 0.1 + column * (side + BETWEEN)
-            y = top + row * (side + NUMBER + BETWEEN) + NUMBER
-            here = present[index][:, None, None, None]
-            projected = np.stack([projection_tile(p, CONTRAST) for p in projections[index]])
-            place(axis, mosaic(np.where(here, projected, 1)), x, y, side, side)
-            photos = mosaic(np.where(here, patches[index], 255).astype(np.uint8))
+            row, column = divmod(index, across)
+            x = MARGIN + column * (side + BETWEEN)
+            y = top + HEADING + row * (side + NUMBER + BETWEEN) + NUMBER
+            small = [shrink(projection, finest) for projection in projections[index]]
+            tiles = np.stack([projection_tile(tile, CONTRAST) for tile in small])
+            place(axis, mosaic(np.where(present[index], tiles, 1)), x, y, side, side)
+            photos = mosaic(np.where(present[index], patches[index], 255).astype(np.uint8))
             place(axis, photos, x + half + GUTTER, y, side, side)
             axis.text(x, y - 0.025, f"map {number}", size="small", color="0.35")
-        top += rows[layer] * (side + NUMBER + BETWEEN)
     return figure
 
 
 def _heading(mined: Mined, layer: str, numbers: np.ndarray) -> str:
-    dead = mined.dead(layer)
+    dead = chosen.dead(mined, layer)
     size = mined.info["receptive_fields"][layer][0]
     text = f"Layer {layer.removeprefix('conv')}: {len(numbers)} of {len(dead)} maps"
     if dead.any():

@@ -62,9 +62,7 @@ def figure3(net: Architecture, image_size: tuple[int, int], channels: int) -> Fi
     line = mpl.rcParams["font.size"] * 1.45 / 72
     tall = 0.13 * width
     ground = tall * (1 + SLANT[1]) + 3 * line
-    figure, axis = sheet(
-        width, ground + (max(len(column.text) for column in columns) + 2.4) * line
-    )
+    figure, axis = sheet(width, ground + (max(len(column.text) for column in columns) + 2.4) * line)
     unit = (width - 0.1) / sum(column.share for column in columns)
     scale = tall / math.sqrt(max(image_size))
     left, previous = 0.1, None
@@ -83,9 +81,7 @@ def figure3(net: Architecture, image_size: tuple[int, int], channels: int) -> Fi
     return figure
 
 
-def _columns(
-    net: Architecture, image_size: tuple[int, int], channels: int
-) -> list[_Column]:
+def _columns(net: Architecture, image_size: tuple[int, int], channels: int) -> list[_Column]:
     rows, cols = (geometry.layer_sizes(net, size) for size in image_size)
     first = _Block(channels, *image_size, filter=net.convs[0].kernel)
     columns = [_Column("Image", (first,), 1.15, ())]
@@ -137,9 +133,7 @@ class _Drawn:
         return x, self.ground - up * self.tall - across * self.deep * SLANT[1]
 
 
-def _draw(
-    axis: Axes, block: _Block, x: float, ground: float, scale: float, width: float
-) -> _Drawn:
+def _draw(axis: Axes, block: _Block, x: float, ground: float, scale: float, width: float) -> _Drawn:
     tall, deep = (max(math.sqrt(n) * scale, 0.06) for n in (block.rows, block.columns))
     if not block.rows:
         tall, deep = 4.5 * scale, 0.12

@@ -50,6 +50,11 @@ def page_width() -> float:
     return mpl.rcParams["figure.figsize"][0]
 
 
+def pixels(inches: float) -> int:
+    """How many pixels that is in a figure saved in the style in use."""
+    return round(inches * mpl.rcParams["savefig.dpi"])
+
+
 def sheet(width: float, height: float) -> tuple[Figure, Axes]:
     """A figure to be laid out by hand: one axis over all of it, in inches from the top left."""
     figure = Figure(figsize=(width, height))
@@ -59,9 +64,9 @@ def sheet(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, axis
 
 
-def place(axis: Axes, pixels: np.ndarray, x: float, y: float, w: float, h: float, **how) -> None:
+def place(axis: Axes, image: np.ndarray, x: float, y: float, w: float, h: float, **how) -> None:
     """Puts an image on a `sheet`, its top left corner at (x, y), w by h inches."""
-    axis.imshow(pixels, extent=(x, x + w, y + h, y), aspect="auto", **how)
+    axis.imshow(image, extent=(x, x + w, y + h, y), aspect="auto", **how)
 
 
 def save(figure: Figure, path: Path, style: Style = "screen") -> None:

@@ -29,15 +29,15 @@ class Mined:
     photo_rows: np.ndarray
 
     def projections(self, layer: str) -> Iterator[np.ndarray]:
-        """Per map, the projections of its winners [K, s, s, 3], in an arbitrary scale."""
+        """Per map, the projections of its winners [K, s, s, C], in an arbitrary scale."""
         return rows(self.folder / "projections.npz", f"{layer}/projection")
 
     def patches(self, layer: str) -> Iterator[np.ndarray]:
-        """Per map, the photo patches of its winners [K, s, s, 3] uint8."""
+        """Per map, the photo patches of its winners [K, s, s, C] uint8."""
         return rows(self.folder / "patches.npz", f"{layer}/patch")
 
     def photos(self) -> Iterator[tuple[int, np.ndarray]]:
-        """Row in the data set and pixels [H, W, 3] uint8 of every source photo."""
+        """Row in the data set and pixels [H, W, C] uint8 of every source photo."""
         pixels = rows(self.folder / "patches.npz", "photos")
         return zip(self.photo_rows.tolist(), pixels, strict=True)
 

@@ -5,8 +5,33 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from PIL import Image
 
-GAP = 0.05  # between tiles, as a share of a tile's side
+GAP = 0.03  # between tiles, as a share of a tile's side
+
+
+def shrink(tile: np.ndarray, side: int) -> np.ndarray:
+    """A square tile [s, s, C] float as [side, side, C] means, or as it is if it is no larger.
+
+    A projection is shrunk before it gets its contrast: fine detail that averages out would leave
+    it grey otherwise.
+    """
+    if tile.shape[0] <= side:
+        return tile
+    channels = [
+        Image.fromarray(np.ascontiguousarray(channel, np.float32)).resize(
+            (side, side), Image.Resampling.BOX
+        )
+        for channel in np.moveaxis(tile, 2, 0)
+    ]
+    return np.stack([np.asarray(channel) for channel in channels], axis=2)
+
+
+def even_columns(count: int) -> int:
+    """Columns for `count` tiles: a little wider than high, and no row shorter if possible."""
+    square = math.isqrt(count - 1) + 1
+    dividing = [columns for columns in range(square, 2 * square) if count % columns == 0]
+    return dividing[0] if dividing else math.ceil(math.sqrt(1.5 * count))
 
 
 def mosaic(tiles: np.ndarray, columns: int | None = None, finest: int = 48) -> np.ndarray:

@@ -12,8 +12,8 @@ from PIL import Image
 
 from zfnet_jax.report.tiles import projection_tile
 
-CONTRAST = 99.5  # percentile of a projection's absolute values that becomes white or black
-LARGEST_SIDE = 64  # pixels of a tile: larger ones are scaled down, and pages show it up to twice so
+CONTRAST = 99  # percentile of a projection's absolute values that becomes white or black
+LARGEST_SIDE = 80  # pixels of a tile; larger ones are scaled down
 EXACT_SIDE = 32  # tiles up to here are stored without loss: blur would be all that one sees
 QUALITY = 75  # of WebP, for the others
 GREY = (128, 128, 128)
@@ -54,7 +54,7 @@ def write_sheets(sheet: Sheet, maps: Iterable[np.ndarray], stem: Path) -> int:
     """Writes the sheets of a layer: `stem`-0.webp, `stem`-1.webp, ...
 
     Args:
-      maps: per map the tiles of its winners, [K, s, s, 3] uint8.
+      maps: per map the tiles of its winners, [K, s, s, C] uint8.
 
     Returns:
       The number of files.
@@ -78,14 +78,32 @@ def write_sheets(sheet: Sheet, maps: Iterable[np.ndarray], stem: Path) -> int:
     return count
 
 
-def projection_tiles(projections: np.ndarray) -> np.ndarray:
-    """Projections [K, s, s, 3], each in its own contrast about grey, as [K, s, s, 3] uint8."""
-    tiles = [projection_tile(one.astype(np.float32), CONTRAST) for one in projections]
-    return np.round(255 * np.stack(tiles)).astype(np.uint8)
+def projection_tiles(sheet: Sheet, projections: np.ndarray) -> np.ndarray:
+    """Projections [K, s, s, C], each in its own contrast about grey: [K, side, side, C] uint8.
+
+    They are scaled down before the contrast is found: the fine grain of a projection averages
+    out, and what remains would be dull.
+    """
+    small = [_scaled_down(one.astype(np.float32), sheet.side) for one in projections]
+    tiles = np.stack([projection_tile(one, CONTRAST) for one in small])
+    return np.round(255 * tiles).astype(np.uint8)
+
+
+def as_picture(pixels: np.ndarray) -> Image.Image:
+    """Pixels [h, w, 3], or [h, w, 1] of grey data, as an RGB picture."""
+    return Image.fromarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
+
+
+def _scaled_down(projection: np.ndarray, side: int) -> np.ndarray:
+    if len(projection) == side:
+        return projection
+    channels = [Image.fromarray(projection[..., c]) for c in range(projection.shape[-1])]
+    size = side, side
+    return np.stack([c.resize(size, Image.Resampling.LANCZOS) for c in channels], axis=-1)
 
 
 def _scaled(tile: np.ndarray, side: int) -> Image.Image:
-    image = Image.fromarray(tile)
+    image = as_picture(tile)
     return image if image.width == side else image.resize((side, side), Image.Resampling.LANCZOS)
 
 

@@ -1,0 +1,48 @@
+"""Diagnoses trained nets: dominance, spectrum, dead maps and aliasing, as a table.
+
+python -m scripts.diagnose --workdir=DIR [--workdir=DIR ...]
+
+The numbers of each run, at its newest checkpoint that was mined, go to
+WORKDIR/analysis/diagnosis.json. Of a run that was not mined, dead maps and aliasing stay open.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from scripts import shell
+
+_WORKDIRS = flags.DEFINE_multi_string("workdir", None, "Folder of a run; may be repeated.")
+_SPLIT = flags.DEFINE_string("split", None, "The split that was mined, where several were.")
+
+
+def main() -> None:
+    from zfnet_jax.report import table  # after the flags, so that --help needs nothing
+
+    print(table.diagnosis([_diagnose(Path(workdir)) for workdir in _WORKDIRS.value]))
+
+
+def _diagnose(workdir: Path) -> dict[str, Any]:
+    from zfnet_jax.analysis import winners
+    from zfnet_jax.analysis.diagnosis import diagnose
+    from zfnet_jax.report.chosen import mined_steps
+    from zfnet_jax.run import open_run
+    from zfnet_jax.workdir import write_json
+
+    step = mined = None
+    if (workdir / "analysis" / "mining").is_dir():
+        step, folder = max(mined_steps(workdir, _SPLIT.value).items())
+        mined = winners.load(folder)
+    result = diagnose(open_run(workdir, step), mined)
+    path = workdir / "analysis" / "diagnosis.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, result)
+    return result
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["workdir"])
+    shell.run(main)

@@ -1,0 +1,165 @@
+"""Draws the paper's figures of what layers see: figures 1, 2, 3, 4 and 6.
+
+    python -m scripts.figures --figure=1 --workdir=DIR --image=PHOTO --out=FOLDER
+    python -m scripts.figures --figure=2 --workdir=DIR --out=FOLDER [--chosen=conv3:5,17,80]
+    python -m scripts.figures --figure=3 --workdir=DIR --out=FOLDER   (or --config=FILE)
+    python -m scripts.figures --figure=4 --workdir=DIR --out=FOLDER
+    python -m scripts.figures --figure=6 --runs=DIR,DIR,DIR --out=FOLDER
+
+Figures 2, 4 and the second layers of 6 draw what scripts.mine has found, 4 in every checkpoint
+that was mined. Each figure is written as .png and .pdf; arrays computed for it beside them, .npz.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from scripts import shell
+
+if TYPE_CHECKING:
+    from zfnet_jax.report.mined import Mined
+
+_FIGURE = flags.DEFINE_enum("figure", None, ["1", "2", "3", "4", "6"], "Number in the paper.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
+_RUNS = flags.DEFINE_list("runs", [], "Folders of the runs to compare (6).")
+_IMAGE = flags.DEFINE_string("image", None, "A photo (1).")
+_LAYER = flags.DEFINE_string("layer", "conv1", "A layer with a pool (1).")
+_CHOSEN = flags.DEFINE_multi_string(
+    "chosen", [], "Maps to draw, such as conv3:5,17,80; may be repeated (2)."
+)
+_MAPS = flags.DEFINE_integer(
+    "maps", None, "Maps per layer: strongest (1) or drawn at random (2, 4, 6).", lower_bound=1
+)
+_SEED = flags.DEFINE_integer("seed", 0, "Of the random maps (2, 4).", lower_bound=0)
+_SPLIT = flags.DEFINE_string("split", None, "The split that was mined, where several were.")
+_STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; the newest if not given.")
+_CLASSES = flags.DEFINE_integer("classes", 1000, "Classes of a --config (3).", lower_bound=1)
+_STYLE = flags.DEFINE_enum("style", "screen", ["screen", "paper"], "How it looks.")
+_OUT = flags.DEFINE_string("out", None, "The folder to write into.")
+_CONFIG = config_flags.DEFINE_config_file("config", None, "A config instead of a run (3).")
+
+
+def main() -> None:
+    from zfnet_jax.report import figures  # after the flags, so that --help needs no matplotlib
+
+    draw = {"1": _figure1, "2": _figure2, "3": _figure3, "4": _figure4, "6": _figure6}
+    out = Path(_OUT.value)
+    with figures.use(_STYLE.value):
+        drawn = draw[_FIGURE.value](out)
+    for name, figure in drawn.items():
+        for kind in (".png", ".pdf"):
+            path = out / (name + kind)
+            figures.save(figure, path, _STYLE.value)
+            print(path)
+
+
+def _figure1(out: Path) -> dict:
+    from zfnet_jax.analysis.deconv_layer import deconv_layer
+    from zfnet_jax.report.figure1 import figure1
+    from zfnet_jax.run import load_photo, open_run
+
+    run = open_run(_required("workdir"), _STEP.value)
+    photo = load_photo(_required("image"), run.config.data.image_size)
+    arrays = deconv_layer(run, photo, _LAYER.value, _MAPS.value or 4)
+    _save(out / "figure1.npz", arrays)
+    return {"figure1": figure1(arrays)}
+
+
+def _figure2(_: Path) -> dict:
+    from zfnet_jax.report.chosen import named_maps, random_maps
+    from zfnet_jax.report.figure2 import figure2, maps_across
+
+    mined = _mined(_required("workdir"))
+    if _CHOSEN.value:
+        maps = named_maps(mined, _CHOSEN.value)
+    else:
+        maps = {}
+        for layer in mined.info["layers"]:
+            count = _MAPS.value or 2 * maps_across(mined, layer)
+            maps[layer] = random_maps(mined, layer, count, _SEED.value)
+    return {"figure2": figure2(mined, maps)}
+
+
+def _figure3(_: Path) -> dict:
+    from zfnet_jax import architecture
+    from zfnet_jax.report.deconvnet_diagram import deconvnet_diagram
+    from zfnet_jax.report.figure3 import figure3
+
+    config, classes = _CONFIG.value, _CLASSES.value
+    if config is None:
+        workdir = Path(_required("workdir"))
+        config = ConfigDict(json.loads((workdir / "config.json").read_text()))
+        classes = len(json.loads((workdir / "run.json").read_text())["class_names"])
+    net = architecture.from_config(config.model, classes)
+    size = (config.augment.crop, config.augment.crop)
+    return {
+        "figure3": figure3(net, size, channels=3),
+        "figure3_deconvnet": deconvnet_diagram(net, size, channels=3),
+    }
+
+
+def _figure4(out: Path) -> dict:
+    from zfnet_jax.analysis.evolution import evolution
+    from zfnet_jax.report.chosen import mined_steps
+    from zfnet_jax.report.figure4 import figure4
+
+    folders = mined_steps(_required("workdir"), _SPLIT.value).values()
+    arrays = evolution(list(folders), _MAPS.value or 6, _SEED.value)
+    _save(out / "figure4.npz", arrays)
+    return {"figure4": figure4(arrays, across=3)}
+
+
+def _figure6(out: Path) -> dict:
+    from zfnet_jax.analysis.filters import first_layer
+    from zfnet_jax.report.figure6 import figure6
+    from zfnet_jax.run import open_run
+
+    filters, mined = [], []
+    for index, workdir in enumerate(_required("runs")):
+        found = None
+        if (Path(workdir) / "analysis" / "mining").is_dir():
+            found = _mined(workdir)
+        else:
+            print(f"{workdir} is not mined: its second layer is left out")
+        filters.append(first_layer(open_run(workdir, found and found.info["step"])))
+        mined.append(found)
+        _save(out / f"figure6_{index}.npz", filters[-1])
+    return {"figure6": figure6(filters, mined, _MAPS.value or 48)}
+
+
+def _mined(workdir: str) -> Mined:
+    """What was mined of the checkpoint of --step, or of the newest that was mined."""
+    from zfnet_jax.report import mined
+    from zfnet_jax.report.chosen import mined_steps
+
+    steps = mined_steps(workdir, _SPLIT.value)
+    step = max(steps) if _STEP.value is None else _STEP.value
+    if step not in steps:
+        raise ValueError(f"{workdir}: step {step} is not mined, only {', '.join(map(str, steps))}")
+    return mined.load(steps[step])
+
+
+def _required(flag: str) -> Any:
+    value = flags.FLAGS[flag].value
+    if not value:
+        raise ValueError(f"figure {_FIGURE.value} needs --{flag}")
+    return value
+
+
+def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    from zfnet_jax.analysis import strongest
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    strongest.save(path, arrays)
+    print(path)
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["figure", "out"])
+    shell.run(main)

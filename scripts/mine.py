@@ -1,0 +1,74 @@
+"""Finds what every feature map of a trained net responds to, and projects it to pixels.
+
+python -m scripts.mine --workdir=DIR [--split=validation] [--step=N]
+
+For every map of every conv layer the images with the strongest activations (paper, Fig. 2). The
+same command again goes on with a pass over the images that was stopped.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from absl import flags
+
+from scripts import shell
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
+_SPLIT = flags.DEFINE_enum("split", "validation", ["train", "validation"], "Images to search.")
+_STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; the newest if not given.")
+_K = flags.DEFINE_integer("k", 9, "Winners per map.", lower_bound=1)
+_ALL_POSITIONS = flags.DEFINE_bool("all_positions", False, "Several winners per image may count.")
+_UNIT_VALUE = flags.DEFINE_float(
+    "unit_value", None, "Value that projections start from; the recorded activation if not given."
+)
+_RECTIFY = flags.DEFINE_enum(
+    "rectify", "deconvnet", ["deconvnet", "forward_mask", "guided"], "Rectification going down."
+)
+_OVERLAP = flags.DEFINE_enum(
+    "overlap", "sum", ["sum", "max", "mean", "overwrite"], "Rule of unpooling."
+)
+_PREPARED = flags.DEFINE_string("prepared_dir", None, "Prepared images, if not the run's.")
+_BATCH = flags.DEFINE_integer("batch_size", None, "Images per step; as the run evaluates.")
+_COORDINATOR = flags.DEFINE_string("coordinator", None, "host:port of process 0, if several.")
+_PROCESSES = flags.DEFINE_integer("processes", None, "Number of processes, with --coordinator.")
+_PROCESS = flags.DEFINE_integer("process", None, "Number of this process, with --coordinator.")
+
+
+def main() -> None:
+    from zfnet_jax import parallel  # after the flags, so that --help needs no jax
+    from zfnet_jax.analysis import mined_folder, mining
+    from zfnet_jax.data import splits
+    from zfnet_jax.run import open_run
+
+    parallel.initialize(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
+    run = open_run(_WORKDIR.value, _STEP.value)
+    data = run.config.data
+    if _PREPARED.value:
+        data.prepared_dir = _PREPARED.value
+    split = splits.open_split(data, _SPLIT.value)
+    folder = Path(_WORKDIR.value) / "analysis" / "mining" / f"{_SPLIT.value}-{run.step}"
+    found = mined_folder.make(
+        run,
+        split,
+        folder,
+        split_name=_SPLIT.value,
+        k=_K.value,
+        one_per_image=not _ALL_POSITIONS.value,
+        unit_value=_UNIT_VALUE.value,
+        rectify=_RECTIFY.value,
+        overlap=_OVERLAP.value,
+        batch_size=_BATCH.value or run.config.eval_batch_size,
+        progress=True,
+    )
+    if parallel.is_writer():
+        dead = ", ".join(
+            f"{conv.name} {len(mining.dead_maps(found, conv.name))} of {conv.maps}"
+            for conv in run.architecture.convs
+        )
+        print(f"step {run.step}: {folder}; dead maps: {dead}")
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["workdir"])
+    shell.run(main)

@@ -1,0 +1,195 @@
+"""Mining against a sort of all activations; the same for any batch size and number of devices."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import socket
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from tests.conftest import ROOT
+from zfnet_jax.analysis import mining, winner_projection
+from zfnet_jax.analysis.winners import load
+from zfnet_jax.data.prepared import PreparedSplit, open_prepared
+from zfnet_jax.run import Run, open_run
+
+LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5")
+
+
+@pytest.fixture(scope="module")
+def run(tiny_run) -> Run:
+    return open_run(tiny_run)
+
+
+@pytest.fixture(scope="module")
+def split(prepared_pictures) -> PreparedSplit:
+    return open_prepared(prepared_pictures, "validation")
+
+
+@dataclasses.dataclass(frozen=True)
+class Chosen:
+    """Rows of another split in any order, any number of times; may break off."""
+
+    split: PreparedSplit
+    order: np.ndarray
+    breaks_at: int | None = None
+    fingerprint: str = "chosen"
+    read: list[int] = dataclasses.field(default_factory=list)
+
+    @property
+    def labels(self) -> np.ndarray:
+        return self.split.labels[self.order]
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def rows(self, index: np.ndarray) -> np.ndarray:
+        if self.breaks_at is not None and index[-1] >= self.breaks_at:
+            raise KeyboardInterrupt
+        self.read.extend(index.tolist())
+        return self.split.rows(self.order[index])
+
+
+def all_activations(run: Run, split, layer: str) -> np.ndarray:
+    """[N, H, W, M], each image alone."""
+    images = [split.rows(np.array([row])) for row in range(len(split))]
+    return np.concatenate(
+        [np.asarray(run.forward(run.inputs(image))[1][layer]) for image in images]
+    )
+
+
+def brute_force(activations: np.ndarray) -> list[list[tuple[float, int, int]]]:
+    """Per map the (value, image, place) of all active units, by Python's sort."""
+    images, height, width, maps = activations.shape
+    flat = activations.reshape(images, height * width, maps)
+    result = []
+    for number in range(maps):
+        active = np.argwhere(flat[:, :, number] > 0)
+        triples = [(float(flat[i, p, number]), int(i), int(p)) for i, p in active]
+        result.append(sorted(triples, key=lambda t: (-t[0], t[1], t[2])))
+    return result
+
+
+def one_per_image(triples: list[tuple[float, int, int]]) -> list[tuple[float, int, int]]:
+    seen: set[int] = set()
+    return [t for t in triples if not (t[1] in seen or seen.add(t[1]))]
+
+
+def mine(run: Run, split, k: int = 9, batch_size: int = 16, one: bool = True, **options):
+    mined = mining.mine(run, split, k=k, batch_size=batch_size, progress=False, **options)
+    return winner_projection.locate(run, split, mined, k=k, one_per_image=one, progress=False)
+
+
+@pytest.mark.parametrize("order", ["once", "four_times"])
+@pytest.mark.parametrize("one", [True, False])
+def test_winners_are_those_of_a_sort_of_all_activations(run, split, order, one):
+    """Images that occur four times tie exactly, and nine is no multiple of four."""
+    rows = np.arange(30) if order == "once" else np.random.default_rng(0).permutation(40) % 10
+    images = Chosen(split, rows)
+    found = mine(run, images, one=one)
+    for layer in LAYERS:
+        activations = all_activations(run, images, layer)
+        for number, triples in enumerate(brute_force(activations)):
+            wanted = (one_per_image(triples) if one else triples)[:9]
+            count = len(wanted)
+            values, numbers, places = np.array(wanted).reshape(-1, 3).T
+            np.testing.assert_array_equal(found[f"{layer}/image"][number, :count], numbers)
+            np.testing.assert_allclose(found[f"{layer}/value"][number, :count], values, rtol=1e-6)
+            position = np.stack(np.divmod(places, activations.shape[2]), axis=1)
+            np.testing.assert_array_equal(found[f"{layer}/position"][number, :count], position)
+            labels = images.labels[numbers.astype(int)]
+            np.testing.assert_array_equal(found[f"{layer}/label"][number, :count], labels)
+            assert (found[f"{layer}/image"][number, count:] == -1).all()
+            assert (found[f"{layer}/label"][number, count:] == -1).all()
+            assert (found[f"{layer}/value"][number, count:] == 0).all()
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 30, 64])
+def test_the_batch_size_does_not_matter(run, split, batch_size):
+    for images in (split, Chosen(split, np.arange(30) % 8)):
+        expected, found = mine(run, images), mine(run, images, batch_size=batch_size)
+        assert expected.keys() == found.keys()
+        for name in expected:
+            np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+
+
+@pytest.mark.parametrize(("processes", "devices"), [(1, 8), (2, 2)])
+def test_devices_and_processes_find_the_same(run, split, tiny_run, tmp_path, processes, devices):
+    workdir = tmp_path / "run"
+    shutil.copytree(tiny_run, workdir)
+    command = [sys.executable, "-m", "scripts.mine", f"--workdir={workdir}", "--batch_size=8"]
+    if processes > 1:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            command.append(f"--coordinator=127.0.0.1:{probe.getsockname()[1]}")
+    flags = f"--xla_force_host_platform_device_count={devices}"
+    started = [
+        subprocess.Popen(
+            [*command, f"--processes={processes}", f"--process={process}"],
+            cwd=ROOT,
+            env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for process in range(processes)
+    ]
+    outputs = [process.communicate(timeout=300) for process in started]
+    assert all(process.returncode == 0 for process in started), outputs
+    folder = workdir / "analysis" / "mining" / "validation-12"
+    assert f"step 12: {folder}; dead maps: conv1 " in outputs[0][0]
+    assert [path.name for path in folder.parent.iterdir()] == ["validation-12"]
+    expected, found = mine(run, split), load(folder).winners
+    assert expected.keys() == found.keys()
+    for name in expected:
+        np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+
+
+def test_a_pass_that_was_killed_goes_on_with_the_same_result(run, split, tmp_path, monkeypatch):
+    monkeypatch.setattr(mining, "_SAVE_EVERY", 0.0)
+    partial, order = tmp_path / "new" / "pass.npz", np.arange(90) % 30
+    with pytest.raises(KeyboardInterrupt):
+        mine(run, Chosen(split, order, breaks_at=50), batch_size=8, partial_path=partial)
+    rest = Chosen(split, order)
+    found = mine(run, rest, batch_size=5, partial_path=partial)
+    first = rest.read[0]
+    assert 0 < first <= 50
+    assert rest.read[: 90 - first] == list(range(first, 90))
+    expected = mine(run, Chosen(split, order))
+    for name in expected:
+        np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+    # A finished pass is not made again, and that of another net is not taken for it.
+    finished, options = Chosen(split, order), {"k": 9, "batch_size": 5, "progress": False}
+    again = mining.mine(run, finished, partial_path=partial, **options)
+    assert finished.read == []
+    np.testing.assert_array_equal(again["conv5/image"][:, :9], expected["conv5/image"])
+    other = dataclasses.replace(run, params=jax.tree.map(lambda x: x * 2, run.params))
+    with pytest.raises(ValueError, match=r"pass\.npz is an unfinished pass of another net"):
+        mining.mine(other, finished, partial_path=partial, **options)
+
+
+def test_maps_that_nothing_activates_are_dead(run, split):
+    params = jax.tree.map(np.array, run.params)
+    params["conv2"]["bias"][3] = -1e6
+    found = mine(dataclasses.replace(run, params=params), split, k=40)
+    dead = mining.dead_maps(found, "conv2")
+    assert 3 in dead
+    peaks = all_activations(run, split, "conv2").max(axis=(0, 1, 2))
+    np.testing.assert_array_equal(dead, np.flatnonzero((peaks <= 0) | (np.arange(12) == 3)))
+    assert (found["conv2/image"][3] == -1).all()
+    # More winners asked for than there are images.
+    assert (found["conv1/image"][:, 30:] == -1).all()
+    assert (found["conv1/value"][:, 30:] == 0).all()
+
+
+def test_an_activation_that_is_no_number_stops_with_its_place(run, split):
+    params = jax.tree.map(np.array, run.params)
+    params["conv3"]["bias"][2] = np.nan
+    with pytest.raises(FloatingPointError, match="conv3: image 0 gives map 2"):
+        mine(dataclasses.replace(run, params=params), split)

@@ -1,0 +1,106 @@
+"""All of mining for one checkpoint: find the winners, locate and project them, leave a folder."""
+
+from __future__ import annotations
+
+import json
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from zfnet_jax import geometry, parallel, workdir
+from zfnet_jax.analysis import mining, winner_projection
+from zfnet_jax.analysis.winners import Arrays, WinnersWriter
+from zfnet_jax.data.splits import Split
+from zfnet_jax.deconvnet import Rectify
+from zfnet_jax.pooling import Overlap
+from zfnet_jax.run import Run
+
+_PACKAGES = ("jax", "jaxlib", "flax", "numpy")
+
+
+def make(
+    run: Run,
+    split: Split,
+    folder: Path,
+    *,
+    split_name: str,
+    k: int,
+    one_per_image: bool,
+    unit_value: float | None,
+    rectify: Rectify,
+    overlap: Overlap,
+    batch_size: int,
+    progress: bool,
+) -> Arrays:
+    """Mines a split and writes the folder that `winners` describes, replacing an older one.
+
+    The pass over the images is shared by all devices and processes; process 0 alone projects. A
+    pass that was stopped goes on from FOLDER.pass.npz.
+
+    Args:
+      see `mining.mine`, `winner_projection.locate` and `winner_projection.project_winners`.
+
+    Returns:
+      what `winner_projection.locate` found; in other processes than 0 what `mining.mine` found.
+    """
+    partial = folder.with_name(folder.name + ".pass.npz")
+    progress = progress and parallel.is_writer()
+    mined = mining.mine(
+        run, split, k=k, batch_size=batch_size, partial_path=partial, progress=progress
+    )
+    if not parallel.is_writer():
+        return mined
+    found = winner_projection.locate(
+        run, split, mined, k=k, one_per_image=one_per_image, progress=progress
+    )
+    options = {
+        "one_per_image": one_per_image,
+        "unit_value": unit_value,
+        "rectify": rectify,
+        "overlap": overlap,
+    }
+    with WinnersWriter(folder) as writer:
+        winner_projection.project_winners(
+            run,
+            split,
+            found,
+            writer,
+            unit_value=unit_value,
+            rectify=rectify,
+            overlap=overlap,
+            progress=progress,
+        )
+        rows = writer.arrays["patches"]["photo_rows"].tolist()
+        keys = {row: split.keys[row] for row in rows}
+        writer.finish(_info(run, split, split_name, k) | options | {"keys": keys}, found)
+    partial.unlink()
+    return found
+
+
+def _info(run: Run, split: Split, split_name: str, k: int) -> dict[str, Any]:
+    layers = [conv.name for conv in run.architecture.convs]
+    fields = {layer: geometry.receptive_field(run.architecture, layer) for layer in layers}
+    return {
+        "run": run.directory.resolve().name,
+        "step": run.step,
+        "epoch": _epoch(run),
+        "split": split_name,
+        "images": len(split),
+        "data": split.fingerprint,
+        "class_names": list(run.class_names),
+        "k": k,
+        "layers": layers,
+        "crop": list(run.input_size),
+        "receptive_fields": {n: [f.size, f.jump, f.start] for n, f in fields.items()},
+        "config": workdir.as_json(run.config),
+        "versions": {name: metadata.version(name) for name in _PACKAGES},
+    }
+
+
+def _epoch(run: Run) -> float | None:
+    """Epochs that the net was trained; None where the run's folder does not say on how much."""
+    path = run.directory / "run.json"
+    if not path.exists():
+        return None
+    images = json.loads(path.read_text(encoding="utf-8"))["images"]["train"]
+    return run.step / (images // run.config.batch_size)
