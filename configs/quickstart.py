@@ -14,10 +14,12 @@ def get_config() -> ConfigDict:
     """The small net of configs/imagenette.py on ten classes of drawn objects."""
     config = imagenette.get_config("small")
     config.data.source = "pictures"
-    config.data.pictures.train_per_class = 300
-    config.data.pictures.validation_per_class = 50
+    config.data.pictures.train_per_class = 400
+    config.data.pictures.validation_per_class = 100
     config.data.prepared_dir = "data/pictures"
     config.data.image_size = 64
     config.augment.crop = 56
-    config.epochs = 20
+    config.batch_size = 32
+    config.epochs = 14
+    config.optimizer.warmup_epochs = 1.0
     return config

@@ -26,7 +26,7 @@ def main() -> None:
 
 
 def _diagnose(workdir: Path) -> dict[str, Any]:
-    from zfnet_jax.analysis import winners
+    from zfnet_jax import winners
     from zfnet_jax.analysis.diagnosis import diagnose
     from zfnet_jax.report.chosen import mined_steps
     from zfnet_jax.run import open_run

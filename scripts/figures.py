@@ -23,7 +23,7 @@ from ml_collections import ConfigDict, config_flags
 from scripts import shell
 
 if TYPE_CHECKING:
-    from zfnet_jax.report.mined import Mined
+    from zfnet_jax.winners import Winners
 
 _FIGURE = flags.DEFINE_enum("figure", None, ["1", "2", "3", "4", "6"], "Number in the paper.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
@@ -133,16 +133,16 @@ def _figure6(out: Path) -> dict:
     return {"figure6": figure6(filters, mined, _MAPS.value or 48)}
 
 
-def _mined(workdir: str) -> Mined:
+def _mined(workdir: str) -> Winners:
     """What was mined of the checkpoint of --step, or of the newest that was mined."""
-    from zfnet_jax.report import mined
+    from zfnet_jax import winners
     from zfnet_jax.report.chosen import mined_steps
 
     steps = mined_steps(workdir, _SPLIT.value)
     step = max(steps) if _STEP.value is None else _STEP.value
     if step not in steps:
         raise ValueError(f"{workdir}: step {step} is not mined, only {', '.join(map(str, steps))}")
-    return mined.load(steps[step])
+    return winners.load(steps[step])
 
 
 def _required(flag: str) -> Any:

@@ -1,23 +1,24 @@
 #!/usr/bin/env bash
-# From nothing to a trained net and a picture of what its layers see: installs into .venv, draws the
-# built-in pictures, trains a small ZFNet on them on the CPU, and draws what it sees.
+# From nothing to a trained net and pictures of what its layers see: installs into .venv, draws the
+# built-in pictures, trains a small ZFNet on them on the CPU, and looks inside.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
 workdir=${1:-runs/quickstart}
 began=$SECONDS
 
-echo "1/3  Drawing the pictures"
+echo "1/4  Drawing the pictures"
 python -m scripts.prepare_data --config=configs/quickstart.py
-echo "2/3  Training"
+echo "2/4  Training"
 python -m scripts.train --config=configs/quickstart.py --workdir="$workdir"
-echo "3/3  Drawing what the layers see"
-for class in face bicycle; do
-  python -m scripts.draw_picture --class_name=$class --out="$workdir/$class.png"
-  python -m scripts.visualize --workdir="$workdir" --image="$workdir/$class.png" \
-    --out="$workdir/layers_of_$class.png"
-done
+echo "3/4  Drawing what the layers see in one picture"
+python -m scripts.draw_picture --class_name=face --seed=7 --out="$workdir/report/face.png"
+python -m scripts.visualize --workdir="$workdir" --image="$workdir/report/face.png" \
+  --out="$workdir/report/layers_of_face.png"
+echo "4/4  Finding what every feature map responds to"
+python -m scripts.mine --workdir="$workdir"
+python -m scripts.atlas --workdir="$workdir"
 
-echo "Done in $((SECONDS - began)) s. Open:"
-ls "$workdir"/layers_of_*.png
-echo "and see the curves with: .venv/bin/python -m tensorboard.main --logdir $workdir/tensorboard"
+echo "Done in $((SECONDS - began)) s. Open these:"
+echo "  $workdir/report/layers_of_face.png   what each layer sees in one picture"
+echo "  $workdir/report/atlas/index.html     every feature map, in a browser"

@@ -14,7 +14,8 @@ from PIL import Image
 
 from tests.conftest import ROOT
 from tests.fake_mined import CLASSES, CROP, DEAD, FEW, LAYERS, WINNERS, colours, write_mined
-from zfnet_jax.report import atlas, mined, sprites
+from zfnet_jax.report import atlas, sprites
+from zfnet_jax.winners import Winners, load
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +71,7 @@ def test_every_tile_lies_where_the_page_looks_for_it(page, layer):
 
 def test_the_data_files_give_back_the_winners_without_the_absent_ones(page, workdir):
     for step in (10, 40):
-        winners = mined.load(workdir / "analysis" / "mining" / f"validation-{step}").winners
+        winners = load(workdir / "analysis" / "mining" / f"validation-{step}").winners
         data = value_of(page / "data" / f"{step}.js", f"ATLAS.winners[{step}]")
         for layer, (maps, *_) in LAYERS.items():
             for field in ("value", "image", "label", "position"):
@@ -84,7 +85,7 @@ def test_the_data_files_give_back_the_winners_without_the_absent_ones(page, work
 
 def test_every_source_photo_is_stored_once(page, workdir):
     folders = sorted((workdir / "analysis" / "mining").iterdir())
-    rows = [set(mined.load(folder).photo_rows.tolist()) for folder in folders]
+    rows = [set(load(folder).patches["photo_rows"].tolist()) for folder in folders]
     assert rows[0] != rows[1]
     assert rows[0] & rows[1]
     photos = {int(path.stem): path for path in (page / "photos").iterdir()}
@@ -130,7 +131,7 @@ def test_nothing_from_the_data_is_code(page):
 def test_links_name_checkpoints_by_epoch_unless_epochs_do_not_tell(tmp_path):
     def keys(*epochs: float | None) -> list[str]:
         return atlas.checkpoint_keys(
-            [mined.Mined(tmp_path, {"epoch": e, "step": s}, {}, None) for s, e in enumerate(epochs)]
+            [Winners(tmp_path, {"epoch": e, "step": s}, {}, {}, {}) for s, e in enumerate(epochs)]
         )
 
     assert keys(1.0, 2.5, 40) == ["epoch=1", "epoch=2.5", "epoch=40"]
@@ -173,14 +174,6 @@ def test_an_atlas_is_replaced_whole_or_not_at_all(tmp_path):
     atlas.write_atlas([second], out, progress=False)
     assert [path.name for path in (out / "sprites").iterdir()] == ["2"]
     assert list(out.parent.iterdir()) == [out]
-
-
-@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
-def test_rows_of_an_array_come_one_at_a_time(tmp_path, save):
-    array = np.random.default_rng(0).normal(size=(5, 3, 2)).astype(np.float16)
-    save(tmp_path / "x.npz", **{"conv1/a": array, "flat": np.arange(4)})
-    np.testing.assert_array_equal(list(mined.rows(tmp_path / "x.npz", "conv1/a")), array)
-    assert [int(row) for row in mined.rows(tmp_path / "x.npz", "flat")] == [0, 1, 2, 3]
 
 
 def test_the_script_says_where_the_page_is_or_what_is_missing(tmp_path):

@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.mined_folder import write_mined
-from zfnet_jax.analysis import winners
+from zfnet_jax import winners
 from zfnet_jax.analysis.diagnosis import aliasing_index, diagnose, dominance, spectral_coverage
 from zfnet_jax.analysis.spectrum import power
 from zfnet_jax.report import table

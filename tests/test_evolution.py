@@ -7,7 +7,7 @@ import pytest
 
 from tests.mined_folder import write_mined
 from zfnet_jax.analysis.evolution import evolution, follow
-from zfnet_jax.analysis.winners import load
+from zfnet_jax.winners import load
 
 # Per checkpoint, the image that wins each of five maps; -1 is a dead map.
 STORY = np.array(

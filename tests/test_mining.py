@@ -15,9 +15,9 @@ import pytest
 
 from tests.conftest import ROOT
 from zfnet_jax.analysis import mining, winner_projection
-from zfnet_jax.analysis.winners import load
 from zfnet_jax.data.prepared import PreparedSplit, open_prepared
 from zfnet_jax.run import Run, open_run
+from zfnet_jax.winners import load
 
 LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5")
 

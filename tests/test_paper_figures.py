@@ -25,7 +25,7 @@ from zfnet_jax.analysis.deconv_layer import deconv_layer
 from zfnet_jax.analysis.evolution import evolution
 from zfnet_jax.analysis.filters import first_layer
 from zfnet_jax.data.pictures import draw
-from zfnet_jax.report import chosen, figures, mined
+from zfnet_jax.report import chosen, figures
 from zfnet_jax.report.deconvnet_diagram import deconvnet_diagram
 from zfnet_jax.report.figure1 import figure1
 from zfnet_jax.report.figure2 import figure2
@@ -34,6 +34,7 @@ from zfnet_jax.report.figure4 import MARK, figure4
 from zfnet_jax.report.figure6 import figure6
 from zfnet_jax.report.mosaic import even_columns, mosaic, shrink
 from zfnet_jax.run import open_run
+from zfnet_jax.winners import Winners, load
 
 NETS = {**architectures.table3(), "small": architectures.small()}
 STYLES = ["screen", "paper"]
@@ -45,12 +46,12 @@ def photo() -> np.ndarray:
 
 
 @pytest.fixture
-def winners(tmp_path) -> mined.Mined:
+def winners(tmp_path) -> Winners:
     """Made-up winners of two layers: of layer 1, map 2 is dead and map 4 has only one winner."""
     first = np.arange(8 * 9).reshape(8, 9)
     first[2], first[4, 1:] = -1, -1
     images = {"conv1": first, "conv2": np.arange(20 * 9).reshape(20, 9)}
-    return mined.load(write_mined(tmp_path / "validation-4", images=images))
+    return load(write_mined(tmp_path / "validation-4", images=images))
 
 
 def check_labels(figure: Figure) -> list[str]:

@@ -13,10 +13,10 @@ import pytest
 from tests import slow_reference as slow
 from zfnet_jax import deconvnet, geometry
 from zfnet_jax.analysis import mined_folder, mining
-from zfnet_jax.analysis.winners import WinnersWriter, load
 from zfnet_jax.data.prepared import open_prepared
 from zfnet_jax.report.tiles import window_of
 from zfnet_jax.run import Run, open_run
+from zfnet_jax.winners import WinnersWriter, load
 
 NETS = slow.narrow_nets()
 RULES = (

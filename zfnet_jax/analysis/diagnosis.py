@@ -14,8 +14,8 @@ import numpy as np
 from zfnet_jax.analysis.filters import filter_rms
 from zfnet_jax.analysis.mining import dead_maps
 from zfnet_jax.analysis.spectrum import frequencies, power, share
-from zfnet_jax.analysis.winners import Winners
 from zfnet_jax.run import Run
+from zfnet_jax.winners import Winners
 
 BANDS = (1 / 8, 1 / 4)  # where the mid frequencies begin and end, cycles per pixel
 

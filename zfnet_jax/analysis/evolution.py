@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from zfnet_jax.analysis import mining, winners
-from zfnet_jax.analysis.winners import Winners
+from zfnet_jax.analysis import mining
+from zfnet_jax.winners import Winners, load
 
 Arrays = dict[str, np.ndarray]
 SAME = ("run", "data", "split", "layers", "receptive_fields", "crop")  # of all the checkpoints
@@ -26,7 +26,7 @@ def evolution(folders: Sequence[Path], count: int, seed: int) -> Arrays:
     last checkpoint every map is, for want of a later one, so that says nothing.
 
     Args:
-      folders: what mining left of each checkpoint, of one data set (see `analysis.winners`).
+      folders: what mining left of each checkpoint, of one data set (see `winners`).
       count: maps per layer whose projections are kept for drawing, drawn at random from those
         alive at the last checkpoint.
       seed: of the draw.
@@ -45,7 +45,7 @@ def evolution(folders: Sequence[Path], count: int, seed: int) -> Arrays:
     Raises:
       ValueError: there are fewer than two checkpoints, or not all of one run and data set.
     """
-    checkpoints = sorted((winners.load(folder) for folder in folders), key=lambda m: m.info["step"])
+    checkpoints = sorted((load(folder) for folder in folders), key=lambda m: m.info["step"])
     _check(checkpoints)
     last = checkpoints[-1]
     epochs = [mined.info["epoch"] for mined in checkpoints]

@@ -9,11 +9,11 @@ from typing import Any
 
 from zfnet_jax import geometry, parallel, workdir
 from zfnet_jax.analysis import mining, winner_projection
-from zfnet_jax.analysis.winners import Arrays, WinnersWriter
 from zfnet_jax.data.splits import Split
 from zfnet_jax.deconvnet import Rectify
 from zfnet_jax.pooling import Overlap
 from zfnet_jax.run import Run
+from zfnet_jax.winners import Arrays, WinnersWriter
 
 _PACKAGES = ("jax", "jaxlib", "flax", "numpy")
 

@@ -16,12 +16,12 @@ import numpy as np
 from tqdm import tqdm
 
 from zfnet_jax import deconvnet, geometry
-from zfnet_jax.analysis.winners import OUTSIDE, WinnersWriter
 from zfnet_jax.data.splits import Split
 from zfnet_jax.deconvnet import Rectify, Units
 from zfnet_jax.pooling import Overlap
 from zfnet_jax.report.tiles import window_of
 from zfnet_jax.run import Run
+from zfnet_jax.winners import OUTSIDE, WinnersWriter
 
 Arrays = dict[str, np.ndarray]
 

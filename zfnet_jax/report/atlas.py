@@ -27,8 +27,8 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from zfnet_jax.report import mined, sprites
-from zfnet_jax.report.mined import Mined
+from zfnet_jax.report import sprites
+from zfnet_jax.winners import Winners, load
 
 ASSETS = Path(__file__).with_name("atlas_assets")
 PHOTO_QUALITY = 65  # of WebP
@@ -45,7 +45,7 @@ def write_atlas(folders: Sequence[Path], out: Path, progress: bool) -> None:
     Raises:
       ValueError: the folders do not belong together (another net, split or data set).
     """
-    checkpoints = sorted((mined.load(folder) for folder in folders), key=lambda c: c.info["step"])
+    checkpoints = sorted((load(folder) for folder in folders), key=lambda c: c.info["step"])
     _check(checkpoints)
     out = Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -71,7 +71,7 @@ def as_script(name: str, value: Any) -> str:
     return f"{name}={text.replace('<', chr(92) + 'u003c')};\n"
 
 
-def checkpoint_keys(checkpoints: Sequence[Mined]) -> list[str]:
+def checkpoint_keys(checkpoints: Sequence[Winners]) -> list[str]:
     """How links name the checkpoints: 'epoch=40', or 'step=4290' where epochs do not tell."""
     epochs = [checkpoint.info["epoch"] for checkpoint in checkpoints]
     if None not in epochs:
@@ -81,7 +81,7 @@ def checkpoint_keys(checkpoints: Sequence[Mined]) -> list[str]:
     return [f"step={checkpoint.info['step']}" for checkpoint in checkpoints]
 
 
-def _check(checkpoints: Sequence[Mined]) -> None:
+def _check(checkpoints: Sequence[Winners]) -> None:
     if not checkpoints:
         raise ValueError("an atlas needs at least one folder of mined winners")
     first = checkpoints[0]
@@ -99,7 +99,7 @@ def _check(checkpoints: Sequence[Mined]) -> None:
             raise ValueError(f"{one.folder} and {first.folder} are of the same step")
 
 
-def _write_page(out: Path, checkpoints: Sequence[Mined]) -> None:
+def _write_page(out: Path, checkpoints: Sequence[Winners]) -> None:
     info = checkpoints[0].info
     for asset in [*ASSETS.glob("*.css"), *ASSETS.glob("*.js")]:
         shutil.copy(asset, out)
@@ -116,7 +116,7 @@ def _write_page(out: Path, checkpoints: Sequence[Mined]) -> None:
         (data / f"{checkpoint.info['step']}.js").write_text(as_script(name, _winners(checkpoint)))
 
 
-def _overview(checkpoints: Sequence[Mined]) -> dict[str, Any]:
+def _overview(checkpoints: Sequence[Winners]) -> dict[str, Any]:
     """What all checkpoints share."""
     info = checkpoints[-1].info
     keys = {row: key for checkpoint in checkpoints for row, key in checkpoint.info["keys"].items()}
@@ -136,7 +136,7 @@ def _overview(checkpoints: Sequence[Mined]) -> dict[str, Any]:
     }
 
 
-def _layer(checkpoint: Mined, name: str) -> dict[str, Any]:
+def _layer(checkpoint: Winners, name: str) -> dict[str, Any]:
     size, jump, start = checkpoint.info["receptive_fields"][name]
     maps, winners = checkpoint.winners[f"{name}/value"].shape
     sheet = sprites.Sheet.of(winners, size)
@@ -151,7 +151,7 @@ def _layer(checkpoint: Mined, name: str) -> dict[str, Any]:
     }
 
 
-def _dead(checkpoint: Mined) -> dict[str, list[int]]:
+def _dead(checkpoint: Winners) -> dict[str, list[int]]:
     """Per layer the numbers of its dead maps."""
     return {
         name: np.flatnonzero(checkpoint.winners[f"{name}/value"][:, 0] <= 0).tolist()
@@ -159,7 +159,7 @@ def _dead(checkpoint: Mined) -> dict[str, list[int]]:
     }
 
 
-def _winners(checkpoint: Mined) -> dict[str, dict[str, list]]:
+def _winners(checkpoint: Winners) -> dict[str, dict[str, list]]:
     """Per layer, field and map the list of its winners, without those that are absent."""
     result = {}
     for name in checkpoint.info["layers"]:
@@ -176,7 +176,7 @@ def _winners(checkpoint: Mined) -> dict[str, dict[str, list]]:
     return result
 
 
-def _write_sprites(out: Path, checkpoints: Sequence[Mined], progress: bool) -> None:
+def _write_sprites(out: Path, checkpoints: Sequence[Winners], progress: bool) -> None:
     counts = {
         name: len(checkpoints[0].winners[f"{name}/value"]) for name in checkpoints[0].info["layers"]
     }
@@ -189,23 +189,25 @@ def _write_sprites(out: Path, checkpoints: Sequence[Mined], progress: bool) -> N
                 size = checkpoint.info["receptive_fields"][name][0]
                 sheet = sprites.Sheet.of(checkpoint.info["k"], size)
                 projections = (
-                    sprites.projection_tiles(sheet, one) for one in checkpoint.projections(name)
+                    sprites.projection_tiles(sheet, one)
+                    for one in checkpoint.projections[f"{name}/projection"]
                 )
                 for kind, maps in [
                     ("projection", projections),
-                    ("patch", checkpoint.patches(name)),
+                    ("patch", checkpoint.patches[f"{name}/patch"]),
                 ]:
                     sprites.write_sheets(sheet, _counted(maps, bar), folder / f"{name}-{kind}")
 
 
-def _write_photos(out: Path, checkpoints: Sequence[Mined], progress: bool) -> None:
-    missing = {row for checkpoint in checkpoints for row in checkpoint.photo_rows.tolist()}
+def _write_photos(out: Path, checkpoints: Sequence[Winners], progress: bool) -> None:
+    rows = [checkpoint.patches["photo_rows"].tolist() for checkpoint in checkpoints]
+    missing = set().union(*rows)
     side = photo_side(len(missing), max(checkpoints[0].info["crop"]))
     folder = out / "photos"
     folder.mkdir()
     with tqdm(total=len(missing), desc="photos", unit=" photos", disable=not progress) as bar:
-        for checkpoint in checkpoints:
-            for row, pixels in checkpoint.photos():
+        for checkpoint, numbers in zip(checkpoints, rows, strict=True):
+            for row, pixels in zip(numbers, checkpoint.patches["photos"], strict=True):
                 if row in missing:
                     missing.remove(row)
                     photo = sprites.as_picture(pixels)

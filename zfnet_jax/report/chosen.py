@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from zfnet_jax.report.mined import Mined
+from zfnet_jax.winners import Winners
 
 
 def mined_steps(workdir: str | Path, split: str | None) -> dict[int, Path]:
@@ -40,19 +40,19 @@ def mined_steps(workdir: str | Path, split: str | None) -> dict[int, Path]:
     return dict(sorted(splits.popitem()[1].items()))
 
 
-def dead(mined: Mined, layer: str) -> np.ndarray:
+def dead(mined: Winners, layer: str) -> np.ndarray:
     """[M] bool: the maps that no image of the data set activates."""
     return mined.winners[f"{layer}/value"][:, 0] <= 0
 
 
-def random_maps(mined: Mined, layer: str, count: int, seed: int) -> np.ndarray:
+def random_maps(mined: Winners, layer: str, count: int, seed: int) -> np.ndarray:
     """`count` maps of a layer drawn at random from those that are not dead, ascending."""
     alive = np.flatnonzero(~dead(mined, layer))
     rng = np.random.default_rng((seed, *layer.encode()))
     return np.sort(rng.choice(alive, min(count, len(alive)), replace=False))
 
 
-def named_maps(mined: Mined, texts: Sequence[str]) -> dict[str, np.ndarray]:
+def named_maps(mined: Winners, texts: Sequence[str]) -> dict[str, np.ndarray]:
     """Reads choices of maps such as 'conv3:5,17,80'.
 
     Raises:
@@ -73,30 +73,16 @@ def named_maps(mined: Mined, texts: Sequence[str]) -> dict[str, np.ndarray]:
     return maps
 
 
-def projections(mined: Mined, layer: str, maps: np.ndarray) -> np.ndarray:
+def projections(mined: Winners, layer: str, maps: np.ndarray) -> np.ndarray:
     """Projections of some maps' winners, each in a scale of its own, [m, K, s, s, C] float32."""
-    return _pick(mined.projections(layer), maps).astype(np.float32)
+    return mined.projections[f"{layer}/projection"][maps].astype(np.float32)
 
 
-def patches(mined: Mined, layer: str, maps: np.ndarray) -> np.ndarray:
+def patches(mined: Winners, layer: str, maps: np.ndarray) -> np.ndarray:
     """Photo patches of some maps' winners, [m, K, s, s, C] uint8."""
-    return _pick(mined.patches(layer), maps)
+    return mined.patches[f"{layer}/patch"][maps]
 
 
-def present(mined: Mined, layer: str, maps: np.ndarray) -> np.ndarray:
+def present(mined: Winners, layer: str, maps: np.ndarray) -> np.ndarray:
     """Which winners of some maps there are, [m, K] bool."""
     return mined.winners[f"{layer}/image"][maps] >= 0
-
-
-def _pick(rows: Iterator[np.ndarray], maps: np.ndarray) -> np.ndarray:
-    if not len(maps):
-        row = next(rows)
-        return np.empty((0, *row.shape), row.dtype)
-    wanted = {int(number) for number in maps}
-    found = {}
-    for number, row in enumerate(rows):
-        if number in wanted:
-            found[number] = row
-            if len(found) == len(wanted):
-                break
-    return np.stack([found[int(number)] for number in maps])

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 
 from zfnet_jax.report import chosen
 from zfnet_jax.report.figures import CONTRAST, page_width, pixels, place, sheet
-from zfnet_jax.report.mined import Mined
 from zfnet_jax.report.mosaic import mosaic, shrink
 from zfnet_jax.report.tiles import projection_tile
+from zfnet_jax.winners import Winners
 
 MARGIN, GUTTER = 0.1, 0.25  # around the figure; between projections and patches; inches
 HEADING, NUMBER = 0.24, 0.12  # above a layer; above a map, for its number
@@ -20,12 +20,12 @@ BETWEEN = 0.08  # maps
 WIDE_FIELD = 50  # pixels: maps that see more are drawn larger
 
 
-def maps_across(mined: Mined, layer: str) -> int:
+def maps_across(mined: Winners, layer: str) -> int:
     """How many maps of a layer stand side by side in its block."""
     return 4 if mined.info["receptive_fields"][layer][0] > WIDE_FIELD else 6
 
 
-def figure2(mined: Mined, maps: Mapping[str, np.ndarray]) -> Figure:
+def figure2(mined: Winners, maps: Mapping[str, np.ndarray]) -> Figure:
     """The winners of some maps, one block per layer, laid out as in the paper.
 
     On the left of a block the projections of each map's K strongest activations, in a square and
@@ -63,7 +63,7 @@ def figure2(mined: Mined, maps: Mapping[str, np.ndarray]) -> Figure:
     return figure
 
 
-def _heading(mined: Mined, layer: str, numbers: np.ndarray) -> str:
+def _heading(mined: Winners, layer: str, numbers: np.ndarray) -> str:
     dead = chosen.dead(mined, layer)
     size = mined.info["receptive_fields"][layer][0]
     text = f"Layer {layer.removeprefix('conv')}: {len(numbers)} of {len(dead)} maps"

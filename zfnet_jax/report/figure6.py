@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 
 from zfnet_jax.report import chosen
 from zfnet_jax.report.figures import CONTRAST, page_width, pixels, place, sheet
-from zfnet_jax.report.mined import Mined
 from zfnet_jax.report.mosaic import even_columns, mosaic, shrink
 from zfnet_jax.report.tiles import GREY, projection_tile
+from zfnet_jax.winners import Winners
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -20,7 +20,7 @@ MARGIN, BETWEEN = 0.1, 0.2  # around the figure and between panels, inches
 WHITE = 3.0  # times the RMS of a net's largest filter is white, and its negative black
 
 
-def figure6(filters: Sequence[Arrays], mined: Sequence[Mined | None], count: int) -> Figure:
+def figure6(filters: Sequence[Arrays], mined: Sequence[Winners | None], count: int) -> Figure:
     """One column per run: its first layer's filters, and under them its second layer's features.
 
     All filters of a net share one contrast, so that a filter that dominates shows. Features are
@@ -63,7 +63,7 @@ def _filters(arrays: Arrays) -> np.ndarray:
     return mosaic(tiles, columns=even_columns(len(tiles)), finest=40)
 
 
-def _features(mined: Mined, count: int, wide: float) -> np.ndarray | None:
+def _features(mined: Winners, count: int, wide: float) -> np.ndarray | None:
     if len(mined.info["layers"]) < 2:
         return None
     layer = mined.info["layers"][1]
@@ -83,7 +83,7 @@ def _settings(arrays: Arrays) -> str:
     return f"layer 1: {side} x {side}, stride {int(arrays['stride'])}, {held}"
 
 
-def _caption(mined: Mined) -> str:
+def _caption(mined: Winners) -> str:
     layer = mined.info["layers"][1]
     dead = chosen.dead(mined, layer)
     return f"layer {layer.removeprefix('conv')}: {dead.sum()} of {len(dead)} maps dead"
