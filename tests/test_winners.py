@@ -16,6 +16,7 @@ from zfnet_jax.analysis import mined_folder, mining
 from zfnet_jax.data.prepared import open_prepared
 from zfnet_jax.report.tiles import window_of
 from zfnet_jax.run import Run, open_run
+from zfnet_jax.unit_projection import Units, project_units
 from zfnet_jax.winners import WinnersWriter, load
 
 NETS = slow.narrow_nets()
@@ -44,7 +45,7 @@ def test_cropped_projections_are_windows_of_full_ones(name, rule):
         image, row, column, index = chosen.T
         row[:4], column[:4] = [0, 0, height - 1, height - 1], [0, width - 1, 0, width - 1]
         value = rng.uniform(0.5, 2, 8).astype(np.float32)
-        units = deconvnet.Units(image, index, row, column, value)
+        units = Units(image, index, row, column, value)
         seed = np.zeros((8, height, width, maps), np.float32)
         seed[np.arange(8), row, column, index] = value
         each = {name: array[image] for name, array in activations.items()}
@@ -52,9 +53,7 @@ def test_cropped_projections_are_windows_of_full_ones(name, rule):
         for rectify, overlap in (RULES[0], rule):
             rules = {"rectify": rectify, "overlap": overlap}
             full = deconvnet.project(net, params, each, conv.name, seed, size, **rules)
-            cropped = deconvnet.project_units(
-                net, params, activations, conv.name, units, size, **rules
-            )
+            cropped = project_units(net, params, activations, conv.name, units, size, **rules)
             assert cropped.shape == (8, field.size, field.size, 3)
             assert np.abs(cropped).max(axis=(1, 2, 3)).min() > 0 or overlap != "sum"
             for n in range(8):
@@ -68,7 +67,7 @@ def test_cropped_projections_are_windows_of_full_ones(name, rule):
 
 def test_only_units_of_conv_layers_are_projected_alone():
     with pytest.raises(ValueError, match="units of conv layers"):
-        deconvnet.project_units(NETS["small"], {}, {}, "pool1", None, (96, 75))
+        project_units(NETS["small"], {}, {}, "pool1", None, (96, 75))
 
 
 @pytest.fixture(scope="module")

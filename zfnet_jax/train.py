@@ -130,6 +130,7 @@ def train_and_evaluate(
                 sums = {name: float(value) for name, value in state.sums.items()}
                 seconds = time.monotonic() - began
                 validated = evaluate(state.params, mean)
+                _finite(step, validated["loss"])
                 result = {
                     "epoch": epoch + 1,
                     **{f"train/{k}": sums[k] / sums["steps"] for k in ("loss", "top1", "top5")},
@@ -170,12 +171,12 @@ def _batches_of(
     return parallel.to_devices(batches.prefetch(rows, size=2), ahead=2)
 
 
-def _finite(step: int, loss: jax.Array) -> float:
+def _finite(step: int, loss: jax.Array | float) -> float:
     """The loss of a step, on the host. FloatingPointError unless it is finite."""
     value = float(loss)
     if not math.isfinite(value):
         raise FloatingPointError(
-            f"the training loss is {value} at step {step}: lower the learning rate "
+            f"the loss is {value} at step {step}: lower the learning rate "
             "(--config.optimizer.learning_rate); the last checkpoint is from before"
         )
     return value

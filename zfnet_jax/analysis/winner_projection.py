@@ -15,12 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from zfnet_jax import deconvnet, geometry
+from zfnet_jax import geometry
 from zfnet_jax.data.splits import Split
-from zfnet_jax.deconvnet import Rectify, Units
+from zfnet_jax.deconvnet import Rectify
 from zfnet_jax.pooling import Overlap
 from zfnet_jax.report.tiles import window_of
 from zfnet_jax.run import Run
+from zfnet_jax.unit_projection import Units, project_units
 from zfnet_jax.winners import OUTSIDE, WinnersWriter
 
 Arrays = dict[str, np.ndarray]
@@ -130,7 +131,7 @@ def project_winners(
                 at = (number, slot)
                 strength = value[at] if unit_value is None else np.full(len(row), unit_value)
                 units = Units(row, number, *position[at].T, strength.astype(np.float32))
-                pixels = deconvnet.project_units(
+                pixels = project_units(
                     run.architecture,
                     params,
                     block.activations,
