@@ -36,6 +36,7 @@ _CHOSEN = flags.DEFINE_multi_string(
 _MAPS = flags.DEFINE_integer(
     "maps", None, "Maps per layer: strongest (1) or drawn at random (2, 4, 6).", lower_bound=1
 )
+_PATCHES = flags.DEFINE_bool("patches", True, "Beside projections the photos' patches (2).")
 _SEED = flags.DEFINE_integer("seed", 0, "Of the random maps (2, 4).", lower_bound=0)
 _SPLIT = flags.DEFINE_string("split", None, "The split that was mined, where several were.")
 _STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; the newest if not given.")
@@ -83,7 +84,7 @@ def _figure2(_: Path) -> dict:
         for layer in mined.info["layers"]:
             count = _MAPS.value or 2 * maps_across(mined, layer)
             maps[layer] = random_maps(mined, layer, count, _SEED.value)
-    return {"figure2": figure2(mined, maps)}
+    return {"figure2": figure2(mined, maps, _PATCHES.value)}
 
 
 def _figure3(_: Path) -> dict:

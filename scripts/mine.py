@@ -12,7 +12,7 @@ from pathlib import Path
 
 from absl import flags
 
-from scripts import shell
+from scripts import processes, shell
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
 _SPLIT = flags.DEFINE_enum("split", "validation", ["train", "validation"], "Images to search.")
@@ -30,9 +30,6 @@ _OVERLAP = flags.DEFINE_enum(
 )
 _PREPARED = flags.DEFINE_string("prepared_dir", None, "Prepared images, if not the run's.")
 _BATCH = flags.DEFINE_integer("batch_size", None, "Images per step; as the run evaluates.")
-_COORDINATOR = flags.DEFINE_string("coordinator", None, "host:port of process 0, if several.")
-_PROCESSES = flags.DEFINE_integer("processes", None, "Number of processes, with --coordinator.")
-_PROCESS = flags.DEFINE_integer("process", None, "Number of this process, with --coordinator.")
 
 
 def main() -> None:
@@ -41,7 +38,7 @@ def main() -> None:
     from zfnet_jax.data import splits
     from zfnet_jax.run import open_run
 
-    parallel.initialize(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
+    processes.join()
     run = open_run(_WORKDIR.value, _STEP.value)
     data = run.config.data
     if _PREPARED.value:

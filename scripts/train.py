@@ -12,20 +12,17 @@ from pathlib import Path
 from absl import flags
 from ml_collections import config_flags
 
-from scripts import shell
+from scripts import processes, shell
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The config file, 'FILE' or 'FILE:ARG'.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder; made if missing.")
 _STOP = flags.DEFINE_integer("stop_after_steps", None, "Save and stop after this many updates.")
-_COORDINATOR = flags.DEFINE_string("coordinator", None, "host:port of process 0, if several.")
-_PROCESSES = flags.DEFINE_integer("processes", None, "Number of processes, with --coordinator.")
-_PROCESS = flags.DEFINE_integer("process", None, "Number of this process, with --coordinator.")
 
 
 def main() -> None:
     from zfnet_jax import parallel, train  # after the flags, so that --help needs no jax
 
-    parallel.initialize(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
+    processes.join()
     workdir = Path(_WORKDIR.value)
     result = train.train_and_evaluate(_CONFIG.value, workdir, _STOP.value)
     if parallel.is_writer():

@@ -97,7 +97,10 @@ def test_a_wrong_field_names_the_nearest_right_one(override, message, tmp_path):
     assert message in result.stderr
 
 
-@pytest.mark.parametrize("script", ["train", "prepare_data", "visualize", "draw_picture"])
+@pytest.mark.parametrize(
+    "script",
+    ["train", "prepare_data", "visualize", "draw_picture", "mine", "atlas", "figures", "diagnose"],
+)
 def test_help_loads_neither_jax_nor_tensorflow(script):
     code = (
         "import runpy, sys\n"

@@ -25,7 +25,7 @@ def maps_across(mined: Winners, layer: str) -> int:
     return 4 if mined.info["receptive_fields"][layer][0] > WIDE_FIELD else 6
 
 
-def figure2(mined: Winners, maps: Mapping[str, np.ndarray]) -> Figure:
+def figure2(mined: Winners, maps: Mapping[str, np.ndarray], with_patches: bool = True) -> Figure:
     """The winners of some maps, one block per layer, laid out as in the paper.
 
     On the left of a block the projections of each map's K strongest activations, in a square and
@@ -34,12 +34,13 @@ def figure2(mined: Winners, maps: Mapping[str, np.ndarray]) -> Figure:
     Args:
       mined: what mining left.
       maps: the numbers of the maps to draw, by layer.
+      with_patches: False draws the projections alone, for photos that may not be shown.
     """
     width = page_width()
-    half = (width - GUTTER - 2 * MARGIN) / 2
+    half = (width - GUTTER) / 2 - MARGIN if with_patches else width - 2 * MARGIN
     blocks, top = [], 0.05
     for layer, numbers in maps.items():
-        across = maps_across(mined, layer)
+        across = maps_across(mined, layer) * (1 if with_patches else 2)
         side = (half - (across - 1) * BETWEEN) / across
         blocks.append((layer, numbers, across, side, top))
         top += HEADING + -(-len(numbers) // across) * (side + NUMBER + BETWEEN)
@@ -47,7 +48,6 @@ def figure2(mined: Winners, maps: Mapping[str, np.ndarray]) -> Figure:
     for layer, numbers, across, side, top in blocks:
         axis.text(MARGIN, top + 0.17, _heading(mined, layer, numbers), weight="bold")
         projections = chosen.projections(mined, layer, numbers)
-        patches = chosen.patches(mined, layer, numbers)
         present = chosen.present(mined, layer, numbers)[..., None, None, None]
         finest = pixels(side / math.ceil(math.sqrt(present.shape[1])))
         for index, number in enumerate(numbers):
@@ -57,8 +57,10 @@ def figure2(mined: Winners, maps: Mapping[str, np.ndarray]) -> Figure:
             small = [shrink(projection, finest) for projection in projections[index]]
             tiles = np.stack([projection_tile(tile, CONTRAST) for tile in small])
             place(axis, mosaic(np.where(present[index], tiles, 1)), x, y, side, side)
-            photos = mosaic(np.where(present[index], patches[index], 255).astype(np.uint8))
-            place(axis, photos, x + half + GUTTER, y, side, side)
+            if with_patches:
+                patches = chosen.patches(mined, layer, numbers[index : index + 1])[0]
+                photos = mosaic(np.where(present[index], patches, 255).astype(np.uint8))
+                place(axis, photos, x + half + GUTTER, y, side, side)
             axis.text(x, y - 0.025, f"map {number}", size="small", color="0.35")
     return figure
 
