@@ -17,9 +17,9 @@ def get_config() -> ConfigDict:
     config.data.pictures.train_per_class = 400
     config.data.pictures.validation_per_class = 100
     config.data.prepared_dir = "data/pictures"
-    config.data.image_size = 64
-    config.augment.crop = 56
+    config.data.image_size = 72
+    config.augment.crop = 64
     config.batch_size = 32
-    config.epochs = 14
+    config.epochs = 20
     config.optimizer.warmup_epochs = 1.0
     return config
