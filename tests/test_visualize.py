@@ -15,7 +15,7 @@ from zfnet_jax import deconvnet
 from zfnet_jax.analysis import strongest
 from zfnet_jax.data.pictures import draw
 from zfnet_jax.report import figures
-from zfnet_jax.report.tiles import GREY, projection_tile, window_of
+from zfnet_jax.report.tiles import GREY, moved_inside, projection_tile, window_of
 from zfnet_jax.run import load_photo, open_run
 
 
@@ -63,6 +63,17 @@ def test_windows_keep_one_size_and_align_with_the_image():
     assert (tile[:2] == -1).all()
     assert (tile[:, 2:] == -1).all()
     assert (window_of(image, np.array([9, 9, 11, 11]), fill=-1) == -1).all()
+
+
+def test_windows_moved_inside_lose_their_padding_and_keep_their_size():
+    shape = (10, 8, 3)
+    for window, expected in [
+        ((2, 1, 5, 4), (2, 1, 5, 4)),
+        ((-2, 6, 1, 9), (0, 5, 3, 8)),
+        ((9, -4, 12, -1), (7, 0, 10, 3)),
+        ((-5, -5, 8, 8), (0, 0, 10, 8)),
+    ]:
+        assert tuple(moved_inside(np.array(window), shape)) == expected
 
 
 def test_tiles_are_symmetric_about_grey_and_never_black_by_accident():

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from zfnet_jax.report.tiles import projection_tile, window_of
+from zfnet_jax.report.tiles import moved_inside, projection_tile
 
 Style = Literal["screen", "paper"]
 STYLES: dict[str, Path] = {
@@ -102,6 +102,8 @@ def _layer_row(figure: Figure, arrays: Mapping[str, np.ndarray], layer: str, cou
         axis.set_axis_off()
     size = windows[0, 2] - windows[0, 0]
     title = f"layer {layer.removeprefix('conv')}: a unit sees {size} x {size} pixels"
+    if size >= min(arrays["photo"].shape[:2]):
+        title += ", more than the whole photo"
     figure.suptitle(title, x=0.01, ha="left")
     for column, (number, activation, window, projection) in enumerate(
         zip(
@@ -115,9 +117,11 @@ def _layer_row(figure: Figure, arrays: Mapping[str, np.ndarray], layer: str, cou
         if activation <= 0:
             axes[0, column].set_title(f"map {number}\nnot active")
             continue
-        seen = window_of(projection, window, fill=0)
-        _tile(axes[0, column], projection_tile(seen, CONTRAST))
-        _tile(axes[1, column], window_of(arrays["photo"], window, fill=128))
+        # Windows that leave the photo are moved inside; where a unit is blind it is grey.
+        top, left, bottom, right = moved_inside(window, arrays["photo"].shape)
+        seen = np.s_[top:bottom, left:right]
+        _tile(axes[0, column], projection_tile(projection[seen], CONTRAST))
+        _tile(axes[1, column], arrays["photo"][seen])
         axes[0, column].set_title(f"map {number}\n{activation:.3g}")
 
 

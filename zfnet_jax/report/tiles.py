@@ -26,6 +26,16 @@ def projection_tile(projection: np.ndarray, percentile: float) -> np.ndarray:
     return np.clip(GREY + GREY * projection / np.percentile(nonzero, percentile), 0, 1)
 
 
+def moved_inside(window: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """A window (top, left, bottom, right) moved inside an image [H, W, ...], or all of the image
+    where it is larger: what is left to look at has no padding."""
+    top, left, bottom, right = (int(edge) for edge in window)
+    height, width = min(bottom - top, shape[0]), min(right - left, shape[1])
+    top = min(max(top, 0), shape[0] - height)
+    left = min(max(left, 0), shape[1] - width)
+    return np.array([top, left, top + height, left + width])
+
+
 def window_of(image: np.ndarray, window: np.ndarray, fill: float) -> np.ndarray:
     """The part of an image [H, W, C] inside a window (top, left, bottom, right).
 
