@@ -6,8 +6,11 @@ From a folder with train/ and val/ (`small`, the default: a third of each width,
         --config.data.folder.train=DIR/train --config.data.folder.validation=DIR/val
     python -m scripts.train --config=configs/imagenette.py --workdir=runs/imagenette
 
-`configs/imagenette.py:full` is the whole net at 224 pixels. From TFDS: add
-`--config.data.source=tfds` to both commands.
+On 500 training and 100 validation photos per class (224 x 224), 2 CPU cores: 72.6% validation top-1
+after 42 epochs, 12.2 minutes; 65% after 5.8 minutes (measured 2026-11-24).
+
+`configs/imagenette.py:full` is the whole net at 224 pixels; it has not been trained to its end yet.
+From TFDS: add `--config.data.source=tfds` to both commands.
 """
 
 from __future__ import annotations

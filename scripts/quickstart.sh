@@ -12,7 +12,7 @@ python -m scripts.prepare_data --config=configs/quickstart.py
 echo "2/4  Training"
 python -m scripts.train --config=configs/quickstart.py --workdir="$workdir"
 echo "3/4  Drawing what the layers see in one picture"
-python -m scripts.draw_picture --class_name=face --seed=7 --out="$workdir/report/face.png"
+python -m scripts.draw_picture --class_name=face --seed=21 --out="$workdir/report/face.png"
 python -m scripts.visualize --workdir="$workdir" --image="$workdir/report/face.png" \
   --out="$workdir/report/layers_of_face.png"
 echo "4/4  Finding what every feature map responds to"
