@@ -84,6 +84,15 @@ def test_ten_steps_are_the_same_on_1_device_8_devices_and_2_processes_of_2(
             assert record == pytest.approx(expected, rel=1e-3)
 
 
+def test_golden_losses_of_a_tiny_run(tiny_run):
+    """Guards the recipe as a whole: pictures, initial weights, order, crops, dropout, updates.
+
+    Change the numbers only with a change that is meant to alter training, and say so.
+    """
+    losses = [record["train/loss"] for record in read_metrics(tiny_run)]
+    assert losses == pytest.approx([2.298205, 2.329038, 2.317002], rel=1e-4)
+
+
 @pytest.mark.parametrize("stop", [2, 4, 9])
 def test_stopped_and_resumed_ends_bit_identical(tiny_config, tiny_run, tmp_path, stop):
     train.train_and_evaluate(tiny_config, tmp_path, stop_after_steps=stop)
@@ -109,6 +118,20 @@ def test_killed_between_saves_resumes_from_the_last_one(tiny_config, tiny_run, t
 
     assert largest_difference(final_state(tiny_run)[1], final_state(tmp_path)[1]) == 0
     assert metrics_without_times(tmp_path) == metrics_without_times(tiny_run)
+
+
+def test_the_plateau_sets_the_learning_rate_also_of_a_resumed_run(tiny_config, tmp_path):
+    tiny_config.optimizer.schedule = "plateau"
+    # The first epoch always improves on nothing, no later one by a whole error rate; a factor of
+    # zero makes the drop visible: from then on nothing moves.
+    tiny_config.optimizer.plateau.update(factor=0.0, patience=1, min_improvement=1.0)
+    train.train_and_evaluate(tiny_config, tmp_path, stop_after_steps=8)
+    train.train_and_evaluate(tiny_config, tmp_path)
+    assert [r["learning_rate"] for r in read_metrics(tmp_path)] == pytest.approx([0.02, 0.02, 0])
+    with open_checkpoints(tmp_path / "checkpoints") as checkpoints:
+        params = [checkpoints.restore(step)[0]["state"]["params"] for step in (4, 8, 12)]
+    assert largest_difference(params[0], params[1]) > 0
+    assert largest_difference(params[1], params[2]) == 0
 
 
 def test_accumulated_gradients_are_those_of_the_whole_batch(tiny_config, tmp_path):
