@@ -49,6 +49,11 @@ class ContrastNorm:
     def __post_init__(self) -> None:
         if self.maps < 1 or self.maps % 2 == 0:
             raise ValueError(f"contrast_norm.maps must be odd and positive, got {self.maps}")
+        if self.k <= 0 or self.alpha < 0:
+            raise ValueError(
+                "contrast_norm.k must be positive and alpha not negative, "
+                f"got {self.k} and {self.alpha}"
+            )
         _check_choice("contrast_norm.alpha_convention", self.alpha_convention, ("sum", "mean"))
 
 
