@@ -30,7 +30,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
 
-PyTree = Any
+from zfnet_jax import array_tree
+from zfnet_jax.array_tree import PyTree
 
 _ITEMS = {"arrays": ocp.args.StandardRestore, "record": ocp.args.JsonRestore}
 
@@ -138,17 +139,17 @@ class Checkpoints:
         if error is not None:
             error = float(error) if math.isfinite(error) else None
         # Copies, not views: on the CPU a view shares memory with a buffer that may be donated.
-        flat = {name: np.array(leaf) for name, leaf in _named_leaves(arrays).items()}
+        flat = {name: np.array(leaf) for name, leaf in array_tree.named_leaves(arrays).items()}
         stored = {
             "step": step,
             "error": error,
             "record": json.loads(json.dumps(record)),
-            "digests": {name: _array_digest(array) for name, array in flat.items()},
+            "digests": {name: array_tree.digest(array) for name, array in flat.items()},
         }
         stored["digest"] = _record_digest(stored)
         self._errors[step] = error
         items = {
-            "arrays": ocp.args.StandardSave(_nested(flat)),
+            "arrays": ocp.args.StandardSave(array_tree.nested(flat)),
             "record": ocp.args.JsonSave(stored),
         }
         # force: the caller has decided to save; orbax's rules on when to save do not apply.
@@ -187,16 +188,16 @@ class Checkpoints:
         if step not in self.all_steps():
             raise ValueError(f"{self.directory} has no step {step}, only {self.all_steps()}")
         stored = self._read_record(step)
-        flat = _named_leaves(self._read(step, "arrays"))
+        flat = array_tree.named_leaves(self._read(step, "arrays"))
         digests = stored["digests"]
         if flat.keys() != digests.keys():
             raise self._damage(step, f"arrays {sorted(flat.keys() ^ digests.keys())} lost or extra")
         for name, array in flat.items():
-            if _array_digest(array) != digests[name]:
+            if array_tree.digest(array) != digests[name]:
                 raise self._damage(step, f"array {name} differs from its digest")
         if like is None:
-            return _nested(flat), stored["record"]
-        return _fill(like, flat, f"step {step} in {self.directory}"), stored["record"]
+            return array_tree.nested(flat), stored["record"]
+        return array_tree.fill(like, flat, f"step {step} in {self.directory}"), stored["record"]
 
     def restore_latest(self, like: PyTree | None = None) -> tuple[int, PyTree, dict] | None:
         """Restores the newest good step; those passed over are set aside with an error message.
@@ -322,55 +323,9 @@ class _BestByError:
         return best.should_preserve(ranked, context=context)
 
 
-def _array_digest(array: np.ndarray) -> str:
-    digest = hashlib.sha256(f"{array.dtype.name}{list(array.shape)}".encode())
-    digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
-    return digest.hexdigest()
-
-
 def _record_digest(stored: Mapping[str, Any]) -> str:
     content = {key: value for key, value in stored.items() if key != "digest"}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _named_leaves(tree: PyTree) -> dict[str, Any]:
-    """Leaves by their path, such as 'params/conv1/kernel'."""
-    named = {}
-    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        parts = [jax.tree_util.keystr((key,), simple=True) for key in path]
-        if not parts or any(not part or "/" in part for part in parts):
-            raise ValueError(f"array names must be non-empty and without '/': {parts}")
-        named["/".join(parts)] = leaf
-    return named
-
-
-def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
-    tree: dict[str, Any] = {}
-    for name, leaf in flat.items():
-        *parents, last = name.split("/")
-        node = tree
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[last] = leaf
-    return tree
-
-
-def _fill(like: PyTree, flat: Mapping[str, np.ndarray], where: str) -> PyTree:
-    wanted = _named_leaves(like)
-    if wanted.keys() != flat.keys():
-        missing, extra = sorted(wanted.keys() - flat.keys()), sorted(flat.keys() - wanted.keys())
-        raise ValueError(
-            f"{where} is of another model or config: it lacks {missing} and has {extra} too many"
-        )
-    for name, leaf in wanted.items():
-        leaf = leaf if hasattr(leaf, "dtype") else np.asarray(leaf)
-        saved = flat[name]
-        if (saved.shape, saved.dtype) != (tuple(leaf.shape), leaf.dtype):
-            raise ValueError(
-                f"{where} is of another model or config: {name} is {saved.dtype}"
-                f"{list(saved.shape)}, expected {leaf.dtype}{list(leaf.shape)}"
-            )
-    return jax.tree.unflatten(jax.tree.structure(like), [flat[name] for name in wanted])
 
 
 def _first_line(exception: Exception) -> str:
