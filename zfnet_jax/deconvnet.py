@@ -19,6 +19,7 @@ from jax import lax
 
 from zfnet_jax import geometry
 from zfnet_jax.architecture import Architecture, Conv
+from zfnet_jax.convolution import transposed_by_columns
 from zfnet_jax.pooling import Overlap, max_unpool
 
 # 'deconvnet': the reconstruction is rectified (the paper). 'forward_mask': it passes where the
@@ -128,8 +129,22 @@ def filter_transposed(
     Returns:
       [B, H, W, input maps] float32.
     """
+    maps, kernel = maps.astype(jnp.float32), kernel.astype(jnp.float32)
+    if jax.default_backend() == "cpu" and conv.groups == 1:
+        return transposed_by_columns(maps, kernel, conv, input_size, precision)
+    return filter_flipped(maps, kernel, conv, input_size, precision)
+
+
+def filter_flipped(
+    maps: jax.Array,
+    kernel: jax.Array,
+    conv: Conv,
+    input_size: tuple[int, int],
+    precision: str = "highest",
+) -> jax.Array:
+    """`filter_transposed` as a convolution of the dilated maps with flipped filters."""
     k, _, fan_in, out = kernel.shape
-    kernel = kernel.astype(jnp.float32)[::-1, ::-1]
+    kernel = kernel[::-1, ::-1]
     kernel = kernel.reshape(k, k, fan_in, conv.groups, out // conv.groups)
     kernel = kernel.transpose(0, 1, 4, 3, 2).reshape(k, k, out // conv.groups, conv.groups * fan_in)
     pads = []
@@ -138,7 +153,7 @@ def filter_transposed(
         dilated = (size - 1) * conv.stride + 1
         pads.append((before, full - dilated - before + k - 1))
     return lax.conv_general_dilated(
-        maps.astype(jnp.float32),
+        maps,
         kernel,
         window_strides=(1, 1),
         padding=pads,
