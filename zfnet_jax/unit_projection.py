@@ -164,6 +164,8 @@ def _take_tiles(maps: jax.Array, tiles: Sequence[Tile], units: Units, wider: int
     row, column = (
         jnp.asarray(tile.starts)[unit] for tile, unit in zip(tiles, (units.row, units.column))
     )
-    return jax.vmap(
-        lambda image, r, c: lax.dynamic_slice(maps, (image, r, c, 0), (1, *size, maps.shape[3]))[0]
-    )(units.image, row, column)
+    # One after the other: XLA's CPU code for vmap would gather anew wherever a tile is used.
+    return lax.map(
+        lambda unit: lax.dynamic_slice(maps, (*unit, 0), (1, *size, maps.shape[3]))[0],
+        (units.image, row, column),
+    )
