@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -172,6 +173,50 @@ def test_a_pass_that_was_killed_goes_on_with_the_same_result(run, split, tmp_pat
     other = dataclasses.replace(run, params=jax.tree.map(lambda x: x * 2, run.params))
     with pytest.raises(ValueError, match=r"pass\.npz is an unfinished pass of another net"):
         mining.mine(other, finished, partial_path=partial, **options)
+
+
+KILLED = """
+import os, signal, sys
+from absl import app
+from scripts import mine, shell
+from zfnet_jax.analysis import mining
+
+def save_and_die(*arguments, save=mining._save_partial, saved=[]):
+    save(*arguments)
+    saved.append(1)
+    if len(saved) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+mining._SAVE_EVERY, mining._save_partial = 0.0, save_and_die
+shell.run(mine.main)
+"""
+
+
+def test_the_script_killed_in_the_middle_goes_on(tiny_run, tmp_path):
+    folders = []
+    for name, programs in (
+        ("whole", (["-m", "scripts.mine"],)),
+        ("cut", (["-c", KILLED], ["-m", "scripts.mine"])),
+    ):
+        workdir = tmp_path / name
+        shutil.copytree(tiny_run, workdir)
+        for program in programs:
+            done = subprocess.run(
+                [sys.executable, *program, f"--workdir={workdir}", "--batch_size=8"],
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+            )
+            assert done.returncode == (-signal.SIGKILL if program[0] == "-c" else 0), done.stderr
+            mined = workdir / "analysis" / "mining"
+            if program[0] == "-c":
+                assert [path.name for path in mined.iterdir()] == ["validation-12.pass.npz"]
+        folders.append(load(mined / "validation-12"))
+    for file in ("winners", "projections", "patches"):
+        whole, cut = (getattr(folder, file) for folder in folders)
+        assert whole.keys() == cut.keys()
+        for name in whole:
+            np.testing.assert_array_equal(cut[name], whole[name], err_msg=name)
 
 
 def test_maps_that_nothing_activates_are_dead(run, split):
