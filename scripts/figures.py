@@ -1,13 +1,16 @@
-"""Draws the paper's figures of what layers see: figures 1, 2, 3, 4 and 6.
+"""Draws the paper's figures of what layers see: figures 1 to 8.
 
     python -m scripts.figures --figure=1 --workdir=DIR --image=PHOTO --out=FOLDER
     python -m scripts.figures --figure=2 --workdir=DIR --out=FOLDER [--chosen=conv3:5,17,80]
     python -m scripts.figures --figure=3 --workdir=DIR --out=FOLDER   (or --config=FILE)
     python -m scripts.figures --figure=4 --workdir=DIR --out=FOLDER
+    python -m scripts.figures --figure=5 --workdir=DIR --out=FOLDER
     python -m scripts.figures --figure=6 --runs=DIR,DIR,DIR --out=FOLDER
+    python -m scripts.figures --figure=8 --faces=FILE --out=FOLDER
 
 Figures 2, 4 and the second layers of 6 draw what scripts.mine has found, 4 in every checkpoint
-that was mined. Each figure is written as .png and .pdf; arrays computed for it beside them, .npz.
+that was mined; 5 and 8 what scripts.invariance and scripts.correspondence
+have measured. Each figure is written as .png and .pdf; arrays computed for it beside them, .npz.
 """
 
 from __future__ import annotations
@@ -25,7 +28,9 @@ from scripts import shell
 if TYPE_CHECKING:
     from zfnet_jax.winners import Winners
 
-_FIGURE = flags.DEFINE_enum("figure", None, ["1", "2", "3", "4", "6"], "Number in the paper.")
+_FIGURE = flags.DEFINE_enum(
+    "figure", None, ["1", "2", "3", "4", "5", "6", "8"], "Number in the paper."
+)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
 _RUNS = flags.DEFINE_list("runs", [], "Folders of the runs to compare (6).")
 _IMAGE = flags.DEFINE_string("image", None, "A photo (1).")
@@ -34,7 +39,10 @@ _CHOSEN = flags.DEFINE_multi_string(
     "chosen", [], "Maps to draw, such as conv3:5,17,80; may be repeated (2)."
 )
 _MAPS = flags.DEFINE_integer(
-    "maps", None, "Maps per layer: strongest (1) or drawn at random (2, 4, 6).", lower_bound=1
+    "maps",
+    None,
+    "Maps per layer: strongest (1) or drawn at random (2, 4, 6); random squares (8).",
+    lower_bound=1,
 )
 _PATCHES = flags.DEFINE_bool("patches", True, "Beside projections the photos' patches (2).")
 _SEED = flags.DEFINE_integer("seed", 0, "Of the random maps (2, 4).", lower_bound=0)
@@ -42,6 +50,7 @@ _SPLIT = flags.DEFINE_string("split", None, "The split that was mined, where sev
 _STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; the newest if not given.")
 _CLASSES = flags.DEFINE_integer("classes", 1000, "Classes of a --config (3).", lower_bound=1)
 _STYLE = flags.DEFINE_enum("style", "screen", ["screen", "paper"], "How it looks.")
+_FACES = flags.DEFINE_string("faces", None, "What scripts.correspondence left, .npz (8).")
 _OUT = flags.DEFINE_string("out", None, "The folder to write into.")
 _CONFIG = config_flags.DEFINE_config_file("config", None, "A config instead of a run (3).")
 
@@ -49,7 +58,15 @@ _CONFIG = config_flags.DEFINE_config_file("config", None, "A config instead of a
 def main() -> None:
     from zfnet_jax.report import figures  # after the flags, so that --help needs no matplotlib
 
-    draw = {"1": _figure1, "2": _figure2, "3": _figure3, "4": _figure4, "6": _figure6}
+    draw = {
+        "1": _figure1,
+        "2": _figure2,
+        "3": _figure3,
+        "4": _figure4,
+        "5": _figure5,
+        "6": _figure6,
+        "8": _figure8,
+    }
     out = Path(_OUT.value)
     with figures.use(_STYLE.value):
         drawn = draw[_FIGURE.value](out)
@@ -116,6 +133,29 @@ def _figure4(out: Path) -> dict:
     return {"figure4": figure4(arrays, across=3)}
 
 
+def _figure5(_: Path) -> dict:
+    from zfnet_jax.report import figure5
+
+    kinds = {
+        "figure5": ("photos", figure5.figure5),
+        "figure5_summary": (_SPLIT.value or "validation", figure5.figure5_summary),
+    }
+    drawn, missing = {}, []
+    for name, (images, draw) in kinds.items():
+        try:
+            path = figure5.saved(_required("workdir"), images, _STEP.value)
+        except FileNotFoundError as error:
+            missing.append(error)
+            continue
+        with np.load(path) as arrays:
+            drawn[name] = draw(arrays)
+    if not drawn:
+        raise missing[0]
+    for error in missing:
+        print(f"left out: {error}")
+    return drawn
+
+
 def _figure6(out: Path) -> dict:
     from zfnet_jax.analysis.filters import first_layer
     from zfnet_jax.report.figure6 import figure6
@@ -132,6 +172,13 @@ def _figure6(out: Path) -> dict:
         mined.append(found)
         _save(out / f"figure6_{index}.npz", filters[-1])
     return {"figure6": figure6(filters, mined, _MAPS.value or 48)}
+
+
+def _figure8(_: Path) -> dict:
+    from zfnet_jax.report.figure8 import figure8
+
+    with np.load(_required("faces")) as arrays:
+        return {"figure8": figure8(dict(arrays), rows=5, draws=_MAPS.value or 3)}
 
 
 def _mined(workdir: str) -> Winners:

@@ -49,5 +49,49 @@ def diagnosis(results: Sequence[Mapping[str, Any]]) -> str:
     return markdown(header, rows)
 
 
+def invariance(results: Sequence[Mapping[str, Any]]) -> str:
+    """Two tables of `analysis.invariance_statistics.statistics`, a blank line between them.
+
+    First how soon and how straight the distances rise, a row for each transformation; then
+    distances and answers at some amounts.
+    """
+    layers = results[0]["layers"]
+    header = ["transformation", "smallest step", "in proportion"]
+    header += [f"{layer} at the smallest step" for layer in layers]
+    header += [f"{layer} R^2 of a line" for layer in layers]
+    header += [f"{layer} second half / first" for layer in layers]
+    rises = [
+        [
+            result["kind"],
+            f"{result['step']:.4g} of {result['last']:.4g}",
+            _percent(result["proportional"]),
+            *(_percent(result["jump"][layer]) for layer in layers),
+            *(_number(result["linearity"][layer]) for layer in layers),
+            *(_number(result["late_rise"][layer]) for layer in layers),
+        ]
+        for result in results
+        if result["step"] is not None
+    ]
+    answers = [
+        [
+            result["kind"] if index else "none",
+            f"{point['deviation']:.4g}",
+            *(_number(point["distance"][layer]) for layer in layers),
+            f"{point['probability']:.3f}",
+            _percent(point["top1"]),
+        ]
+        for place, result in enumerate(results)
+        for index, point in enumerate(result["points"])
+        if index or not place
+    ]
+    columns = [f"{layer} distance / norm" for layer in layers]
+    columns = ["transformation", "by", *columns, "probability of the true class", "top-1"]
+    return markdown(header, rises) + "\n\n" + markdown(columns, answers)
+
+
+def _number(value: float | None) -> str:
+    return NONE if value is None else f"{value:.2f}"
+
+
 def _percent(share: float | None) -> str:
     return NONE if share is None else f"{100 * share:.1f}%"

@@ -1,0 +1,61 @@
+"""The numbers that the paper published, for tables that put ours beside them."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+_FILE = Path(__file__).with_name("paper_tables.json")
+
+
+class Cell(NamedTuple):
+    """A published number and its spread, where the paper gives one."""
+
+    value: float
+    spread: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class PaperTable:
+    """One table, numbered as in arXiv 1311.2901v3.
+
+    Attributes:
+      columns: headings; the first is that of the row labels.
+      rows: labels, which need not differ, and the other columns' cells, None where there is none.
+    """
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[Cell | None, ...]], ...]
+
+    def cell(self, row: str, column: str) -> Cell | None:
+        """The cell at a row, whose label must be unique, and a column.
+
+        KeyError if there is no such row or column, or several.
+        """
+        found = [cells for label, cells in self.rows if label == row]
+        if len(found) != 1 or column not in self.columns[1:]:
+            raise KeyError(f"{len(found)} rows {row!r}; columns are {', '.join(self.columns[1:])}")
+        return found[0][self.columns.index(column) - 1]
+
+
+def table(number: int) -> PaperTable:
+    """Table 1 to 7; KeyError for another number."""
+    record = _published()["tables"][str(number)]
+    return PaperTable(
+        columns=tuple(record["columns"]),
+        rows=tuple((label, tuple(map(_cell, cells))) for label, *cells in record["rows"]),
+    )
+
+
+def _cell(number: Any) -> Cell | None:
+    if number is None:
+        return None
+    return Cell(*number) if isinstance(number, list) else Cell(number)
+
+
+@functools.cache
+def _published() -> dict[str, Any]:
+    return json.loads(_FILE.read_text(encoding="utf-8"))
