@@ -6,11 +6,12 @@
     python -m scripts.figures --figure=4 --workdir=DIR --out=FOLDER
     python -m scripts.figures --figure=5 --workdir=DIR --out=FOLDER
     python -m scripts.figures --figure=6 --runs=DIR,DIR,DIR --out=FOLDER
-    python -m scripts.figures --figure=8 --faces=FILE --out=FOLDER
+    python -m scripts.figures --figure=7 --arrays=FILE --out=FOLDER [--workdir=DIR]
+    python -m scripts.figures --figure=8 --arrays=FILE --out=FOLDER
 
-Figures 2, 4 and the second layers of 6 draw what scripts.mine has found, 4 in every checkpoint
-that was mined; 5 and 8 what scripts.invariance and scripts.correspondence
-have measured. Each figure is written as .png and .pdf; arrays computed for it beside them, .npz.
+Figures 2, 4, the second layers of 6 and projections in 7 draw what scripts.mine has found, 4 in
+every checkpoint that was mined; 5, 7 and 8 what scripts.invariance, scripts.occlusion and
+scripts.correspondence have measured. Each figure is written as .png and .pdf; arrays computed for it beside them, .npz.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from zfnet_jax.winners import Winners
 
 _FIGURE = flags.DEFINE_enum(
-    "figure", None, ["1", "2", "3", "4", "5", "6", "8"], "Number in the paper."
+    "figure", None, ["1", "2", "3", "4", "5", "6", "7", "8"], "Number in the paper."
 )
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
 _RUNS = flags.DEFINE_list("runs", [], "Folders of the runs to compare (6).")
@@ -50,7 +51,7 @@ _SPLIT = flags.DEFINE_string("split", None, "The split that was mined, where sev
 _STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; the newest if not given.")
 _CLASSES = flags.DEFINE_integer("classes", 1000, "Classes of a --config (3).", lower_bound=1)
 _STYLE = flags.DEFINE_enum("style", "screen", ["screen", "paper"], "How it looks.")
-_FACES = flags.DEFINE_string("faces", None, "What scripts.correspondence left, .npz (8).")
+_ARRAYS = flags.DEFINE_string("arrays", None, "What was measured, .npz (7, 8).")
 _OUT = flags.DEFINE_string("out", None, "The folder to write into.")
 _CONFIG = config_flags.DEFINE_config_file("config", None, "A config instead of a run (3).")
 
@@ -65,6 +66,7 @@ def main() -> None:
         "4": _figure4,
         "5": _figure5,
         "6": _figure6,
+        "7": _figure7,
         "8": _figure8,
     }
     out = Path(_OUT.value)
@@ -174,10 +176,19 @@ def _figure6(out: Path) -> dict:
     return {"figure6": figure6(filters, mined, _MAPS.value or 48)}
 
 
+def _figure7(_: Path) -> dict:
+    from zfnet_jax.report.figure7 import figure7
+
+    with np.load(_required("arrays")) as arrays:
+        return {
+            "figure7": figure7(dict(arrays), _mined(_WORKDIR.value) if _WORKDIR.value else None)
+        }
+
+
 def _figure8(_: Path) -> dict:
     from zfnet_jax.report.figure8 import figure8
 
-    with np.load(_required("faces")) as arrays:
+    with np.load(_required("arrays")) as arrays:
         return {"figure8": figure8(dict(arrays), rows=5, draws=_MAPS.value or 3)}
 
 

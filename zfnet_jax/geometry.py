@@ -154,3 +154,99 @@ def _cut(reached: tuple[int, ...], reach: int, starts: tuple[int, ...], size: in
     cuts = [start - first for start, first in zip(starts, reached, strict=True)]
     before, after = max(0, -min(cuts)), max(0, max(cuts) + size - reach)
     return Tile(size, starts, (before, after), tuple(cut + before for cut in cuts))
+
+
+@dataclasses.dataclass(frozen=True)
+class Span:
+    """Units of a layer, along one axis: as many for every square, from a first one on.
+
+    A span may leave the map; what lies outside does not exist.
+    """
+
+    size: int
+    starts: tuple[int, ...]
+
+    def pads(self, size: int) -> tuple[int, int]:
+        """Units before and after a map of `size` units that the spans reach."""
+        return max(0, -min(self.starts)), max(0, max(self.starts) + self.size - size)
+
+
+def square_starts(size: int, square: int, stride: int) -> tuple[int, ...]:
+    """First pixels, along one axis of an image, of squares that lie inside it `stride` apart.
+
+    The last square touches the far edge, closer to the one before it where the stride does not
+    lead there.
+
+    Raises:
+      ValueError: the square or the stride is smaller than a pixel, or the square larger than the
+        image.
+    """
+    if square < 1 or stride < 1:
+        raise ValueError(f"square and stride must be at least 1 pixel, got {square} and {stride}")
+    if square > size:
+        raise ValueError(f"a square of {square} pixels is larger than the {size} that the net sees")
+    room = size - square
+    return (*range(0, room, stride), room)
+
+
+def changed(architecture: Architecture, square: int, starts: tuple[int, ...]) -> dict[str, Span]:
+    """What changes where squares of pixels change: the units of every layer that see any of them.
+
+    A span holds the changed units of its square and, as all are of one size, perhaps more after
+    them.
+
+    Args:
+      square: side in pixels.
+      starts: the first pixel of every square.
+
+    Returns:
+      for the 'image' the squares themselves, then 'conv1', 'pool1', ...
+    """
+    span = Span(square, starts)
+    last = [start + square - 1 for start in starts]
+    spans = {"image": span}
+
+    def through(name: str, window: int, stride: int, padding: int) -> None:
+        nonlocal span, last
+        first = tuple(-((window - 1 - padding - start) // stride) for start in span.starts)
+        last = [max(s, (end + padding) // stride) for s, end in zip(first, last, strict=True)]
+        size = max(end - start + 1 for start, end in zip(first, last, strict=True))
+        span = spans[name] = Span(size, first)
+
+    for conv in architecture.convs:
+        through(conv.name, conv.kernel, conv.stride, conv.padding)
+        if conv.pool:
+            through(f"pool{conv.number}", conv.pool.window, conv.pool.stride, conv.pool.padding)
+    return spans
+
+
+@dataclasses.dataclass(frozen=True)
+class Canvas:
+    """What a layer must read, along one axis, to recompute its span; changed units included.
+
+    Attributes:
+      span: of the layer's input.
+      at: where in it the changed units start, for each square.
+      cut: where in it the units that the layer reads start, `reach` of them.
+    """
+
+    span: Span
+    at: tuple[int, ...]
+    cut: int
+    reach: int
+
+
+def canvas(changed: Span, output: Span, window: int, stride: int, padding: int) -> Canvas:
+    """What a convolution or pool reads to recompute a span of its output.
+
+    Args:
+      changed: the units of the input that are new.
+      output: the units to recompute.
+      window, stride, padding: of the layer.
+    """
+    read = [start * stride - padding for start in output.starts]
+    reach = (output.size - 1) * stride + window
+    cut = max(0, *(r - start for r, start in zip(read, changed.starts, strict=True)))
+    starts = tuple(r - cut for r in read)
+    at = tuple(new - start for new, start in zip(changed.starts, starts, strict=True))
+    return Canvas(Span(max(cut + reach, max(at) + changed.size), starts), at, cut, reach)

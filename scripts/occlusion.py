@@ -1,0 +1,91 @@
+"""Slides a square over photos: what does a trained net look at? (paper, Fig. 7)
+
+python -m scripts.occlusion --workdir=DIR --image=PHOTO [--image=PHOTO ...] [--label=CLASS ...]
+
+For every position of the square: the summed activity of the strongest map of a layer, the
+probability of a class and the most probable class. Arrays and figure go to
+WORKDIR/analysis/occlusion/. Without --label the class is the most probable one of the uncovered
+photo. Sizes not given are shares of what the net sees: of 224 pixels, 48 and 8.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+from scripts import processes, shell
+
+if TYPE_CHECKING:
+    from zfnet_jax.winners import Winners
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
+_IMAGES = flags.DEFINE_multi_string("image", None, "A photo; may be repeated.")
+_LABELS = flags.DEFINE_multi_string("label", [], "A class: one for all photos, or one for each.")
+_SQUARE = flags.DEFINE_integer("square", None, "Side of the square, pixels.")
+_STRIDE = flags.DEFINE_integer("stride", None, "Pixels between positions.")
+_LAYER = flags.DEFINE_string("layer", None, "Whose strongest map; the last conv layer.")
+_FILL = flags.DEFINE_enum("fill", "grey", ["grey", "mean", "blur", "noise"], "The square shows.")
+_SEED = flags.DEFINE_integer("seed", 0, "Of the noise.", lower_bound=0)
+_STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; the newest if not given.")
+_BATCH = flags.DEFINE_integer("batch_size", 32, "Squares per step.", lower_bound=1)
+_PLAIN = flags.DEFINE_bool("plain", False, "Compute the whole net for every square, slowly.")
+_STYLE = flags.DEFINE_enum("style", "screen", ["screen", "paper"], "How the figure looks.")
+
+
+def main() -> None:
+    from zfnet_jax import parallel  # after the flags, so that --help needs no jax
+    from zfnet_jax.analysis import occlusion_study
+    from zfnet_jax.report import figures
+    from zfnet_jax.report.figure7 import figure7
+    from zfnet_jax.run import open_run
+
+    processes.join()
+    run = open_run(_WORKDIR.value, _STEP.value)
+    layer = _LAYER.value or run.architecture.convs[-1].name
+    crop = run.config.augment.crop
+    path, arrays = occlusion_study.study_photos(
+        run,
+        _IMAGES.value,
+        _LABELS.value,
+        square=max(1, round(48 * crop / 224)) if _SQUARE.value is None else _SQUARE.value,
+        stride=max(1, round(8 * crop / 224)) if _STRIDE.value is None else _STRIDE.value,
+        layer=layer,
+        fill=_FILL.value,
+        seed=_SEED.value,
+        batch_size=_BATCH.value,
+        form="plain" if _PLAIN.value else "fast",
+        progress=parallel.is_writer(),
+    )
+    if not parallel.is_writer():
+        return
+    mined = _mined(run.step, layer)
+    with figures.use(_STYLE.value):
+        figure = figure7(arrays, mined)
+    for kind in (".png", ".pdf"):
+        figures.save(figure, path.with_suffix(kind), _STYLE.value)
+    print(f"step {run.step}: {path}, {path.with_suffix('.png')} and .pdf")
+
+
+def _mined(step: int, layer: str) -> Winners | None:
+    """What was mined of the run's validation images at this step."""
+    from zfnet_jax import winners
+
+    folder = Path(_WORKDIR.value) / "analysis" / "mining" / f"validation-{step}"
+    if not folder.is_dir():
+        print(
+            f"step {step} is not mined: projections from other images are left out"
+            f" (python -m scripts.mine --workdir={_WORKDIR.value})"
+        )
+        return None
+    mined = winners.load(folder)
+    if layer not in mined.info["layers"]:
+        print(f"{layer} is not mined: projections from other images are left out")
+        return None
+    return mined
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["workdir", "image"])
+    shell.run(main)

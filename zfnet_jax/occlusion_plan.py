@@ -1,0 +1,91 @@
+"""Which windows of which layers to recompute when squares of an image are covered. No arrays."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from zfnet_jax import geometry
+from zfnet_jax.architecture import Architecture, ContrastNorm, Conv, Pool
+from zfnet_jax.geometry import Canvas, Span
+
+Pads = tuple[tuple[int, int], tuple[int, int]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """Where squares may lie in images: first pixels of rows and columns, and their side."""
+
+    image_size: tuple[int, int]
+    rows: tuple[int, ...]
+    columns: tuple[int, ...]
+    square: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """The image, a convolution or a pool, and the contrast norm after it.
+
+    Attributes:
+      size: of what it puts out.
+      spans: rows and columns to recompute; None where all of it is.
+      canvas: what to read for them; None for a convolution of stride 1.
+      pads: around what it puts out, where spans and canvases leave it.
+    """
+
+    name: str
+    layer: Conv | Pool | None
+    norm: ContrastNorm | None
+    size: tuple[int, int]
+    spans: tuple[Span, Span] | None = None
+    canvas: tuple[Canvas, Canvas] | None = None
+    pads: Pads = ((0, 0), (0, 0))
+
+
+def make_plan(net: Architecture, grid: Grid) -> list[Step]:
+    """All steps, the image first: windows as long as they are smaller than the maps."""
+    changed = [geometry.changed(net, grid.square, starts) for starts in (grid.rows, grid.columns)]
+    plan, windows = [Step("image", None, None, grid.image_size)], True
+    for name, layer, norm in _layers(net):
+        grow = geometry.conv_size if isinstance(layer, Conv) else geometry.pool_size
+        plan.append(Step(name, layer, norm, tuple(grow(n, layer) for n in plan[-1].size)))
+    for index, step in enumerate(plan):
+        spans = tuple(axis[step.name] for axis in changed)
+        height, width = step.size
+        windows = windows and (not index or spans[0].size * spans[1].size < height * width)
+        if not windows:
+            break
+        canvas = None
+        if step.layer and not (isinstance(step.layer, Conv) and step.layer.stride == 1):
+            window = step.layer.kernel if isinstance(step.layer, Conv) else step.layer.window
+            canvas = tuple(
+                geometry.canvas(before, span, window, step.layer.stride, step.layer.padding)
+                for before, span in zip(plan[index - 1].spans, spans, strict=True)
+            )
+            _widen(plan, index - 1, tuple(axis.span for axis in canvas))
+        plan[index] = dataclasses.replace(step, spans=spans, canvas=canvas)
+        _widen(plan, index, spans)
+    return plan
+
+
+def _layers(net: Architecture) -> list[tuple[str, Conv | Pool, ContrastNorm | None]]:
+    """Convolutions and pools by name, each with the contrast norm that comes straight after it."""
+    result = []
+    for conv in net.convs:
+        after_conv = net.norm_before_pool or not conv.pool
+        result.append((conv.name, conv, conv.contrast_norm if after_conv else None))
+        if conv.pool:
+            norm = None if after_conv else conv.contrast_norm
+            result.append((f"pool{conv.number}", conv.pool, norm))
+    return result
+
+
+def _widen(plan: list[Step], index: int, spans: tuple[Span, Span]) -> None:
+    """Makes room around what a step puts out for spans of it."""
+    step = plan[index]
+    pads = tuple(
+        (max(old[0], new[0]), max(old[1], new[1]))
+        for old, new in zip(
+            step.pads, (span.pads(n) for span, n in zip(spans, step.size, strict=True)), strict=True
+        )
+    )
+    plan[index] = dataclasses.replace(step, pads=pads)
