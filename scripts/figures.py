@@ -11,7 +11,8 @@
 
 Figures 2, 4, the second layers of 6 and projections in 7 draw what scripts.mine has found, 4 in
 every checkpoint that was mined; 5, 7 and 8 what scripts.invariance, scripts.occlusion and
-scripts.correspondence have measured. Each figure is written as .png and .pdf; arrays computed for it beside them, .npz.
+scripts.correspondence have measured. Each figure is written as .png and .pdf; arrays computed for
+it beside them, .npz.
 """
 
 from __future__ import annotations
