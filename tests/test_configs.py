@@ -99,7 +99,20 @@ def test_a_wrong_field_names_the_nearest_right_one(override, message, tmp_path):
 
 @pytest.mark.parametrize(
     "script",
-    ["train", "prepare_data", "visualize", "draw_picture", "mine", "atlas", "figures", "diagnose"],
+    [
+        "train",
+        "prepare_data",
+        "visualize",
+        "draw_picture",
+        "mine",
+        "atlas",
+        "figures",
+        "diagnose",
+        "occlusion",
+        "invariance",
+        "correspondence",
+        "sweep",
+    ],
 )
 def test_help_loads_neither_jax_nor_tensorflow(script):
     code = (

@@ -1,0 +1,205 @@
+"""Runs of a sweep as jobs of Slurm, through submitit: the only file that imports it.
+
+The jobs are Slurm's: they outlive the sweep that submitted them, and the same command finds them
+again by what `slurm_jobs.json` in the sweep's folder says. A job that is preempted, loses its node
+or reaches its time limit is requeued and goes on from its run's last checkpoint. Its state comes
+from squeue, which needs no accounting database.
+"""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import json
+import os
+import runpy
+import subprocess
+import sys
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+import submitit
+from submitit.core.utils import FailedJobError
+
+from zfnet_jax import workdir
+from zfnet_jax.sweep.execute import Job
+from zfnet_jax.sweep.lock import SLURM_JOBS
+from zfnet_jax.sweep.plan import Run
+
+# How often a run may reach the time limit; an end, so that one that gets nowhere stops some day.
+_MAX_TIMEOUTS = 100
+_QUEUED = ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT")
+_AT_WORK = ("RUNNING", "COMPLETING", "STAGE_OUT", "SUSPENDED", "STOPPED", "SIGNALING", "RESIZING")
+
+
+class Training(submitit.helpers.Checkpointable):
+    """What a process of a job does: scripts.train, in this process.
+
+    In this process, so that submitit's handlers of Slurm's signals hold for it: SIGTERM before a
+    preemption does not stop it, the signal before the time limit requeues it.
+    """
+
+    def __init__(self, arguments: Sequence[str], log: Path) -> None:
+        self.arguments = list(arguments)
+        self.log = log
+
+    def __call__(self) -> None:
+        process = int(os.environ.get("SLURM_PROCID", "0"))
+        log = self.log if process == 0 else self.log.with_suffix(f".{process}.log")
+        with log.open("ab") as file:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+        sys.argv = ["scripts.train", *self.arguments]
+        try:
+            runpy.run_module("scripts.train", run_name="__main__", alter_sys=True)
+        except SystemExit as end:  # how a script ends, also well
+            if end.code:
+                raise
+
+
+class SlurmLauncher:
+    """An array job per submission, a run per task of the array.
+
+    A run on several nodes is one process per GPU (or per node, without GPUs) joined through
+    jax.distributed; on one node it is one process with all of its GPUs.
+
+    Args:
+      directory: the sweep's folder, on a disk that all nodes share.
+      gpus_per_node: of each run; 0 for none.
+      nodes: of each run.
+      hours: time limit of a job.
+      sbatch: further options of sbatch by name, such as {'partition': 'gpu'}.
+
+    Raises:
+      ValueError: there is no Slurm here.
+    """
+
+    seconds_between_polls = 5.0
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        gpus_per_node: int,
+        nodes: int,
+        hours: float,
+        sbatch: Mapping[str, str | bool],
+    ) -> None:
+        directory = Path(directory).absolute()
+        self._jobs_path = directory / SLURM_JOBS
+        self._jobs: dict[str, str] = {}  # job by run, all that were submitted and not collected
+        if self._jobs_path.exists():
+            self._jobs = json.loads(self._jobs_path.read_text())
+        self._in_hand: dict[str, Run] = {}
+        self._not_submitted: dict[str, str] = {}
+        self._absent: set[str] = set()
+        # Its own for each sweep, so that squeue can be asked for just these.
+        digest = hashlib.sha256(str(directory).encode()).hexdigest()[:8]
+        self._name = f"sweep-{directory.name}-{digest}"
+        try:
+            self._executor = submitit.SlurmExecutor(directory / "slurm", _MAX_TIMEOUTS)
+        except RuntimeError as error:
+            raise ValueError("--launcher=slurm, but there is no srun on this machine") from error
+        several = nodes > 1
+        self._executor.update_parameters(
+            job_name=self._name,
+            time=max(1, round(60 * hours)),
+            nodes=nodes,
+            ntasks_per_node=max(1, gpus_per_node) if several else 1,
+            **({"gpus_per_node": gpus_per_node} if gpus_per_node else {}),
+            # If one process of a run fails, the others wait for it for ever.
+            srun_args=["--kill-on-bad-exit=1"],
+            additional_parameters={"requeue": True} | dict(sbatch),
+        )
+
+    def room(self) -> int:
+        return sys.maxsize
+
+    def start(self, runs: Sequence[Run]) -> None:
+        """Submits the runs, but for those whose job is still with Slurm from an earlier sweep."""
+        queue = self._squeue()
+        if queue is None and any(run.name in self._jobs for run in runs):
+            raise ValueError(
+                "Slurm does not answer (squeue), and some runs may be there: try again"
+            )
+        new = [run for run in runs if not _alive(queue or {}, self._jobs.get(run.name))]
+        self._in_hand |= {run.name: run for run in runs}
+        if not new:
+            return
+        try:
+            with self._executor.batch():
+                jobs = []
+                for run in new:
+                    run.folder.mkdir(parents=True, exist_ok=True)
+                    jobs.append(self._executor.submit(Training(run.arguments, run.log.absolute())))
+            self._remember({run.name: job for run, job in zip(new, jobs, strict=True)})
+        except (OSError, FailedJobError, subprocess.CalledProcessError) as error:
+            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+            self._not_submitted |= {run.name: f"not submitted: {lines[-1]}" for run in new}
+
+    def poll(self) -> dict[str, Job]:
+        jobs = {name: Job("ended", error) for name, error in self._not_submitted.items()}
+        self._not_submitted.clear()
+        queue = self._squeue()
+        if queue is None:
+            return self._collect(jobs)
+        for name in self._in_hand.keys() - jobs.keys():
+            state, reason = queue.get(self._jobs[name], ("", ""))
+            if state in _QUEUED:
+                jobs[name] = Job("queued", f"Slurm: {reason}")
+            elif state in _AT_WORK:
+                jobs[name] = Job("running", f"job {self._jobs[name]}")
+            elif state or name in self._absent:
+                how = f"Slurm says {state or 'no more'} of job {self._jobs[name]}"
+                jobs[name] = Job("ended", how, again=state != "CANCELLED")
+            else:  # on its way in or out: believed when it is absent a second time
+                self._absent.add(name)
+        self._absent -= jobs.keys()
+        # Those that ended well while no sweep looked on are in nobody's hands.
+        unseen = self._jobs.keys() - self._in_hand.keys()
+        return self._collect(jobs, {x for x in unseen if not _alive(queue, self._jobs[x])})
+
+    def stop(self) -> None:
+        """Leaves the jobs to Slurm."""
+
+    def _remember(self, jobs: Mapping[str, submitit.Job]) -> None:
+        """Notes submitted jobs; cancels them if it cannot, else a later sweep would double them."""
+        known = self._jobs | {name: job.job_id for name, job in jobs.items()}
+        try:
+            workdir.write_json(self._jobs_path, known)
+        except OSError:
+            for job in jobs.values():
+                job.cancel(check=False)
+            raise
+        self._jobs = known
+
+    def _collect(self, jobs: dict[str, Job], unseen: Collection[str] = ()) -> dict[str, Job]:
+        """Lets go of the jobs that have ended, of this sweep and `unseen` ones."""
+        ended = {name for name, job in jobs.items() if job.state == "ended"}
+        for name in ended:
+            del self._in_hand[name]
+        left = {n: job for n, job in self._jobs.items() if n not in ended and n not in unseen}
+        if left != self._jobs:
+            self._jobs = left
+            workdir.write_json(self._jobs_path, left)
+        return jobs
+
+    def _squeue(self) -> dict[str, tuple[str, str]] | None:
+        """State and reason of this sweep's jobs, those that ended lately included.
+
+        None if Slurm does not answer.
+        """
+        command = ["squeue", "--noheader", "--array", "--states=all", "--format=%i|%T|%r"]
+        command += [f"--user={getpass.getuser()}", f"--name={self._name}"]
+        try:
+            answer = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        except subprocess.TimeoutExpired:
+            return None
+        if answer.returncode:
+            return None
+        rows = (line.strip().split("|") for line in answer.stdout.splitlines())
+        return {job: (state, reason) for job, state, reason in rows}
+
+
+def _alive(queue: Mapping[str, tuple[str, str]], job: str | None) -> bool:
+    return queue.get(job or "", ("", ""))[0] in (*_QUEUED, *_AT_WORK)
