@@ -32,6 +32,13 @@ _TOGETHER = 16  # units per call of ours, as in scripts.mine
 
 
 def main() -> None:
+    try:
+        import captum  # noqa: F401
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise ValueError(
+            f"{error}: this benchmark needs pip install -r requirements-bench.txt"
+        ) from error
     config = _CONFIG.value
     for name in config.model:
         if name.startswith("conv") and "contrast_norm" in config.model[name]:
