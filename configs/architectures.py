@@ -107,6 +107,8 @@ def _model(dense: tuple[int, ...], **convs: ConfigDict) -> ConfigDict:
             "layers": tuple(convs),  # the conv layers in use, first to last
             "dense": dense,  # units of the hidden dense layers; the softmax layer follows
             "dropout": 0.5,  # after each hidden dense layer
+            # What dropout leaves is scaled up in training; False: scaled down in evaluation.
+            "dropout_scales_training": True,
             "norm_before_pool": False,
             # Krizhevsky et al. 2012: k = 2, n = 5, alpha = 1e-4 times the sum of squares.
             "contrast_norm": {
@@ -115,6 +117,7 @@ def _model(dense: tuple[int, ...], **convs: ConfigDict) -> ConfigDict:
                 "alpha": 1e-4,
                 "beta": 0.75,
                 "alpha_convention": "sum",
+                "region": "across_maps",  # or 'within_map': of maps x maps pixels
             },
             # 'normal': N(0, init_std). 'he': variance 2 / fan-in, the first layer's filters times
             # first_init_scale, and N(0, init_std) in the softmax layer, which no relu follows.

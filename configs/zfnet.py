@@ -29,7 +29,9 @@ def get_config(arg: str = "zfnet") -> ConfigDict:
 
     config.data = ConfigDict(
         {
-            "source": "tfds",  # 'tfds', 'folder' or 'pictures': which of the next three counts
+            # 'tfds', 'folder' or 'pictures': which of the next three counts. 'prepared': whatever
+            # lies in prepared_dir, for nets that were trained elsewhere.
+            "source": "tfds",
             "tfds": {
                 "name": "imagenet2012",
                 "train": "train",

@@ -47,6 +47,7 @@ def main() -> None:
     config = _CONFIG.value
     config.model.dtype, config.model.precision = "float32", "highest"
     config.model.init = "he"  # N(0, 0.01) leaves nothing of a random photo in the last layers
+    config.augment.scale = 64.0  # else scores of hundreds, whose softmax magnifies rounding
     size, classes = config.augment.crop, 1000
     config.data.image_size = size
     net = model.from_config(config.model, classes)

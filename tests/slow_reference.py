@@ -128,12 +128,18 @@ def filter_transposed(
 def contrast_norm(x: np.ndarray, norm: ContrastNorm) -> np.ndarray:
     result = np.zeros_like(x)
     for b, i, j, c in np.ndindex(x.shape):
-        squares = 0.0
-        for d in range(c - norm.maps // 2, c + norm.maps // 2 + 1):
-            if 0 <= d < x.shape[3]:
-                squares += x[b, i, j, d] ** 2
+        squares, count = 0.0, 0
+        reach = range(-(norm.maps // 2), norm.maps // 2 + 1)
+        if norm.region == "across_maps":
+            neighbours = [(i, j, c + d) for d in reach]
+        else:
+            neighbours = [(i + d, j + e, c) for d in reach for e in reach]
+        for place in neighbours:
+            count += 1
+            if all(0 <= index < size for index, size in zip(place, x.shape[1:])):
+                squares += x[(b, *place)] ** 2
         if norm.alpha_convention == "mean":
-            squares /= norm.maps
+            squares /= count
         result[b, i, j, c] = x[b, i, j, c] / (norm.k + norm.alpha * squares) ** norm.beta
     return result
 
@@ -207,9 +213,16 @@ def narrow_nets() -> dict[str, Architecture]:
     for name in ("conv1", "conv2"):
         padded[name].pool.update({"padding": 1, "rounding": "floor"})
     padded.conv5.pool.rounding = "floor"
+    # As ZF of py-faster-rcnn; alpha so large that the norm shows.
+    within = architectures.zfnet()
+    for name, padding in (("conv1", 3), ("conv2", 2)):
+        within[name].padding, within[name].pool.padding = padding, 1
+    within.norm_before_pool, within.dropout_scales_training = True, False
+    within.contrast_norm.update({"region": "within_map", "maps": 3, "k": 1.0, "alpha": 0.5})
     configs = {
         "zfnet": architectures.zfnet(),
         "zfnet_padded": padded,
+        "zf_within_map": within,
         "alexnet": architectures.alexnet(),
         "alexnet_grouped": grouped,
         "alexnet_without_3_4": architectures.table3()["alexnet_without_3_4"],

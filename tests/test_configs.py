@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
 import jax
 import pytest
+from ml_collections import ConfigDict
 
 from configs import architectures, imagenette, quickstart, zfnet
 from tests.conftest import ROOT
-from zfnet_jax import architecture, geometry, model, optimizer
+from zfnet_jax import architecture, geometry, model, optimizer, workdir
 
 CONFIGS = {
     **{f"zfnet:{name}": (zfnet.get_config, name) for name in architectures.table3()},
@@ -77,6 +79,27 @@ def test_removed_and_misnamed_layers():
         architecture.from_config(fields, classes=5)
 
 
+def test_a_config_without_the_later_fields_builds_the_same_net(tmp_path):
+    """Runs from before contrast norm within maps and dropout scaled in evaluation."""
+    config = zfnet.get_config()
+    net = architecture.from_config(config.model, classes=5)
+    earlier = config.to_dict()
+    del earlier["model"]["dropout_scales_training"], earlier["model"]["contrast_norm"]["region"]
+    assert architecture.from_config(ConfigDict(earlier["model"]), classes=5) == net
+    (tmp_path / "config.json").write_text(json.dumps(earlier))
+    (tmp_path / "run.json").write_text(json.dumps({"data": {"train": "abc", "validation": "abc"}}))
+    config.model.dropout = 0.4
+    with pytest.raises(ValueError, match=r"model\.dropout is 0\.5 there and 0\.4 here"):
+        workdir.claim(tmp_path, config, Split(), Split())
+    config.model.dropout = 0.5
+    workdir.claim(tmp_path, config, Split(), Split())
+    assert json.loads((tmp_path / "config.json").read_text())["model"]["dropout_scales_training"]
+
+
+class Split(list):
+    fingerprint, class_names = "abc", ("a",)
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
@@ -112,6 +135,8 @@ def test_a_wrong_field_names_the_nearest_right_one(override, message, tmp_path):
         "invariance",
         "correspondence",
         "sweep",
+        "import_weights",
+        "export_weights",
     ],
 )
 def test_help_loads_neither_jax_nor_tensorflow(script):

@@ -9,7 +9,7 @@ import pytest
 
 from tests import slow_reference as slow
 from zfnet_jax.architecture import ContrastNorm
-from zfnet_jax.contrast_norm import contrast_norm
+from zfnet_jax.contrast_norm import contrast_norm, norm_inside
 
 PAPER = ContrastNorm(maps=5, k=2.0, alpha=1e-4, beta=0.75, alpha_convention="sum")
 STRONG = dataclasses.replace(PAPER, alpha=0.5)
@@ -27,6 +27,18 @@ def test_matches_loops(convention, channels, maps):
     x = _maps(channels)
     result = jax.jit(contrast_norm, static_argnums=1)(jnp.asarray(x, jnp.float32), norm)
     np.testing.assert_allclose(result, slow.contrast_norm(x, norm), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("convention", ["sum", "mean"])
+@pytest.mark.parametrize("side", [1, 3, 5])
+def test_within_maps_matches_loops(convention, side):
+    norm = dataclasses.replace(STRONG, maps=side, alpha_convention=convention, region="within_map")
+    x = _maps(3)
+    result = jax.jit(contrast_norm, static_argnums=1)(jnp.asarray(x, jnp.float32), norm)
+    np.testing.assert_allclose(result, slow.contrast_norm(x, norm), rtol=1e-5, atol=1e-6)
+    edge = side // 2
+    padded = np.pad(x, ((0, 0), (edge, edge), (edge, edge), (0, 0))).astype(np.float32)
+    np.testing.assert_allclose(norm_inside(jnp.asarray(padded), norm), result, rtol=1e-5)
 
 
 def test_matches_loops_with_the_papers_constants():
@@ -51,9 +63,10 @@ def test_mean_is_sum_with_alpha_divided_by_the_number_of_maps():
     assert not np.allclose(contrast_norm(x, mean), contrast_norm(x, STRONG), rtol=1e-2)
 
 
+@pytest.mark.parametrize("region", ["across_maps", "within_map"])
 @pytest.mark.parametrize("convention", ["sum", "mean"])
-def test_gradient_matches_numerical_differences(convention):
-    norm = dataclasses.replace(STRONG, alpha_convention=convention)
+def test_gradient_matches_numerical_differences(convention, region):
+    norm = dataclasses.replace(STRONG, alpha_convention=convention, region=region)
     x = _maps(6)[:1, :2]
     weights = np.random.default_rng(1).normal(size=x.shape)
     gradient = jax.grad(lambda x: (contrast_norm(x, norm) * weights.astype(np.float32)).sum())(

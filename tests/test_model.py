@@ -192,6 +192,8 @@ def test_layers_follow_the_architecture(name):
     x = x.reshape(len(x), -1)
     hidden = f"fc{net.convs[-1].number + 1}"
     x = np.maximum(x @ params[hidden]["kernel"] + params[hidden]["bias"], 0)
+    if not net.dropout_scales_training:
+        x = x / 2
     np.testing.assert_allclose(activations[hidden], x, atol=1e-4)
     x = x @ params["logits"]["kernel"] + params["logits"]["bias"]
     np.testing.assert_allclose(logits, x, atol=1e-4)
@@ -280,6 +282,22 @@ def test_dropout_keeps_the_stated_share_and_the_mean():
         assert abs(share - rate) < 0.02  # five standard deviations of 16,000 draws
         assert len({row.tobytes() for row in dropped}) == 16
         np.testing.assert_array_equal(dropout(x[:1], keys[5:6], rate), dropped[5:6])
+
+
+def test_dropout_that_scales_down_in_evaluation(zfnet):
+    """With the weights that follow doubled it is the dropout that scales up in training."""
+    model, variables, _ = zfnet
+    older = dataclasses.replace(model.architecture, dropout_scales_training=False)
+    params = dict(variables["params"])
+    for name in ("fc7", "logits"):
+        params[name] = params[name] | {"kernel": 2 * params[name]["kernel"]}
+    keys = jax.random.split(jax.random.key(1), 4)
+    for given in (None, keys):
+        logits, activations = model.apply(variables, IMAGES, given)
+        same, halved = slow.exact_model(older).apply({"params": params}, IMAGES, given)
+        np.testing.assert_allclose(same, logits, rtol=1e-5, atol=1e-6)
+        scale = 0.5 if given is None else 1
+        np.testing.assert_allclose(halved["fc7"], scale * activations["fc7"], rtol=1e-5, atol=1e-6)
 
 
 def test_bfloat16_computes_in_half_and_keeps_float32_parameters():

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import ml_collections
 
 Rounding = Literal["floor", "ceil"]
 AlphaConvention = Literal["sum", "mean"]
+NormRegion = Literal["across_maps", "within_map"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,10 +36,13 @@ class Pool:
 
 @dataclasses.dataclass(frozen=True)
 class ContrastNorm:
-    """Contrast normalisation across maps (Krizhevsky et al. 2012, Section 3.3).
+    """Contrast normalisation (Krizhevsky et al. 2012, Section 3.3).
 
-    `alpha_convention`: 'sum' multiplies alpha by the plain sum of squares over the `maps`
-    neighbours, 'mean' divides it by their number first (Caffe, cuDNN, PyTorch, ONNX).
+    `region`: a value's neighbours are the `maps` maps around its own at the same pixel
+    ('across_maps', the paper), or the `maps` x `maps` pixels around it in its own map
+    ('within_map', some Caffe models).
+    `alpha_convention`: 'sum' multiplies alpha by the plain sum of squares over the neighbours,
+    'mean' divides it by their number first (Caffe, cuDNN, PyTorch, ONNX).
     """
 
     maps: int
@@ -45,16 +50,28 @@ class ContrastNorm:
     alpha: float
     beta: float
     alpha_convention: AlphaConvention
+    region: NormRegion = "across_maps"
 
     def __post_init__(self) -> None:
         if self.maps < 1 or self.maps % 2 == 0:
             raise ValueError(f"contrast_norm.maps must be odd and positive, got {self.maps}")
-        if self.k <= 0 or self.alpha < 0:
+        if not (self.k > 0 and self.alpha >= 0):
             raise ValueError(
                 "contrast_norm.k must be positive and alpha not negative, "
                 f"got {self.k} and {self.alpha}"
             )
         _check_choice("contrast_norm.alpha_convention", self.alpha_convention, ("sum", "mean"))
+        _check_choice("contrast_norm.region", self.region, ("across_maps", "within_map"))
+
+    @property
+    def neighbours(self) -> int:
+        """How many values, its own included, each value is divided by."""
+        return self.maps if self.region == "across_maps" else self.maps**2
+
+    @property
+    def window(self) -> int:
+        """Side of the window of pixels that a value's neighbours lie in."""
+        return 1 if self.region == "across_maps" else self.maps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,13 +102,18 @@ class Conv:
 
 @dataclasses.dataclass(frozen=True)
 class Architecture:
-    """A convnet of the ZFNet family: conv layers, dense layers, softmax (paper, Fig. 3)."""
+    """A convnet of the ZFNet family: conv layers, dense layers, softmax (paper, Fig. 3).
+
+    `dropout_scales_training`: what dropout leaves is scaled up in training; otherwise, as in the
+    paper's time, all is scaled down in evaluation.
+    """
 
     convs: tuple[Conv, ...]
     dense: tuple[int, ...]
     classes: int
     dropout: float
     norm_before_pool: bool = False
+    dropout_scales_training: bool = True
 
     def __post_init__(self) -> None:
         numbers = [conv.number for conv in self.convs]
@@ -133,6 +155,13 @@ class Architecture:
         return tuple(names)
 
 
+def completed(model: Mapping[str, Any]) -> dict[str, Any]:
+    """A config's model section with the fields that came later, as nets of before computed them."""
+    added = {"dropout_scales_training": True} | dict(model)
+    added["contrast_norm"] = {"region": "across_maps"} | dict(model["contrast_norm"])
+    return added
+
+
 def from_config(model: ml_collections.ConfigDict, classes: int) -> Architecture:
     """Reads `config.model` (see configs/architectures.py for its fields).
 
@@ -143,7 +172,8 @@ def from_config(model: ml_collections.ConfigDict, classes: int) -> Architecture:
     Raises:
       ValueError: a field has a value that no net can be built from.
     """
-    norm = ContrastNorm(**model.contrast_norm)
+    later = completed(model)
+    norm = ContrastNorm(**later["contrast_norm"])
     convs = []
     for name in model.layers:
         if name not in model or not name.removeprefix("conv").isdigit():
@@ -165,6 +195,7 @@ def from_config(model: ml_collections.ConfigDict, classes: int) -> Architecture:
         classes=classes,
         dropout=model.dropout,
         norm_before_pool=model.norm_before_pool,
+        dropout_scales_training=later["dropout_scales_training"],
     )
 
 

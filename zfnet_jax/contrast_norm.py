@@ -1,19 +1,22 @@
-"""Contrast normalisation across maps (Krizhevsky et al. 2012, Section 3.3; layers 1 and 2 here)."""
+"""Contrast normalisation (Krizhevsky et al. 2012, Section 3.3; layers 1 and 2 here)."""
 
 from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from zfnet_jax.architecture import ContrastNorm
 
 
 def contrast_norm(x: jax.Array, norm: ContrastNorm) -> jax.Array:
-    """Divides each value by (k + alpha * squares of its neighbouring maps)**beta.
+    """Divides each value by (k + alpha * squares of its neighbours)**beta.
 
-    The neighbours of map c are the `norm.maps` maps centred on c at the same pixel; beyond the
-    first and last map there are none. With convention 'mean' alpha is divided by `norm.maps`.
+    The neighbours of a value in map c are, with region 'across_maps', the `norm.maps` maps centred
+    on c at the same pixel; with 'within_map', the `norm.maps` x `norm.maps` pixels of map c centred
+    on its own. Beyond the first and last map, and beyond the edges, there are none. With convention
+    'mean' alpha is divided by the number of neighbours, those that there are not included.
 
     Args:
       x: maps [B, H, W, C].
@@ -21,15 +24,34 @@ def contrast_norm(x: jax.Array, norm: ContrastNorm) -> jax.Array:
     Returns:
       [B, H, W, C] of x's dtype; sums and the power are taken in float32.
     """
+    edge = norm.window // 2
+    return norm_inside(jnp.pad(x, ((0, 0), (edge, edge), (edge, edge), (0, 0))), norm)
+
+
+def norm_inside(x: jax.Array, norm: ContrastNorm) -> jax.Array:
+    """`contrast_norm` of those pixels of windows whose neighbours lie inside the window.
+
+    Args:
+      x: [B, h, w, C].
+
+    Returns:
+      [B, h - n + 1, w - n + 1, C], n = `norm.window`.
+    """
     x32 = x.astype(jnp.float32)
-    # A product with a banded matrix sums each map's neighbours: a windowed reduction over maps, or
-    # shifted views of them, take several times as long, and their gradients more.
-    number = np.arange(x.shape[3])
-    band = np.abs(number[:, None] - number) <= norm.maps // 2
-    neighbours = jnp.einsum(
-        "bhwc,cd->bhwd", jnp.square(x32), band.astype(np.float32), precision="highest"
-    )
-    alpha = norm.alpha / norm.maps if norm.alpha_convention == "mean" else norm.alpha
+    if norm.region == "across_maps":
+        # A product with a banded matrix sums each map's neighbours: a windowed reduction over maps,
+        # or shifted views of them, take several times as long, and their gradients more.
+        number = np.arange(x.shape[3])
+        band = np.abs(number[:, None] - number) <= norm.maps // 2
+        squares = jnp.einsum(
+            "bhwc,cd->bhwd", jnp.square(x32), band.astype(np.float32), precision="highest"
+        )
+    else:
+        edge, (_, height, width, _) = norm.window // 2, x.shape
+        window = (1, norm.window, norm.window, 1)
+        squares = lax.reduce_window(jnp.square(x32), 0.0, lax.add, window, (1, 1, 1, 1), "VALID")
+        x32 = x32[:, edge : height - edge, edge : width - edge]
+    alpha = norm.alpha / norm.neighbours if norm.alpha_convention == "mean" else norm.alpha
     # exp and log: XLA's CPU code for a power is slow.
-    divisor_power = jnp.exp(-norm.beta * jnp.log(norm.k + alpha * neighbours))
+    divisor_power = jnp.exp(-norm.beta * jnp.log(norm.k + alpha * squares))
     return (x32 * divisor_power).astype(x.dtype)

@@ -76,7 +76,11 @@ class ReceptiveField:
 
 
 def receptive_field(architecture: Architecture, layer: str) -> ReceptiveField:
-    """The receptive field of a layer of maps, 'conv3' or 'pool5', along one axis."""
+    """The receptive field of a layer of maps, 'conv3' or 'pool5', along one axis.
+
+    It is what filters and pools reach, and so a projection. Contrast norm within maps lets units
+    answer to a few more pixels around it, see `changed`.
+    """
     last, kind = architecture.depth_of(layer)
     field = ReceptiveField(size=1, jump=1, start=0)
     for index, conv in enumerate(architecture.convs[: last + 1]):
@@ -200,7 +204,8 @@ def changed(architecture: Architecture, square: int, starts: tuple[int, ...]) ->
       starts: the first pixel of every square.
 
     Returns:
-      for the 'image' the squares themselves, then 'conv1', 'pool1', ...
+      for the 'image' the squares themselves, then 'conv1', 'pool1', ...; also 'norm1', ... where
+      contrast norm is within maps.
     """
     span = Span(square, starts)
     last = [start + square - 1 for start in starts]
@@ -215,8 +220,14 @@ def changed(architecture: Architecture, square: int, starts: tuple[int, ...]) ->
 
     for conv in architecture.convs:
         through(conv.name, conv.kernel, conv.stride, conv.padding)
+        norm = conv.contrast_norm.window if conv.contrast_norm else 1
+        before = architecture.norm_before_pool or not conv.pool
+        if norm > 1 and before:
+            through(f"norm{conv.number}", norm, 1, norm // 2)
         if conv.pool:
             through(f"pool{conv.number}", conv.pool.window, conv.pool.stride, conv.pool.padding)
+        if norm > 1 and not before:
+            through(f"norm{conv.number}", norm, 1, norm // 2)
     return spans
 
 
@@ -237,7 +248,7 @@ class Canvas:
 
 
 def canvas(changed: Span, output: Span, window: int, stride: int, padding: int) -> Canvas:
-    """What a convolution or pool reads to recompute a span of its output.
+    """What a convolution, pool or norm reads to recompute a span of its output.
 
     Args:
       changed: the units of the input that are new.

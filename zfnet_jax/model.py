@@ -51,8 +51,8 @@ class ZFNet(nn.Module):
         Returns:
           logits [B, classes] float32, and the activations by name. For layer n: 'conv{n}' the
           rectified maps, 'switches{n}' and 'pool{n}', 'norm{n}', each [B, H, W, C], where the
-          layer has them; 'fc{n}' [B, units] for dense layers. What nobody uses costs nothing
-          under jit.
+          layer has them; 'fc{n}' [B, units] for dense layers, as the next layer reads them in
+          evaluation. What nobody uses costs nothing under jit.
         """
         net = self.architecture
         activations: Activations = {}
@@ -63,11 +63,12 @@ class ZFNet(nn.Module):
         x = x.reshape(x.shape[0], -1)
         for depth, (name, units) in enumerate(zip(net.dense_names, net.dense, strict=True)):
             x = nn.relu(self._dense(name, units, self.kernel_init, x))
+            if dropout_keys is None and not net.dropout_scales_training:
+                x = x * (1 - net.dropout)
             activations[name] = x
             if dropout_keys is not None and net.dropout:
-                x = dropout(
-                    x, jax.vmap(jax.random.fold_in, (0, None))(dropout_keys, depth), net.dropout
-                )
+                keys = jax.vmap(jax.random.fold_in, (0, None))(dropout_keys, depth)
+                x = dropout(x, keys, net.dropout, net.dropout_scales_training)
         logits = self._dense("logits", net.classes, self.logits_init or self.kernel_init, x)
         return logits.astype(jnp.float32), activations
 
@@ -117,15 +118,16 @@ class Filters(nn.Module):
         return y + bias.astype(self.dtype)
 
 
-def dropout(x: jax.Array, keys: jax.Array, rate: float) -> jax.Array:
-    """Sets a share `rate` of each row to zero and scales the rest up, one key per row.
+def dropout(x: jax.Array, keys: jax.Array, rate: float, scales: bool = True) -> jax.Array:
+    """Sets a share `rate` of each row to zero, one key per row.
 
     Args:
       x: [B, units].
       keys: [B] keys.
+      scales: whether the rest is scaled up, so that the mean stays.
     """
     keep = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - rate, x.shape[1:]))(keys)
-    return jnp.where(keep, x / (1 - rate), 0)
+    return jnp.where(keep, x / (1 - rate) if scales else x, 0)
 
 
 def from_config(config: ConfigDict, classes: int) -> ZFNet:

@@ -2,9 +2,10 @@
 
 A square of 48 pixels changes 27 x 27 of the 110 x 110 units of layer 1. So the layers are computed
 once for the whole photo, and for each square only in windows, until those are as large as the
-maps. A pool and a strided convolution read their window from the unoccluded maps with the changed
-units pasted in. A convolution of stride 1 filters the change alone and adds it to the unoccluded
-sums: the window that it reaches is larger than the one it reads, so that takes fewer products.
+maps. A pool, a strided convolution and contrast norm within maps read their window from the
+unoccluded maps with the changed units pasted in. A convolution of stride 1 filters the change alone
+and adds it to the unoccluded sums: the window that it reaches is larger than the one it reads, so
+that takes fewer products.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from zfnet_jax import geometry
-from zfnet_jax.architecture import Conv, Pool
-from zfnet_jax.contrast_norm import contrast_norm
+from zfnet_jax.architecture import ContrastNorm, Conv, Pool
+from zfnet_jax.contrast_norm import contrast_norm, norm_inside
 from zfnet_jax.convolution import filter_maps
 from zfnet_jax.geometry import Span
 from zfnet_jax.model import ZFNet
@@ -166,6 +167,8 @@ def _whole(net: ZFNet, params: Params, step: Step, x: jax.Array) -> jax.Array:
     if isinstance(layer, Conv):
         weights = params[step.name]
         return filter_maps(x, weights["kernel"], layer, net.precision) + weights["bias"]
+    if isinstance(layer, ContrastNorm):
+        return contrast_norm(x, layer)
     pads = tuple(geometry.pool_padding(size, layer) for size in x.shape[1:3])
     return max_pool_with_switches(x, layer.window, layer.stride, pads)[0]
 
@@ -176,6 +179,8 @@ def _valid(net: ZFNet, params: Params, step: Step, x: jax.Array) -> jax.Array:
     layer = step.layer
     if isinstance(layer, Pool):
         return max_pool_with_switches(x, layer.window, layer.stride, 0)[0]
+    if isinstance(layer, ContrastNorm):
+        return norm_inside(x, layer)
     weights = params[step.name]
     return filter_window(x, weights["kernel"], layer, net.precision) + weights["bias"]
 
@@ -194,6 +199,8 @@ def _dense(net: ZFNet, params: Params, x: jax.Array) -> jax.Array:
     x = x.reshape(x.shape[0], -1)
     for name in net.architecture.dense_names:
         x = jax.nn.relu(layer(name, x))
+        if not net.architecture.dropout_scales_training:
+            x = x * (1 - net.architecture.dropout)
     return layer("logits", x)
 
 

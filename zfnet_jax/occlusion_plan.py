@@ -23,7 +23,8 @@ class Grid:
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """The image, a convolution or a pool, and the contrast norm after it.
+    """The image, a convolution or a pool, and the contrast norm across maps after it; contrast norm
+    within maps, which reads a window of pixels, is a step of its own.
 
     Attributes:
       size: of what it puts out.
@@ -33,7 +34,7 @@ class Step:
     """
 
     name: str
-    layer: Conv | Pool | None
+    layer: Conv | Pool | ContrastNorm | None
     norm: ContrastNorm | None
     size: tuple[int, int]
     spans: tuple[Span, Span] | None = None
@@ -46,8 +47,7 @@ def make_plan(net: Architecture, grid: Grid) -> list[Step]:
     changed = [geometry.changed(net, grid.square, starts) for starts in (grid.rows, grid.columns)]
     plan, windows = [Step("image", None, None, grid.image_size)], True
     for name, layer, norm in _layers(net):
-        grow = geometry.conv_size if isinstance(layer, Conv) else geometry.pool_size
-        plan.append(Step(name, layer, norm, tuple(grow(n, layer) for n in plan[-1].size)))
+        plan.append(Step(name, layer, norm, tuple(_size(n, layer) for n in plan[-1].size)))
     for index, step in enumerate(plan):
         spans = tuple(axis[step.name] for axis in changed)
         height, width = step.size
@@ -56,9 +56,9 @@ def make_plan(net: Architecture, grid: Grid) -> list[Step]:
             break
         canvas = None
         if step.layer and not (isinstance(step.layer, Conv) and step.layer.stride == 1):
-            window = step.layer.kernel if isinstance(step.layer, Conv) else step.layer.window
+            reads = _window(step.layer)
             canvas = tuple(
-                geometry.canvas(before, span, window, step.layer.stride, step.layer.padding)
+                geometry.canvas(before, span, *reads)
                 for before, span in zip(plan[index - 1].spans, spans, strict=True)
             )
             _widen(plan, index - 1, tuple(axis.span for axis in canvas))
@@ -67,15 +67,39 @@ def make_plan(net: Architecture, grid: Grid) -> list[Step]:
     return plan
 
 
-def _layers(net: Architecture) -> list[tuple[str, Conv | Pool, ContrastNorm | None]]:
-    """Convolutions and pools by name, each with the contrast norm that comes straight after it."""
+def _size(size: int, layer: Conv | Pool | ContrastNorm) -> int:
+    if isinstance(layer, Conv):
+        return geometry.conv_size(size, layer)
+    return geometry.pool_size(size, layer) if isinstance(layer, Pool) else size
+
+
+def _window(layer: Conv | Pool | ContrastNorm) -> tuple[int, int, int]:
+    """Window, stride and padding of what a layer reads."""
+    if isinstance(layer, Conv):
+        return layer.kernel, layer.stride, layer.padding
+    if isinstance(layer, Pool):
+        return layer.window, layer.stride, layer.padding
+    return layer.window, 1, layer.window // 2
+
+
+def _layers(
+    net: Architecture,
+) -> list[tuple[str, Conv | Pool | ContrastNorm, ContrastNorm | None]]:
+    """Convolutions, pools and norms within maps by name, each with the contrast norm across maps
+    that comes straight after it."""
     result = []
+
+    def add(name: str, layer: Conv | Pool, norm: ContrastNorm | None, number: int) -> None:
+        within = norm and norm.region == "within_map"
+        result.append((name, layer, None if within else norm))
+        if within:
+            result.append((f"norm{number}", norm, None))
+
     for conv in net.convs:
-        after_conv = net.norm_before_pool or not conv.pool
-        result.append((conv.name, conv, conv.contrast_norm if after_conv else None))
+        norm, after_conv = conv.contrast_norm, net.norm_before_pool or not conv.pool
+        add(conv.name, conv, norm if after_conv else None, conv.number)
         if conv.pool:
-            norm = None if after_conv else conv.contrast_norm
-            result.append((f"pool{conv.number}", conv.pool, norm))
+            add(f"pool{conv.number}", conv.pool, None if after_conv else norm, conv.number)
     return result
 
 

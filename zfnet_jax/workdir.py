@@ -11,7 +11,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from zfnet_jax import parallel
+from zfnet_jax import architecture, parallel
 from zfnet_jax.data.splits import Split
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "pillow")
@@ -33,12 +33,14 @@ def claim(directory: Path, config: ConfigDict, train: Split, validation: Split) 
     new = as_json(config)
     if path.exists():
         run = json.loads((directory / "run.json").read_text())
+        earlier = json.loads(path.read_text())
+        earlier["model"] = architecture.completed(earlier["model"])
         free = set(_FREE_FIELDS)
         if config.optimizer.schedule == "cosine":
             free.remove("epochs")
         differing = [
             f"{field} is {old!r} there and {now!r} here"
-            for field, (old, now) in _differences(json.loads(path.read_text()), new).items()
+            for field, (old, now) in _differences(earlier, new).items()
             if field.split(".")[0] not in free
         ]
         if run["data"] != fingerprints:

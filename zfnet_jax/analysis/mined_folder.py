@@ -87,7 +87,7 @@ def _info(run: Run, split: Split, split_name: str, k: int) -> dict[str, Any]:
         "split": split_name,
         "images": len(split),
         "data": split.fingerprint,
-        "class_names": list(run.class_names),
+        "class_names": list(split.class_names),  # of the labels; the net may know other classes
         "k": k,
         "layers": layers,
         "crop": list(run.input_size),
@@ -102,5 +102,7 @@ def _epoch(run: Run) -> float | None:
     path = run.directory / "run.json"
     if not path.exists():
         return None
-    images = json.loads(path.read_text(encoding="utf-8"))["images"]["train"]
+    images = json.loads(path.read_text(encoding="utf-8")).get("images", {}).get("train")
+    if images is None:  # imported: trained elsewhere
+        return None
     return run.step / (images // run.config.batch_size)

@@ -15,6 +15,9 @@ from jax import lax
 # 'random': any position, flipped or not.
 CropRule = Literal["ten", "random"]
 
+# What pixels minus the mean are divided by: one number, or one per channel.
+Scale = float | tuple[float, ...]
+
 
 def image_keys(seed: int, epoch: jax.Array, index: jax.Array) -> jax.Array:
     """One key per image [B], from the run's seed, the epoch and the image's row in the data set.
@@ -26,7 +29,7 @@ def image_keys(seed: int, epoch: jax.Array, index: jax.Array) -> jax.Array:
 
 
 def random_crops(
-    images: jax.Array, keys: jax.Array, mean: jax.Array, crop: int, rule: CropRule, scale: float
+    images: jax.Array, keys: jax.Array, mean: jax.Array, crop: int, rule: CropRule, scale: Scale
 ) -> jax.Array:
     """Training input: one crop of each image, mean subtracted.
 
@@ -36,7 +39,7 @@ def random_crops(
       mean: [S, S, C] float32, the training set's per-pixel mean.
       crop: side of the crop, pixels.
       rule: which crops there are.
-      scale: what pixel values are divided by after the mean is subtracted.
+      scale: see `Scale`.
 
     Returns:
       [B, crop, crop, C] float32.
@@ -58,14 +61,14 @@ def random_crops(
     return _crops(images, mean, crop, offsets, flips, scale)
 
 
-def centre_crops(images: jax.Array, mean: jax.Array, crop: int, scale: float) -> jax.Array:
+def centre_crops(images: jax.Array, mean: jax.Array, crop: int, scale: Scale) -> jax.Array:
     """Evaluation input: the centre crop of each image, mean subtracted; as `random_crops`."""
     top = (images.shape[1] - crop) // 2
     window = (slice(None), slice(top, top + crop), slice(top, top + crop))
-    return (images[window].astype(jnp.float32) - mean[window[1:]]) / scale
+    return (images[window].astype(jnp.float32) - mean[window[1:]]) / jnp.float32(scale)
 
 
-def ten_crops(images: jax.Array, mean: jax.Array, crop: int, scale: float) -> jax.Array:
+def ten_crops(images: jax.Array, mean: jax.Array, crop: int, scale: Scale) -> jax.Array:
     """The paper's ten sub-crops: corners and centre, then the same flipped.
 
     Returns:
@@ -77,7 +80,7 @@ def ten_crops(images: jax.Array, mean: jax.Array, crop: int, scale: float) -> ja
             images[:, y : y + crop, x : x + crop].astype(jnp.float32)
             - mean[y : y + crop, x : x + crop]
         )
-        / scale
+        / jnp.float32(scale)
         for y, x in offsets
     ]
     return jnp.stack([*five, *(view[:, :, ::-1] for view in five)], axis=1)
@@ -89,12 +92,12 @@ def _crops(
     crop: int,
     offsets: jax.Array,
     flips: jax.Array,
-    scale: float,
+    scale: Scale,
 ) -> jax.Array:
     def one(image: jax.Array, offset: jax.Array, flip: jax.Array) -> jax.Array:
         start, shape = (offset[0], offset[1], 0), (crop, crop, image.shape[2])
         pixels = lax.dynamic_slice(image, start, shape).astype(jnp.float32)
-        pixels = (pixels - lax.dynamic_slice(mean, start, shape)) / scale
+        pixels = (pixels - lax.dynamic_slice(mean, start, shape)) / jnp.float32(scale)
         return jnp.where(flip, pixels[:, ::-1], pixels)
 
     return jax.vmap(one)(images, offsets, flips)

@@ -40,12 +40,21 @@ def identity(data: ConfigDict, split: str) -> dict[str, Any]:
             "per_class": data.pictures[f"{split}_per_class"],
             "seed": data.pictures.seed,
         }
-    raise ValueError(f"config.data.source {data.source!r}: must be 'folder', 'tfds' or 'pictures'")
+    if data.source == "prepared":
+        return {}
+    raise ValueError(
+        f"config.data.source {data.source!r}: must be 'folder', 'tfds', 'pictures' or 'prepared'"
+    )
 
 
 def make_source(data: ConfigDict, split: str) -> Source:
     """Opens the source of one split ('train' or 'validation') of `config.data`."""
     chosen = identity(data, split)
+    if data.source == "prepared":
+        raise ValueError(
+            "config.data.source is 'prepared', which is no source of photos: set it to 'folder',"
+            " 'tfds' or 'pictures'"
+        )
     if data.source == "folder":
         return FolderSource(chosen["folder"], f"config.data.folder.{split}")
     if data.source == "tfds":

@@ -1,0 +1,33 @@
+"""Exports a net to ONNX, safetensors or a serialised JAX function.
+
+python -m scripts.export_weights --workdir=DIR --format=onnx|safetensors|jax --out=FILE
+
+The file is read back and its class scores are compared with the net's own before it is kept.
+ONNX and safetensors files can be imported again (scripts.import_weights).
+"""
+
+from __future__ import annotations
+
+from absl import flags
+
+from scripts import shell
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
+_FORMAT = flags.DEFINE_enum("format", None, ["onnx", "safetensors", "jax"], "What to write.")
+_OUT = flags.DEFINE_string("out", None, "The file: .onnx, .safetensors or any name.")
+_STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; the newest if not given.")
+
+
+def main() -> None:
+    from zfnet_jax.exporters import compiled, onnx, safetensors  # so that --help needs no jax
+    from zfnet_jax.run import open_run
+
+    run = open_run(_WORKDIR.value, _STEP.value)
+    export = {"onnx": onnx, "safetensors": safetensors, "jax": compiled}[_FORMAT.value].export
+    difference = export(run, _OUT.value)
+    print(f"step {run.step}: {_OUT.value}; class scores differ by at most {difference:.1e}")
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["workdir", "format", "out"])
+    shell.run(main)

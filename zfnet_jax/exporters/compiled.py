@@ -1,0 +1,54 @@
+"""A run as a function of its own: `jax.export` of pixels to class scores, weights included."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jax
+import numpy as np
+from jax import export as jax_export
+
+from zfnet_jax.exporters import parity
+from zfnet_jax.run import Run
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+
+
+def export(run: Run, path: str | Path, batch_size: int | None = None) -> float:
+    """Writes a function of centre crops [B, H, W, C] uint8 to class scores [B, classes] float32.
+
+    It needs neither this package nor the run: `jax.export.deserialize(bytes).call(images)`.
+
+    Args:
+      batch_size: B; None for any.
+
+    Returns:
+      the largest difference of class scores, see `parity.check`.
+
+    Raises:
+      ValueError: what was written does not give the run's scores.
+    """
+    height, width = run.input_size
+    top, left = ((side - n) // 2 for side, n in zip(run.mean.shape[:2], run.input_size))
+    mean = np.asarray(run.mean[top : top + height, left : left + width], np.float32)
+    scale = np.asarray(run.config.augment.scale, np.float32)
+    params = jax.tree.map(np.asarray, run.params)
+
+    def forward(images: jax.Array) -> jax.Array:
+        inputs = (images.astype(np.float32) - mean) / scale
+        return run.net.apply({"params": params}, inputs)[0]
+
+    batch = jax_export.symbolic_shape("b")[0] if batch_size is None else batch_size
+    images = jax.ShapeDtypeStruct((batch, height, width, mean.shape[2]), np.uint8)
+    exported = jax_export.export(jax.jit(forward), platforms=PLATFORMS)(images)
+    with parity.unfinished(Path(path)) as temporary:
+        temporary.write_bytes(exported.serialize())
+        read = jax_export.deserialize(bytearray(temporary.read_bytes()))
+
+        def call(images: np.ndarray) -> np.ndarray:
+            crops = parity.centre(images, run.input_size)
+            if batch_size is not None:
+                crops = np.resize(crops, (batch_size, *crops.shape[1:]))
+            return np.resize(np.asarray(read.call(crops)), (len(images), len(run.class_names)))
+
+        return parity.check(run, f"{path}", call)

@@ -1,0 +1,44 @@
+"""A run as .safetensors: tensors laid out and named as a PyTorch state_dict of the same layers."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from zfnet_jax import workdir
+from zfnet_jax.exporters import parity
+from zfnet_jax.importers import files, own, pytorch
+from zfnet_jax.run import Run
+
+
+def export(run: Run, path: str | Path) -> float:
+    """Writes '{layer}.weight' and '{layer}.bias' of every layer and 'mean' [S, S, C].
+
+    Filters are [maps, inputs, k, k], weights [units, inputs], flattened as map, row, column. The
+    metadata hold config and class names, so that scripts.import_weights reads it back.
+
+    Returns:
+      the largest difference of class scores when read back, see `parity.check`.
+
+    Raises:
+      ValueError: safetensors is not installed, or what was written does not give the run's scores.
+    """
+    try:
+        from safetensors.numpy import save
+    except ImportError:
+        raise files.missing("safetensors") from None
+    tensors = own.to_foreign(run.architecture, run.params, run.input_size)
+    tensors["mean"] = np.ascontiguousarray(run.mean, np.float32)
+    said = own.description(workdir.as_json(run.config), run.class_names, run.step)
+    with parity.unfinished(Path(path)) as temporary:
+        temporary.write_bytes(save(tensors, metadata={own.KEY: said}))
+        return parity.check(run, f"{path}", lambda images: _forward(run, temporary, images))
+
+
+def _forward(run: Run, path: Path, images: np.ndarray) -> np.ndarray:
+    tensors, metadata = pytorch.read_tensors(path)
+    read = own.imported(tensors, metadata, {})
+    again = dataclasses.replace(run, params=read.net.params)
+    return np.asarray(again.forward(run.inputs(images))[0])

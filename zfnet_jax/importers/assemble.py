@@ -1,0 +1,251 @@
+"""From the chain of a foreign net's layers to an architecture and parameters of ours."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from zfnet_jax import geometry, model
+from zfnet_jax.architecture import ContrastNorm, Conv, Pool
+from zfnet_jax.importers.chain import (
+    Dropout,
+    Filters,
+    Link,
+    MaxPool,
+    Norm,
+    Rectifier,
+    RegionPool,
+    Weights,
+)
+from zfnet_jax.importers.pools import same_pool
+
+
+@dataclasses.dataclass(frozen=True)
+class Net:
+    """An imported net.
+
+    Attributes:
+      model: the architecture, as `config.model` has it (see configs/architectures.py).
+      params: the model's parameters.
+      classes: number of classes.
+    """
+
+    model: dict[str, Any]
+    params: dict[str, dict[str, np.ndarray]]
+    classes: int
+
+
+def assemble(chain: Sequence[Link], crop: int, *, bgr: bool, base: ConfigDict) -> Net:
+    """Turns a chain of layers into a net that sees RGB images of `crop` x `crop` pixels.
+
+    Args:
+      chain: the layers from the image to the class scores, without the softmax.
+      crop: side of the images, pixels.
+      bgr: whether the chain takes blue, green, red; layer 1's filters are then turned round.
+      base: a config's model section, for the fields that only matter in training.
+
+    Raises:
+      ValueError: the chain is no net of the ZFNet family; names the first layer that does not fit,
+        or the first tensor with its shape and the one expected.
+    """
+    convs, dense, rest = _split(chain)
+    fields, params, order, norms = {}, {}, set(), []
+    size, maps = crop, convs[0][0].weight.shape[1] * convs[0][0].groups
+    for number, (filters, after) in enumerate(convs, start=1):
+        conv, kernel = _conv(filters, number, maps)
+        if number == 1 and bgr:
+            if maps != 3:
+                raise ValueError(f"{filters.name} sees {maps} channels: blue, green, red are 3")
+            kernel = kernel[:, :, ::-1]
+        size, maps = geometry.conv_size(size, conv), conv.maps
+        norm = _only(after, Norm)
+        pool_link = _only(after, MaxPool | RegionPool)
+        pool = same_pool(pool_link, size, crop) if pool_link else None
+        if pool:
+            size = geometry.pool_size(size, pool)
+        if norm:
+            norms.append(norm)
+        if norm and pool:
+            order.add(after.index(norm) < after.index(pool_link))
+        fields[f"conv{number}"] = _conv_fields(conv, pool, norm is not None)
+        params[f"conv{number}"] = {"kernel": kernel, "bias": filters.bias}
+    if len(order) > 1:
+        raise ValueError("contrast norm comes before the pool in one layer, after it in another")
+    inputs = size * size * maps
+    names = [f"fc{len(convs) + n}" for n in range(1, len(dense))] + ["logits"]
+    for depth, (name, link) in enumerate(zip(names, dense)):
+        expected = (link.weight.shape[0], inputs)
+        if link.weight.ndim != 2 or link.weight.shape != expected:
+            detail = f" = {maps} x {size} x {size} inputs" if not depth else ""
+            raise _misfit(link.name, "weight", link.weight, list(expected), detail)
+        weight = link.weight
+        if not depth:  # flattened as map, row, column there, as row, column, map here
+            weight = weight.reshape(-1, maps, size, size).transpose(0, 2, 3, 1)
+            weight = weight.reshape(len(weight), -1)
+        _check_bias(link, len(weight))
+        params[name] = {"kernel": weight.T, "bias": link.bias}
+        inputs = len(weight)
+    section = {
+        **{name: value for name, value in base.to_dict().items() if not _is_conv(name)},
+        **fields,
+        "layers": tuple(fields),
+        "dense": tuple(len(link.weight) for link in dense[:-1]),
+        "norm_before_pool": order == {True},
+        **_dropout(rest, len(dense) - 1),
+    }
+    if norms:
+        section["contrast_norm"] = _norm_fields(norms)
+    params = {
+        layer: {name: _float32(array, layer, name) for name, array in leaves.items()}
+        for layer, leaves in params.items()
+    }
+    _check(section, params, len(dense[-1].weight), crop)
+    return Net(section, params, len(dense[-1].weight))
+
+
+def _split(
+    chain: Sequence[Link],
+) -> tuple[list[tuple[Filters, list[Norm | MaxPool | RegionPool]]], list[Weights], list[list]]:
+    """Conv layers with what follows them, dense layers, and the dropouts after each of these."""
+    convs: list[tuple[Filters, list]] = []
+    dense: list[Weights] = []
+    dropouts: list[list[Dropout]] = []
+    rectified = True
+    for link in chain:
+        if isinstance(link, Filters | Weights):
+            if not rectified:
+                raise ValueError(f"{link.name}: the layer before it has no relu")
+            rectified = False
+        if isinstance(link, Filters):
+            if dense:
+                raise ValueError(f"{link.name}: a convolution after a dense layer")
+            convs.append((link, []))
+        elif isinstance(link, Weights):
+            dense.append(link)
+            dropouts.append([])
+        elif isinstance(link, Rectifier):
+            if rectified:
+                raise ValueError(f"{link.name}: a relu that follows no convolution or dense layer")
+            rectified = True
+        elif isinstance(link, Dropout):
+            # Between the maps and the first dense layer it matters in training only.
+            if dense:
+                dropouts[-1].append(link)
+            elif not link.scales_training:
+                raise ValueError(f"{link.name}: dropout of maps that scales them in evaluation")
+        elif dense or not convs or not rectified:
+            raise ValueError(f"{link.name}: it must follow a convolution and its relu")
+        else:
+            convs[-1][1].append(link)
+    if not convs or not dense:
+        raise ValueError(
+            f"no net of this family: {len(convs)} convolutions and {len(dense)} dense layers"
+        )
+    if rectified or dropouts[-1]:
+        raise ValueError(f"{dense[-1].name}: a relu or dropout follows the class scores")
+    return convs, dense, dropouts[:-1]
+
+
+def _conv(filters: Filters, number: int, inputs: int) -> tuple[Conv, np.ndarray]:
+    """Geometry and kernel [k, k, input maps / groups, maps] of a convolution."""
+    weight = filters.weight
+    if weight.ndim != 4 or weight.shape[2] != weight.shape[3] or not all(weight.shape):
+        raise _misfit(filters.name, "weight", weight, ["maps", inputs, "k", "k"])
+    conv = Conv(
+        number=number,
+        maps=weight.shape[0],
+        kernel=weight.shape[2],
+        stride=filters.stride,
+        padding=filters.padding,
+        groups=filters.groups,
+    )
+    expected = (conv.maps, inputs // conv.groups, conv.kernel, conv.kernel)
+    if weight.shape != expected or inputs % conv.groups:
+        raise _misfit(filters.name, "weight", weight, list(expected))
+    _check_bias(filters, conv.maps)
+    return conv, weight.transpose(2, 3, 1, 0)
+
+
+def _dropout(dropouts: list[list[Dropout]], hidden: int) -> dict[str, Any]:
+    """Dropout is one number here, after every hidden dense layer."""
+    found = [link for links in dropouts for link in links]
+    for link in found:
+        if not 0 <= link.rate < 1:
+            raise ValueError(f"{link.name}: a dropout of {link.rate}")
+    scales = {link.scales_training for link in found} or {True}
+    rates = {link.rate for link in found} or {0.0}
+    if False in scales and (len(scales) > 1 or len(rates) > 1 or len(found) != hidden):
+        raise ValueError("dropout that scales in evaluation must be the same after every layer")
+    return {"dropout": max(rates), "dropout_scales_training": scales == {True}}
+
+
+def _norm_fields(norms: list[Norm]) -> dict[str, Any]:
+    first = dataclasses.replace(norms[0], name="")
+    for norm in norms:
+        if dataclasses.replace(norm, name="") != first:
+            raise ValueError(f"{norm.name}: other constants than {norms[0].name}")
+    return dataclasses.asdict(
+        ContrastNorm(first.size, first.k, first.alpha, first.beta, "mean", first.region)
+    )
+
+
+def _conv_fields(conv: Conv, pool: Pool | None, norm: bool) -> dict[str, Any]:
+    no_pool = {"window": 0, "stride": 2, "padding": 0, "rounding": "floor"}
+    return {
+        "maps": conv.maps,
+        "kernel": conv.kernel,
+        "stride": conv.stride,
+        "padding": conv.padding,
+        "groups": conv.groups,
+        "pool": dataclasses.asdict(pool) if pool else no_pool,
+        "contrast_norm": norm,
+    }
+
+
+def _only(links: list, kind: Any) -> Any:
+    found = [link for link in links if isinstance(link, kind)]
+    if len(found) > 1:
+        raise ValueError(f"{found[1].name}: a second one in the same layer")
+    return found[0] if found else None
+
+
+def _is_conv(name: str) -> bool:
+    return name.startswith("conv") and name.removeprefix("conv").isdigit()
+
+
+def _float32(array: np.ndarray, layer: str, name: str) -> np.ndarray:
+    if array.dtype.kind != "f":
+        raise ValueError(f"{layer}: its {name} is {array.dtype}, not floating point")
+    with np.errstate(over="ignore"):
+        array = np.ascontiguousarray(array, np.float32)
+    if not np.isfinite(array).all():
+        raise ValueError(f"{layer}: its {name} holds values that are not finite")
+    return array
+
+
+def _check_bias(link: Filters | Weights, units: int) -> None:
+    if link.bias.shape != (units,):
+        raise _misfit(link.name, "bias", link.bias, [units])
+
+
+def _misfit(
+    name: str, kind: str, array: np.ndarray, expected: list, detail: str = ""
+) -> ValueError:
+    wanted = ", ".join(str(n) for n in expected)
+    return ValueError(f"{name}: its {kind} is {list(array.shape)}, expected [{wanted}]{detail}")
+
+
+def _check(section: dict[str, Any], params: dict, classes: int, crop: int) -> None:
+    """The net that the config builds has exactly these parameters."""
+    net = model.from_config(ConfigDict(section), classes)
+    channels = params["conv1"]["kernel"].shape[2]
+    images = jax.ShapeDtypeStruct((1, crop, crop, channels), np.float32)
+    wanted = jax.eval_shape(net.init, jax.random.key(0), images)["params"]
+    shapes = jax.tree.map(lambda leaf: tuple(leaf.shape), wanted)
+    if shapes != jax.tree.map(lambda leaf: leaf.shape, params):
+        raise ValueError(f"the layers do not make the net {shapes}")

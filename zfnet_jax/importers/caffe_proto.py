@@ -1,0 +1,195 @@
+"""The messages of Caffe's files, as far as a net of this family needs them.
+
+Field numbers are those of BVLC/caffe src/caffe/proto/caffe.proto (BSD 2-clause) and, for RoI
+pooling, of rbgirshick/caffe-fast-rcnn. Parsing skips every other field.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+_Field = descriptor_pb2.FieldDescriptorProto
+_TYPES = {
+    "string": _Field.TYPE_STRING,
+    "int64": _Field.TYPE_INT64,
+    "uint32": _Field.TYPE_UINT32,
+    "uint64": _Field.TYPE_UINT64,
+    "float": _Field.TYPE_FLOAT,
+    "double": _Field.TYPE_DOUBLE,
+    "bool": _Field.TYPE_BOOL,
+}
+
+# Message: field: (number, type, default). 'type*' is repeated, 'type**' repeated and packed; a type
+# in capitals is another message, or an enum of `_ENUMS`.
+_MESSAGES: dict[str, dict[str, tuple]] = {
+    "BlobShape": {"dim": (1, "int64**")},
+    "BlobProto": {
+        "shape": (7, "BlobShape"),
+        "data": (5, "float**"),
+        "double_data": (8, "double**"),
+        "num": (1, "int64"),
+        "channels": (2, "int64"),
+        "height": (3, "int64"),
+        "width": (4, "int64"),
+    },
+    "NetStateRule": {"phase": (1, "Phase")},
+    "ConvolutionParameter": {
+        "num_output": (1, "uint64"),
+        "bias_term": (2, "bool", "true"),
+        "pad": (3, "uint64*"),
+        "kernel_size": (4, "uint64*"),
+        "group": (5, "uint64", "1"),
+        "stride": (6, "uint64*"),
+        "pad_h": (9, "uint64"),
+        "pad_w": (10, "uint64"),
+        "kernel_h": (11, "uint64"),
+        "kernel_w": (12, "uint64"),
+        "stride_h": (13, "uint64"),
+        "stride_w": (14, "uint64"),
+        "dilation": (18, "uint64*"),
+    },
+    "DropoutParameter": {"dropout_ratio": (1, "float", "0.5"), "scale_train": (2, "bool", "true")},
+    "InnerProductParameter": {
+        "num_output": (1, "uint64"),
+        "bias_term": (2, "bool", "true"),
+        "axis": (5, "int64", "1"),
+        "transpose": (6, "bool", "false"),
+    },
+    "InputParameter": {"shape": (1, "BlobShape*")},
+    "LRNParameter": {
+        "local_size": (1, "uint64", "5"),
+        "alpha": (2, "float", "1"),
+        "beta": (3, "float", "0.75"),
+        "norm_region": (4, "NormRegion"),
+        "k": (5, "float", "1"),
+    },
+    "PoolingParameter": {
+        "pool": (1, "PoolMethod"),
+        "kernel_size": (2, "uint64"),
+        "stride": (3, "uint64", "1"),
+        "pad": (4, "uint64", "0"),
+        "kernel_h": (5, "uint64"),
+        "kernel_w": (6, "uint64"),
+        "stride_h": (7, "uint64"),
+        "stride_w": (8, "uint64"),
+        "pad_h": (9, "uint64"),
+        "pad_w": (10, "uint64"),
+        "global_pooling": (12, "bool", "false"),
+        "round_mode": (13, "RoundMode"),
+    },
+    "ReLUParameter": {"negative_slope": (1, "float", "0")},
+    "ROIPoolingParameter": {
+        "pooled_h": (1, "uint32", "0"),
+        "pooled_w": (2, "uint32", "0"),
+        "spatial_scale": (3, "float", "1"),
+    },
+    "LayerParameter": {
+        "name": (1, "string"),
+        "type": (2, "string"),
+        "bottom": (3, "string*"),
+        "top": (4, "string*"),
+        "blobs": (7, "BlobProto*"),
+        "include": (8, "NetStateRule*"),
+        "exclude": (9, "NetStateRule*"),
+        "convolution_param": (106, "ConvolutionParameter"),
+        "dropout_param": (108, "DropoutParameter"),
+        "inner_product_param": (117, "InnerProductParameter"),
+        "lrn_param": (118, "LRNParameter"),
+        "pooling_param": (121, "PoolingParameter"),
+        "relu_param": (123, "ReLUParameter"),
+        "input_param": (143, "InputParameter"),
+        "roi_pooling_param": (8266711, "ROIPoolingParameter"),
+    },
+    # Layers as files of 2014 hold them.
+    "V1LayerParameter": {
+        "bottom": (2, "string*"),
+        "top": (3, "string*"),
+        "name": (4, "string"),
+        "type": (5, "V1LayerType"),
+        "blobs": (6, "BlobProto*"),
+        "include": (32, "NetStateRule*"),
+        "exclude": (33, "NetStateRule*"),
+        "convolution_param": (10, "ConvolutionParameter"),
+        "dropout_param": (12, "DropoutParameter"),
+        "inner_product_param": (17, "InnerProductParameter"),
+        "lrn_param": (18, "LRNParameter"),
+        "pooling_param": (19, "PoolingParameter"),
+        "relu_param": (30, "ReLUParameter"),
+    },
+    "NetParameter": {
+        "name": (1, "string"),
+        "layers": (2, "V1LayerParameter*"),
+        "input": (3, "string*"),
+        "input_dim": (4, "int64*"),
+        "input_shape": (8, "BlobShape*"),
+        "layer": (100, "LayerParameter*"),
+    },
+}
+_ENUMS: dict[str, dict[str, int]] = {
+    "Phase": {"TRAIN": 0, "TEST": 1},
+    "NormRegion": {"ACROSS_CHANNELS": 0, "WITHIN_CHANNEL": 1},
+    "PoolMethod": {"MAX": 0, "AVE": 1, "STOCHASTIC": 2},
+    "RoundMode": {"CEIL": 0, "FLOOR": 1},
+    "V1LayerType": {
+        "NONE": 0, "ABSVAL": 35, "ACCURACY": 1, "ARGMAX": 30, "BNLL": 2, "CONCAT": 3,
+        "CONTRASTIVE_LOSS": 37, "CONVOLUTION": 4, "DATA": 5, "DECONVOLUTION": 39, "DROPOUT": 6,
+        "DUMMY_DATA": 32, "EUCLIDEAN_LOSS": 7, "ELTWISE": 25, "EXP": 38, "FLATTEN": 8,
+        "HDF5_DATA": 9, "HDF5_OUTPUT": 10, "HINGE_LOSS": 28, "IM2COL": 11, "IMAGE_DATA": 12,
+        "INFOGAIN_LOSS": 13, "INNER_PRODUCT": 14, "LRN": 15, "MEMORY_DATA": 29,
+        "MULTINOMIAL_LOGISTIC_LOSS": 16, "MVN": 34, "POOLING": 17, "POWER": 26, "RELU": 18,
+        "SIGMOID": 19, "SIGMOID_CROSS_ENTROPY_LOSS": 27, "SILENCE": 36, "SOFTMAX": 20,
+        "SOFTMAX_LOSS": 21, "SPLIT": 22, "SLICE": 33, "TANH": 23, "WINDOW_DATA": 24,
+        "THRESHOLD": 31,
+    },
+}  # fmt: skip
+
+# The names that the types of 2014 have today.
+V1_TYPES = {
+    "CONVOLUTION": "Convolution", "DROPOUT": "Dropout", "FLATTEN": "Flatten",
+    "INNER_PRODUCT": "InnerProduct", "LRN": "LRN", "POOLING": "Pooling", "RELU": "ReLU",
+    "SOFTMAX": "Softmax", "SOFTMAX_LOSS": "SoftmaxWithLoss", "DATA": "Data",
+}  # fmt: skip
+
+
+@functools.cache
+def message(name: str) -> Any:
+    """The class of a message, 'NetParameter' or 'BlobProto'.
+
+    The messages are known to a pool of their own, so that another package's may live beside them.
+    """
+    return message_factory.GetMessageClass(_pool().FindMessageTypeByName(f"caffe.{name}"))
+
+
+@functools.cache
+def _pool() -> descriptor_pool.DescriptorPool:
+    file = descriptor_pb2.FileDescriptorProto(
+        name="zfnet_jax/caffe.proto", package="caffe", syntax="proto2"
+    )
+    for enum, values in _ENUMS.items():
+        # Names of values are global to their package: each enum lives in a message of its name.
+        holder = file.message_type.add(name=f"{enum}Values")
+        described = holder.enum_type.add(name=enum)
+        for value, number in values.items():
+            described.value.add(name=value, number=number)
+    for name, fields in _MESSAGES.items():
+        described = file.message_type.add(name=name)
+        for field, (number, kind, *default) in fields.items():
+            repeated, plain = "*" in kind, kind.rstrip("*")
+            entry = described.field.add(name=field, number=number)
+            entry.label = _Field.LABEL_REPEATED if repeated else _Field.LABEL_OPTIONAL
+            if plain in _TYPES:
+                entry.type = _TYPES[plain]
+            elif plain in _ENUMS:
+                entry.type, entry.type_name = _Field.TYPE_ENUM, f".caffe.{plain}Values.{plain}"
+            else:
+                entry.type, entry.type_name = _Field.TYPE_MESSAGE, f".caffe.{plain}"
+            if kind.endswith("**"):
+                entry.options.packed = True
+            if default:
+                entry.default_value = default[0]
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return pool

@@ -1,0 +1,186 @@
+"""From a file of weights, and what the user knows of it, to an imported net."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from zfnet_jax.importers import caffe, files, onnx, own, pytorch
+from zfnet_jax.importers.assemble import assemble
+from zfnet_jax.importers.chain import Link
+from zfnet_jax.importers.preprocessing import Preprocessing, read_class_names
+from zfnet_jax.importers.write import Imported, digest_of_file
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What a file may not say. None: as the file or the preset has it; if neither has, an error.
+
+    Attributes:
+      preset: name of the architecture, for PyTorch (see `presets`).
+      prototxt: the architecture's file, for Caffe.
+      output: which of a Caffe net's layers gives the class scores, if there are several.
+      bgr: whether the net takes blue, green, red.
+      mean: [3], red, green, blue.
+      mean_file: a mean per pixel, .binaryproto or .npy, in the net's order of channels.
+      scale: what pixels minus the mean are divided by, one number or red, green, blue.
+      image_size, crop: see `Preprocessing`.
+      class_names: a file, one name per line.
+    """
+
+    preset: str | None = None
+    prototxt: str | Path | None = None
+    output: str | None = None
+    bgr: bool | None = None
+    mean: np.ndarray | None = None
+    mean_file: str | Path | None = None
+    scale: float | tuple[float, ...] | None = None
+    image_size: int | None = None
+    crop: int | None = None
+    class_names: str | Path | None = None
+
+
+def from_pytorch(weights: str | Path, options: Options, base: ConfigDict) -> Imported:
+    """A state_dict of a preset's net, or an export of ours. Errors as in `pytorch`."""
+    tensors, metadata = pytorch.read_tensors(weights)
+    if own.KEY in metadata:
+        with files.reading(Path(weights), "exported weights"):
+            return own.imported(tensors, metadata, _source("pytorch", weights))
+    if options.preset is None:
+        raise ValueError(f"{weights} does not say what net it is of: name it with --preset")
+    with files.reading(Path(weights), f"as {options.preset}"):
+        chain, preset = pytorch.read_chain(tensors, options.preset)
+        return _imported("pytorch", weights, chain, options, base, preset.preprocessing, bgr=False)
+
+
+def from_onnx(weights: str | Path, options: Options, base: ConfigDict) -> Imported:
+    """A graph. Errors as in `onnx`."""
+    graph = onnx.read(weights)
+    with files.reading(Path(weights), "an ONNX model"):
+        if own.KEY in graph.metadata:
+            return own.imported(graph.tensors, graph.metadata, _source("onnx", weights))
+        known = _Known(crop=_square(graph.input_size), mean=graph.mean, scale=graph.scale)
+        return _imported("onnx", weights, graph.chain, options, base, known)
+
+
+def from_caffe(weights: str | Path, options: Options, base: ConfigDict) -> Imported:
+    """A .caffemodel and its .prototxt. Errors as in `caffe`."""
+    if options.prototxt is None:
+        raise ValueError(f"{weights} needs the file of its architecture: --prototxt")
+    net = caffe.read(weights, options.prototxt, options.output)
+    with files.reading(Path(weights), "a Caffe model"):
+        known = _Known(crop=_square(net.input_size))
+        return _imported("caffe", weights, net.chain, options, base, known)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Known:
+    """What a file says of the preprocessing; as `Preprocessing`."""
+
+    image_size: int | None = None
+    crop: int | None = None
+    mean: np.ndarray | None = None  # [3, 1, 1], or [3, crop, crop] in the net's order
+    scale: np.ndarray | None = None
+
+
+def _imported(
+    kind: str,
+    weights: str | Path,
+    chain: list[Link],
+    options: Options,
+    base: ConfigDict,
+    known: Preprocessing | _Known,
+    bgr: bool | None = None,
+) -> Imported:
+    bgr = options.bgr if options.bgr is not None else bgr
+    if bgr is None:
+        raise ValueError("the file does not say in which order it takes colours: --order=rgb|bgr")
+    preprocessing = _preprocessing(options, known, bgr)
+    net = assemble(chain, preprocessing.crop, bgr=bgr, base=base.model)
+    names = tuple(f"class {n}" for n in range(net.classes))
+    if options.class_names is not None:
+        names = read_class_names(options.class_names, net.classes)
+    used = {
+        "preset": options.preset,
+        "prototxt": options.prototxt and Path(options.prototxt).name,
+        "order": "bgr" if bgr else "rgb",
+        "mean_file": options.mean_file and Path(options.mean_file).name,
+    }
+    return Imported(net, preprocessing, names, _source(kind, weights) | used)
+
+
+def _preprocessing(options: Options, known: Preprocessing | _Known, bgr: bool) -> Preprocessing:
+    crop = options.crop or known.crop
+    size = options.image_size or known.image_size
+    for value, flag, what in (
+        (crop, "--crop", "how many pixels of an image it sees"),
+        (size, "--image_size", "to how many pixels photos are resized"),
+    ):
+        if value is None:
+            raise ValueError(f"the file does not say {what}: {flag}")
+    if isinstance(known, _Known):
+        mean, scale = _of_the_graph(known, size, bgr)
+    else:
+        mean, scale = known.mean, known.scale
+    if options.mean_file is not None:
+        mean = read_mean(options.mean_file, bgr)
+    elif options.mean is not None:
+        mean = np.asarray(options.mean, np.float32)
+    if mean is None:
+        raise ValueError(
+            "the file does not say what is subtracted from pixels: --mean=R,G,B or --mean_file"
+            " (--mean=0,0,0 for nothing)"
+        )
+    scale = options.scale if options.scale is not None else scale
+    return Preprocessing(size, crop, mean, 1.0 if scale is None else scale)
+
+
+def _of_the_graph(
+    known: _Known, size: int, bgr: bool
+) -> tuple[np.ndarray | None, tuple[float, ...] | None]:
+    """Mean and scale that a graph holds, red, green, blue; a mean per pixel put into the middle."""
+    if known.mean is None:
+        return None, None
+    mean = np.broadcast_to(known.mean, (3, *known.mean.shape[1:])).transpose(1, 2, 0)
+    scale = np.broadcast_to(known.scale, (3, 1, 1)).ravel()
+    if bgr:
+        mean, scale = mean[..., ::-1], scale[::-1]
+    if mean.shape[:2] == (1, 1):
+        return mean.ravel(), tuple(scale.tolist())
+    return own.widened(mean, size), tuple(scale.tolist())
+
+
+def read_mean(path: str | Path, bgr: bool) -> np.ndarray:
+    """A mean per pixel [H, W, 3], red, green, blue, from Caffe's .binaryproto or an .npy file.
+
+    Args:
+      bgr: whether the file holds blue, green, red, as Caffe's do.
+
+    Raises:
+      ValueError: the file is damaged or holds another shape than [3, H, W].
+    """
+    path = Path(path)
+    files.check_size(path)
+    with files.reading(path, "a mean per pixel"):
+        is_npy = path.suffix == ".npy"
+        mean = np.load(path, allow_pickle=False) if is_npy else caffe.read_blob(path)
+        if mean.ndim == 4 and len(mean) == 1:
+            mean = mean[0]
+        if mean.ndim != 3 or mean.shape[0] != 3 or mean.dtype.kind not in "fu":
+            raise ValueError(f"it holds {mean.dtype}{list(mean.shape)}, expected [3, H, W]")
+        mean = mean.astype(np.float32).transpose(1, 2, 0)
+        return mean[..., ::-1] if bgr else mean
+
+
+def _square(size: tuple[int, int] | None) -> int | None:
+    if size is not None and size[0] != size[1]:
+        raise ValueError(f"it takes images of {size[0]} x {size[1]} pixels, expected square ones")
+    return size[0] if size else None
+
+
+def _source(kind: str, weights: str | Path) -> dict[str, Any]:
+    return {"format": kind, "file": Path(weights).name, "sha256": digest_of_file(weights)}

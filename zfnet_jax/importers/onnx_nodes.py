@@ -1,0 +1,193 @@
+"""From the nodes of an ONNX graph to the links of a chain."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from zfnet_jax.importers.chain import Dropout, Filters, Link, MaxPool, Norm, Rectifier, Weights
+
+# They change nothing; the latter may follow the class scores.
+_PASS = ("Identity", "Cast")
+_LAST = ("Softmax", "LogSoftmax")
+_PREPROCESSING = ("Sub", "Add", "Mul", "Div")
+
+
+class NodeReader:
+    """Turns nodes into links, one after the other."""
+
+    def __init__(self, constants: Mapping[str, np.ndarray], opset: int) -> None:
+        self.chain: list[Link] = []
+        self.mean: np.ndarray | None = None
+        self.scale: np.ndarray | None = None
+        self._constants = constants
+        self._opset = opset
+        self._ended = ""
+
+    def add(self, node: Any) -> None:
+        kind, name = node.op_type, title(node)
+        attributes = _attributes(node)
+        constants = [self._constants.get(input_) for input_ in node.input]
+        if self._ended:
+            raise ValueError(f"{name}: it follows {self._ended}")
+        if kind in _PASS:
+            return
+        if kind in _LAST:
+            self._ended = name
+            return
+        if kind in _PREPROCESSING and not self.chain:
+            self._preprocess(node, constants)
+        elif kind == "Conv":
+            self.chain.append(_filters(name, attributes, constants))
+        elif kind == "Relu":
+            self.chain.append(Rectifier(name))
+        elif kind == "LRN":
+            size, alpha = int(attributes.get("size", 0)), float(attributes.get("alpha", 1e-4))
+            beta, bias = float(attributes.get("beta", 0.75)), float(attributes.get("bias", 1.0))
+            self.chain.append(Norm(name, size, bias, alpha, beta))
+        elif kind == "MaxPool":
+            self.chain.append(_max_pool(name, attributes))
+        elif kind == "AveragePool" and list(attributes.get("kernel_shape", [])) == [1, 1]:
+            return  # how PyTorch exports an adaptive pool that leaves maps as they are
+        elif kind == "Dropout":
+            rate = attributes.get("ratio", 0.5)
+            if self._opset >= 12 and len(constants) > 1 and constants[1] is not None:
+                rate = constants[1].item()
+            self.chain.append(Dropout(name, float(rate)))
+        elif kind in ("Gemm", "MatMul"):
+            self.chain.append(_weights(name, kind, attributes, constants))
+        elif kind == "Add" and self._adds_bias(constants):
+            bias = next(array for array in constants if array is not None)
+            self.chain[-1] = dataclasses.replace(self.chain[-1], bias=bias.reshape(-1))
+        elif kind in ("Flatten", "Reshape"):
+            _check_flatten(name, kind, attributes, constants)
+        else:
+            raise ValueError(f"{name}: a net of this family has no {kind} here")
+
+    def _preprocess(self, node: Any, constants: list[np.ndarray | None]) -> None:
+        """(x - mean) / scale, then what this node does to it."""
+        kind = node.op_type
+        value = next((array for array in constants if array is not None), None)
+        reversed_ = constants[0] is not None and kind in ("Sub", "Div")
+        if value is None or reversed_:
+            raise ValueError(f"{title(node)}: {kind} of images is no preprocessing known here")
+        value = np.asarray(value, np.float32)
+        if value.ndim not in (0, 1, 3, 4) or (value.ndim == 4 and len(value) != 1):
+            raise ValueError(f"{title(node)}: its constant is {list(value.shape)}")
+        value = value.reshape(value.shape[-3:]) if value.ndim > 1 else value.reshape(-1, 1, 1)
+        if value.shape[0] not in (1, 3):
+            raise ValueError(f"{title(node)}: its constant is {list(value.shape)}")
+        mean = np.zeros((3, 1, 1), np.float32) if self.mean is None else self.mean
+        scale = np.ones((3, 1, 1), np.float32) if self.scale is None else self.scale
+        if kind in ("Sub", "Add"):
+            mean = mean + (value if kind == "Sub" else -value) * scale
+        elif value.shape[1:] != (1, 1):
+            raise ValueError(f"{title(node)}: a scale per pixel, {list(value.shape)}")
+        else:
+            scale = scale * value if kind == "Div" else scale / value
+        self.mean, self.scale = mean, scale
+
+    def _adds_bias(self, constants: list[np.ndarray | None]) -> bool:
+        """Whether it adds to what a MatMul, which has no bias of its own, has made."""
+        last = self.chain[-1] if self.chain else None
+        one = sum(array is None for array in constants) == 1
+        return isinstance(last, Weights) and not last.bias.any() and one
+
+
+def _filters(name: str, attributes: dict, constants: list) -> Filters:
+    if len(constants) < 2 or constants[1] is None:
+        raise ValueError(f"{name}: its weight is no tensor of the file")
+    weight = constants[1]
+    if weight.ndim != 4:
+        raise ValueError(f"{name}: its weight is {list(weight.shape)}, expected four axes")
+    bias = constants[2] if len(constants) > 2 else np.zeros(weight.shape[0], np.float32)
+    pads = _pads(name, attributes, weight.shape[2])
+    if pads[0] != pads[1]:
+        raise ValueError(f"{name}: padded by {pads[0]} pixels before and {pads[1]} after")
+    shape = attributes.get("kernel_shape", weight.shape[2:])
+    if list(shape) != list(weight.shape[2:]):
+        raise ValueError(f"{name}: its weight is {list(weight.shape)}, expected {list(shape)} last")
+    _one(name, "dilations", attributes.get("dilations", [1, 1]), only=1)
+    return Filters(
+        name,
+        weight,
+        bias,
+        stride=_one(name, "strides", attributes.get("strides", [1, 1])),
+        padding=pads[0],
+        groups=int(attributes.get("group", 1)),
+    )
+
+
+def _max_pool(name: str, attributes: dict) -> MaxPool:
+    window = _one(name, "kernel_shape", attributes.get("kernel_shape", []))
+    _one(name, "dilations", attributes.get("dilations", [1, 1]), only=1)
+    return MaxPool(
+        name,
+        window,
+        stride=_one(name, "strides", attributes.get("strides", [1, 1])),
+        padding=_pads(name, attributes, window),
+        ceil=bool(attributes.get("ceil_mode", 0)),
+    )
+
+
+def _weights(name: str, kind: str, attributes: dict, constants: list) -> Weights:
+    if len(constants) < 2 or constants[1] is None or constants[1].ndim != 2:
+        raise ValueError(f"{name}: its weight is no matrix of the file")
+    weight = constants[1]
+    if kind == "MatMul" or not attributes.get("transB", 0):
+        weight = weight.T
+    factors = [attributes.get(factor, 1.0) for factor in ("alpha", "beta")]
+    if factors != [1.0, 1.0] or attributes.get("transA", 0):
+        raise ValueError(f"{name}: alpha, beta and transA are {factors}, expected 1, 1 and 0")
+    bias = np.zeros(len(weight), np.float32)
+    if kind == "Gemm" and len(constants) > 2 and constants[2] is not None:
+        bias = constants[2].reshape(-1)
+    return Weights(name, weight, bias)
+
+
+def _check_flatten(name: str, kind: str, attributes: dict, constants: list) -> None:
+    if kind == "Flatten":
+        if attributes.get("axis", 1) != 1:
+            raise ValueError(f"{name}: it flattens from axis {attributes['axis']}, expected 1")
+        return
+    shape = attributes.get("shape")  # an input since opset 5
+    if shape is None and len(constants) > 1 and constants[1] is not None:
+        shape = constants[1].tolist()
+    if shape is None or len(shape) != 2:
+        raise ValueError(f"{name}: it reshapes to {shape}, expected two axes")
+
+
+def _pads(name: str, attributes: dict, window: int) -> tuple[int, int]:
+    """Padding before and after, the same along both axes."""
+    rule = attributes.get("auto_pad", b"NOTSET").decode()
+    if rule in ("SAME_UPPER", "SAME_LOWER"):
+        if _one(name, "strides", attributes.get("strides", [1, 1])) != 1 or window % 2 == 0:
+            raise ValueError(f"{name}: auto_pad {rule} of a strided or even window")
+        return window // 2, window // 2
+    pads = [int(n) for n in attributes.get("pads", [0, 0, 0, 0])]
+    if rule == "VALID":
+        pads = [0, 0, 0, 0]
+    if len(pads) != 4 or pads[0] != pads[1] or pads[2] != pads[3] or min(pads) < 0:
+        raise ValueError(f"{name}: its padding {pads} is not the same along both axes")
+    return pads[0], pads[2]
+
+
+def _one(name: str, field: str, values: Any, only: int | None = None) -> int:
+    """The one number that both axes share."""
+    values = [int(n) for n in values]
+    if len(values) != 2 or values[0] != values[1] or values[0] < 1 or only not in (None, values[0]):
+        raise ValueError(f"{name}: its {field} are {values}, expected {only or 'n'} twice")
+    return values[0]
+
+
+def _attributes(node: Any) -> dict[str, Any]:
+    from onnx import helper
+
+    return {a.name: helper.get_attribute_value(a) for a in node.attribute}
+
+
+def title(node: Any) -> str:
+    return f"{node.op_type} {node.name or node.output[0] if node.output else node.name}"

@@ -1,0 +1,51 @@
+"""Which of our pools has the windows of a foreign one."""
+
+from __future__ import annotations
+
+from zfnet_jax import geometry
+from zfnet_jax.architecture import Pool
+from zfnet_jax.importers.chain import MaxPool, RegionPool
+
+
+def same_pool(link: MaxPool | RegionPool, size: int, crop: int) -> Pool:
+    """The pool with the same windows on maps of `size` pixels."""
+    if isinstance(link, RegionPool):
+        return region_pool(link, size, crop)
+    before, after = link.padding
+    room = size + before + after - link.window
+    windows = (-(-room // link.stride) if link.ceil else room // link.stride) + 1
+    if link.ceil and (windows - 1) * link.stride >= size + before:
+        windows -= 1  # the last window would hold padding alone
+    for rounding in ("ceil", "floor") if link.ceil else ("floor", "ceil"):
+        pool = Pool(link.window, link.stride, before, rounding)
+        if geometry.pool_size(size, pool) == windows:
+            return pool
+    raise ValueError(
+        f"{link.name}: a pool of {link.window} pixels, stride {link.stride}, with {before} and"
+        f" {after} pixels of padding makes {windows} of {size} units: no pool here does"
+    )
+
+
+def region_pool(link: RegionPool, size: int, crop: int) -> Pool:
+    """RoI pooling of the whole image, where its windows lie as regularly as a pool's.
+
+    As in Fast R-CNN's layer: the region ends at the rounded position of the last pixel, and
+    window i of n covers units floor(i * size / n) to ceil((i + 1) * size / n).
+    """
+    if not 1 <= link.side <= size:
+        raise ValueError(f"{link.name}: RoI pooling of {size} units to {link.side}")
+    region = int((crop - 1) * link.scale + 0.5) + 1
+    starts = [i * region // link.side for i in range(link.side)]
+    ends = [min(-(-(i + 1) * region // link.side), size) for i in range(link.side)]
+    window, stride = ends[0], max(1, starts[1] if link.side > 1 else 1)
+    regular = all(
+        (start, end) == (i * stride, i * stride + window)
+        for i, (start, end) in enumerate(zip(starts, ends))
+    )
+    if region != size or not regular:
+        raise ValueError(
+            f"{link.name}: RoI pooling of {size} x {size} units to {link.side} x {link.side} has"
+            f" windows that are not evenly spaced; choose images whose maps have {2 * link.side},"
+            f" {2 * link.side + 1}, {3 * link.side}, ... units a side (--crop)"
+        )
+    return Pool(window, stride)

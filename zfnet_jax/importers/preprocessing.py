@@ -1,0 +1,63 @@
+"""What a net expects of its images, and images as our runs prepare them."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+LARGEST_IMAGE = 4096  # pixels a side: a mean of more would be a defect of its file
+
+
+@dataclasses.dataclass(frozen=True)
+class Preprocessing:
+    """What happens to a photo: resize, centre crop, subtract the mean, divide by the scale.
+
+    Attributes:
+      image_size: smallest side after resizing, of which the centre square is taken, pixels.
+      crop: side of the centre crop that the net sees, pixels.
+      mean: [3], or [image_size, image_size, 3] per pixel; red, green, blue, in [0, 255].
+      scale: one number, or one for red, green, blue.
+    """
+
+    image_size: int
+    crop: int
+    mean: np.ndarray
+    scale: float | tuple[float, ...] = 1.0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.crop <= self.image_size <= LARGEST_IMAGE:
+            raise ValueError(
+                f"a crop of {self.crop} pixels does not fit images of {self.image_size}"
+            )
+        shape, size = self.mean.shape, self.image_size
+        if shape not in ((3,), (size, size, 3)):
+            raise ValueError(
+                f"the mean is {list(shape)}, expected [3] or [{size}, {size}, 3] for images of"
+                f" {size} pixels (--image_size)"
+            )
+        scale = np.asarray(self.scale)
+        if scale.shape not in ((), (3,)) or not np.isfinite(scale).all() or (scale <= 0).any():
+            raise ValueError(f"the scale must be one or three positive numbers, not {self.scale}")
+        if not np.isfinite(self.mean).all():
+            raise ValueError("the mean holds values that are not finite")
+
+    @property
+    def mean_image(self) -> np.ndarray:
+        """[image_size, image_size, 3] float32."""
+        shape = (self.image_size, self.image_size, 3)
+        return np.ascontiguousarray(np.broadcast_to(self.mean, shape), np.float32)
+
+
+def read_class_names(path: str | Path, classes: int) -> tuple[str, ...]:
+    """One name per line, in the order of the class scores.
+
+    Raises:
+      ValueError: there are more or fewer names than classes, or two are the same.
+    """
+    lines = Path(path).read_text(encoding="utf-8").splitlines()
+    names = tuple(line.strip() for line in lines if line.strip())
+    if len(names) != classes:
+        raise ValueError(f"{path} holds {len(names)} class names, the net has {classes} classes")
+    return names

@@ -1,0 +1,117 @@
+"""An imported net as an ordinary run's folder: from here on every script works on it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import platform
+import shutil
+import tempfile
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from zfnet_jax import optimizer, workdir
+from zfnet_jax.checkpoint import Checkpoints
+from zfnet_jax.importers.assemble import Net
+from zfnet_jax.importers.preprocessing import Preprocessing
+from zfnet_jax.train_step import initial_state
+
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "pillow")
+
+
+@dataclasses.dataclass(frozen=True)
+class Imported:
+    """A net from another framework with all that its run's folder says.
+
+    Attributes:
+      net: architecture and parameters.
+      preprocessing: what it expects of its images.
+      class_names: in the order of the class scores.
+      source: where it comes from, for run.json: format, file, digest and options.
+    """
+
+    net: Net
+    preprocessing: Preprocessing
+    class_names: tuple[str, ...]
+    source: Mapping[str, Any]
+
+
+def write_workdir(directory: str | Path, imported: Imported, base: ConfigDict) -> ConfigDict:
+    """Writes config.json, run.json and a checkpoint of step 0; all of it or nothing.
+
+    Args:
+      directory: the run's folder, not there yet or empty.
+      base: a config whose fields of training and data are taken over (see configs/zfnet.py).
+
+    Returns:
+      the run's config.
+
+    Raises:
+      FileExistsError: there is something in the folder.
+    """
+    directory = Path(directory)
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise FileExistsError(f"{directory} is there already and not empty: choose another folder")
+    config = run_config(imported, base)
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
+    try:
+        _write(unfinished, imported, config)
+        unfinished.chmod(0o755)
+        unfinished.rename(directory)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+    return config
+
+
+def run_config(imported: Imported, base: ConfigDict) -> ConfigDict:
+    """The config of the imported net's run."""
+    config = ConfigDict(base.to_dict())
+    config.model = ConfigDict(imported.net.model)
+    preprocessing = imported.preprocessing
+    config.data.image_size = preprocessing.image_size
+    config.data.source = "prepared"
+    scale = np.broadcast_to(np.asarray(preprocessing.scale, float), 3).tolist()
+    with config.ignore_type():
+        config.augment.scale = scale[0] if len(set(scale)) == 1 else tuple(scale)
+    config.augment.crop = preprocessing.crop
+    return config.lock()
+
+
+def digest_of_file(path: str | Path) -> str:
+    """SHA-256."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write(directory: Path, imported: Imported, config: ConfigDict) -> None:
+    state = initial_state(imported.net.params, optimizer.direction(config.optimizer))
+    record = {
+        "config": workdir.as_json(config),
+        "class_names": list(imported.class_names),
+        "data": None,  # it was trained elsewhere
+        "plateau": dataclasses.asdict(optimizer.Plateau()),
+        "imported": dict(imported.source),
+    }
+    with Checkpoints(
+        directory / "checkpoints", keep_latest=1, keep_best=0, keep_steps=()
+    ) as checkpoints:
+        arrays = {"state": state, "mean": imported.preprocessing.mean_image}
+        checkpoints.save(0, arrays, record, error=None)
+    workdir.write_json(
+        directory / "run.json",
+        {
+            "data": None,
+            "class_names": list(imported.class_names),
+            "imported": dict(imported.source),
+            "versions": {name: metadata.version(name) for name in _PACKAGES},
+            "python": platform.python_version(),
+        },
+    )
+    workdir.write_json(directory / "config.json", workdir.as_json(config))
