@@ -39,10 +39,11 @@ _BATCH = flags.DEFINE_integer("batch_size", 32, "Images per step.", lower_bound=
 
 
 def main() -> None:
-    from zfnet_jax.analysis import correspondence, strongest  # after the flags: --help needs no jax
+    from zfnet_jax import provenance  # after the flags, so that --help needs no jax
+    from zfnet_jax.analysis import correspondence
+    from zfnet_jax.files import write_arrays, write_json
     from zfnet_jax.report.table1 import table1
     from zfnet_jax.run import open_run
-    from zfnet_jax.workdir import write_json
 
     run = open_run(_WORKDIR.value, _STEP.value)
     photos, name, source = _photos(run.input_size[0])
@@ -54,9 +55,9 @@ def main() -> None:
     }
     arrays = correspondence.measure(run, photos, _LAYERS.value, **options, batch_size=_BATCH.value)
     path = Path(_WORKDIR.value) / "analysis" / "correspondence" / f"{name}-{run.step}.npz"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    strongest.save(path, arrays)
-    info = correspondence.provenance(run, photos, **source, layers=_LAYERS.value, **options)
+    write_arrays(path, arrays)
+    images = {"images": len(photos), "data": photos.fingerprint, **source}
+    info = provenance.of_run(run) | images | {"layers": _LAYERS.value, **options}
     write_json(path.with_suffix(".json"), info)
     print(f"step {run.step}: {path}\n\n{table1(arrays)}")
 

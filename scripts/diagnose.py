@@ -28,9 +28,9 @@ def main() -> None:
 def _diagnose(workdir: Path) -> dict[str, Any]:
     from zfnet_jax import winners
     from zfnet_jax.analysis.diagnosis import diagnose
+    from zfnet_jax.files import write_json
     from zfnet_jax.report.chosen import mined_steps
     from zfnet_jax.run import open_run
-    from zfnet_jax.workdir import write_json
 
     step = mined = None
     if (workdir / "analysis" / "mining").is_dir():

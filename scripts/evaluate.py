@@ -157,9 +157,9 @@ def _report(workdirs: Sequence[Path], found: list[Predictions]) -> None:
 def _write(path: Path, one: Predictions, score: dict[str, Any]) -> None:
     """Beside predictions their numbers and the confusion of classes."""
     from zfnet_jax.analysis.scores import confusion_matrix
+    from zfnet_jax.files import write_json
     from zfnet_jax.report import figures
     from zfnet_jax.report.confusion import confusion
-    from zfnet_jax.workdir import write_json
 
     write_json(path.with_suffix(".json"), one.info | {"scores": score})
     with figures.use(_STYLE.value):

@@ -213,10 +213,9 @@ def _required(flag: str) -> Any:
 
 
 def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    from zfnet_jax.analysis import strongest
+    from zfnet_jax.files import write_arrays
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    strongest.save(path, arrays)
+    write_arrays(path, arrays)
     print(path)
 
 

@@ -30,11 +30,11 @@ _BATCH = flags.DEFINE_integer("batch_size", 32, "Squares per step.", lower_bound
 
 def main() -> None:
     from zfnet_jax import parallel  # after the flags, so that --help needs no jax
-    from zfnet_jax.analysis import occlusion_masks, occlusion_study, strongest
+    from zfnet_jax.analysis import occlusion_masks, occlusion_study
     from zfnet_jax.analysis.occlusion import occlude
     from zfnet_jax.data import splits
+    from zfnet_jax.files import write_arrays, write_json
     from zfnet_jax.run import open_run
-    from zfnet_jax.workdir import write_json
 
     processes.join()
     run = open_run(_WORKDIR.value, _STEP.value)
@@ -67,11 +67,10 @@ def main() -> None:
     seen = masks[:, edge : edge + crop, edge : edge + crop]
     numbers = occlusion_masks.against_masks(found, seen)
     path = Path(_WORKDIR.value) / "analysis" / "occlusion" / f"masks-{run.step}.npz"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    strongest.save(path, found | {"mask": seen, "validation_row": rows})
+    write_arrays(path, found | {"mask": seen, "validation_row": rows})
     made_from = {"split": "validation", "data": split.fingerprint}
-    provenance = occlusion_study.provenance(run, options)
-    write_json(path.with_suffix(".json"), numbers | made_from | provenance)
+    made_from |= occlusion_study.describe(run, options)
+    write_json(path.with_suffix(".json"), numbers | made_from)
     print(f"step {run.step}: {path}")
     for name, value in numbers.items():
         print(f"{name:28s} {value if value is None or isinstance(value, int) else f'{value:.3f}'}")

@@ -30,6 +30,7 @@ _SEED = flags.DEFINE_integer("seed", 0, "Of the bootstrap.", lower_bound=0)
 
 def main() -> None:
     from zfnet_jax.analysis.error_table import Options, error_table  # after the flags
+    from zfnet_jax.files import write_text
     from zfnet_jax.report import error_table as report
 
     sweeps = [Path(path) for path in _SWEEPS.value]
@@ -56,15 +57,8 @@ def main() -> None:
     }
     print(markdown)
     for file_name, text in texts.items():
-        _write(out / file_name, text)
+        write_text(out / file_name, text)
         print(out / file_name)
-
-
-def _write(path: Path, text: str) -> None:
-    """Writes a file, atomically."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
 
 
 if __name__ == "__main__":

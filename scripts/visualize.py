@@ -22,6 +22,7 @@ _STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; the newest i
 
 def main() -> None:
     from zfnet_jax.analysis import strongest  # after the flags, so that --help needs no jax
+    from zfnet_jax.files import write_arrays
     from zfnet_jax.report import figures
     from zfnet_jax.run import load_photo, open_run
 
@@ -30,7 +31,7 @@ def main() -> None:
     photo = load_photo(_IMAGE.value, run.config.data.image_size)
     arrays = strongest.strongest_maps(run, photo, _MAPS.value)
     out.parent.mkdir(parents=True, exist_ok=True)
-    strongest.save(out.with_suffix(".npz"), arrays)
+    write_arrays(out.with_suffix(".npz"), arrays)
     figures.save(figures.strongest_maps(arrays), out)
     print(f"step {run.step}: {out}, its arrays in {out.with_suffix('.npz')}")
 

@@ -281,7 +281,7 @@ def test_nothing_is_half_written(whole, tmp_path, monkeypatch):
     def fail(*_: object) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("zfnet_jax.workdir.write_json", fail)
+    monkeypatch.setattr("zfnet_jax.files.write_json", fail)
     with pytest.raises(OSError, match="no space"):
         write.write_workdir(tmp_path / "new", imported, BASE)
     assert [path.name for path in tmp_path.iterdir()] == ["there"]

@@ -21,6 +21,8 @@ from absl import logging
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
+from zfnet_jax import files
+
 _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _SECONDS_BETWEEN_LOG_LINES = 10.0
 _TENSORBOARD_FLUSH_SECONDS = 10
@@ -290,9 +292,4 @@ def _remove_records_after(path: Path, step: int) -> None:
         return
     if len(kept) < len(lines):
         logging.info("%s: removed %d records after step %d", path, len(lines) - len(kept), step)
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
-        file.write(new)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    files.write_bytes(path, new)

@@ -22,6 +22,8 @@ from typing import Any
 
 import numpy as np
 
+from zfnet_jax.files import whole_file
+
 _OUTCOMES = ("labels", "predicted", "rank", "confidence", "loss")
 # Two sets of predictions compare, or average, where these fields of `info` are equal.
 _COMPARED = ("class_names", "split", "data", "preprocessing", "crops")
@@ -157,10 +159,8 @@ def save(path: Path, predictions: Predictions) -> None:
     if predictions.probabilities is not None:
         arrays["probabilities"] = predictions.probabilities
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
+    with whole_file(path) as file:
         np.savez(file, info=json.dumps(predictions.info), **arrays)
-    temporary.replace(path)
 
 
 def load(path: Path, *, probabilities: bool) -> Predictions:

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 from zfnet_jax import architecture, parallel
 from zfnet_jax.data.splits import Split
+from zfnet_jax.files import write_json
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "pillow")
 
@@ -58,7 +59,7 @@ def claim(directory: Path, config: ConfigDict, train: Split, validation: Split) 
                 "data": fingerprints,
                 "images": {"train": len(train), "validation": len(validation)},
                 "class_names": train.class_names,
-                "versions": {name: metadata.version(name) for name in _PACKAGES},
+                "versions": versions(),
                 "python": platform.python_version(),
                 "devices": {
                     "kind": jax.devices()[0].device_kind,
@@ -85,11 +86,9 @@ def as_json(config: ConfigDict) -> dict[str, Any]:
     return json.loads(json.dumps(config.to_dict()))
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Writes a JSON file atomically."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(path)
+def versions() -> dict[str, str]:
+    """Versions of the packages that results may depend on."""
+    return {name: metadata.version(name) for name in _PACKAGES}
 
 
 def _differences(

@@ -27,7 +27,6 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Sequence
-from importlib import metadata
 from typing import Any
 
 import jax
@@ -35,7 +34,6 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from zfnet_jax import workdir
 from zfnet_jax.analysis.permutation import mean_over_pairs, p_value, permute_in_images
 from zfnet_jax.analysis.sign_hamming import ZERO_RULES, compare
 from zfnet_jax.analysis.squares import GREY, cover, mask_side, place_squares
@@ -45,8 +43,6 @@ from zfnet_jax.model import ZFNet
 from zfnet_jax.run import Run
 
 Arrays = dict[str, np.ndarray]
-
-_PACKAGES = ("jax", "jaxlib", "flax", "numpy")
 
 
 def measure(
@@ -216,17 +212,3 @@ def _check(
     for layer in layers:
         if layer not in there:
             raise ValueError(f"no activation {layer!r}: the net has {', '.join(there)}")
-
-
-def provenance(run: Run, photos: PartPhotos, **options: Any) -> dict[str, Any]:
-    """What the arrays were made from, for the .json beside them."""
-    return {
-        "run": run.directory.resolve().name,
-        "step": run.step,
-        "images": len(photos),
-        "data": photos.fingerprint,
-        "crop": list(run.input_size),
-        **options,
-        "config": workdir.as_json(run.config),
-        "versions": {name: metadata.version(name) for name in _PACKAGES},
-    }

@@ -5,19 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from importlib import metadata
 from typing import Any
 
 import numpy as np
 
-from zfnet_jax import array_tree, parallel, predictions, workdir
+from zfnet_jax import array_tree, parallel, predictions, provenance
 from zfnet_jax.analysis.predict import Crops, predict
-from zfnet_jax.data import batches
 from zfnet_jax.data.splits import Split
 from zfnet_jax.predictions import Predictions
 from zfnet_jax.run import Run
-
-_PACKAGES = ("jax", "jaxlib", "flax", "numpy")
 
 # Saved predictions are those of a net on a split where these fields are equal.
 _IDENTITY = ("weights", "data", "class_names", "preprocessing", "crops")
@@ -40,26 +36,26 @@ def describe(run: Run, split: Split, split_name: str, crops: Crops) -> dict[str,
             f"the {split_name} images have {split.image_size} pixels, but data.image_size of "
             f"{name} is {run.config.data.image_size}"
         )
-    return {
-        "run": name,
-        "step": run.step,
-        "epoch": _epoch(run),
-        "epochs": run.config.epochs,
-        "split": split_name,
-        "images": len(split),
-        "data": split.fingerprint,
-        "class_names": list(run.class_names),
-        "crops": crops,
-        "preprocessing": {
-            "image_size": run.config.data.image_size,
-            "crop": run.config.augment.crop,
-            "scale": np.asarray(run.config.augment.scale).tolist(),  # one number, or per channel
-            "mean": array_tree.digest(run.mean)[:16],
-        },
-        "weights": _digest(run),
-        "config": workdir.as_json(run.config),
-        "versions": {package: metadata.version(package) for package in _PACKAGES},
-    }
+    return (
+        provenance.of_run(run)
+        | {
+            "epochs": run.config.epochs,
+            "split": split_name,
+            "images": len(split),
+            "data": split.fingerprint,
+            "class_names": list(run.class_names),
+            "crops": crops,
+            "preprocessing": {
+                "image_size": run.config.data.image_size,
+                "crop": run.config.augment.crop,
+                "scale": np.asarray(
+                    run.config.augment.scale
+                ).tolist(),  # one number, or per channel
+                "mean": array_tree.digest(run.mean)[:16],
+            },
+            "weights": _digest(run),
+        }
+    )
 
 
 def evaluate(
@@ -104,17 +100,6 @@ def _digest(run: Run) -> str:
     leaves = array_tree.named_leaves(run.params)
     text = json.dumps({name: array_tree.digest(leaf) for name, leaf in sorted(leaves.items())})
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _epoch(run: Run) -> float | None:
-    """Epochs that the net was trained; None where the run's folder does not say on how much."""
-    path = run.directory / "run.json"
-    if not path.exists():
-        return None
-    images = json.loads(path.read_text(encoding="utf-8")).get("images", {}).get("train")
-    if images is None:  # imported: trained elsewhere
-        return None
-    return run.step / batches.train_steps_per_epoch(images, run.config.batch_size)
 
 
 def _few(names: Sequence[str]) -> str:

@@ -8,23 +8,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from zfnet_jax import parallel, workdir
-from zfnet_jax.analysis import invariance, strongest
+from zfnet_jax import files, parallel, provenance
+from zfnet_jax.analysis import invariance
 from zfnet_jax.analysis.image_sets import Photos, evenly_spread
 from zfnet_jax.analysis.invariance import Arrays, Sweeps
 from zfnet_jax.data.splits import Split
 from zfnet_jax.run import Run, load_photo
 
 SHOWN = 5  # amounts of each transformation whose photos are kept for the figure
-
-_PACKAGES = ("jax", "jaxlib", "flax", "numpy")
 
 
 def study_photos(
@@ -119,24 +116,17 @@ def _save(run: Run, name: str, arrays: Arrays, made_from: dict[str, Any]) -> tup
     path = folder / f"{name}.npz"
     arrays["class_names"] = np.array(run.class_names)
     if parallel.is_writer():
-        folder.mkdir(parents=True, exist_ok=True)
-        strongest.save(path, arrays)
-        workdir.write_json(path.with_suffix(".json"), made_from | _provenance(run, arrays))
+        files.write_arrays(path, arrays)
+        files.write_json(path.with_suffix(".json"), made_from | _provenance(run, arrays))
     return path, arrays
 
 
 def _provenance(run: Run, arrays: Arrays) -> dict[str, Any]:
     kinds = arrays["kinds"].tolist()
-    return {
-        "run": run.directory.resolve().name,
-        "step": run.step,
+    return provenance.of_run(run) | {
         "images": len(arrays["labels"]),
         "layers": arrays["layers"].tolist(),
         "sweeps": {kind: arrays[f"{kind}/amount"].tolist() for kind in kinds},
-        "crop": list(run.input_size),
-        "image_size": run.config.data.image_size,
         "resampling": "Keys cubic, antialiased where it shrinks",
         "beyond_the_photo": "mean of the training set",
-        "config": workdir.as_json(run.config),
-        "versions": {name: metadata.version(name) for name in _PACKAGES},
     }

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from zfnet_jax import geometry, parallel, workdir
+from zfnet_jax import geometry, parallel, provenance
 from zfnet_jax.analysis import mining, winner_projection
 from zfnet_jax.data.splits import Split
 from zfnet_jax.deconvnet import Rectify
 from zfnet_jax.pooling import Overlap
 from zfnet_jax.run import Run
 from zfnet_jax.winners import Arrays, WinnersWriter
-
-_PACKAGES = ("jax", "jaxlib", "flax", "numpy")
 
 
 def make(
@@ -80,29 +76,12 @@ def make(
 def _info(run: Run, split: Split, split_name: str, k: int) -> dict[str, Any]:
     layers = [conv.name for conv in run.architecture.convs]
     fields = {layer: geometry.receptive_field(run.architecture, layer) for layer in layers}
-    return {
-        "run": run.directory.resolve().name,
-        "step": run.step,
-        "epoch": _epoch(run),
+    return provenance.of_run(run) | {
         "split": split_name,
         "images": len(split),
         "data": split.fingerprint,
         "class_names": list(split.class_names),  # of the labels; the net may know other classes
         "k": k,
         "layers": layers,
-        "crop": list(run.input_size),
         "receptive_fields": {n: [f.size, f.jump, f.start] for n, f in fields.items()},
-        "config": workdir.as_json(run.config),
-        "versions": {name: metadata.version(name) for name in _PACKAGES},
     }
-
-
-def _epoch(run: Run) -> float | None:
-    """Epochs that the net was trained; None where the run's folder does not say on how much."""
-    path = run.directory / "run.json"
-    if not path.exists():
-        return None
-    images = json.loads(path.read_text(encoding="utf-8")).get("images", {}).get("train")
-    if images is None:  # imported: trained elsewhere
-        return None
-    return run.step / (images // run.config.batch_size)

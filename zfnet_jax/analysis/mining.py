@@ -23,6 +23,7 @@ from tqdm import tqdm
 from zfnet_jax import parallel
 from zfnet_jax.data import augment, batches
 from zfnet_jax.data.splits import Split
+from zfnet_jax.files import whole_file
 from zfnet_jax.optimizer import Params
 from zfnet_jax.run import Run
 
@@ -192,10 +193,8 @@ def _save_partial(path: Path, identity: str, state, done: int) -> None:
     for layer, (values, images) in state.items():
         arrays |= {f"{layer}/value": np.asarray(values), f"{layer}/image": np.asarray(images)}
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
+    with whole_file(path) as file:
         np.savez(file, identity=identity, done=done, **arrays)
-    temporary.replace(path)
 
 
 def _load_partial(path: Path | None, identity: str):

@@ -8,18 +8,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 
-from zfnet_jax import deconvnet, geometry, parallel, units, workdir
-from zfnet_jax.analysis import strongest
+from zfnet_jax import deconvnet, files, geometry, parallel, provenance, units
 from zfnet_jax.analysis.occlusion import BLUR, GREY, Arrays, Fill, Form, occlude
 from zfnet_jax.run import Run, load_photo
-
-_PACKAGES = ("jax", "jaxlib", "flax", "numpy", "pillow")
 
 
 def study_photos(
@@ -74,11 +70,10 @@ def study_photos(
     }
     path = run.directory / "analysis" / "occlusion" / f"photos-{run.step}-{layer}-{fill}.npz"
     if parallel.is_writer():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        strongest.save(path, arrays)
+        files.write_arrays(path, arrays)
         digests = [hashlib.sha256(Path(photo).read_bytes()).hexdigest()[:16] for photo in paths]
         made_from = {"photos": dict(zip(map(str, paths), digests, strict=True))}
-        workdir.write_json(path.with_suffix(".json"), made_from | provenance(run, options))
+        files.write_json(path.with_suffix(".json"), made_from | describe(run, options))
     return path, arrays
 
 
@@ -99,18 +94,12 @@ def class_numbers(run: Run, labels: Sequence[str], count: int) -> np.ndarray | N
     return np.array(numbers * (count // len(numbers)), np.int32)
 
 
-def provenance(run: Run, options: dict) -> dict:
+def describe(run: Run, options: dict) -> dict:
     """What occlusion was made with; of photos and data the caller says more."""
-    return {
-        "run": run.directory.resolve().name,
-        "step": run.step,
+    return provenance.of_run(run) | {
         "options": options,
         "grey": GREY,
         "blur": f"Gaussian, standard deviation {BLUR} of the square's side",
-        "crop": list(run.input_size),
-        "image_size": run.config.data.image_size,
-        "config": workdir.as_json(run.config),
-        "versions": {name: metadata.version(name) for name in _PACKAGES},
     }
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -70,11 +68,3 @@ def _project_each(run: Run, activations: dict, layer: str, numbers: jax.Array) -
         )[0]
 
     return jax.vmap(one)(jnp.asarray(numbers))
-
-
-def save(path: Path, arrays: Arrays) -> None:
-    """Saves the arrays as .npz, atomically."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
-        np.savez_compressed(file, **arrays)
-    temporary.replace(path)

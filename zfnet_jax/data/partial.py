@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from zfnet_jax.files import write_bytes
+
 COMMIT_EVERY = 512  # examples between two syncs to the disk: at most this much work is lost
 
 
@@ -118,7 +120,7 @@ class PartialSplit:
         path = self.folder / "description.json"
         if not path.exists():
             self._journal_file.truncate(0)
-            write_synced(path, to_json(description))
+            write_bytes(path, to_json(description))
         elif json.loads(path.read_text()) != json.loads(to_json(description)):
             raise ValueError(
                 f"{self.folder} holds an unfinished preparation of other pictures, another size or"
@@ -158,15 +160,6 @@ def publish(partial: Path, final: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
     for name in ("journal.jsonl", "description.json"):
         (final / name).unlink(missing_ok=True)
-
-
-def write_synced(path: Path, data: bytes) -> None:
-    """Writes a whole small file, atomically and durably."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
-        file.write(data)
-        _sync(file)
-    temporary.rename(path)
 
 
 def to_json(content: Any) -> bytes:

@@ -23,11 +23,11 @@ from zfnet_jax.data.partial import (
     publish,
     to_json,
     to_npy,
-    write_synced,
 )
 from zfnet_jax.data.prepared import FORMAT, INDEX_SUFFIX, file_record, fingerprint, read_manifest
 from zfnet_jax.data.sources import SPLITS, make_source
 from zfnet_jax.data.workers import decode_in_order
+from zfnet_jax.files import write_bytes
 
 _ROWS_AT_A_TIME = 256
 _NAMED = 10  # unreadable photos named in an error message; the report names all
@@ -117,10 +117,10 @@ def prepare_split(
 
     kept = [entry for entry in journal if "label" in entry]
     labels = np.array([entry["label"] for entry in kept], np.int32)
-    write_synced(partial / "labels.npy", to_npy(labels))
-    write_synced(partial / "keys.json", to_json([entry["key"] for entry in kept]))
+    write_bytes(partial / "labels.npy", to_npy(labels))
+    write_bytes(partial / "keys.json", to_json([entry["key"] for entry in kept]))
     if with_mean:
-        write_synced(partial / "mean.npy", to_npy(statistics.mean()))
+        write_bytes(partial / "mean.npy", to_npy(statistics.mean()))
     manifest = {
         **made_from,
         "count": len(kept),
@@ -135,7 +135,7 @@ def prepare_split(
         },
     }
     manifest["fingerprint"] = fingerprint(manifest)
-    write_synced(partial / "manifest.json", to_json(manifest))
+    write_bytes(partial / "manifest.json", to_json(manifest))
     publish(partial, folder)
     return manifest
 
@@ -219,7 +219,7 @@ def _report(
         if "reason" in entry
     ]
     report = {"unreadable": unreadable, "ignored": list(source.ignored)}
-    write_synced(partial / "skipped.json", to_json(report))
+    write_bytes(partial / "skipped.json", to_json(report))
     if len(unreadable) == len(journal):
         limit = "no photo is left"
     elif len(unreadable) > max_unreadable * len(journal):

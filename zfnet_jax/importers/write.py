@@ -8,20 +8,17 @@ import platform
 import shutil
 import tempfile
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
 
-from zfnet_jax import optimizer, workdir
+from zfnet_jax import files, optimizer, workdir
 from zfnet_jax.checkpoint import Checkpoints
 from zfnet_jax.importers.assemble import Net
 from zfnet_jax.importers.preprocessing import Preprocessing
 from zfnet_jax.train_step import initial_state
-
-_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "pillow")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,14 +101,14 @@ def _write(directory: Path, imported: Imported, config: ConfigDict) -> None:
     ) as checkpoints:
         arrays = {"state": state, "mean": imported.preprocessing.mean_image}
         checkpoints.save(0, arrays, record, error=None)
-    workdir.write_json(
+    files.write_json(
         directory / "run.json",
         {
             "data": None,
             "class_names": list(imported.class_names),
             "imported": dict(imported.source),
-            "versions": {name: metadata.version(name) for name in _PACKAGES},
+            "versions": workdir.versions(),
             "python": platform.python_version(),
         },
     )
-    workdir.write_json(directory / "config.json", workdir.as_json(config))
+    files.write_json(directory / "config.json", workdir.as_json(config))

@@ -25,6 +25,7 @@ from ml_collections import ConfigDict
 
 from zfnet_jax import architecture, geometry, workdir
 from zfnet_jax.data import splits
+from zfnet_jax.files import write_json
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.=-]{0,99}")
 
@@ -124,7 +125,7 @@ def check_data(runs: Sequence[Run]) -> None:
 
 def write_plan(runs: Sequence[Run], directory: Path) -> None:
     """Writes `sweep.json`: the runs in order, with what each changes, for tables made later."""
-    workdir.write_json(
+    write_json(
         directory / "sweep.json",
         {
             "config": runs[0].config_file,

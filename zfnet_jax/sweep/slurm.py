@@ -21,7 +21,7 @@ from pathlib import Path
 import submitit
 from submitit.core.utils import FailedJobError
 
-from zfnet_jax import workdir
+from zfnet_jax.files import write_json
 from zfnet_jax.sweep.execute import Job
 from zfnet_jax.sweep.lock import SLURM_JOBS
 from zfnet_jax.sweep.plan import Run
@@ -166,7 +166,7 @@ class SlurmLauncher:
         """Notes submitted jobs; cancels them if it cannot, else a later sweep would double them."""
         known = self._jobs | {name: job.job_id for name, job in jobs.items()}
         try:
-            workdir.write_json(self._jobs_path, known)
+            write_json(self._jobs_path, known)
         except OSError:
             for job in jobs.values():
                 job.cancel(check=False)
@@ -181,7 +181,7 @@ class SlurmLauncher:
         left = {n: job for n, job in self._jobs.items() if n not in ended and n not in unseen}
         if left != self._jobs:
             self._jobs = left
-            workdir.write_json(self._jobs_path, left)
+            write_json(self._jobs_path, left)
         return jobs
 
     def _squeue(self) -> dict[str, tuple[str, str]] | None:
