@@ -15,7 +15,6 @@ from PIL import Image
 
 from tests.conftest import ROOT
 from tests.test_paper_figures import check_labels, images_of
-from zfnet_jax.analysis import correspondence
 from zfnet_jax.analysis.correspondence import measure
 from zfnet_jax.analysis.permutation import mean_over_pairs, p_value, permute_in_images
 from zfnet_jax.analysis.sign_hamming import ZERO_RULES, compare
@@ -489,4 +488,3 @@ def test_dog_faces(run, photos):
     assert all(
         np.isfinite(found[f"conv5/three_valued/p_{n}"]).all() for n in ("random", "same_place")
     )
-    assert correspondence.provenance(run, dogs)["images"] == 15
