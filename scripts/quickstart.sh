@@ -24,3 +24,4 @@ python -m scripts.occlusion --workdir="$workdir" --image="$workdir/report/face.p
 echo "Done in $((SECONDS - began)) s. Open these:"
 echo "  $workdir/report/layers_of_face.png   what each layer sees in one picture"
 echo "  $workdir/report/atlas/index.html     every feature map, in a browser"
+echo "  $workdir/analysis/occlusion/*.png     what the answer depends on"
