@@ -9,12 +9,11 @@ class scores. They take turns, and the best of several rounds counts. Quiet mach
 from __future__ import annotations
 
 import dataclasses
-import time
 
 import numpy as np
 from absl import flags
 
-from scripts import shell
+from scripts import benchmark, shell
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
 _SPLIT = flags.DEFINE_enum("split", "validation", ["train", "validation"], "Images to use.")
@@ -58,12 +57,7 @@ def main() -> None:
         "plain": plain,
         "mining": lambda: mining.mine(run, split, k=9, batch_size=_BATCH.value, progress=False),
     }
-    best = dict.fromkeys(forms, np.inf)
-    for _ in range(_ROUNDS.value + 1):  # the first compiles and is never the best
-        for name, form in forms.items():
-            began = time.perf_counter()
-            form()
-            best[name] = min(best[name], time.perf_counter() - began)
+    best = benchmark.best_seconds(forms, _ROUNDS.value + 1)  # the first compiles
     for name, seconds in best.items():
         print(f"{name:7s} {len(split) / seconds:7.1f} images/s")
     print(f"mining takes {best['mining'] / best['plain'] - 1:+.1%} of the plain pass's time")

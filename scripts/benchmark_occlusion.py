@@ -10,7 +10,6 @@ the same logits. Quiet machine, please.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +17,7 @@ import numpy as np
 from absl import flags
 from ml_collections import config_flags
 
-from scripts import shell
+from scripts import benchmark, shell
 
 _CONFIG = config_flags.DEFINE_config_file("config", "configs/zfnet.py", "The net.")
 _SQUARE = flags.DEFINE_integer("square", 48, "Side of the square, pixels.")
@@ -31,15 +30,11 @@ _PERTURBATIONS = flags.DEFINE_list(
 
 
 def main() -> None:
-    try:
-        import captum.attr
-        import torch
+    benchmark.check_installed("torch", "captum")
+    import captum.attr
+    import torch
 
-        from scripts.torch_net import TorchZFNet
-    except ImportError as error:
-        raise ValueError(
-            f"{error}: this benchmark needs pip install -r requirements-bench.txt"
-        ) from error
+    from scripts.torch_net import TorchZFNet
     from zfnet_jax import geometry, model
     from zfnet_jax.analysis.occlusion import GREY, occlude
     from zfnet_jax.run import Run
@@ -106,12 +101,15 @@ def main() -> None:
         for last in (False, True):
             name = f"Captum, {count} at once" + (", channels last" if last else "")
             forms[name] = lambda last=last, count=count: captums(last, count)
-    rate = {name: positions / seconds for name, seconds in _best(forms).items()}
+    rate = {
+        name: positions / seconds
+        for name, seconds in benchmark.best_seconds(forms, _ROUNDS.value).items()
+    }
     for name, value in rate.items():
         print(f"{name:38s} {value:7.1f} positions/s")
-    best = max((name for name in rate if name.startswith("Captum")), key=rate.get)
+    captum_best = max((name for name in rate if name.startswith("Captum")), key=rate.get)
     print(f"fast / plain {rate['fast'] / rate['plain']:.2f}")
-    print(f"fast / Captum at its best {rate['fast'] / rate[best]:.2f} ({best})")
+    print(f"fast / Captum at its best {rate['fast'] / rate[captum_best]:.2f} ({captum_best})")
 
 
 def _check(run, photo: np.ndarray, logits: np.ndarray) -> None:
@@ -119,17 +117,6 @@ def _check(run, photo: np.ndarray, logits: np.ndarray) -> None:
     error = np.abs(logits - expected).max() / np.abs(expected).max()
     if not error < 1e-3:
         raise RuntimeError(f"the PyTorch net's logits differ by {error:.1e} of the largest")
-
-
-def _best(forms: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """Seconds of the best round of each form; in a round each has its turn."""
-    best = dict.fromkeys(forms, float("inf"))
-    for _ in range(_ROUNDS.value):
-        for name, form in forms.items():
-            start = time.perf_counter()
-            form()
-            best[name] = min(best[name], time.perf_counter() - start)
-    return best
 
 
 if __name__ == "__main__":

@@ -12,14 +12,11 @@ over `--images` of them. Quiet machine, please.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 import numpy as np
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from scripts import shell
+from scripts import benchmark, shell
 
 _CONFIG = config_flags.DEFINE_config_file("config", "configs/zfnet.py", "The net.")
 _LAYERS = flags.DEFINE_list("layers", ["conv2", "conv3", "conv4", "conv5"], "Where units lie.")
@@ -33,13 +30,7 @@ _TOGETHER = 16  # units per call of ours, as in scripts.mine
 
 
 def main() -> None:
-    try:
-        import captum  # noqa: F401
-        import torch  # noqa: F401
-    except ImportError as error:
-        raise ValueError(
-            f"{error}: this benchmark needs pip install -r requirements-bench.txt"
-        ) from error
+    benchmark.check_installed("torch", "captum")
     config = _CONFIG.value
     for name in config.model:
         if name.startswith("conv") and "contrast_norm" in config.model[name]:
@@ -92,7 +83,7 @@ class Bench:
         cropped, full, *others = (form() for form in forms.values())
         for captum in others:
             self._check(layer, units, cropped, full, captum)
-        best = _best(forms | {"forward": self._forward})
+        best = benchmark.best_seconds(forms | {"forward": self._forward}, _ROUNDS.value)
         best["captum"] = min(best[name] for name in self.torch_nets)
         rate = {name: _UNITS.value / seconds for name, seconds in best.items()}
         with_forward = _UNITS.value / (best["cropped"] + best["forward"])
@@ -192,16 +183,6 @@ def _portions(units: list[np.ndarray], count: int):
     for begin in range(0, len(units[0]), count):
         some = [array[begin : begin + count] for array in units]
         yield [np.concatenate([a, np.repeat(b[:1], count - len(a))]) for a, b in zip(some, units)]
-
-
-def _best(forms: dict[str, Callable[[], object]]) -> dict[str, float]:
-    best = dict.fromkeys(forms, np.inf)
-    for _ in range(_ROUNDS.value):
-        for name, form in forms.items():
-            began = time.perf_counter()
-            form()
-            best[name] = min(best[name], time.perf_counter() - began)
-    return best
 
 
 if __name__ == "__main__":
