@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from scripts import processes, shell
+from scripts import inputs, processes, shell
 
 if TYPE_CHECKING:
     from zfnet_jax.data.splits import Split
@@ -103,14 +103,10 @@ def _evaluate(workdirs: Sequence[Path]) -> list[Predictions]:
 def _open(workdir: Path) -> tuple[Run, Split, dict[str, Any]]:
     """A run, the images, and what predictions of the one on the other are made from."""
     from zfnet_jax.analysis import evaluation
-    from zfnet_jax.data import splits
     from zfnet_jax.run import open_run
 
     run = open_run(workdir, _STEP.value)
-    data = run.config.data
-    if _PREPARED.value:
-        data.prepared_dir = _PREPARED.value
-    split = splits.open_split(data, _SPLIT.value)
+    split = inputs.open_split(run, _SPLIT.value, _PREPARED.value)
     return run, split, evaluation.describe(run, split, _SPLIT.value, int(_CROPS.value))
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from absl import flags
 
-from scripts import processes, shell
+from scripts import inputs, processes, shell
 
 if TYPE_CHECKING:
     from zfnet_jax.analysis.invariance import Sweeps
@@ -45,7 +45,6 @@ def main() -> None:
     from zfnet_jax import parallel  # after the flags, so that --help needs no jax
     from zfnet_jax.analysis import invariance, invariance_study
     from zfnet_jax.analysis.invariance_statistics import statistics
-    from zfnet_jax.data import splits
     from zfnet_jax.report import table
     from zfnet_jax.run import open_run
 
@@ -63,10 +62,7 @@ def main() -> None:
             )
         )
     if _SUMMARY.value:
-        data = run.config.data
-        if _PREPARED.value:
-            data.prepared_dir = _PREPARED.value
-        split = splits.open_split(data, _SPLIT.value)
+        split = inputs.open_split(run, _SPLIT.value, _PREPARED.value)
         studies.append(
             invariance_study.study_split(
                 run, split, _SPLIT.value, _SUMMARY.value, sweeps, layers, progress=progress

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from absl import flags
 
-from scripts import processes, shell
+from scripts import inputs, processes, shell
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
 _SPLIT = flags.DEFINE_enum("split", "validation", ["train", "validation"], "Images to search.")
@@ -35,15 +35,11 @@ _BATCH = flags.DEFINE_integer("batch_size", None, "Images per step; as the run e
 def main() -> None:
     from zfnet_jax import parallel  # after the flags, so that --help needs no jax
     from zfnet_jax.analysis import mined_folder, mining
-    from zfnet_jax.data import splits
     from zfnet_jax.run import open_run
 
     processes.join()
     run = open_run(_WORKDIR.value, _STEP.value)
-    data = run.config.data
-    if _PREPARED.value:
-        data.prepared_dir = _PREPARED.value
-    split = splits.open_split(data, _SPLIT.value)
+    split = inputs.open_split(run, _SPLIT.value, _PREPARED.value)
     folder = Path(_WORKDIR.value) / "analysis" / "mining" / f"{_SPLIT.value}-{run.step}"
     found = mined_folder.make(
         run,
