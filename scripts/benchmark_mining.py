@@ -3,7 +3,9 @@
     python -m scripts.benchmark_mining --workdir=DIR [--split=validation] [--rounds=5]
 
 Both read the same prepared images through the same batches and devices; the plain pass computes the
-class scores. They take turns, and the best of several rounds counts. Quiet machine, please.
+class scores. They take turns, and the best of several rounds counts. Mining compiles in every
+round, the plain pass in the first alone: with few images that is what is seen. Quiet machine,
+please.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from scripts import processes, shell
+from scripts import inputs, processes, shell
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
 _IMAGES = flags.DEFINE_integer("images", 200, "Validation pictures; at most all.", lower_bound=1)
@@ -32,16 +32,13 @@ def main() -> None:
     from zfnet_jax import parallel  # after the flags, so that --help needs no jax
     from zfnet_jax.analysis import occlusion_masks, occlusion_study
     from zfnet_jax.analysis.occlusion import occlude
-    from zfnet_jax.data import splits
+    from zfnet_jax.data import augment
     from zfnet_jax.files import write_arrays, write_json
     from zfnet_jax.run import open_run
 
     processes.join()
     run = open_run(_WORKDIR.value, _STEP.value)
-    data = run.config.data
-    if _PREPARED.value:
-        data.prepared_dir = _PREPARED.value
-    split = splits.open_split(data, "validation")
+    split = inputs.open_split(run, "validation", _PREPARED.value)
     count = min(_IMAGES.value, len(split))
     rows = np.arange(count) * len(split) // count
     photos, masks = occlusion_masks.pictures_and_masks(split, rows)
@@ -63,8 +60,7 @@ def main() -> None:
     )
     if not parallel.is_writer():
         return
-    edge = (data.image_size - crop) // 2
-    seen = masks[:, edge : edge + crop, edge : edge + crop]
+    seen = augment.centre(masks[..., None], run.input_size)[..., 0]
     numbers = occlusion_masks.against_masks(found, seen)
     path = Path(_WORKDIR.value) / "analysis" / "occlusion" / f"masks-{run.step}.npz"
     write_arrays(path, found | {"mask": seen, "validation_row": rows})

@@ -13,6 +13,7 @@ import pytest
 from configs import zfnet
 from tests import caffe_nets, foreign
 from tests.conftest import ROOT
+from zfnet_jax.data import augment
 from zfnet_jax.exporters import compiled, onnx, parity, safetensors
 from zfnet_jax.importers import importing, own, write
 from zfnet_jax.run import Run, open_run
@@ -107,7 +108,7 @@ def test_an_onnx_graph_takes_pixels_and_names_activations(run, tmp_path):
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), providers=["CPUExecutionProvider"]
     )
-    pixels = parity.centre(photos, run.input_size).transpose(0, 3, 1, 2).astype(np.float32)
+    pixels = augment.centre(photos, run.input_size).transpose(0, 3, 1, 2).astype(np.float32)
     found = session.run(["logits", *names], {"pixels": pixels})
     foreign.same(activations | {"logits": logits}, dict(zip(["logits", *names], found)))
 
@@ -139,7 +140,7 @@ def test_an_onnx_graph_without_our_description_is_read_as_any_other(tiny_run, tm
 def test_a_serialised_function_needs_nothing_of_ours(run, tmp_path):
     path = export("jax", run, tmp_path)
     photos = foreign.images(run.mean.shape[0], 3)
-    np.save(tmp_path / "crops.npy", parity.centre(photos, run.input_size))
+    np.save(tmp_path / "crops.npy", augment.centre(photos, run.input_size))
     code = (
         "import sys, jax.export, numpy as np; "
         f"function = jax.export.deserialize(bytearray(open('{path.name}', 'rb').read())); "

@@ -148,8 +148,7 @@ def _signs_of_change(
 
 def _features(run: Run, images: np.ndarray, layers: tuple[str, ...]) -> dict[str, np.ndarray]:
     """[B, S, S, 3] uint8, which is all that the net sees, to {layer: [B, D]}."""
-    top = (run.mean.shape[0] - images.shape[1]) // 2
-    mean = run.mean[top : top + images.shape[1], top : top + images.shape[1]]
+    mean = augment.centre(run.mean, images.shape[1:3])
     features = _forward(run.net, run.params, mean, images, run.config.augment.scale, layers)
     return {layer: np.asarray(array) for layer, array in features.items()}
 

@@ -9,6 +9,7 @@ import numpy as np
 from zfnet_jax import deconvnet, geometry, units
 from zfnet_jax.architecture import Architecture
 from zfnet_jax.convolution import filter_maps
+from zfnet_jax.data import augment
 from zfnet_jax.model import Activations
 from zfnet_jax.pooling import max_unpool, switch_positions
 from zfnet_jax.run import Run
@@ -94,8 +95,7 @@ def deconv_layer(run: Run, photo: np.ndarray, layer: str, count: int) -> Arrays:
         result[name] = _maps_first(maps)[numbers]
     if depth == 0:
         height, width = run.input_size
-        top, left = (photo.shape[0] - height) // 2, (photo.shape[1] - width) // 2
-        crop = photo[top : top + height, left : left + width]
+        crop = augment.centre(photo, (height, width))
         return result | {"input": crop, "reconstruction": np.asarray(back[0])}
     chosen = np.asarray(units.strongest_maps(below, count)[0][0])
     return result | {

@@ -131,7 +131,7 @@ def _make_step(run: Run, kind: Kind, layers: tuple[str, ...]):
     crop, scale = run.config.augment.crop, run.config.augment.scale
 
     def step(params: Params, mean: jax.Array, batch: batches.Batch, amounts: jax.Array):
-        centre = _centre(mean, crop)
+        centre = augment.centre(mean, (crop, crop))
 
         def look(amount: jax.Array) -> tuple[dict[str, jax.Array], jax.Array]:
             photos = transforms.transform(batch.images, kind, amount, crop, outside=centre)
@@ -161,12 +161,6 @@ def _make_step(run: Run, kind: Kind, layers: tuple[str, ...]):
         return lax.all_gather(results, parallel.AXIS, axis=1, tiled=True)
 
     return parallel.map_over_devices(step, in_axes=(None, None, 0, None))
-
-
-def _centre(image: jax.Array, crop: int) -> jax.Array:
-    """[S, S, C] to [crop, crop, C]."""
-    top = (image.shape[0] - crop) // 2
-    return image[top : top + crop, top : top + crop]
 
 
 def _norm(features: jax.Array) -> jax.Array:
@@ -217,7 +211,7 @@ def transformed(run: Run, photos: np.ndarray, sweeps: Sweeps, count: int) -> Arr
     """
     draw = jax.jit(transforms.transform, static_argnums=(1, 3))
     crop, result = run.config.augment.crop, {}
-    outside = _centre(jnp.asarray(run.mean), crop)
+    outside = augment.centre(jnp.asarray(run.mean), run.input_size)
     for kind, amounts in sweeps.items():
         few = np.unique(np.linspace(0, len(amounts) - 1, count).round().astype(int))
         shown = np.asarray(amounts, np.float32)[few]

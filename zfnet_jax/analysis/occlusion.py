@@ -18,6 +18,7 @@ from PIL import Image, ImageFilter
 from tqdm import tqdm
 
 from zfnet_jax import geometry, parallel, units
+from zfnet_jax.data import augment
 from zfnet_jax.model import ZFNet
 from zfnet_jax.occluded_forward import Squares, occluded, unoccluded
 from zfnet_jax.occlusion_plan import Grid
@@ -136,8 +137,8 @@ def occlude(
         "rows": np.array(rows, np.int32),
         "columns": np.array(columns, np.int32),
         "square": np.array(square),
-        "photo": _seen(run, photos),
-        "fill": _seen(run, fills.round().astype(np.uint8)),
+        "photo": augment.centre(photos, run.input_size),
+        "fill": augment.centre(fills.round().astype(np.uint8), run.input_size),
     }
 
 
@@ -231,10 +232,3 @@ def _squares(photos: int, grid: Grid, batch_size: int) -> Iterator[Squares]:
     for begin in range(0, places.shape[1], batch_size):
         index = np.minimum(np.arange(begin + first, begin + first + own), places.shape[1] - 1)
         yield Squares(*places[:, index])
-
-
-def _seen(run: Run, photos: np.ndarray) -> np.ndarray:
-    """The centre crops that the net saw."""
-    height, width = run.input_size
-    top, left = (photos.shape[1] - height) // 2, (photos.shape[2] - width) // 2
-    return photos[:, top : top + height, left : left + width]

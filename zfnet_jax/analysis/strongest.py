@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from zfnet_jax import deconvnet, geometry, units
+from zfnet_jax.data import augment
 from zfnet_jax.run import Run
 
 Arrays = dict[str, np.ndarray]
@@ -32,11 +33,9 @@ def strongest_maps(run: Run, photo: np.ndarray, count: int) -> Arrays:
     """
     inputs = run.inputs(photo[None])
     logits, activations = run.forward(inputs)
-    height, width = run.input_size
-    top, left = (photo.shape[0] - height) // 2, (photo.shape[1] - width) // 2
     layers = [conv.name for conv in run.architecture.convs]
     result: Arrays = {
-        "photo": photo[top : top + height, left : left + width],
+        "photo": augment.centre(photo, run.input_size),
         "probabilities": np.asarray(jax.nn.softmax(logits[0])),
         "class_names": np.array(run.class_names),
         "layers": np.array(layers),

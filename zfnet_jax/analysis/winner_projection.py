@@ -16,6 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from zfnet_jax import geometry
+from zfnet_jax.data import augment
 from zfnet_jax.data.splits import Split
 from zfnet_jax.deconvnet import Rectify
 from zfnet_jax.pooling import Overlap
@@ -183,15 +184,13 @@ def _blocks(
     """Every image that has a winner, once, with the activations that are needed."""
     rows = _used(images)
     params = jax.device_put(run.params)
-    height, width = run.input_size
     with tqdm(total=len(rows), desc=title, unit=" images", disable=not progress) as bar:
         for begin in range(0, len(rows), _IMAGES):
             some = rows[begin : begin + _IMAGES]
             photos = split.rows(some)
             filled = np.concatenate([photos, np.repeat(photos[:1], _IMAGES - len(some), axis=0)])
             activations = _activations(run.net, params, run.inputs(filled), tuple(needed))
-            top, left = (photos.shape[1] - height) // 2, (photos.shape[2] - width) // 2
-            yield _Block(some, photos[:, top : top + height, left : left + width], activations)
+            yield _Block(some, augment.centre(photos, run.input_size), activations)
             bar.update(len(some))
 
 

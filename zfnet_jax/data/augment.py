@@ -5,10 +5,11 @@ The mean is per pixel of the whole stored image, so it is cropped with it; the f
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 # 'ten': one of the paper's ten sub-crops (corners and centre, flipped or not);
@@ -17,6 +18,8 @@ CropRule = Literal["ten", "random"]
 
 # What pixels minus the mean are divided by: one number, or one per channel.
 Scale = float | tuple[float, ...]
+
+Pixels = TypeVar("Pixels", jax.Array, np.ndarray)
 
 
 def image_keys(seed: int, epoch: jax.Array, index: jax.Array) -> jax.Array:
@@ -61,11 +64,17 @@ def random_crops(
     return _crops(images, mean, crop, offsets, flips, scale)
 
 
+def centre(pixels: Pixels, size: tuple[int, int]) -> Pixels:
+    """The middle of images: [..., S, S, C] to [..., H, W, C], `size` being (H, W)."""
+    height, width = size
+    top, left = (pixels.shape[-3] - height) // 2, (pixels.shape[-2] - width) // 2
+    return pixels[..., top : top + height, left : left + width, :]
+
+
 def centre_crops(images: jax.Array, mean: jax.Array, crop: int, scale: Scale) -> jax.Array:
     """Evaluation input: the centre crop of each image, mean subtracted; as `random_crops`."""
-    top = (images.shape[1] - crop) // 2
-    window = (slice(None), slice(top, top + crop), slice(top, top + crop))
-    return (images[window].astype(jnp.float32) - mean[window[1:]]) / jnp.float32(scale)
+    size = (crop, crop)
+    return (centre(images, size).astype(jnp.float32) - centre(mean, size)) / jnp.float32(scale)
 
 
 def ten_crops(images: jax.Array, mean: jax.Array, crop: int, scale: Scale) -> jax.Array:

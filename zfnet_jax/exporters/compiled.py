@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from jax import export as jax_export
 
+from zfnet_jax.data import augment
 from zfnet_jax.exporters import parity
 from zfnet_jax.run import Run
 
@@ -29,8 +30,7 @@ def export(run: Run, path: str | Path, batch_size: int | None = None) -> float:
       ValueError: what was written does not give the run's scores.
     """
     height, width = run.input_size
-    top, left = ((side - n) // 2 for side, n in zip(run.mean.shape[:2], run.input_size))
-    mean = np.asarray(run.mean[top : top + height, left : left + width], np.float32)
+    mean = np.asarray(augment.centre(run.mean, run.input_size), np.float32)
     scale = np.asarray(run.config.augment.scale, np.float32)
     params = jax.tree.map(np.asarray, run.params)
 
@@ -46,7 +46,7 @@ def export(run: Run, path: str | Path, batch_size: int | None = None) -> float:
         read = jax_export.deserialize(bytearray(temporary.read_bytes()))
 
         def call(images: np.ndarray) -> np.ndarray:
-            crops = parity.centre(images, run.input_size)
+            crops = augment.centre(images, run.input_size)
             if batch_size is not None:
                 crops = np.resize(crops, (batch_size, *crops.shape[1:]))
             return np.resize(np.asarray(read.call(crops)), (len(images), len(run.class_names)))

@@ -9,6 +9,7 @@ import numpy as np
 
 from zfnet_jax import geometry, workdir
 from zfnet_jax.architecture import Architecture, ContrastNorm, Conv, Pool
+from zfnet_jax.data import augment
 from zfnet_jax.exporters import parity
 from zfnet_jax.importers import files, own
 from zfnet_jax.run import Run
@@ -46,7 +47,7 @@ def _forward(run: Run, path: Path, images: np.ndarray) -> np.ndarray:
     except ImportError:
         raise files.missing("onnxruntime, to compare the export,") from None
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    pixels = parity.centre(images, run.input_size).transpose(0, 3, 1, 2).astype(np.float32)
+    pixels = augment.centre(images, run.input_size).transpose(0, 3, 1, 2).astype(np.float32)
     return session.run(["logits"], {"pixels": pixels})[0]
 
 
@@ -55,8 +56,7 @@ def _model(run: Run) -> Any:
 
     net, (height, width) = run.architecture, run.input_size
     tensors = own.to_foreign(net, run.params, run.input_size)
-    top, left = ((side - n) // 2 for side, n in zip(run.mean.shape[:2], run.input_size))
-    mean = np.asarray(run.mean[top : top + height, left : left + width], np.float32)
+    mean = np.asarray(augment.centre(run.mean, run.input_size), np.float32)
     channels = mean.shape[2]
     scale = np.broadcast_to(np.asarray(run.config.augment.scale, np.float32), channels)
     graph = _Graph(tensors)

@@ -57,9 +57,3 @@ def check(run: Run, what: str, forward: Callable[[np.ndarray], np.ndarray]) -> f
     if not difference <= TOLERANCE:
         raise ValueError(f"{what}: its class scores differ from the run's by {difference:.1e}")
     return difference
-
-
-def centre(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The centre crops [B, H, W, C] that a net sees."""
-    top, left = ((n - m) // 2 for n, m in zip(images.shape[1:3], size))
-    return images[:, top : top + size[0], left : left + size[1]]
