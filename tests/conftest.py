@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ from ml_collections import ConfigDict
 from configs import quickstart
 from zfnet_jax import train
 from zfnet_jax.data.prepare import prepare
+from zfnet_jax.data.prepared import PreparedSplit, open_prepared
+from zfnet_jax.run import Run, open_run
 
 ROOT = Path(__file__).parent.parent
 
@@ -66,6 +69,18 @@ def tiny_run(prepared_pictures: Path, tmp_path_factory: pytest.TempPathFactory) 
     return workdir
 
 
+@pytest.fixture(scope="session")
+def run(tiny_run: Path) -> Run:
+    """`tiny_run`, opened."""
+    return open_run(tiny_run)
+
+
+@pytest.fixture(scope="session")
+def split(prepared_pictures: Path) -> PreparedSplit:
+    """The 30 validation pictures of `prepared_pictures`."""
+    return open_prepared(prepared_pictures, "validation")
+
+
 OVERRIDES = {
     "model.conv1.maps": 8,
     "model.conv2.maps": 12,
@@ -95,17 +110,42 @@ def start_training(
 ) -> subprocess.Popen:
     """Starts scripts.train in a process of its own, with simulated CPU devices."""
     overrides = OVERRIDES | {"data.prepared_dir": str(prepared_dir)}
-    command = [sys.executable, "-m", "scripts.train", "--config=configs/quickstart.py"]
-    command += [f"--config.{field}={value}" for field, value in overrides.items()]
+    fields = (f"--config.{field}={value}" for field, value in overrides.items())
+    config = ("--config=configs/quickstart.py", *fields, f"--workdir={workdir}")
+    return start_script("train", *config, *arguments, devices=devices, stderr=subprocess.STDOUT)
+
+
+def start_script(
+    name: str, *arguments: str, devices: int = 1, stderr: int = subprocess.PIPE
+) -> subprocess.Popen:
+    """Starts a script in a process of its own, with simulated CPU devices."""
     flags = f"--xla_force_host_platform_device_count={devices}"
     return subprocess.Popen(
-        [*command, f"--workdir={workdir}", *arguments],
+        [sys.executable, "-m", f"scripts.{name}", *arguments],
         cwd=ROOT,
         env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stderr=stderr,
         text=True,
     )
+
+
+def run_script(name: str, *arguments: str, devices: int = 1, processes: int = 1) -> list[str]:
+    """Runs a script on `devices` simulated devices in each of some processes that work together;
+    what each process prints. Fails the test unless all end well."""
+    together: list[str] = []
+    if processes > 1:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        together = [f"--coordinator=127.0.0.1:{port}", f"--processes={processes}"]
+    own = [[f"--process={number}"] if together else [] for number in range(processes)]
+    started = [
+        start_script(name, *arguments, *together, *number, devices=devices) for number in own
+    ]
+    outputs = [process.communicate(timeout=300) for process in started]
+    assert all(process.returncode == 0 for process in started), outputs
+    return [output for output, _ in outputs]
 
 
 def finish(process: subprocess.Popen) -> str:

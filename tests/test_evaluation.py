@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import shutil
-import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import jax
@@ -17,29 +14,19 @@ import pytest
 from matplotlib.figure import Figure
 
 from configs import quickstart
-from tests.conftest import ROOT, tiny
+from tests.conftest import run_script, start_script, tiny
 from zfnet_jax import predictions, train
 from zfnet_jax.analysis import evaluation, scores
 from zfnet_jax.analysis.bootstrap import interval
 from zfnet_jax.analysis.image_sets import Chosen, Photos
 from zfnet_jax.analysis.predict import predict
-from zfnet_jax.data.prepared import PreparedSplit, open_prepared
+from zfnet_jax.data.prepared import PreparedSplit
 from zfnet_jax.evaluate import make_evaluator
 from zfnet_jax.predictions import Predictions, outcomes
 from zfnet_jax.report import figures
 from zfnet_jax.report.confusion import confusion
 from zfnet_jax.run import Run, open_run
 from zfnet_jax.train_step import topk_hits
-
-
-@pytest.fixture(scope="module")
-def run(tiny_run) -> Run:
-    return open_run(tiny_run)
-
-
-@pytest.fixture(scope="module")
-def split(prepared_pictures) -> PreparedSplit:
-    return open_prepared(prepared_pictures, "validation")
 
 
 @pytest.fixture(scope="module")
@@ -152,27 +139,11 @@ def test_the_batch_size_does_not_matter_and_loses_no_image(run, split, batch_siz
 def test_devices_and_processes_find_the_same(run, split, tiny_run, tmp_path, processes, devices):
     workdir = tmp_path / "run"
     shutil.copytree(tiny_run, workdir)
-    command = [sys.executable, "-m", "scripts.evaluate", f"--workdir={workdir}", "--batch_size=8"]
-    if processes > 1:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            command.append(f"--coordinator=127.0.0.1:{probe.getsockname()[1]}")
-    flags = f"--xla_force_host_platform_device_count={devices}"
-    started = [
-        subprocess.Popen(
-            [*command, f"--processes={processes}", f"--process={process}"],
-            cwd=ROOT,
-            env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for process in range(processes)
-    ]
-    outputs = [process.communicate(timeout=300) for process in started]
-    assert all(process.returncode == 0 for process in started), outputs
-    assert "| run | 30 | " in outputs[0][0]
-    assert not any("| run |" in output for output, _ in outputs[1:])
+    outputs = run_script(
+        "evaluate", f"--workdir={workdir}", "--batch_size=8", processes=processes, devices=devices
+    )
+    assert "| run | 30 | " in outputs[0]
+    assert not any("| run |" in output for output in outputs[1:])
     expected = answers(run, split, crops=10)
     found = predictions.load(predictions.path_of(workdir, "validation", 12, 10), probabilities=True)
     for name in ("labels", "predicted", "rank"):
@@ -500,9 +471,10 @@ def test_the_confusion_of_many_classes_lists_the_most_frequent(tmp_path):
     figures.save(figure, tmp_path / "many.png")
 
 
-def run_script(*arguments: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "scripts.evaluate", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+def evaluate(*arguments: str) -> subprocess.CompletedProcess:
+    process = start_script("evaluate", *arguments)
+    output, errors = process.communicate(timeout=300)
+    return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
 
 def test_the_script_evaluates_runs_and_their_ensemble(tiny_run, other_run, tmp_path):
@@ -510,7 +482,7 @@ def test_the_script_evaluates_runs_and_their_ensemble(tiny_run, other_run, tmp_p
     for name, source in (("first", tiny_run), ("second", other_run)):
         shutil.copytree(source, sweep / name)
     workdirs = [f"--workdir={sweep / name}" for name in ("first", "second")]
-    result = run_script(*workdirs, f"--out={out}", "--crops=1", "--resamples=200", "--style=paper")
+    result = evaluate(*workdirs, f"--out={out}", "--crops=1", "--resamples=200", "--style=paper")
     assert result.returncode == 0, result.stderr
     folder = sweep / "first" / "analysis" / "evaluation"
     assert sorted(path.name for path in folder.iterdir()) == [
@@ -537,7 +509,7 @@ def test_the_script_evaluates_runs_and_their_ensemble(tiny_run, other_run, tmp_p
     lines = (sweep / "second" / "metrics.jsonl").read_text()
     (sweep / "second" / "metrics.jsonl").write_text(lines.replace('"epoch": 1', '"epoch": 0'))
     before = (folder / "validation-12-1.npz").stat().st_mtime_ns
-    result = run_script(f"--sweep={sweep}", "--crops=1", "--resamples=200")
+    result = evaluate(f"--sweep={sweep}", "--crops=1", "--resamples=200")
     assert result.returncode == 0, result.stderr
     assert f"left out: {sweep / 'second'} trained for 0 of 1 epochs" in result.stdout
     assert "| first | 30 |" in result.stdout
@@ -551,7 +523,7 @@ def test_the_script_refuses_what_makes_no_sense(tiny_run, tmp_path):
         ([f"--workdir={tiny_run}"] * 2, "are the same net"),
         ([f"--sweep={tmp_path}"], "holds no folder of a run"),
     ):
-        result = run_script(*arguments)
+        result = evaluate(*arguments)
         assert result.returncode != 0
         assert result.stderr.startswith("error: "), result.stderr
         assert message in result.stderr

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import socket
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,15 +14,15 @@ from PIL import Image
 from scipy import ndimage
 
 from configs import architectures
-from tests.conftest import ROOT
+from tests.conftest import run_script, start_script
 from zfnet_jax import architecture
 from zfnet_jax.analysis import invariance, invariance_statistics, invariance_study, transforms
 from zfnet_jax.analysis.image_sets import Photos, evenly_spread
 from zfnet_jax.analysis.invariance import layer_output, measure
-from zfnet_jax.data.prepared import PreparedSplit, open_prepared
+from zfnet_jax.data.prepared import PreparedSplit
 from zfnet_jax.report import figures, table
 from zfnet_jax.report.figure5 import figure5, figure5_summary, saved
-from zfnet_jax.run import Run, open_run
+from zfnet_jax.run import Run
 
 SIZES = [(16, 16), (20, 14), (17, 11), (18, 13)]  # of photo and crop
 SWEEPS = {
@@ -36,16 +31,6 @@ SWEEPS = {
     "scale": np.array([1, 1.25, 0.5]),
     "rotation": np.array([0.0, 30, 90, 200]),
 }
-
-
-@pytest.fixture(scope="module")
-def run(tiny_run) -> Run:
-    return open_run(tiny_run)
-
-
-@pytest.fixture(scope="module")
-def split(prepared_pictures) -> PreparedSplit:
-    return open_prepared(prepared_pictures, "validation")
 
 
 def noise(size: int, count: int = 2) -> np.ndarray:
@@ -260,16 +245,7 @@ def test_devices_and_processes_find_the_same(run, split, tiny_run, tmp_path, pro
     workdir = tmp_path / "run"
     shutil.copytree(tiny_run, workdir)
     command = ["--vertical=-6:6:3", "--scale=1:1.5:0.25", "--rotation=45", "--summary=13"]
-    if processes > 1:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            command.append(f"--coordinator=127.0.0.1:{probe.getsockname()[1]}")
-    started = [
-        start(workdir, *command, f"--processes={processes}", f"--process={n}", devices=devices)
-        for n in range(processes)
-    ]
-    outputs = [process.communicate(timeout=300) for process in started]
-    assert all(process.returncode == 0 for process in started), outputs
+    run_script("invariance", f"--workdir={workdir}", *command, processes=processes, devices=devices)
     sweeps = {
         "vertical": np.arange(-6.0, 7, 3),
         "scale": np.array([1, 1.25, 1.5]),
@@ -283,18 +259,6 @@ def test_devices_and_processes_find_the_same(run, split, tiny_run, tmp_path, pro
             compare(found[name], expected[name], name)
 
 
-def start(workdir: Path, *arguments: str, devices: int = 1) -> subprocess.Popen:
-    flags = f"--xla_force_host_platform_device_count={devices}"
-    return subprocess.Popen(
-        [sys.executable, "-m", "scripts.invariance", f"--workdir={workdir}", *arguments],
-        cwd=ROOT,
-        env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 def test_from_photos_to_tables_and_pictures(tiny_run, split, tmp_path):
     workdir, photos = tmp_path / "run", []
     shutil.copytree(tiny_run, workdir)
@@ -303,11 +267,13 @@ def test_from_photos_to_tables_and_pictures(tiny_run, split, tmp_path):
         folder.mkdir(exist_ok=True)
         photos.append(folder / f"{index}.png")
         Image.fromarray(split.rows(np.array([index]))[0]).save(photos[-1])
-    process = start(
-        workdir, *(f"--image={photo}" for photo in photos), "--summary=1000", "--horizontal=-4:4:2"
+    (output,) = run_script(
+        "invariance",
+        f"--workdir={workdir}",
+        *(f"--image={photo}" for photo in photos),
+        "--summary=1000",
+        "--horizontal=-4:4:2",
     )
-    output, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors
     assert f"{workdir}/analysis/invariance/photos-12.npz, 3 images" in output
     assert f"{workdir}/analysis/invariance/validation-12.npz, 30 images" in output
     assert "| horizontal | 2 of 4 | 50.0% |" in output
@@ -526,7 +492,7 @@ def test_the_script_ends_with_one_line(tiny_run, tmp_path):
         ("--summary=1", "--rotation=0:350:1e-9"): "more than 10000: enlarge STEP",
     }
     for arguments, message in cases.items():
-        process = start(tiny_run, *arguments)
+        process = start_script("invariance", f"--workdir={tiny_run}", *arguments)
         _, errors = process.communicate(timeout=300)
         assert process.returncode == 1
         assert errors.startswith("error: ")

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 
@@ -14,23 +12,13 @@ import jax
 import numpy as np
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, run_script
 from zfnet_jax.analysis import mining, winner_projection
-from zfnet_jax.data.prepared import PreparedSplit, open_prepared
-from zfnet_jax.run import Run, open_run
+from zfnet_jax.data.prepared import PreparedSplit
+from zfnet_jax.run import Run
 from zfnet_jax.winners import load
 
 LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5")
-
-
-@pytest.fixture(scope="module")
-def run(tiny_run) -> Run:
-    return open_run(tiny_run)
-
-
-@pytest.fixture(scope="module")
-def split(prepared_pictures) -> PreparedSplit:
-    return open_prepared(prepared_pictures, "validation")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,27 +112,11 @@ def test_the_batch_size_does_not_matter(run, split, batch_size):
 def test_devices_and_processes_find_the_same(run, split, tiny_run, tmp_path, processes, devices):
     workdir = tmp_path / "run"
     shutil.copytree(tiny_run, workdir)
-    command = [sys.executable, "-m", "scripts.mine", f"--workdir={workdir}", "--batch_size=8"]
-    if processes > 1:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            command.append(f"--coordinator=127.0.0.1:{probe.getsockname()[1]}")
-    flags = f"--xla_force_host_platform_device_count={devices}"
-    started = [
-        subprocess.Popen(
-            [*command, f"--processes={processes}", f"--process={process}"],
-            cwd=ROOT,
-            env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for process in range(processes)
-    ]
-    outputs = [process.communicate(timeout=300) for process in started]
-    assert all(process.returncode == 0 for process in started), outputs
+    outputs = run_script(
+        "mine", f"--workdir={workdir}", "--batch_size=8", processes=processes, devices=devices
+    )
     folder = workdir / "analysis" / "mining" / "validation-12"
-    assert f"step 12: {folder}; dead maps: conv1 " in outputs[0][0]
+    assert f"step 12: {folder}; dead maps: conv1 " in outputs[0]
     assert [path.name for path in folder.parent.iterdir()] == ["validation-12"]
     expected, found = mine(run, split), load(folder).winners
     assert expected.keys() == found.keys()

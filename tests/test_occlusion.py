@@ -5,10 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
-import os
 import shutil
-import subprocess
-import sys
 
 import jax
 import numpy as np
@@ -17,7 +14,7 @@ from PIL import Image
 
 from configs import architectures
 from tests import slow_reference as slow
-from tests.conftest import ROOT
+from tests.conftest import run_script
 from tests.mined_folder import write_mined
 from tests.test_paper_figures import check_labels
 from zfnet_jax import geometry, run
@@ -272,19 +269,15 @@ def files(tmp_path, photos) -> list[str]:
 def test_eight_devices_leave_the_same_arrays_and_a_figure(tiny_run, found, files, tmp_path):
     workdir = tmp_path / "run"
     shutil.copytree(tiny_run, workdir)
-    command = [sys.executable, "-m", "scripts.occlusion", f"--workdir={workdir}", "--square=14"]
-    command += ["--stride=13", *(f"--image={file}" for file in files)]
-    flags = "--xla_force_host_platform_device_count=8"
-    result = subprocess.run(
-        command,
-        cwd=ROOT,
-        env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
-        capture_output=True,
-        text=True,
-        check=False,
+    (output,) = run_script(
+        "occlusion",
+        f"--workdir={workdir}",
+        "--square=14",
+        "--stride=13",
+        *(f"--image={file}" for file in files),
+        devices=8,
     )
-    assert result.returncode == 0, result.stderr
-    assert "step 12 is not mined: projections from other images are left out" in result.stdout
+    assert "step 12 is not mined: projections from other images are left out" in output
     path = workdir / "analysis" / "occlusion" / "photos-12-conv5-grey.npz"
     for kind in (".png", ".pdf"):
         assert path.with_suffix(kind).stat().st_size > 10_000
