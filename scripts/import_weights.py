@@ -56,9 +56,11 @@ def main() -> None:
     imported = read(_WEIGHTS.value, options, base)
     config = write.write_workdir(_WORKDIR.value, imported, base)
     layers = ", ".join(config.model.layers)
+    mean = ", ".join(f"{value:.1f}" for value in imported.preprocessing.mean_image.mean((0, 1)))
     print(
-        f"{layers}, {len(config.model.dense)} dense layers, {imported.net.classes} classes,"
-        f" images of {config.augment.crop} pixels: {_WORKDIR.value}"
+        f"{layers}, {len(config.model.dense)} dense layers, {imported.net.classes} classes; images"
+        f" of {config.augment.crop} of {config.data.image_size} pixels, mean {mean} (red, green,"
+        f" blue), scale {config.augment.scale}: {_WORKDIR.value}"
     )
 
 

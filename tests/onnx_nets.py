@@ -11,12 +11,14 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tests.foreign import CLASSES, DENSE, draw_weights
 
-# (kernel, stride, padding, groups), maps, LRN alpha, pools by layer (window, stride, pads).
+# (kernel, stride, padding, groups), maps, LRN alpha, pools by layer (window, stride, pads), and the
+# nodes before the dense layers.
 ZFNET512 = {
     "convs": [(7, 2, 0, 1), (5, 2, 0, 1), (3, 1, 1, 1), (3, 1, 1, 1), (3, 1, 1, 1)],
     "maps": (8, 10, 12, 12, 12),
     "alpha": 5e-4,
     "pools": {1: (3, 2, [0] * 4), 2: (3, 2, [0] * 4), 5: (2, 2, [0] * 4)},
+    "flatten": [("Reshape", {})],
 }
 ALEXNET = {
     "convs": [(11, 4, 0, 1), (5, 1, 2, 2), (3, 1, 1, 1), (3, 1, 1, 2), (3, 1, 1, 2)],
@@ -24,6 +26,11 @@ ALEXNET = {
     "alpha": 1e-4,
     # Caffe's partial windows at the far edge, as converters write them.
     "pools": {n: (3, 2, [0, 0, 1, 1]) for n in (1, 2, 5)},
+    # An adaptive pool that has nothing to do, as PyTorch writes it.
+    "flatten": [
+        ("AveragePool", {"kernel_shape": [1, 1], "strides": [1, 1]}),
+        ("Flatten", {"axis": 1}),
+    ],
 }
 
 
@@ -55,7 +62,8 @@ def build(net: dict, size: int = 224, seed: int = 0) -> onnx.ModelProto:
             )  # fmt: skip
         channels = maps
     tensors["shape"] = np.array([-1, channels * 36], np.int64)
-    x = add("Reshape", "flat", [x, "shape"])
+    for kind, attributes in net["flatten"]:
+        x = add(kind, f"flat_{kind}", [x, "shape"] if kind == "Reshape" else [x], **attributes)
     units = (channels * 36, *DENSE, CLASSES)
     for n, (inputs, outputs) in enumerate(itertools.pairwise(units), start=6):
         tensors[f"fc{n}_w"], tensors[f"fc{n}_b"] = weight(outputs, inputs), bias(outputs)

@@ -21,9 +21,13 @@ from zfnet_jax.run import Run, open_run
 
 @pytest.fixture(scope="module")
 def zf(tmp_path_factory) -> Run:
-    """Norm within maps, padded pools that round up, halved dense layers, a mean per pixel, a scale
-    per colour."""
-    folder, text = tmp_path_factory.mktemp("zf"), caffe_nets.zf(96)
+    """Norm within maps, padded pools that round up, groups, halved dense layers; a mean per pixel
+    and a scale per colour."""
+    folder = tmp_path_factory.mktemp("zf")
+    text = caffe_nets.zf(96).replace(
+        "num_output: 14 kernel_size: 3 pad: 1 stride: 1 group: 1",
+        "num_output: 14 kernel_size: 3 pad: 1 stride: 1 group: 2",
+    )
     paths = caffe_nets.save(folder, text, caffe_nets.weights(text, first_scale=100.0))
     np.save(folder / "mean.npy", np.random.default_rng(0).uniform(90, 130, (3, 100, 100)))
     options = importing.Options(
@@ -32,7 +36,9 @@ def zf(tmp_path_factory) -> Run:
     )  # fmt: skip
     base = zfnet.get_config()
     write.write_workdir(folder / "run", importing.from_caffe(paths[1], options, base), base)
-    return open_run(folder / "run")
+    run = open_run(folder / "run")
+    assert run.architecture.convs[3].groups == 2
+    return run
 
 
 @pytest.fixture(params=["trained", "zf"])
@@ -137,10 +143,10 @@ def test_an_onnx_graph_without_our_description_is_read_as_any_other(tiny_run, tm
             np.testing.assert_array_equal(found_activations[switches], activations[switches])
 
 
-def test_a_serialised_function_needs_nothing_of_ours(run, tmp_path):
-    path = export("jax", run, tmp_path)
-    photos = foreign.images(run.mean.shape[0], 3)
-    np.save(tmp_path / "crops.npy", augment.centre(photos, run.input_size))
+def test_a_serialised_function_needs_nothing_of_ours(zf, tmp_path):
+    path = export("jax", zf, tmp_path)
+    photos = foreign.images(zf.mean.shape[0], 3)
+    np.save(tmp_path / "crops.npy", augment.centre(photos, zf.input_size))
     code = (
         "import sys, jax.export, numpy as np; "
         f"function = jax.export.deserialize(bytearray(open('{path.name}', 'rb').read())); "
@@ -148,7 +154,7 @@ def test_a_serialised_function_needs_nothing_of_ours(run, tmp_path):
         "assert not any(name.startswith('zfnet_jax') for name in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
-    expected, _ = run.forward(run.inputs(photos))
+    expected, _ = zf.forward(zf.inputs(photos))
     found = np.load(tmp_path / "logits.npy")
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 

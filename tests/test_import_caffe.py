@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import subprocess
-import sys
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -15,9 +13,10 @@ from PIL import Image
 from configs import quickstart, zfnet
 from tests import caffe_nets, foreign
 from tests import slow_reference as slow
-from tests.conftest import ROOT
+from tests.conftest import run_script
 from zfnet_jax import deconvnet, units
-from zfnet_jax.analysis.occlusion import occlude
+from zfnet_jax.analysis import mined_folder
+from zfnet_jax.analysis.occlusion_study import study_photos
 from zfnet_jax.architecture import Pool
 from zfnet_jax.data.prepare import prepare
 from zfnet_jax.data.prepared import open_prepared
@@ -242,16 +241,19 @@ def test_the_deconvnet_is_pytorchs(zf):
 
 
 def test_mining_runs_on_it(small_zf, tmp_path):
-    """scripts.mine as it is, on pictures prepared for the net; cropped projections are exact."""
+    """As it is, on pictures prepared for the net; cropped projections are exact."""
     run, folder = small_zf, tmp_path / "pictures"
     data = quickstart.get_config().data
     data.image_size, data.prepared_dir = 100, str(folder)
     data.pictures.train_per_class = data.pictures.validation_per_class = 1
     prepare(data, workers=1, store_images=True, overwrite=False)
-    script(run, "mine", f"--prepared_dir={folder}", "--k=2", "--batch_size=8")
-    winners = load(run.directory / "analysis" / "mining" / "validation-0")
-    assert winners.info["epoch"] is None
     split = open_prepared(folder, "validation")
+    mined_folder.make(
+        run, split, tmp_path / "mined", split_name="validation", k=2, one_per_image=True,
+        unit_value=None, rectify="deconvnet", overlap="sum", batch_size=8, progress=False,
+    )  # fmt: skip
+    winners = load(tmp_path / "mined")
+    assert winners.info["epoch"] is None
     assert winners.info["class_names"] == list(split.class_names) != list(run.class_names)
     for layer in ("conv2", "conv5"):
         value = winners.winners[f"{layer}/value"]
@@ -277,34 +279,47 @@ def test_mining_runs_on_it(small_zf, tmp_path):
         assert np.abs(padded).sum() == pytest.approx(np.abs(expected).sum(), rel=1e-5)
 
 
-def test_occlusion_by_windows_is_exact_on_it(small_zf):
+def test_occlusion_by_windows_is_exact_on_it(small_zf, tmp_path):
+    Image.fromarray(foreign.images(100, 1)[0]).save(tmp_path / "photo.png")
     options = {
         "square": 15, "stride": 27, "layer": "conv5", "fill": "grey", "seed": 0, "batch_size": 9,
     }  # fmt: skip
-    fast, plain = (
-        occlude(small_zf, foreign.images(100, 1), None, **options, form=form, progress=False)
+    (path, fast), (_, plain) = (
+        study_photos(small_zf, [tmp_path / "photo.png"], [], **options, form=form, progress=False)
         for form in ("fast", "plain")
     )
     for name in ("activity", "probability"):
         np.testing.assert_allclose(fast[name], plain[name], rtol=1e-4, err_msg=name)
     assert np.ptp(fast["activity"]) > 0
+    assert path.is_relative_to(small_zf.directory / "analysis" / "occlusion")
 
 
-def test_a_photo_goes_through_scripts_as_they_are(small_zf, tmp_path):
+def test_a_photo_goes_through_scripts_visualize_as_it_is(small_zf, tmp_path):
     photo, picture = tmp_path / "photo.png", tmp_path / "seen.png"
     Image.fromarray(foreign.images(100, 1)[0]).save(photo)
-    script(small_zf, "visualize", f"--image={photo}", "--maps=2", f"--out={picture}")
-    assert picture.exists()
-    script(small_zf, "occlusion", f"--image={photo}", "--stride=40", "--square=16")
-    assert list((small_zf.directory / "analysis" / "occlusion").glob("*.png"))
-
-
-def script(run: Run, name: str, *arguments: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", f"scripts.{name}", f"--workdir={run.directory}", *arguments],
-        cwd=ROOT, capture_output=True, text=True, check=False,
+    run_script(
+        "visualize", f"--workdir={small_zf.directory}", f"--image={photo}", "--maps=2",
+        f"--out={picture}",
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
+    assert picture.exists()
+
+
+def test_preprocessing_of_a_data_layer_is_recovered(tmp_path):
+    """As files of training say it: blue, green, red; (pixels - mean) * scale."""
+    text = caffe_nets.alexnet()
+    given = text.splitlines()[1]
+    assert '"Input"' in given
+    data = """layer {
+      name: "data" type: "Data" top: "data" top: "label" include { phase: TEST }
+      transform_param { crop_size: 227 mean_value: 104 mean_value: 117 mean_value: 123 scale: 0.5 }
+    }"""
+    paths = caffe_nets.save(tmp_path, text.replace(given, data), caffe_nets.weights(text))
+    options = importing.Options(bgr=True, prototxt=paths[0], image_size=256)
+    found = importing.from_caffe(paths[1], options, zfnet.get_config()).preprocessing
+    assert (found.crop, found.mean.tolist(), found.scale) == (227, [123, 117, 104], 2.0)
+    options = dataclasses.replace(options, bgr=False, scale=1.0)
+    found = importing.from_caffe(paths[1], options, zfnet.get_config()).preprocessing
+    assert (found.mean.tolist(), found.scale) == ([104, 117, 123], 1.0)
 
 
 def test_where_regions_are_evenly_pooled():

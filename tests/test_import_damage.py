@@ -15,14 +15,15 @@ import numpy as np
 import pytest
 
 from configs import zfnet
+from scripts import shell
 from tests import caffe_nets
 from tests.conftest import ROOT
-from zfnet_jax.importers import files, importing, write
+from zfnet_jax import architecture, workdir
+from zfnet_jax.importers import files, importing, own, write
 
 BASE = zfnet.get_config()
-OPTIONS = importing.Options(
-    bgr=True, mean=np.zeros(3, np.float32), image_size=256, preset="pytorchcv_zfnet"
-)
+GIVEN = importing.Options(bgr=True, mean=np.zeros(3, np.float32), image_size=256)
+PRESET = dataclasses.replace(GIVEN, preset="pytorchcv_zfnet")
 READ = {
     "pth": importing.from_pytorch,
     "safetensors": importing.from_pytorch,
@@ -36,7 +37,7 @@ def whole(tmp_path_factory) -> Path:
     """A good file of each format whose package is there."""
     folder = tmp_path_factory.mktemp("whole")
     text = caffe_nets.zf(192)
-    caffe_nets.save(folder, text, caffe_nets.weights(text))
+    prototxt, model = caffe_nets.save(folder, text, caffe_nets.weights(text))
     try:
         import torch
 
@@ -48,6 +49,8 @@ def whole(tmp_path_factory) -> Path:
         from safetensors.torch import save_file
 
         save_file({name: t.contiguous() for name, t in state.items()}, folder / "net.safetensors")
+        found = importing.from_caffe(model, dataclasses.replace(GIVEN, prototxt=prototxt), BASE)
+        (folder / "exported.safetensors").write_bytes(exported(found))
     except ImportError:
         pass
     try:
@@ -61,15 +64,23 @@ def whole(tmp_path_factory) -> Path:
     return folder
 
 
+def exported(imported: write.Imported) -> bytes:
+    """As `exporters.safetensors` writes it."""
+    from safetensors.numpy import save
+
+    config = write.run_config(imported, BASE)
+    net = architecture.from_config(config.model, imported.net.classes)
+    tensors = own.to_foreign(net, imported.net.params, (config.augment.crop,) * 2)
+    tensors["mean"] = imported.preprocessing.mean_image
+    said = own.description(workdir.as_json(config), imported.class_names, 0)
+    return save(tensors, metadata={own.KEY: said})
+
+
 def the_file(whole: Path, name: str) -> Path:
     path = whole / name
     if not path.exists():
         pytest.skip(f"no {name}: its package is not installed (requirements-import.txt)")
     return path
-
-
-def options(whole: Path) -> importing.Options:
-    return dataclasses.replace(OPTIONS, prototxt=whole / "net.prototxt")
 
 
 def said_of(call: Callable[[], object]) -> str:
@@ -81,11 +92,19 @@ def said_of(call: Callable[[], object]) -> str:
     return ""
 
 
-NAMES = ["net.pth", "legacy.pth", "net.safetensors", "net.onnx", "net.caffemodel"]
+NAMES = [
+    "net.pth", "legacy.pth", "net.safetensors", "exported.safetensors", "net.onnx",
+    "net.caffemodel",
+]  # fmt: skip
 
 
 def read(path: Path, whole: Path):
-    return READ[path.suffix[1:]](path, options(whole), BASE)
+    options = PRESET if path.suffix in (".pth", ".safetensors") else GIVEN
+    if path.name == "exported.safetensors":
+        options = importing.Options()
+    if path.suffix == ".caffemodel":
+        options = dataclasses.replace(GIVEN, prototxt=whole / "net.prototxt")
+    return READ[path.suffix[1:]](path, options, BASE)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -146,7 +165,7 @@ def test_fuzzed_architectures_of_caffe(whole, tmp_path):
             broken[place] = other[rng.integers(len(other))]
         path = tmp_path / "net.prototxt"
         path.write_text(" ".join(broken))
-        changed = dataclasses.replace(OPTIONS, prototxt=path)
+        changed = dataclasses.replace(GIVEN, prototxt=path)
         said = said_of(
             lambda changed=changed: importing.from_caffe(whole / "net.caffemodel", changed, BASE)
         )
@@ -171,16 +190,16 @@ def test_code_in_a_pickle_is_not_run(kind, tmp_path):
     target, path = tmp_path / "executed", tmp_path / "net.pth"
     malice = _Malice(target)
     if kind == "plain":
-        path.write_bytes(pickle.dumps({"features.weight": malice}))
+        path.write_bytes(pickle.dumps({"features.weight": malice}, protocol=2))
     elif kind == "zip":
         with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr("archive/data.pkl", pickle.dumps(malice))
+            archive.writestr("archive/data.pkl", pickle.dumps(malice, protocol=2))
             archive.writestr("archive/version", "3\n")
             archive.writestr("archive/byteorder", "little")
     else:
         torch.save({"state_dict": {"features.weight": torch.zeros(3), "x": malice}}, path)
-    with pytest.raises(ValueError, match=r"net\.pth: it cannot be read"):
-        importing.from_pytorch(path, OPTIONS, BASE)
+    with pytest.raises(ValueError, match=r"net\.pth: it cannot be read.*state_dict\(\) alone"):
+        importing.from_pytorch(path, PRESET, BASE)
     assert not target.exists()
     pickle.loads(pickle.dumps(malice))  # it would have
     assert target.exists()
@@ -205,7 +224,15 @@ def test_files_that_are_too_large(whole, tmp_path, monkeypatch):
         archive.writestr("archive/data.pkl", b"0" * 1_000_000)
     monkeypatch.setattr(files, "LARGEST", 10_000)
     with pytest.raises(ValueError, match="unpacks to 1000000 bytes"):
-        importing.from_pytorch(tmp_path / "net.pth", OPTIONS, BASE)
+        importing.from_pytorch(tmp_path / "net.pth", PRESET, BASE)
+
+
+def test_a_value_that_stands_for_a_huge_tensor(tmp_path):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    torch.save({"output.fc3.bias": torch.zeros(1).expand(2**34)}, tmp_path / "net.pth")
+    assert (tmp_path / "net.pth").stat().st_size < 5000
+    with pytest.raises(ValueError, match="unpacks to 68719476736 bytes"):
+        importing.from_pytorch(tmp_path / "net.pth", PRESET, BASE)
 
 
 def test_shapes_that_promise_more_than_there_is(whole, tmp_path):
@@ -214,7 +241,7 @@ def test_shapes_that_promise_more_than_there_is(whole, tmp_path):
     model.graph.initializer[0].dims[0] = 2**40
     onnx.save(model, tmp_path / "net.onnx")
     with pytest.raises(ValueError, match="gpu_0/conv1_w_0 has the shape"):
-        importing.from_onnx(tmp_path / "net.onnx", OPTIONS, BASE)
+        importing.from_onnx(tmp_path / "net.onnx", GIVEN, BASE)
 
 
 def test_tensors_in_other_files_are_not_followed(whole, tmp_path):
@@ -226,7 +253,7 @@ def test_tensors_in_other_files_are_not_followed(whole, tmp_path):
     tensor.external_data.add(key="location", value="../../etc/passwd")
     onnx.save(model, tmp_path / "net.onnx")
     with pytest.raises(ValueError, match="lies in another file"):
-        importing.from_onnx(tmp_path / "net.onnx", OPTIONS, BASE)
+        importing.from_onnx(tmp_path / "net.onnx", GIVEN, BASE)
 
 
 @pytest.mark.parametrize(
@@ -260,7 +287,7 @@ def test_the_first_tensor_that_does_not_fit_is_named(change, message, whole, tmp
     }
     torch.save(changed, tmp_path / "net.pth")
     with pytest.raises(ValueError, match=message):
-        importing.from_pytorch(tmp_path / "net.pth", OPTIONS, BASE)
+        importing.from_pytorch(tmp_path / "net.pth", PRESET, BASE)
 
 
 @pytest.mark.parametrize("content", [[1, 2], {"a": 3}, {1: 2}])
@@ -268,7 +295,7 @@ def test_what_is_no_state_dict(content, tmp_path):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     torch.save(content, tmp_path / "net.pth")
     with pytest.raises(ValueError, match="expected a"):
-        importing.from_pytorch(tmp_path / "net.pth", OPTIONS, BASE)
+        importing.from_pytorch(tmp_path / "net.pth", PRESET, BASE)
 
 
 def test_nothing_is_half_written(whole, tmp_path, monkeypatch):
@@ -287,14 +314,33 @@ def test_nothing_is_half_written(whole, tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
 
 
+@pytest.mark.parametrize(
+    ("name", "given", "message"),
+    [
+        ("net.onnx", {"preset": "pytorchcv_zfnet"}, "leave out --preset"),
+        ("net.pth", {"output": "fc8"}, "leave out --output"),
+        ("net.caffemodel", {"preset": "pytorchcv_zfnet"}, "leave out --preset"),
+        ("net.caffemodel", {"prototxt": None}, r"needs the file of its architecture: --prototxt"),
+        ("net.pth", {"mean_file": "mean.npy"}, "give one of them"),
+        ("exported.safetensors", {"bgr": False}, r"leave out --order: .* is an export"),
+    ],
+)
+def test_options_that_would_go_unheeded(name, given, message, whole):
+    path = the_file(whole, name)
+    start = importing.Options() if name.startswith("exported") else GIVEN
+    if path.suffix == ".pth":
+        start = PRESET
+    with pytest.raises(ValueError, match=message):
+        READ[path.suffix[1:]](path, dataclasses.replace(start, **given), BASE)
+
+
 def test_the_script_says_it_in_one_line(whole, tmp_path):
     good, bad = whole / "net.caffemodel", tmp_path / "net.caffemodel"
     bad.write_bytes(good.read_bytes()[:5000])
     arguments = [f"--prototxt={whole / 'net.prototxt'}", "--order=bgr", "--image_size=200"]
     (tmp_path / "names.txt").write_text("".join(f"name {n}\n" for n in range(7)))
     for path, extra, code in (
-        (bad, ["--mean=1,2,3"], 1),
-        (good, ["--mean=1,2,x"], 1),
+        (bad, ["--mean=1,2,3"], shell.WRONG),
         (good, ["--mean=122.8,115.9,103", f"--classes={tmp_path / 'names.txt'}"], 0),
     ):
         done = subprocess.run(
@@ -307,7 +353,8 @@ def test_the_script_says_it_in_one_line(whole, tmp_path):
             assert done.stderr.strip().startswith("error: ")
             assert "\n" not in done.stderr.strip()
             assert not (tmp_path / "run").exists()
-    assert "conv5, 2 dense layers, 7 classes, images of 192 pixels" in done.stdout
+    assert "conv5, 2 dense layers, 7 classes; images of 192 of 200 pixels" in done.stdout
+    assert "mean 122.8, 115.9, 103.0 (red, green, blue), scale 1.0" in done.stdout
     assert '"name 3"' in (tmp_path / "run" / "run.json").read_text()
 
 

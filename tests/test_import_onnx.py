@@ -12,7 +12,7 @@ pytest.importorskip("onnx", reason="onnx is not installed (requirements-import.t
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (requirements-import.txt)")
 
 import onnx
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from configs import zfnet
 from tests import foreign
@@ -67,13 +67,15 @@ def test_alexnet_with_groups_and_partial_windows_answers_alike(photos, tmp_path)
     assert run.architecture.convs[0].pool == Pool(3, 2, 0, "ceil")
 
 
-def test_the_deconvnet_is_pytorchs_where_pools_do_not_overlap(photos, tmp_path):
+@pytest.mark.parametrize("net", [ZFNET512, ALEXNET], ids=["zfnet512", "alexnet"])
+def test_the_deconvnet_is_pytorchs(net, photos, tmp_path):
+    """zfnet512's last pool does not overlap; AlexNet has groups and partial windows."""
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     import torch.nn.functional as F
 
     from tests.torch_nets import project
 
-    model = build(ZFNET512)
+    model = build(net)
     run = imported_run(model, tmp_path)
     _, activations = run.forward(run.inputs(photos))
     number, _ = units.strongest_maps(activations["pool5"], 1)
@@ -85,22 +87,27 @@ def test_the_deconvnet_is_pytorchs_where_pools_do_not_overlap(photos, tmp_path):
                model.graph.initializer}  # fmt: skip
     convs = [
         (tensors[f"gpu_0/conv{n}_w_0"], stride, pad, groups)
-        for n, (_, stride, pad, groups) in enumerate(ZFNET512["convs"], start=1)
+        for n, (_, stride, pad, groups) in enumerate(net["convs"], start=1)
     ]
     theirs = answers(model, foreign.nchw(photos, MEAN, 1, bgr=True, crop=224))
-    pools = {n: (window, stride) for n, (window, stride, _) in ZFNET512["pools"].items()}
+    pools = {n: (window, stride) for n, (window, stride, _) in net["pools"].items()}
     places = {}
     for n, (window, stride) in pools.items():
         before = torch.from_numpy(theirs[f"norm{n}" if n < 3 else f"conv{n}"])
-        places[n] = F.max_pool2d(before, window, stride, return_indices=True)[1]
+        places[n] = F.max_pool2d(
+            before, window, stride, ceil_mode=net is ALEXNET, return_indices=True
+        )[1]
     sizes = [(224, 224)] + [theirs[f"conv{n}"].shape[2:] for n in range(1, 6)]
     start = torch.from_numpy(np.array(seed).transpose(0, 3, 1, 2))
     pixels = project(convs, places, sizes, pools, start, 5, True).numpy()
     foreign.same({"pixels": ours}, {"pixels": pixels[:, ::-1]})  # BGR there, RGB here
 
 
-def test_preprocessing_in_the_graph_is_recovered(photos, tmp_path):
-    """(x / 2 - mean) * 3 before the first convolution: mean 2 mean, scale 2 / 3, in RGB."""
+@pytest.mark.parametrize(
+    ("mean", "scale"), [(None, None), ((20.0, 10.0, 0.0), 4.0)], ids=["alone", "after ours"]
+)
+def test_preprocessing_in_the_graph_is_recovered(mean, scale, photos, tmp_path):
+    """(x / 2 - mean) * 3 before the first convolution, and what the user says before that."""
     model = build(ZFNET512)
     graph = model.graph
     half = np.array(MEAN[::-1], np.float32).reshape(1, 3, 1, 1) / 2
@@ -110,13 +117,30 @@ def test_preprocessing_in_the_graph_is_recovered(photos, tmp_path):
     for place, ((kind, x, constant), out) in enumerate(zip(steps, ("a", "b", "c"))):
         graph.node.insert(place, helper.make_node(kind, [x, constant], [out]))
     graph.node[3].input[0] = "c"
-    options = importing.Options(bgr=True, image_size=240)
+    options = importing.Options(
+        bgr=True, image_size=240, mean=mean and np.array(mean, np.float32), scale=scale
+    )
     run = imported_run(model, tmp_path, options)
-    np.testing.assert_allclose(run.mean[3, 4], MEAN, rtol=1e-5)
-    assert run.config.augment.scale == pytest.approx(2 / 3)
+    if mean is None:
+        np.testing.assert_allclose(run.mean[3, 4], MEAN, rtol=1e-5)
+        assert run.config.augment.scale == pytest.approx(2 / 3)
     logits, _ = run.forward(run.inputs(photos))
-    pixels = foreign.nchw(photos, 0, 1, bgr=True, crop=224)
+    pixels = foreign.nchw(photos, mean or 0, scale or 1, bgr=True, crop=224)
     foreign.same({"logits": logits}, {"logits": answers(model, pixels)["logits"]})
+
+
+def test_a_scale_in_the_graph_leaves_the_mean_open(tmp_path):
+    model = build(ZFNET512)
+    model.graph.initializer.append(numpy_helper.from_array(np.array(255, np.float32), "most"))
+    model.graph.node.insert(0, helper.make_node("Div", ["gpu_0/data_0", "most"], ["x"]))
+    model.graph.node[1].input[0] = "x"
+    onnx.save(model, tmp_path / "net.onnx")
+    options = dataclasses.replace(OPTIONS, mean=None)
+    with pytest.raises(ValueError, match="what is subtracted from pixels"):
+        importing.from_onnx(tmp_path / "net.onnx", options, zfnet.get_config())
+    found = importing.from_onnx(tmp_path / "net.onnx", OPTIONS, zfnet.get_config())
+    np.testing.assert_allclose(found.preprocessing.mean, MEAN, rtol=1e-6)
+    assert found.preprocessing.scale == pytest.approx((255,) * 3)
 
 
 def test_matmul_with_an_added_bias(photos, tmp_path):
@@ -127,7 +151,9 @@ def test_matmul_with_an_added_bias(photos, tmp_path):
     stored.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(stored).T.copy(), "fc6_w"))
     del model.graph.input[[i.name for i in model.graph.input].index("fc6_w")]
     model.graph.node.remove(gemm)
-    model.graph.node.insert(place, helper.make_node("MatMul", ["flat", "fc6_w"], ["product"]))
+    model.graph.node.insert(
+        place, helper.make_node("MatMul", ["flat_Reshape", "fc6_w"], ["product"])
+    )
     add = helper.make_node("Add", ["product", "fc6_b"], ["sums6"])
     model.graph.node.insert(place + 1, add)
     check_answers(model, imported_run(model, tmp_path), photos[:1])
@@ -159,6 +185,27 @@ def _kind(node_output: str, kind: str) -> Callable[[onnx.ModelProto], None]:
     return change
 
 
+def _between(
+    node_output: str, kind: str, **attributes: object
+) -> Callable[[onnx.ModelProto], None]:
+    """A node after that one."""
+
+    def change(model: onnx.ModelProto) -> None:
+        nodes = model.graph.node
+        place = next(n for n, node in enumerate(nodes) if node.output[0] == node_output) + 1
+        nodes[place].input[0] = "between"
+        nodes.insert(place, helper.make_node(kind, [node_output], ["between"], **attributes))
+
+    return change
+
+
+def _of_another_domain(node_output: str) -> Callable[[onnx.ModelProto], None]:
+    def change(model: onnx.ModelProto) -> None:
+        next(n for n in model.graph.node if n.output[0] == node_output).domain = "com.example"
+
+    return change
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -170,6 +217,9 @@ def _kind(node_output: str, kind: str) -> Callable[[onnx.ModelProto], None]:
         (_set("sums6", alpha=2.0), r"sums6: alpha, beta and transA"),
         (_kind("conv2", "Sigmoid"), "Sigmoid conv2: a net of this family has no Sigmoid here"),
         (_kind("pool2", "AveragePool"), "has no AveragePool here"),
+        (_between("conv3", "Cast", to=TensorProto.INT32), "has no Cast here"),
+        (_between("conv3", "AveragePool", kernel_shape=[1, 1], strides=[2, 2]), "no AveragePool"),
+        (_of_another_domain("conv3"), r"Relu conv3: it is not ONNX's own, but of com\.example"),
         (
             _tensor("gpu_0/conv2_w_0", 10, 9, 5, 5),
             r"gpu_0/conv2_1: its weight is \[10, 9, 5, 5\], expected \[10, 8, 5, 5\]",

@@ -6,11 +6,10 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from zfnet_jax import geometry, model
+from zfnet_jax import geometry
 from zfnet_jax.architecture import ContrastNorm, Conv, Pool
 from zfnet_jax.importers.chain import (
     Dropout,
@@ -22,22 +21,8 @@ from zfnet_jax.importers.chain import (
     RegionPool,
     Weights,
 )
+from zfnet_jax.importers.net import CHANNELS, Net, checked
 from zfnet_jax.importers.pools import same_pool
-
-
-@dataclasses.dataclass(frozen=True)
-class Net:
-    """An imported net.
-
-    Attributes:
-      model: the architecture, as `config.model` has it (see configs/architectures.py).
-      params: the model's parameters.
-      classes: number of classes.
-    """
-
-    model: dict[str, Any]
-    params: dict[str, dict[str, np.ndarray]]
-    classes: int
 
 
 def assemble(chain: Sequence[Link], crop: int, *, bgr: bool, base: ConfigDict) -> Net:
@@ -55,12 +40,12 @@ def assemble(chain: Sequence[Link], crop: int, *, bgr: bool, base: ConfigDict) -
     """
     convs, dense, rest = _split(chain)
     fields, params, order, norms = {}, {}, set(), []
-    size, maps = crop, convs[0][0].weight.shape[1] * convs[0][0].groups
+    size, maps = crop, CHANNELS
     for number, (filters, after) in enumerate(convs, start=1):
         conv, kernel = _conv(filters, number, maps)
         if number == 1 and bgr:
-            if maps != 3:
-                raise ValueError(f"{filters.name} sees {maps} channels: blue, green, red are 3")
+            if conv.groups > 1:
+                raise ValueError(f"{filters.name}: groups of colours, {conv.groups}")
             kernel = kernel[:, :, ::-1]
         size, maps = geometry.conv_size(size, conv), conv.maps
         norm = _only(after, Norm)
@@ -76,20 +61,7 @@ def assemble(chain: Sequence[Link], crop: int, *, bgr: bool, base: ConfigDict) -
         params[f"conv{number}"] = {"kernel": kernel, "bias": filters.bias}
     if len(order) > 1:
         raise ValueError("contrast norm comes before the pool in one layer, after it in another")
-    inputs = size * size * maps
-    names = [f"fc{len(convs) + n}" for n in range(1, len(dense))] + ["logits"]
-    for depth, (name, link) in enumerate(zip(names, dense)):
-        expected = (link.weight.shape[0], inputs)
-        if link.weight.ndim != 2 or link.weight.shape != expected:
-            detail = f" = {maps} x {size} x {size} inputs" if not depth else ""
-            raise _misfit(link.name, "weight", link.weight, list(expected), detail)
-        weight = link.weight
-        if not depth:  # flattened as map, row, column there, as row, column, map here
-            weight = weight.reshape(-1, maps, size, size).transpose(0, 2, 3, 1)
-            weight = weight.reshape(len(weight), -1)
-        _check_bias(link, len(weight))
-        params[name] = {"kernel": weight.T, "bias": link.bias}
-        inputs = len(weight)
+    params |= _dense_params(dense, len(convs), maps, size)
     section = {
         **{name: value for name, value in base.to_dict().items() if not _is_conv(name)},
         **fields,
@@ -100,12 +72,7 @@ def assemble(chain: Sequence[Link], crop: int, *, bgr: bool, base: ConfigDict) -
     }
     if norms:
         section["contrast_norm"] = _norm_fields(norms)
-    params = {
-        layer: {name: _float32(array, layer, name) for name, array in leaves.items()}
-        for layer, leaves in params.items()
-    }
-    _check(section, params, len(dense[-1].weight), crop)
-    return Net(section, params, len(dense[-1].weight))
+    return checked(section, params, len(dense[-1].weight), crop)
 
 
 def _split(
@@ -171,6 +138,27 @@ def _conv(filters: Filters, number: int, inputs: int) -> tuple[Conv, np.ndarray]
     return conv, weight.transpose(2, 3, 1, 0)
 
 
+def _dense_params(
+    dense: Sequence[Weights], convs: int, maps: int, size: int
+) -> dict[str, dict[str, np.ndarray]]:
+    """Parameters of the dense layers after `convs` layers, of which the last has `maps` maps of
+    `size` x `size` units."""
+    params, inputs = {}, size * size * maps
+    names = [f"fc{convs + n}" for n in range(1, len(dense))] + ["logits"]
+    for depth, (name, link) in enumerate(zip(names, dense)):
+        weight = link.weight
+        if weight.ndim != 2 or weight.shape[1] != inputs:
+            detail = f" = {maps} x {size} x {size} inputs" if not depth else ""
+            raise _misfit(link.name, "weight", weight, [weight.shape[0], inputs], detail)
+        if not depth:  # flattened as map, row, column there, as row, column, map here
+            weight = weight.reshape(-1, maps, size, size).transpose(0, 2, 3, 1)
+            weight = weight.reshape(len(weight), -1)
+        _check_bias(link, len(weight))
+        params[name] = {"kernel": weight.T, "bias": link.bias}
+        inputs = len(weight)
+    return params
+
+
 def _dropout(dropouts: list[list[Dropout]], hidden: int) -> dict[str, Any]:
     """Dropout is one number here, after every hidden dense layer."""
     found = [link for links in dropouts for link in links]
@@ -218,16 +206,6 @@ def _is_conv(name: str) -> bool:
     return name.startswith("conv") and name.removeprefix("conv").isdigit()
 
 
-def _float32(array: np.ndarray, layer: str, name: str) -> np.ndarray:
-    if array.dtype.kind != "f":
-        raise ValueError(f"{layer}: its {name} is {array.dtype}, not floating point")
-    with np.errstate(over="ignore"):
-        array = np.ascontiguousarray(array, np.float32)
-    if not np.isfinite(array).all():
-        raise ValueError(f"{layer}: its {name} holds values that are not finite")
-    return array
-
-
 def _check_bias(link: Filters | Weights, units: int) -> None:
     if link.bias.shape != (units,):
         raise _misfit(link.name, "bias", link.bias, [units])
@@ -238,14 +216,3 @@ def _misfit(
 ) -> ValueError:
     wanted = ", ".join(str(n) for n in expected)
     return ValueError(f"{name}: its {kind} is {list(array.shape)}, expected [{wanted}]{detail}")
-
-
-def _check(section: dict[str, Any], params: dict, classes: int, crop: int) -> None:
-    """The net that the config builds has exactly these parameters."""
-    net = model.from_config(ConfigDict(section), classes)
-    channels = params["conv1"]["kernel"].shape[2]
-    images = jax.ShapeDtypeStruct((1, crop, crop, channels), np.float32)
-    wanted = jax.eval_shape(net.init, jax.random.key(0), images)["params"]
-    shapes = jax.tree.map(lambda leaf: tuple(leaf.shape), wanted)
-    if shapes != jax.tree.map(lambda leaf: leaf.shape, params):
-        raise ValueError(f"the layers do not make the net {shapes}")

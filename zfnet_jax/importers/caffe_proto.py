@@ -86,6 +86,11 @@ _MESSAGES: dict[str, dict[str, tuple]] = {
         "pooled_w": (2, "uint32", "0"),
         "spatial_scale": (3, "float", "1"),
     },
+    "TransformationParameter": {
+        "scale": (1, "float", "1"),
+        "crop_size": (3, "uint32", "0"),
+        "mean_value": (5, "float*"),
+    },
     "LayerParameter": {
         "name": (1, "string"),
         "type": (2, "string"),
@@ -94,6 +99,7 @@ _MESSAGES: dict[str, dict[str, tuple]] = {
         "blobs": (7, "BlobProto*"),
         "include": (8, "NetStateRule*"),
         "exclude": (9, "NetStateRule*"),
+        "transform_param": (100, "TransformationParameter"),
         "convolution_param": (106, "ConvolutionParameter"),
         "dropout_param": (108, "DropoutParameter"),
         "inner_product_param": (117, "InnerProductParameter"),
@@ -118,6 +124,7 @@ _MESSAGES: dict[str, dict[str, tuple]] = {
         "lrn_param": (18, "LRNParameter"),
         "pooling_param": (19, "PoolingParameter"),
         "relu_param": (30, "ReLUParameter"),
+        "transform_param": (36, "TransformationParameter"),
     },
     "NetParameter": {
         "name": (1, "string"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from ml_collections import ConfigDict
 from zfnet_jax.importers import caffe, files, onnx, own, pytorch
 from zfnet_jax.importers.assemble import assemble
 from zfnet_jax.importers.chain import Link
+from zfnet_jax.importers.net import CHANNELS
 from zfnet_jax.importers.preprocessing import Preprocessing, read_class_names
 from zfnet_jax.importers.write import Imported, digest_of_file
 
@@ -27,7 +29,8 @@ class Options:
       bgr: whether the net takes blue, green, red.
       mean: [3], red, green, blue.
       mean_file: a mean per pixel, .binaryproto or .npy, in the net's order of channels.
-      scale: what pixels minus the mean are divided by, one number or red, green, blue.
+      scale: what pixels minus the mean are divided by, one number or red, green, blue; 1 if nobody
+        says it.
       image_size, crop: see `Preprocessing`.
       class_names: a file, one name per line.
     """
@@ -44,47 +47,61 @@ class Options:
     class_names: str | Path | None = None
 
 
+@dataclasses.dataclass(frozen=True)
+class _Known:
+    """What a file or a preset says: `bgr` to `scale` as in `Options`, which replaces them.
+
+    Attributes:
+      graph_mean, graph_scale: what the net's graph does itself, after all that is said elsewhere;
+        see `NodeReader`.
+    """
+
+    bgr: bool | None = None
+    image_size: int | None = None
+    crop: int | None = None
+    mean: np.ndarray | None = None
+    scale: float | tuple[float, ...] | None = None
+    graph_mean: np.ndarray | None = None
+    graph_scale: np.ndarray | None = None
+
+
 def from_pytorch(weights: str | Path, options: Options, base: ConfigDict) -> Imported:
     """A state_dict of a preset's net, or an export of ours. Errors as in `pytorch`."""
+    _refuse(options, ("prototxt", "output"), "only Caffe's files need it")
     tensors, metadata = pytorch.read_tensors(weights)
     if own.KEY in metadata:
-        with files.reading(Path(weights), "exported weights"):
-            return own.imported(tensors, metadata, _source("pytorch", weights))
+        return _exported("pytorch", weights, options, tensors, metadata)
     if options.preset is None:
         raise ValueError(f"{weights} does not say what net it is of: name it with --preset")
     with files.reading(Path(weights), f"as {options.preset}"):
         chain, preset = pytorch.read_chain(tensors, options.preset)
-        return _imported("pytorch", weights, chain, options, base, preset.preprocessing, bgr=False)
+        usual = preset.preprocessing
+        known = _Known(False, usual.image_size, usual.crop, usual.mean, usual.scale)
+        return _imported("pytorch", weights, chain, options, base, known)
 
 
 def from_onnx(weights: str | Path, options: Options, base: ConfigDict) -> Imported:
     """A graph. Errors as in `onnx`."""
+    _refuse(options, ("preset", "prototxt", "output"), "an ONNX graph says it itself")
     graph = onnx.read(weights)
+    if own.KEY in graph.metadata:
+        return _exported("onnx", weights, options, graph.tensors, graph.metadata)
     with files.reading(Path(weights), "an ONNX model"):
-        if own.KEY in graph.metadata:
-            return own.imported(graph.tensors, graph.metadata, _source("onnx", weights))
-        known = _Known(crop=_square(graph.input_size), mean=graph.mean, scale=graph.scale)
+        crop = _square(graph.input_size)
+        known = _Known(crop=crop, graph_mean=graph.mean, graph_scale=graph.scale)
         return _imported("onnx", weights, graph.chain, options, base, known)
 
 
 def from_caffe(weights: str | Path, options: Options, base: ConfigDict) -> Imported:
     """A .caffemodel and its .prototxt. Errors as in `caffe`."""
+    _refuse(options, ("preset",), "the prototxt says it")
     if options.prototxt is None:
         raise ValueError(f"{weights} needs the file of its architecture: --prototxt")
     net = caffe.read(weights, options.prototxt, options.output)
     with files.reading(Path(weights), "a Caffe model"):
-        known = _Known(crop=_square(net.input_size))
+        mean = net.mean[::-1] if options.bgr and net.mean is not None else net.mean
+        known = _Known(crop=_square(net.input_size), mean=mean, scale=net.scale)
         return _imported("caffe", weights, net.chain, options, base, known)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Known:
-    """What a file says of the preprocessing; as `Preprocessing`."""
-
-    image_size: int | None = None
-    crop: int | None = None
-    mean: np.ndarray | None = None  # [3, 1, 1], or [3, crop, crop] in the net's order
-    scale: np.ndarray | None = None
 
 
 def _imported(
@@ -93,10 +110,9 @@ def _imported(
     chain: list[Link],
     options: Options,
     base: ConfigDict,
-    known: Preprocessing | _Known,
-    bgr: bool | None = None,
+    known: _Known,
 ) -> Imported:
-    bgr = options.bgr if options.bgr is not None else bgr
+    bgr = options.bgr if options.bgr is not None else known.bgr
     if bgr is None:
         raise ValueError("the file does not say in which order it takes colours: --order=rgb|bgr")
     preprocessing = _preprocessing(options, known, bgr)
@@ -113,7 +129,28 @@ def _imported(
     return Imported(net, preprocessing, names, _source(kind, weights) | used)
 
 
-def _preprocessing(options: Options, known: Preprocessing | _Known, bgr: bool) -> Preprocessing:
+def _exported(
+    kind: str,
+    weights: str | Path,
+    options: Options,
+    tensors: Mapping[str, np.ndarray],
+    metadata: Mapping[str, str],
+) -> Imported:
+    """A net that we exported."""
+    every = [field.name for field in dataclasses.fields(Options)]
+    _refuse(options, every, f"{weights} is an export of this package, which says it itself")
+    with files.reading(Path(weights), "an export of this package"):
+        return own.imported(tensors, metadata, _source(kind, weights))
+
+
+def _refuse(options: Options, names: Iterable[str], why: str) -> None:
+    for name in names:
+        if getattr(options, name) is not None:
+            flag = {"bgr": "order", "class_names": "classes"}.get(name, name)
+            raise ValueError(f"leave out --{flag}: {why}")
+
+
+def _preprocessing(options: Options, known: _Known, bgr: bool) -> Preprocessing:
     crop = options.crop or known.crop
     size = options.image_size or known.image_size
     for value, flag, what in (
@@ -122,36 +159,33 @@ def _preprocessing(options: Options, known: Preprocessing | _Known, bgr: bool) -
     ):
         if value is None:
             raise ValueError(f"the file does not say {what}: {flag}")
-    if isinstance(known, _Known):
-        mean, scale = _of_the_graph(known, size, bgr)
-    else:
-        mean, scale = known.mean, known.scale
+    if options.mean is not None and options.mean_file is not None:
+        raise ValueError("--mean and --mean_file: give one of them")
+    mean = options.mean if options.mean is not None else known.mean
     if options.mean_file is not None:
         mean = read_mean(options.mean_file, bgr)
-    elif options.mean is not None:
-        mean = np.asarray(options.mean, np.float32)
+    scale = options.scale if options.scale is not None else known.scale
+    scale = np.asarray(1.0 if scale is None else scale, float)
+    # The graph's own comes second: ((x - mean) / scale - its mean) / its scale.
+    if known.graph_mean is not None:
+        graphs = _rgb(known.graph_mean, bgr)
+        graphs = graphs.ravel() if graphs.shape[:2] == (1, 1) else own.widened(graphs, size)
+        mean = (0 if mean is None else mean) + scale * graphs
+    if known.graph_scale is not None:
+        scale = scale * _rgb(known.graph_scale, bgr).ravel()
     if mean is None:
         raise ValueError(
             "the file does not say what is subtracted from pixels: --mean=R,G,B or --mean_file"
             " (--mean=0,0,0 for nothing)"
         )
-    scale = options.scale if options.scale is not None else scale
-    return Preprocessing(size, crop, mean, 1.0 if scale is None else scale)
+    scale = tuple(scale.tolist()) if scale.ndim else float(scale)
+    return Preprocessing(size, crop, np.asarray(mean, np.float32), scale)
 
 
-def _of_the_graph(
-    known: _Known, size: int, bgr: bool
-) -> tuple[np.ndarray | None, tuple[float, ...] | None]:
-    """Mean and scale that a graph holds, red, green, blue; a mean per pixel put into the middle."""
-    if known.mean is None:
-        return None, None
-    mean = np.broadcast_to(known.mean, (3, *known.mean.shape[1:])).transpose(1, 2, 0)
-    scale = np.broadcast_to(known.scale, (3, 1, 1)).ravel()
-    if bgr:
-        mean, scale = mean[..., ::-1], scale[::-1]
-    if mean.shape[:2] == (1, 1):
-        return mean.ravel(), tuple(scale.tolist())
-    return own.widened(mean, size), tuple(scale.tolist())
+def _rgb(array: np.ndarray, bgr: bool) -> np.ndarray:
+    """[1 or 3, H, W] in the net's order of colours to [H, W, 3], red, green, blue."""
+    array = np.broadcast_to(array, (CHANNELS, *array.shape[1:])).transpose(1, 2, 0)
+    return array[..., ::-1] if bgr else array
 
 
 def read_mean(path: str | Path, bgr: bool) -> np.ndarray:

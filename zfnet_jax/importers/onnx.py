@@ -8,6 +8,7 @@ which is preprocessing.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from zfnet_jax.importers import files, own
 from zfnet_jax.importers.chain import Link
 from zfnet_jax.importers.onnx_nodes import NodeReader, title
 
+_NUMBERS = ("value_float", "value_floats", "value_int", "value_ints")  # of a Constant node
+
 
 @dataclasses.dataclass(frozen=True)
 class Graph:
@@ -26,8 +29,8 @@ class Graph:
     Attributes:
       chain: the layers.
       input_size: (H, W) of the images where the graph says it.
-      mean: [C], or [C, H, W] per pixel, and scale, [C]: what the graph itself subtracts from pixels
-        and divides by; None where it takes preprocessed images.
+      mean, scale: what the graph itself subtracts from images and then divides by, see
+        `NodeReader`.
       metadata: of the file, by key.
       tensors: all constants, by name.
     """
@@ -79,13 +82,18 @@ def _opset(model: Any) -> int:
 
 def _constants(graph: Any) -> dict[str, np.ndarray]:
     """Initialisers and the outputs of Constant nodes."""
+    from onnx import helper
+
     tensors = {tensor.name: tensor for tensor in graph.initializer}
+    numbers = {}
     for node in graph.node:
         if node.op_type == "Constant":
             for attribute in node.attribute:
                 if attribute.name == "value":
                     tensors[node.output[0]] = attribute.t
-    return {name: _array(name, tensor) for name, tensor in tensors.items()}
+                elif attribute.name in _NUMBERS:
+                    numbers[node.output[0]] = np.array(helper.get_attribute_value(attribute))
+    return numbers | {name: _array(name, tensor) for name, tensor in tensors.items()}
 
 
 def _array(name: str, tensor: Any) -> np.ndarray:
@@ -95,7 +103,7 @@ def _array(name: str, tensor: Any) -> np.ndarray:
         raise ValueError(
             f"{name} lies in another file: save the model as one file first (onnx.save)"
         )
-    if any(n < 0 for n in tensor.dims) or np.prod([int(n) for n in tensor.dims]) > files.LARGEST:
+    if any(n < 0 for n in tensor.dims) or math.prod(tensor.dims) > files.LARGEST:
         raise ValueError(f"{name} has the shape {list(tensor.dims)}")
     try:
         return numpy_helper.to_array(tensor)

@@ -10,14 +10,18 @@ import numpy as np
 
 from zfnet_jax.importers.chain import Dropout, Filters, Link, MaxPool, Norm, Rectifier, Weights
 
-# They change nothing; the latter may follow the class scores.
-_PASS = ("Identity", "Cast")
-_LAST = ("Softmax", "LogSoftmax")
+_LAST = ("Softmax", "LogSoftmax")  # may follow the class scores
 _PREPROCESSING = ("Sub", "Add", "Mul", "Div")
 
 
 class NodeReader:
-    """Turns nodes into links, one after the other."""
+    """Turns nodes into links, one after the other.
+
+    Attributes:
+      chain: the links.
+      mean: [C, 1, 1], or [C, H, W] per pixel, and scale, [C, 1, 1], C being 1 or 3: what the nodes
+        before the first link subtract and then divide by; None where they do not.
+    """
 
     def __init__(self, constants: Mapping[str, np.ndarray], opset: int) -> None:
         self.chain: list[Link] = []
@@ -33,12 +37,13 @@ class NodeReader:
         constants = [self._constants.get(input_) for input_ in node.input]
         if self._ended:
             raise ValueError(f"{name}: it follows {self._ended}")
-        if kind in _PASS:
+        if node.domain not in ("", "ai.onnx"):
+            raise ValueError(f"{name}: it is not ONNX's own, but of {node.domain}")
+        if _changes_nothing(kind, attributes):
             return
         if kind in _LAST:
             self._ended = name
-            return
-        if kind in _PREPROCESSING and not self.chain:
+        elif kind in _PREPROCESSING and not self.chain:
             self._preprocess(node, constants)
         elif kind == "Conv":
             self.chain.append(_filters(name, attributes, constants))
@@ -50,8 +55,6 @@ class NodeReader:
             self.chain.append(Norm(name, size, bias, alpha, beta))
         elif kind == "MaxPool":
             self.chain.append(_max_pool(name, attributes))
-        elif kind == "AveragePool" and list(attributes.get("kernel_shape", [])) == [1, 1]:
-            return  # how PyTorch exports an adaptive pool that leaves maps as they are
         elif kind == "Dropout":
             rate = attributes.get("ratio", 0.5)
             if self._opset >= 12 and len(constants) > 1 and constants[1] is not None:
@@ -70,9 +73,8 @@ class NodeReader:
     def _preprocess(self, node: Any, constants: list[np.ndarray | None]) -> None:
         """(x - mean) / scale, then what this node does to it."""
         kind = node.op_type
-        value = next((array for array in constants if array is not None), None)
-        reversed_ = constants[0] is not None and kind in ("Sub", "Div")
-        if value is None or reversed_:
+        value = next(array for array in constants if array is not None)
+        if constants[0] is not None and kind in ("Sub", "Div"):
             raise ValueError(f"{title(node)}: {kind} of images is no preprocessing known here")
         value = np.asarray(value, np.float32)
         if value.ndim not in (0, 1, 3, 4) or (value.ndim == 4 and len(value) != 1):
@@ -80,15 +82,14 @@ class NodeReader:
         value = value.reshape(value.shape[-3:]) if value.ndim > 1 else value.reshape(-1, 1, 1)
         if value.shape[0] not in (1, 3):
             raise ValueError(f"{title(node)}: its constant is {list(value.shape)}")
-        mean = np.zeros((3, 1, 1), np.float32) if self.mean is None else self.mean
-        scale = np.ones((3, 1, 1), np.float32) if self.scale is None else self.scale
+        scale = np.float32(1) if self.scale is None else self.scale
         if kind in ("Sub", "Add"):
-            mean = mean + (value if kind == "Sub" else -value) * scale
-        elif value.shape[1:] != (1, 1):
-            raise ValueError(f"{title(node)}: a scale per pixel, {list(value.shape)}")
+            mean = np.float32(0) if self.mean is None else self.mean
+            self.mean = mean + (value if kind == "Sub" else -value) * scale
+        elif value.shape[1:] != (1, 1) or not (value > 0).all():
+            raise ValueError(f"{title(node)}: a scale of {list(value.shape)} or not positive")
         else:
-            scale = scale * value if kind == "Div" else scale / value
-        self.mean, self.scale = mean, scale
+            self.scale = scale * value if kind == "Div" else scale / value
 
     def _adds_bias(self, constants: list[np.ndarray | None]) -> bool:
         """Whether it adds to what a MatMul, which has no bias of its own, has made."""
@@ -97,13 +98,26 @@ class NodeReader:
         return isinstance(last, Weights) and not last.bias.any() and one
 
 
+def _changes_nothing(kind: str, attributes: dict) -> bool:
+    if kind == "Cast":
+        from onnx import TensorProto
+
+        floating = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16)
+        return attributes.get("to") in (*floating, TensorProto.BFLOAT16)
+    if kind == "AveragePool":  # PyTorch's adaptive pool that leaves maps as they are
+        fields = (("kernel_shape", [0, 0]), ("strides", [1, 1]), ("pads", [0, 0]))
+        values = [list(attributes.get(field, default)) for field, default in fields]
+        return values[:2] == [[1, 1]] * 2 and not any(values[2])
+    return kind == "Identity"
+
+
 def _filters(name: str, attributes: dict, constants: list) -> Filters:
     if len(constants) < 2 or constants[1] is None:
         raise ValueError(f"{name}: its weight is no tensor of the file")
     weight = constants[1]
     if weight.ndim != 4:
         raise ValueError(f"{name}: its weight is {list(weight.shape)}, expected four axes")
-    bias = constants[2] if len(constants) > 2 else np.zeros(weight.shape[0], np.float32)
+    bias = constants[2] if len(constants) > 2 else None
     pads = _pads(name, attributes, weight.shape[2])
     if pads[0] != pads[1]:
         raise ValueError(f"{name}: padded by {pads[0]} pixels before and {pads[1]} after")
@@ -114,7 +128,7 @@ def _filters(name: str, attributes: dict, constants: list) -> Filters:
     return Filters(
         name,
         weight,
-        bias,
+        np.zeros(len(weight), np.float32) if bias is None else bias,
         stride=_one(name, "strides", attributes.get("strides", [1, 1])),
         padding=pads[0],
         groups=int(attributes.get("group", 1)),

@@ -6,13 +6,12 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from zfnet_jax import architecture, geometry, model
+from zfnet_jax import architecture, geometry
 from zfnet_jax.architecture import Architecture
-from zfnet_jax.importers.assemble import Net
+from zfnet_jax.importers.net import CHANNELS, checked
 from zfnet_jax.importers.preprocessing import LARGEST_IMAGE, Preprocessing
 from zfnet_jax.importers.write import Imported
 
@@ -73,10 +72,7 @@ def from_foreign(
                 weight = weight.reshape(-1, maps, *side).transpose(0, 2, 3, 1)
                 weight = weight.reshape(len(weight), -1)
             kernel = weight.T
-        params[layer] = {
-            "kernel": np.ascontiguousarray(kernel, np.float32),
-            "bias": np.ascontiguousarray(bias, np.float32),
-        }
+        params[layer] = {"kernel": kernel, "bias": bias}
     return params
 
 
@@ -92,8 +88,9 @@ def imported(
     config, names = ConfigDict(said["config"]), tuple(str(name) for name in said["class_names"])
     crop, size = int(config.augment.crop), int(config.data.image_size)
     net = architecture.from_config(config.model, len(names))
-    params = from_foreign(net, tensors, (crop, crop))
-    _check_shapes(config, names, params, crop)
+    section = architecture.completed(config.model.to_dict())
+    section["layers"], section["dense"] = tuple(section["layers"]), tuple(section["dense"])
+    read = checked(section, from_foreign(net, tensors, (crop, crop)), len(names), crop)
     if MEAN_IMAGE in tensors and tensors[MEAN_IMAGE].ndim == 4:
         mean = tensors[MEAN_IMAGE][0].transpose(1, 2, 0)
     elif "mean" in tensors:
@@ -101,14 +98,12 @@ def imported(
     else:
         raise ValueError("there is no tensor mean")
     mean = np.asarray(mean, np.float32)
-    if mean.ndim != 3 or mean.shape[2] != 3:
+    if mean.ndim != 3 or mean.shape[2] != CHANNELS:
         raise ValueError(f"mean is {list(mean.shape)}, expected [H, W, 3]")
     scale = config.augment.scale
     scale = float(scale) if isinstance(scale, int | float) else tuple(float(s) for s in scale)
     preprocessing = Preprocessing(size, crop, widened(mean, size), scale)
-    section = architecture.completed(config.model.to_dict())
-    section["layers"], section["dense"] = tuple(section["layers"]), tuple(section["dense"])
-    return Imported(Net(section, params, len(names)), preprocessing, names, source)
+    return Imported(read, preprocessing, names, source)
 
 
 def widened(mean: np.ndarray, size: int) -> np.ndarray:
@@ -119,21 +114,6 @@ def widened(mean: np.ndarray, size: int) -> np.ndarray:
         raise ValueError(f"the mean is {list(mean.shape)}, larger than images of {size} pixels")
     pads = [(extra // 2, extra - extra // 2) for extra in room]
     return np.pad(mean, (*pads, (0, 0)), mode="edge")
-
-
-def _check_shapes(config: ConfigDict, names: tuple[str, ...], params: dict, crop: int) -> None:
-    built = model.from_config(config.model, len(names))
-    images = jax.ShapeDtypeStruct((1, crop, crop, 3), np.float32)
-    wanted = jax.eval_shape(built.init, jax.random.key(0), images)["params"]
-    for layer, leaves in wanted.items():
-        for name, leaf in leaves.items():
-            array = params[layer][name]
-            if array.shape != leaf.shape:
-                raise ValueError(
-                    f"{layer}: its {name} is {list(array.shape)}, expected {list(leaf.shape)}"
-                )
-            if not np.isfinite(array).all():
-                raise ValueError(f"{layer}: its {name} holds values that are not finite")
 
 
 def _first_dense(net: Architecture) -> str:

@@ -54,7 +54,7 @@ def read_class_names(path: str | Path, classes: int) -> tuple[str, ...]:
     """One name per line, in the order of the class scores.
 
     Raises:
-      ValueError: there are more or fewer names than classes, or two are the same.
+      ValueError: there are more or fewer names than classes.
     """
     lines = Path(path).read_text(encoding="utf-8").splitlines()
     names = tuple(line.strip() for line in lines if line.strip())

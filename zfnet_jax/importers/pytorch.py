@@ -6,8 +6,10 @@ tensors and plain containers and refuses everything else.
 
 from __future__ import annotations
 
+import pickle
+import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +32,8 @@ def read_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str
     """
     path = Path(path)
     files.check_size(path)
-    if path.suffix == ".safetensors":
-        return _read_safetensors(path)
-    return _read_pickle(path), {}
+    read = _read_safetensors if path.suffix == ".safetensors" else _read_pickle
+    return read(path)
 
 
 def read_chain(tensors: Mapping[str, np.ndarray], preset: str) -> tuple[list[Link], Preset]:
@@ -51,7 +52,7 @@ def read_chain(tensors: Mapping[str, np.ndarray], preset: str) -> tuple[list[Lin
     return chosen.chain(tensors), chosen
 
 
-def _read_pickle(path: Path) -> dict[str, np.ndarray]:
+def _read_pickle(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     try:
         import torch
     except ImportError:
@@ -59,13 +60,36 @@ def _read_pickle(path: Path) -> dict[str, np.ndarray]:
     with files.reading(path, "weights of PyTorch"):
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
-                unpacked = sum(entry.file_size for entry in archive.infolist())
-            if unpacked > files.LARGEST:
-                raise ValueError(
-                    f"it unpacks to {unpacked} bytes, more than any net of this family"
-                )
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        return {name: _array(name, value) for name, value in _state_dict(content).items()}
+                _check_unpacked(entry.file_size for entry in archive.infolist())
+        try:
+            with warnings.catch_warnings(action="ignore"):  # of what it then refuses
+                content = torch.load(path, map_location="cpu", weights_only=True)
+        except (pickle.UnpicklingError, RuntimeError) as error:
+            raise ValueError(
+                "it cannot be read: it is damaged, or holds more than tensors, which is never run;"
+                " in that case save the model's state_dict() alone"
+            ) from error
+        tensors = _state_dict(content)
+        for name, tensor in tensors.items():
+            if not isinstance(tensor, torch.Tensor):
+                raise ValueError(f"{name} is a {type(tensor).__name__}, expected a tensor")
+            if tensor.layout != torch.strided or tensor.is_meta:
+                raise ValueError(f"{name} is no tensor with values: {tensor.layout}")
+        # One value may stand for a whole tensor.
+        _check_unpacked(tensor.nbytes for tensor in tensors.values())
+        return {name: _array(name, tensor) for name, tensor in tensors.items()}, {}
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    try:
+        from safetensors import safe_open
+    except ImportError:
+        raise files.missing("safetensors") from None
+    # As jax arrays, because NumPy's have no bfloat16.
+    with files.reading(path, "weights as safetensors"), safe_open(path, "flax") as file:
+        names = file.keys()
+        tensors = {_name(name): np.asarray(file.get_tensor(name)) for name in names}
+        return tensors, dict(file.metadata() or {})
 
 
 def _state_dict(content: Any) -> dict[str, Any]:
@@ -76,25 +100,23 @@ def _state_dict(content: Any) -> dict[str, Any]:
                 break
     if not isinstance(content, Mapping) or not all(isinstance(name, str) for name in content):
         raise ValueError(f"it holds a {type(content).__name__}, expected a state_dict")
-    # DataParallel puts this before every name.
-    return {name.removeprefix("module."): value for name, value in content.items()}
+    return {_name(name): value for name, value in content.items()}
 
 
-def _array(name: str, value: Any) -> np.ndarray:
+def _name(name: str) -> str:
+    """A tensor's name without what DataParallel, around the whole net or a part, puts into it."""
+    return ".".join(part for part in name.split(".") if part != "module")
+
+
+def _check_unpacked(sizes: Iterable[int]) -> None:
+    unpacked = sum(sizes)
+    if unpacked > files.LARGEST:
+        raise ValueError(f"it unpacks to {unpacked} bytes, more than any net of this family")
+
+
+def _array(name: str, tensor: Any) -> np.ndarray:
     import torch
 
-    if not isinstance(value, torch.Tensor):
-        raise ValueError(f"{name} is a {type(value).__name__}, expected a tensor")
-    if not value.dtype.is_floating_point or value.layout != torch.strided or value.is_meta:
-        raise ValueError(f"{name} is no tensor of numbers: {value.dtype}, {value.layout}")
-    return value.detach().to(torch.float32).numpy()
-
-
-def _read_safetensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    try:
-        from safetensors import safe_open
-    except ImportError:
-        raise files.missing("safetensors") from None
-    with files.reading(path, "weights as safetensors"), safe_open(path, "numpy") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        return tensors, dict(file.metadata() or {})
+    if not tensor.dtype.is_floating_point:
+        raise ValueError(f"{name} is {tensor.dtype}, not floating point")
+    return tensor.detach().to(torch.float32).numpy()

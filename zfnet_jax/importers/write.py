@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 
 from zfnet_jax import files, optimizer, workdir
 from zfnet_jax.checkpoint import Checkpoints
-from zfnet_jax.importers.assemble import Net
+from zfnet_jax.importers.net import Net
 from zfnet_jax.importers.preprocessing import Preprocessing
 from zfnet_jax.train_step import initial_state
 

@@ -1,0 +1,149 @@
+"""From the layers of a Caffe net, with their tensors, to the links of a chain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from zfnet_jax.importers.chain import (
+    Dropout,
+    Filters,
+    Link,
+    MaxPool,
+    Norm,
+    Rectifier,
+    RegionPool,
+    Weights,
+)
+
+_NOTHING = ("Flatten", "Split")
+
+
+def links(name: str, kind: str, fields: Any, blobs: Mapping[str, list]) -> list[Link]:
+    """What a layer does; nothing where it does nothing in evaluation.
+
+    Args:
+      kind: its type, as files of today name it.
+      fields: its message.
+      blobs: the tensors' messages of all layers by name.
+
+    Raises:
+      ValueError: the layer has no place in a net of this family, or a tensor does not fit it.
+    """
+    if kind in _NOTHING:
+        return []
+    if kind == "Convolution":
+        return [_filters(name, fields.convolution_param, blobs)]
+    if kind == "ReLU":
+        if fields.relu_param.negative_slope:
+            raise ValueError(f"{name}: a relu with a slope of {fields.relu_param.negative_slope}")
+        return [Rectifier(name)]
+    if kind == "LRN":
+        norm = fields.lrn_param
+        if norm.norm_region:  # Caffe's layer takes k as 1 there, whatever the file says
+            return [Norm(name, norm.local_size, 1.0, norm.alpha, norm.beta, "within_map")]
+        return [Norm(name, norm.local_size, norm.k, norm.alpha, norm.beta)]
+    if kind == "Pooling":
+        return [_max_pool(name, fields.pooling_param)]
+    if kind == "ROIPooling":
+        pool = fields.roi_pooling_param
+        if pool.pooled_h != pool.pooled_w or not pool.pooled_h:
+            raise ValueError(f"{name}: it pools to {pool.pooled_h} x {pool.pooled_w} values")
+        return [RegionPool(name, pool.pooled_h, pool.spatial_scale)]
+    if kind == "Dropout":
+        dropout = fields.dropout_param
+        return [Dropout(name, dropout.dropout_ratio, dropout.scale_train)]
+    if kind == "InnerProduct":
+        return [_weights(name, fields.inner_product_param, blobs)]
+    raise ValueError(f"layer {name}: a net of this family has no {kind} here")
+
+
+def _filters(name: str, fields: Any, blobs: Mapping[str, list]) -> Filters:
+    kernel = _side(name, "kernel", fields.kernel_size, fields.kernel_h, fields.kernel_w, 0)
+    if any(n != 1 for n in fields.dilation):
+        raise ValueError(f"{name}: a dilation of {list(fields.dilation)}")
+    weight, bias = _stored(name, fields.bias_term, blobs)
+    expected = (fields.num_output, weight.size // max(1, fields.num_output * kernel**2), kernel)
+    expected = (*expected, kernel)
+    if weight.ndim != 4 or weight.shape != expected:
+        raise ValueError(f"{name}: its weight is {list(weight.shape)}, expected {list(expected)}")
+    return Filters(
+        name,
+        weight,
+        np.zeros(len(weight), np.float32) if bias is None else bias.reshape(-1),
+        stride=_side(name, "stride", fields.stride, fields.stride_h, fields.stride_w, 1),
+        padding=_side(name, "pad", fields.pad, fields.pad_h, fields.pad_w, 0),
+        groups=fields.group,
+    )
+
+
+def _weights(name: str, fields: Any, blobs: Mapping[str, list]) -> Weights:
+    weight, bias = _stored(name, fields.bias_term, blobs)
+    if fields.axis != 1:
+        raise ValueError(f"{name}: it starts at axis {fields.axis}, expected 1")
+    # Files of 2014 have four axes: 1, 1, units, inputs.
+    if weight.ndim < 2 or any(n != 1 for n in weight.shape[:-2]):
+        raise ValueError(f"{name}: its weight is {list(weight.shape)}, expected [units, inputs]")
+    weight = weight.reshape(weight.shape[-2:])
+    weight = weight.T if fields.transpose else weight
+    if len(weight) != fields.num_output:
+        raise ValueError(
+            f"{name}: its weight is {list(weight.shape)}, expected [{fields.num_output}, inputs]"
+        )
+    bias = np.zeros(len(weight), np.float32) if bias is None else bias.reshape(-1)
+    return Weights(name, weight, bias)
+
+
+def _max_pool(name: str, fields: Any) -> MaxPool:
+    if fields.pool or fields.global_pooling:
+        raise ValueError(f"{name}: only max pooling has switches")
+    size = [fields.kernel_size] if fields.HasField("kernel_size") else []
+    step = [fields.stride] if fields.HasField("stride") else []
+    edge = [fields.pad] if fields.HasField("pad") else []
+    padding = _side(name, "pad", edge, fields.pad_h, fields.pad_w, 0)
+    return MaxPool(
+        name,
+        window=_side(name, "kernel", size, fields.kernel_h, fields.kernel_w, 0),
+        stride=_side(name, "stride", step, fields.stride_h, fields.stride_w, 1),
+        padding=(padding, padding),
+        ceil=fields.round_mode == 0,
+    )
+
+
+def _side(name: str, what: str, values: Any, height: int, width: int, default: int) -> int:
+    """One number for both axes, however the file puts it."""
+    numbers = set(values) or ({height, width} if height or width else {default})
+    if len(numbers) != 1 or max(numbers) > 1000 or (what != "pad" and 0 in numbers):
+        raise ValueError(f"{name}: its {what} is {sorted(numbers)}, expected one number")
+    return int(numbers.pop())
+
+
+def _stored(
+    name: str, bias: bool, blobs: Mapping[str, list]
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Weight and bias of a layer."""
+    found = blobs.get(name, [])
+    expected = 2 if bias else 1
+    if len(found) != expected:
+        there = ", ".join(n for n, stored in blobs.items() if stored) or "none"
+        raise ValueError(
+            f"layer {name} has {len(found)} tensors, expected {expected}; those with any: {there}"
+        )
+    arrays = [to_array(blob, name) for blob in found]
+    return arrays[0], arrays[1] if bias else None
+
+
+def to_array(blob: Any, name: str) -> np.ndarray:
+    """The values of a BlobProto, float32. ValueError: they are not as many as its shape says."""
+    data = blob.double_data or blob.data
+    shape = list(blob.shape.dim)
+    if not blob.HasField("shape"):
+        shape = [blob.num, blob.channels, blob.height, blob.width]
+    count = 1
+    for n in shape:
+        count *= n
+    if min(shape, default=0) < 0 or count != len(data):
+        raise ValueError(f"{name}: it holds {len(data)} values, expected those of {shape}")
+    return np.array(data, np.float32).reshape(shape)
