@@ -50,6 +50,7 @@ def get_config(arg: str = "zfnet") -> ConfigDict:
             "image_size": 256,  # smallest side after resizing, and side of the centre crop kept
             "max_unreadable": 0.001,  # share of photos that may be unreadable
             "streaming": False,  # decode while training instead of reading prepared arrays
+            "exclude": "",  # file of training photos to leave out, which scripts.overlap writes
         }
     )
     config.augment = ConfigDict(
@@ -81,6 +82,13 @@ def get_config(arg: str = "zfnet") -> ConfigDict:
             "reference_batch": 128,
             "label_smoothing": 0.0,
             "accumulation": 1,  # parts of a batch that are computed one after the other
+        }
+    )
+    config.on_nonfinite = "stop"  # a loss or gradient that is not finite: 'stop' or 'rollback'
+    config.rollback = ConfigDict(
+        {
+            "max_times": 3,  # how often a run may go back to its last checkpoint
+            "rate_factor": 0.5,  # the learning rate is multiplied by it each time
         }
     )
     config.checkpoint = ConfigDict(

@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 from ml_collections import ConfigDict
 
+from zfnet_jax.data.exclusion import exclude
 from zfnet_jax.data.prepared import INDEX_SUFFIX, open_prepared, read_manifest
 from zfnet_jax.data.sources import identity, make_source
 from zfnet_jax.data.streaming import StreamingSplit
@@ -31,9 +32,12 @@ class Split(Protocol):
 def open_split(data: ConfigDict, split: str) -> Split:
     """Opens one split ('train' or 'validation') as `config.data` describes it.
 
+    The training split is without the pictures that `data.exclude` names.
+
     Raises:
-      FileNotFoundError: it is not prepared yet.
-      ValueError: what is in `data.prepared_dir` was made from other pictures or at another size.
+      FileNotFoundError: it is not prepared yet, or there is no file `data.exclude`.
+      ValueError: what is in `data.prepared_dir` was made from other pictures or at another size, or
+        `data.exclude` does not fit it.
     """
     folder = Path(data.prepared_dir) / (split + INDEX_SUFFIX if data.streaming else split)
     manifest = read_manifest(folder)
@@ -48,6 +52,10 @@ def open_split(data: ConfigDict, split: str) -> Split:
             f"{folder} was made from {found}, but config.data asks for {asked}: set"
             " config.data.prepared_dir, or run python -m scripts.prepare_data --overwrite"
         )
+    opened: Split
     if data.streaming:
-        return StreamingSplit(make_source(data, split), data.prepared_dir, split)
-    return open_prepared(data.prepared_dir, split)
+        opened = StreamingSplit(make_source(data, split), data.prepared_dir, split)
+    else:
+        opened = open_prepared(data.prepared_dir, split)
+    path = data.get("exclude", "")  # runs from before there was this field have none
+    return exclude(opened, path) if split == "train" and path else opened

@@ -1,0 +1,63 @@
+"""Finds photos that two sets share, by normalised correlation of small images (Section 5.2).
+
+    python -m scripts.overlap --a=data/imagenet/train --b=CALTECH --out=DIR
+    python -m scripts.train --config=configs/zfnet.py --config.data.exclude=DIR/exclude.json ...
+
+Each of A and B is a prepared split (PREPARED_DIR/train) or a folder of photos, in folders or not. A
+is what one trains on: exclude.json names its photos that B holds too, for config.data.exclude. The
+same folder twice finds what a set holds twice; the first of each stays. DIR gets pairs.json (keys,
+scores, matching windows), exclude.json and index.html, a page of the pairs that needs nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from absl import flags
+
+from scripts import shell
+
+_A = flags.DEFINE_string("a", None, "Photos to train on: a prepared split or a folder.")
+_B = flags.DEFINE_string("b", None, "Photos that must not be among them, likewise.")
+_OUT = flags.DEFINE_string("out", None, "Folder for the results.")
+_THRESHOLD = flags.DEFINE_float(
+    "threshold", None, "Correlation from which on two photos are one; that of analysis/overlap.py."
+)
+_WORKERS = flags.DEFINE_integer("workers", os.cpu_count(), "Decoding processes.", lower_bound=1)
+
+
+def main() -> None:
+    from zfnet_jax.analysis import overlap, overlap_study  # after the flags: --help needs no jax
+    from zfnet_jax.files import write_json
+    from zfnet_jax.report import overlap_page
+
+    out = Path(_OUT.value)
+    out.mkdir(parents=True, exist_ok=True)
+    shared = overlap_study.search(
+        _A.value,
+        _B.value,
+        threshold=overlap.THRESHOLD if _THRESHOLD.value is None else _THRESHOLD.value,
+        workers=_WORKERS.value,
+        progress=sys.stderr.isatty(),
+    )
+    found = shared.found
+    write_json(out / "pairs.json", found)
+    about = {name: found[name] for name in ("threshold", "a", "b")}
+    write_json(out / "exclude.json", {"keys": found["exclude"]} | about)
+    overlap_page.write_page(out / "index.html", found, *(photos.photo for photos in shared.sets))
+    print(
+        f"{found['a']['photos']} photos against {found['b']['photos']}: read in"
+        f" {shared.seconds['read']:.1f} s, compared in {shared.seconds['compare']:.1f} s"
+    )
+    print(
+        f"{len(found['pairs'])} pairs at {found['threshold']:g} or more;"
+        f" {len(found['exclude'])} photos of {_A.value} to exclude"
+    )
+    print(out / "index.html")
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["a", "b", "out"])
+    shell.run(main)

@@ -1,0 +1,191 @@
+"""Measures the overlap search on altered copies of photos: precision and recall at any threshold.
+
+    python -m scripts.overlap_check --photos=CALTECH101 --photos_classes=even --twice=FILE --out=DIR
+    python -m scripts.overlap_check --photos=IMAGENETTE --unrelated=CALTECH101 \\
+        --unrelated_classes=odd --out=DIR
+
+The first command is how THRESHOLD in analysis/overlap.py was fixed, the second how it was judged on
+photos that had no part in that. Every photo is altered in each way of ALTERATIONS and stored as a
+JPEG (of quality 90, where that is not what is altered) in DIR/mixed, beside the unrelated photos.
+Of the pairs that the search finds one is right if its copy was made from its photo; DIR/index.html
+shows the wrong ones. A photo that the folder holds twice makes wrong pairs that are none: --twice
+leaves it out. Which these are the eye must say, on the page of `python -m scripts.overlap A A`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+from PIL import Image, ImageEnhance
+from tqdm import tqdm
+
+from scripts import shell
+
+_PHOTOS = flags.DEFINE_string("photos", None, "Folder of photos to alter and to find.")
+_UNRELATED = flags.DEFINE_string("unrelated", None, "Folder of other photos to mix in.")
+_HALVES = ["all", "even", "odd"]
+_PHOTOS_CLASSES = flags.DEFINE_enum(
+    "photos_classes", "all", _HALVES, "Class folders of --photos to use, by their number."
+)
+_UNRELATED_CLASSES = flags.DEFINE_enum(
+    "unrelated_classes", "all", _HALVES, "Class folders of --unrelated to use."
+)
+_TWICE = flags.DEFINE_string(
+    "twice", None, "JSON list `keys` of photos of --photos to leave out: it holds them twice."
+)
+_MOST = flags.DEFINE_integer(
+    "most", None, "Photos of each folder, evenly spread; all if not given."
+)
+_OUT = flags.DEFINE_string("out", None, "Folder for copies, results and the page of wrong pairs.")
+_WORKERS = flags.DEFINE_integer("workers", os.cpu_count(), "Decoding processes.", lower_bound=1)
+
+QUALITY = 90
+LOWEST = 0.7  # threshold of the table
+
+
+def _crop(photo: Image.Image) -> Image.Image:
+    x, y = (round(0.08 * side) for side in photo.size)
+    return photo.crop((x, y, photo.width - x, photo.height - y))
+
+
+def _half_size(photo: Image.Image) -> Image.Image:
+    return photo.resize((photo.width // 2, photo.height // 2), Image.Resampling.BICUBIC)
+
+
+def _brightness(factor: float) -> Callable[[Image.Image], Image.Image]:
+    return lambda photo: ImageEnhance.Brightness(photo).enhance(factor)
+
+
+def _off_centre(photo: Image.Image) -> Image.Image:
+    return photo.crop((0, 0, round(0.92 * photo.width), round(0.92 * photo.height)))
+
+
+Alteration = tuple[Callable[[Image.Image], Image.Image], int]  # and the quality of its JPEG
+
+ALTERATIONS: dict[str, Alteration] = {
+    "jpeg_30": (lambda photo: photo, 30),
+    "half_size": (_half_size, QUALITY),
+    "crop_8_a_side": (_crop, QUALITY),
+    "brighter_30": (_brightness(1.3), QUALITY),
+    "darker_30": (_brightness(0.7), QUALITY),
+}
+# Beyond what precision and recall are judged by: all of these but darkness at once, and 8% cut off
+# two sides only.
+HARDER: dict[str, Alteration] = {
+    "all_at_once": (lambda photo: _half_size(_crop(_brightness(1.3)(photo))), 30),
+    "off_centre": (_off_centre, QUALITY),
+}
+
+
+def main() -> None:
+    from zfnet_jax.analysis import overlap, overlap_study
+    from zfnet_jax.data.exclusion import read_keys
+    from zfnet_jax.report import overlap_page
+
+    out, default = Path(_OUT.value), overlap.THRESHOLD
+    if (out / "mixed").exists():
+        raise ValueError(f"{out} holds an earlier check: choose another --out")
+    twice = read_keys(_TWICE.value) if _TWICE.value else []
+    _link(_PHOTOS.value, _PHOTOS_CLASSES.value, out / "photos", twice)
+    if _UNRELATED.value:
+        _link(_UNRELATED.value, _UNRELATED_CLASSES.value, out / "mixed" / "unrelated")
+    _write_copies(out / "photos", out / "mixed")
+    shared = overlap_study.search(
+        out / "photos",
+        out / "mixed",
+        threshold=LOWEST,
+        workers=_WORKERS.value,
+        progress=sys.stderr.isatty(),
+    )
+    first, second = shared.sets
+    pairs, times = shared.pairs, shared.seconds
+    print(
+        f"{len(first.keys)} photos against {len(second.keys)}: read in {times['read']:.1f} s,",
+        end="",
+    )
+    print(f" compared in {times['compare']:.1f} s\n")
+
+    row_of = {key: row for row, key in enumerate(first.keys)}
+    ways, names = np.array([key.split("/", 1) for key in second.keys]).T
+    original = np.array([row_of.get(name.removesuffix(".jpg"), -1) for name in names])
+    original[ways == "unrelated"] = -1
+    copies = np.flatnonzero(original >= 0)
+    own, _ = overlap.score_pairs(*shared.small, np.stack([original[copies], copies], axis=1))
+    false = original[pairs.rows[:, 1]] != pairs.rows[:, 0]
+    _print_scores(ways[copies], own, pairs.best[1][ways == "unrelated"], default)
+    judged = np.isin(ways, [*ALTERATIONS, "unrelated"])
+    _print_thresholds(own[judged[copies]], pairs.score[false & judged[pairs.rows[:, 1]]], default)
+    listed = [
+        pair
+        for pair, wrong in zip(shared.found["pairs"], false)
+        if wrong and pair["score"] >= default
+    ]
+    page = shared.found | {"pairs": listed, "exclude": [], "threshold": default}
+    overlap_page.write_page(out / "index.html", page, first.photo, second.photo)
+    print(f"\nwrong pairs: {out / 'index.html'}")
+
+
+def _link(folder: str, half: str, to: Path, without: Sequence[str] = ()) -> None:
+    """Links to the photos of every second class folder, or of all, thinned out to --most."""
+    from zfnet_jax.data.photo_set import FolderSet
+
+    source = Path(folder).resolve()
+    keys = FolderSet(source, side=1, workers=1).keys
+    classes = sorted({key.split("/")[0] for key in keys})
+    if half != "all":
+        classes = classes[_HALVES.index(half) - 1 :: 2]
+    keys = [key for key in keys if key.split("/")[0] in classes and key not in without]
+    count = min(_MOST.value or len(keys), len(keys))
+    for key in (keys[i * len(keys) // count] for i in range(count)):
+        (to / key).parent.mkdir(parents=True, exist_ok=True)
+        (to / key).symlink_to(source / key)
+
+
+def _write_copies(photos: Path, folder: Path) -> None:
+    from zfnet_jax.data.decode import decode
+    from zfnet_jax.data.photo_set import FolderSet
+
+    keys = FolderSet(photos, side=1, workers=1).keys
+    for key in tqdm(keys, desc="copies", unit=" photos", disable=not sys.stderr.isatty()):
+        photo = decode((photos / key).read_bytes())
+        for name, (alter, quality) in (ALTERATIONS | HARDER).items():
+            path = folder / name / f"{key}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            alter(photo).save(path, quality=quality)
+
+
+def _print_scores(
+    ways: np.ndarray, own: np.ndarray, unrelated: np.ndarray, threshold: float
+) -> None:
+    """Scores of copies with their originals, by alteration, and the best of unrelated photos."""
+    print(f"{'':16s} lowest  lowest 1%  median  share at {threshold:g} or more")
+    for name in [*ALTERATIONS, *HARDER]:
+        scores = np.sort(own[ways == name])
+        share = (scores >= threshold).mean()
+        low, middle = scores[len(scores) // 100], np.median(scores)
+        print(f"{name:16s} {scores[0]:6.3f} {low:10.3f} {middle:7.3f} {share:8.4f}")
+    if len(unrelated):
+        scores = np.sort(unrelated)
+        low, high = np.median(scores), scores[-1 - len(scores) // 100]
+        print(f"\nbest of unrelated: median {low:.3f}, highest 1% {high:.3f},", end="")
+        print(f" highest {scores[-1]:.3f}")
+
+
+def _print_thresholds(own: np.ndarray, false: np.ndarray, default: float) -> None:
+    """Precision and recall over ALTERATIONS and unrelated photos, at many thresholds."""
+    print("\nthreshold  precision  recall  wrong pairs")
+    for at in sorted({default, *np.arange(70, 100, 2) / 100}):
+        right, wrong = (own >= at).sum(), (false >= at).sum()
+        precision = right / (right + wrong) if right + wrong else 1
+        mark = "  the default" if at == default else ""
+        print(f"{at:9g} {precision:10.4f} {right / len(own):7.4f} {wrong:12d}{mark}")
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["photos", "out"])
+    shell.run(main)
