@@ -1,4 +1,4 @@
-"""Draws the paper's figures of what layers see: figures 1 to 8.
+"""Draws the paper's figures: 1 to 9.
 
     python -m scripts.figures --figure=1 --workdir=DIR --image=PHOTO --out=FOLDER
     python -m scripts.figures --figure=2 --workdir=DIR --out=FOLDER [--chosen=conv3:5,17,80]
@@ -8,11 +8,12 @@
     python -m scripts.figures --figure=6 --runs=DIR,DIR,DIR --out=FOLDER
     python -m scripts.figures --figure=7 --arrays=FILE --out=FOLDER [--workdir=DIR]
     python -m scripts.figures --figure=8 --arrays=FILE --out=FOLDER
+    python -m scripts.figures --figure=9 --workdir=DIR --out=FOLDER [--data=caltech256]
 
 Figures 2, 4, the second layers of 6 and projections in 7 draw what scripts.mine has found, 4 in
-every checkpoint that was mined; 5, 7 and 8 what scripts.invariance, scripts.occlusion and
-scripts.correspondence have measured. Each figure is written as .png and .pdf; arrays computed for
-it beside them, .npz.
+every checkpoint that was mined; 5, 7, 8 and 9 what scripts.invariance, scripts.occlusion,
+scripts.correspondence and scripts.transfer have measured. Each figure is written as .png and .pdf;
+arrays computed for it beside them, .npz.
 """
 
 from __future__ import annotations
@@ -30,9 +31,7 @@ from scripts import shell
 if TYPE_CHECKING:
     from zfnet_jax.winners import Winners
 
-_FIGURE = flags.DEFINE_enum(
-    "figure", None, ["1", "2", "3", "4", "5", "6", "7", "8"], "Number in the paper."
-)
+_FIGURE = flags.DEFINE_enum("figure", None, list("123456789"), "Number in the paper.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
 _RUNS = flags.DEFINE_list("runs", [], "Folders of the runs to compare (6).")
 _IMAGE = flags.DEFINE_string("image", None, "A photo (1).")
@@ -53,6 +52,9 @@ _STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; the newest i
 _CLASSES = flags.DEFINE_integer("classes", 1000, "Classes of a --config (3).", lower_bound=1)
 _STYLE = flags.DEFINE_enum("style", "screen", ["screen", "paper"], "How it looks.")
 _ARRAYS = flags.DEFINE_string("arrays", None, "What was measured, .npz (7, 8).")
+_DATA = flags.DEFINE_multi_string(
+    "data", [], "Data sets of scripts.transfer; all of the run if not given (9)."
+)
 _OUT = flags.DEFINE_string("out", None, "The folder to write into.")
 _CONFIG = config_flags.DEFINE_config_file("config", None, "A config instead of a run (3).")
 
@@ -69,6 +71,7 @@ def main() -> None:
         "6": _figure6,
         "7": _figure7,
         "8": _figure8,
+        "9": _figure9,
     }
     out = Path(_OUT.value)
     with figures.use(_STYLE.value):
@@ -191,6 +194,13 @@ def _figure8(_: Path) -> dict:
 
     with np.load(_required("arrays")) as arrays:
         return {"figure8": figure8(dict(arrays), rows=5, draws=_MAPS.value or 3)}
+
+
+def _figure9(_: Path) -> dict:
+    from zfnet_jax.analysis.transfer_table import curves
+    from zfnet_jax.report.figure9 import figure9
+
+    return {"figure9": figure9(curves(Path(_required("workdir")), _DATA.value))}
 
 
 def _mined(workdir: str) -> Winners:

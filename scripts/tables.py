@@ -1,38 +1,62 @@
-"""Writes Tables 2 and 3 of the paper with what was measured beside the published numbers.
+"""Writes Tables 2 to 7 of the paper with what was measured beside the published numbers.
 
     python -m scripts.evaluate --sweep=runs/table3
     python -m scripts.evaluate --sweep=runs/table3 --split=train --crops=1 --noprobabilities
     python -m scripts.tables --table=3 --sweep=runs/table3 --out=FOLDER
+    python -m scripts.tables --table=4 --workdir=DIR --out=FOLDER
 
-From the saved predictions of a sweep's runs (configs/ablations.py for Table 3, configs/ensemble.py
-for Table 2; --sweep may be repeated) come tableN.md, .tex, .csv, tableN-differences.csv and
-tableN.json. What was not run is a dash with the reason.
+Tables 2 and 3 come from the saved predictions of a sweep's runs (configs/ablations.py for Table 3,
+configs/ensemble.py for Table 2; --sweep may be repeated), 4 to 7 from what scripts.transfer,
+scripts.scratch and scripts.voc have measured of one run. Written are tableN.md, .tex, .csv and
+.json, and of 2 and 3 tableN-differences.csv. What was not run is a dash with the reason. Table 1
+is written by scripts.correspondence.
 """
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 from absl import flags
 
 from scripts import shell
 
-_TABLE = flags.DEFINE_enum("table", None, ["2", "3"], "Number in the paper.")
-_SWEEPS = flags.DEFINE_multi_string("sweep", None, "Folder of a sweep; may be repeated.")
+_TABLE = flags.DEFINE_enum("table", None, ["2", "3", "4", "5", "6", "7"], "Number in the paper.")
+_SWEEPS = flags.DEFINE_multi_string("sweep", [], "Folder of a sweep; may be repeated (2, 3).")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run (4 to 7).")
 _OUT = flags.DEFINE_string("out", None, "The folder to write into.")
-_CROPS = flags.DEFINE_enum("crops", "10", ["1", "10"], "Crops of the validation images.")
-_TRAIN_CROPS = flags.DEFINE_enum("train_crops", "1", ["1", "10"], "Crops of the training images.")
-_LEVEL = flags.DEFINE_float("level", 0.95, "Of the confidence intervals.")
-_RESAMPLES = flags.DEFINE_integer("resamples", 10_000, "Of the bootstrap.", lower_bound=1)
-_SEED = flags.DEFINE_integer("seed", 0, "Of the bootstrap.", lower_bound=0)
+_CROPS = flags.DEFINE_enum("crops", "10", ["1", "10"], "Crops of the validation images (2, 3).")
+_TRAIN_CROPS = flags.DEFINE_enum(
+    "train_crops", "1", ["1", "10"], "Crops of the training images (3)."
+)
+_LEVEL = flags.DEFINE_float("level", 0.95, "Of the confidence intervals (2, 3).")
+_RESAMPLES = flags.DEFINE_integer("resamples", 10_000, "Of the bootstrap (2, 3).", lower_bound=1)
+_SEED = flags.DEFINE_integer("seed", 0, "Of the bootstrap (2, 3).", lower_bound=0)
 
 
 def main() -> None:
-    from zfnet_jax.analysis.error_table import Options, error_table  # after the flags
-    from zfnet_jax.files import write_text
+    from zfnet_jax.files import write_text  # after the flags, so that --help needs no jax
+
+    number = int(_TABLE.value)
+    texts = _errors(number) if number in (2, 3) else _transfer(number)
+    out = Path(_OUT.value)
+    out.mkdir(parents=True, exist_ok=True)
+    print(texts[".md"])
+    for ending, text in texts.items():
+        path = out / f"table{number}{ending}"
+        write_text(path, text)
+        print(path)
+
+
+def _errors(number: int) -> dict[str, str]:
+    """Table 2 or 3, by the ending of the file."""
+    from zfnet_jax.analysis.error_table import Options, error_table
     from zfnet_jax.report import error_table as report
 
+    if not _SWEEPS.value:
+        raise ValueError(f"table {number} needs --sweep")
     sweeps = [Path(path) for path in _SWEEPS.value]
     for sweep in sweeps:
         if not sweep.is_dir():
@@ -44,23 +68,32 @@ def main() -> None:
         resamples=_RESAMPLES.value,
         seed=_SEED.value,
     )
-    table = error_table(int(_TABLE.value), sweeps, options)
-    out, name = Path(_OUT.value), f"table{_TABLE.value}"
-    out.mkdir(parents=True, exist_ok=True)
-    markdown = report.as_markdown(table)
-    texts = {
-        f"{name}.md": markdown,
-        f"{name}.tex": report.as_latex(table),
-        f"{name}.csv": report.as_csv(table),
-        f"{name}-differences.csv": report.differences_as_csv(table),
-        f"{name}.json": json.dumps(table, indent=2) + "\n",
+    table = error_table(number, sweeps, options)
+    differences = {"-differences.csv": report.differences_as_csv(table)}
+    return _texts(table, report) | differences
+
+
+def _transfer(number: int) -> dict[str, str]:
+    """Table 4, 5, 6 or 7, by the ending of the file."""
+    from zfnet_jax.analysis.transfer_table import transfer_table
+    from zfnet_jax.report import transfer_tables as report
+
+    if not _WORKDIR.value:
+        raise ValueError(f"table {number} needs --workdir")
+    if not Path(_WORKDIR.value).is_dir():
+        raise FileNotFoundError(f"there is no run in {_WORKDIR.value}")
+    return _texts(transfer_table(number, Path(_WORKDIR.value)), report)
+
+
+def _texts(table: dict[str, Any], report: ModuleType) -> dict[str, str]:
+    return {
+        ".md": report.as_markdown(table),
+        ".tex": report.as_latex(table),
+        ".csv": report.as_csv(table),
+        ".json": json.dumps(table, indent=2) + "\n",
     }
-    print(markdown)
-    for file_name, text in texts.items():
-        write_text(out / file_name, text)
-        print(out / file_name)
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["table", "sweep", "out"])
+    flags.mark_flags_as_required(["table", "out"])
     shell.run(main)

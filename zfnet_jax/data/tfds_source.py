@@ -40,13 +40,7 @@ class TfdsSource:
             builder.download_and_prepare(
                 download_config=tfds.download.DownloadConfig(manual_dir=manual_dir or None)
             )
-        features = dict(builder.info.features.items())
-        for feature, kind in (("image", tfds.features.Image), ("label", tfds.features.ClassLabel)):
-            if not isinstance(features.get(feature), kind):
-                raise ValueError(
-                    f"config.data.tfds.name: {name!r} has no {kind.__name__} feature {feature!r}"
-                    f" (it has {', '.join(sorted(features))})"
-                )
+        self.class_names = self._class_names(dict(builder.info.features.items()))
         self._builder = builder
         self._random_access = builder.info.file_format.value == "array_record"
         try:
@@ -64,22 +58,17 @@ class TfdsSource:
                 " to False and run scripts.prepare_data"
             )
         self._data_source = self._open_data_source() if self._random_access else None
-        self.class_names = tuple(features["label"].names)
 
     def __len__(self) -> int:
         return self._count
 
     def __getitem__(self, position: int) -> Example:
-        row = self._data_source[position]
-        key = f"{self._name}-{self._split}__{position}"
-        return Example(key, int(row["label"]), row["image"])
+        key, row = self._row(position)
+        return Example(key, self._label(row), row["image"])
 
     def examples(self, start: int = 0) -> Iterator[Example]:
-        if self._random_access:
-            yield from (self[position] for position in range(start, len(self)))
-            return
-        for row in self._open_dataset().skip(start).as_numpy_iterator():
-            yield Example(row["tfds_id"].decode(), int(row["label"]), row["image"])
+        for key, row in self._rows(start):
+            yield Example(key, self._label(row), row["image"])
 
     def describe(self) -> dict[str, Any]:
         return {
@@ -90,6 +79,33 @@ class TfdsSource:
             "file_format": self._builder.info.file_format.value,
             "examples": len(self),
         }
+
+    def _class_names(self, features: dict[str, Any]) -> tuple[str, ...]:
+        """The names of the classes. ValueError if a feature that is read is missing."""
+        import tensorflow_datasets as tfds
+
+        for feature, kind in (("image", tfds.features.Image), ("label", tfds.features.ClassLabel)):
+            if not isinstance(features.get(feature), kind):
+                raise ValueError(
+                    f"config.data.tfds.name: {self._name!r} has no {kind.__name__} feature"
+                    f" {feature!r} (it has {', '.join(sorted(features))})"
+                )
+        return tuple(features["label"].names)
+
+    @staticmethod
+    def _label(row: dict[str, Any]) -> int:
+        return int(row["label"])
+
+    def _row(self, position: int) -> tuple[str, dict[str, Any]]:
+        return f"{self._name}-{self._split}__{position}", self._data_source[position]
+
+    def _rows(self, start: int) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Key and features of every example from `start` on, the image still encoded."""
+        if self._random_access:
+            yield from (self._row(position) for position in range(start, len(self)))
+            return
+        for row in self._open_dataset().skip(start).as_numpy_iterator():
+            yield row["tfds_id"].decode(), row
 
     def _open_data_source(self) -> Any:
         return self._builder.as_data_source(self._split, decoders=self._encoded())

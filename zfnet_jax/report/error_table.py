@@ -6,13 +6,11 @@ with a note that says why.
 
 from __future__ import annotations
 
-import csv
-import io
-import re
 from collections.abc import Sequence
 from typing import Any
 
-from zfnet_jax.report.table import NONE, markdown
+from zfnet_jax.report import latex
+from zfnet_jax.report.table import NONE, Notes, csv_text, markdown
 
 Table = dict[str, Any]
 
@@ -25,11 +23,11 @@ _VERDICTS = ("as in the paper", "against the paper", "decided here alone", "unde
 
 def as_markdown(table: Table) -> str:
     """The table, its notes, the differences between rows, and a count of the orderings."""
-    notes = _Notes()
+    notes = Notes()
     header, rows = _errors(table, notes)
     parts = [f"## {_caption(table)}", _setting(table), markdown(header, rows)]
     if notes.texts:
-        parts.append("\n".join(f"({place}) {text}" for place, text in notes.numbered()))
+        parts.append("\n".join(notes.lines()))
     if table["differences"]:
         parts += ["### Differences, image by image", markdown(*_differences(table))]
         parts += [_about_differences(table), "\n".join(f"- {line}" for line in _orderings(table))]
@@ -47,7 +45,7 @@ def as_csv(table: Table) -> str:
         for cell in row["cells"]:
             line += [cell["paper"], *(cell["here"] or [None] * 3), cell["reason"], cell["note"]]
         lines.append(line)
-    return _csv(lines)
+    return csv_text(lines)
 
 
 def differences_as_csv(table: Table) -> str:
@@ -59,20 +57,20 @@ def differences_as_csv(table: Table) -> str:
         names = [text for row in pair for text in (row["label"], " ".join(row["runs"]))]
         column = table["columns"][one["column"]]
         lines.append([column, *names, one["paper"], *one["here"], one["verdict"]])
-    return _csv(lines)
+    return csv_text(lines)
 
 
 def as_latex(table: Table) -> str:
     """Tabulars for a document that uses the package booktabs."""
-    notes = _Notes()
+    notes = Notes()
     header, rows = _errors(table, notes, run_names=False)
-    parts = ["% needs \\usepackage{booktabs}", _tabular(header, rows)]
-    parts += [f"\\par\\noindent {_tex(_caption(table))}. {_tex(_setting(table))}"]
-    parts += [f"\\par\\noindent ({place}) {_tex(text)}" for place, text in notes.numbered()]
+    parts = [latex.PREAMBLE, latex.tabular(header, rows)]
+    parts += [latex.paragraph(f"{_caption(table)}. {_setting(table)}")]
+    parts += [latex.paragraph(line) for line in notes.lines()]
     if table["differences"]:
-        parts += ["\\medskip", _tabular(*_differences(table))]
-        parts += [f"\\par\\noindent {_tex(_about_differences(table))}"]
-        parts += [f"\\par\\noindent {_tex(line)}" for line in _orderings(table)]
+        parts += ["\\medskip", latex.tabular(*_differences(table))]
+        parts += [latex.paragraph(_about_differences(table))]
+        parts += [latex.paragraph(line) for line in _orderings(table)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -87,24 +85,8 @@ def _decimal(number: float, *, signed: bool) -> str:
     return f"{rounded:+.1f}" if signed and rounded else f"{rounded:.1f}"
 
 
-class _Notes:
-    """Numbered notes, each text once."""
-
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-
-    def mark(self, text: str) -> str:
-        """The mark of a note, such as '(2)'."""
-        if text not in self.texts:
-            self.texts.append(text)
-        return f"({self.texts.index(text) + 1})"
-
-    def numbered(self) -> list[tuple[int, str]]:
-        return list(enumerate(self.texts, start=1))
-
-
 def _errors(
-    table: Table, notes: _Notes, *, run_names: bool = True
+    table: Table, notes: Notes, *, run_names: bool = True
 ) -> tuple[list[str], list[list[str]]]:
     """Header and rows of the main table."""
     level = f"[{table['options']['level']:.0%}]"
@@ -121,7 +103,7 @@ def _errors(
     return header, rows
 
 
-def _measured(cell: dict[str, Any], notes: _Notes) -> str:
+def _measured(cell: dict[str, Any], notes: Notes) -> str:
     if cell["here"] is None:
         return f"{NONE} {notes.mark(cell['reason'])}"
     text = interval_text(cell["here"])
@@ -195,36 +177,3 @@ def _runs(runs: Sequence[str]) -> str:
 
 def _place(table: Table, place: int) -> str:
     return "+".join(table["rows"][place]["runs"])
-
-
-def _csv(lines: Sequence[Sequence[Any]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(lines)
-    return text.getvalue()
-
-
-def _tabular(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    def line(cells: Sequence[str]) -> str:
-        return " & ".join(_tex(cell) for cell in cells) + r" \\"
-
-    return "\n".join(
-        [
-            f"\\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
-            r"\toprule",
-            line(header),
-            r"\midrule",
-            *map(line, rows),
-            r"\bottomrule",
-            r"\end{tabular}",
-        ]
-    )
-
-
-def _tex(text: str) -> str:
-    """Text with LaTeX's own characters escaped; a dash and minuses as such."""
-    for character in "&%_#$":
-        text = text.replace(character, f"\\{character}")
-    text = re.sub(r"(?<!\w)-(?=\d)", "$-$", text)
-    if text == NONE or text.startswith(f"{NONE} ("):
-        return "--" + text[1:]
-    return text

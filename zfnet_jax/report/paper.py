@@ -50,6 +50,14 @@ def table(number: int) -> PaperTable:
     )
 
 
+def figure9() -> dict[int, float]:
+    """Caltech-256 accuracy, per cent, by training images per class; most read off the plot."""
+    record = _published()["figure9"]
+    return dict(
+        zip(record["x_train_images_per_class"], record["acc_percent_approx_pm_0.5"], strict=True)
+    )
+
+
 def _cell(number: Any) -> Cell | None:
     if number is None:
         return None

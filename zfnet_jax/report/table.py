@@ -1,7 +1,9 @@
-"""Tables in Markdown."""
+"""Tables in Markdown and CSV."""
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +16,30 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(
         "| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines
     )
+
+
+def csv_text(lines: Sequence[Sequence[Any]]) -> str:
+    """Lines of cells as CSV; None is an empty cell."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(lines)
+    return text.getvalue()
+
+
+class Notes:
+    """Numbered notes under a table, each text once."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def mark(self, text: str) -> str:
+        """The mark of a note, such as '(2)'."""
+        if text not in self.texts:
+            self.texts.append(text)
+        return f"({self.texts.index(text) + 1})"
+
+    def lines(self) -> list[str]:
+        """'(1) ...' and so on."""
+        return [f"({place}) {text}" for place, text in enumerate(self.texts, start=1)]
 
 
 def diagnosis(results: Sequence[Mapping[str, Any]]) -> str:

@@ -1,0 +1,77 @@
+"""Trains a run's net anew on each fold of another data set: 'Non-pretrained convnet', Tables 4, 5.
+
+    python -m scripts.transfer --workdir=DIR --data=caltech101 ...
+    python -m scripts.scratch --workdir=DIR --data=caltech101 --prepared_dir=FOLDER
+
+The same folds as scripts.transfer had, the run's own architecture and recipe, the fold's training
+images alone. The accuracies go to the same scores.json in WORKDIR/analysis/transfer/DATA/. The
+same command again goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+from scripts import shell
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
+_DATA = flags.DEFINE_string("data", None, "Name of the data set, as in scripts.transfer.")
+_PREPARED = flags.DEFINE_string("prepared_dir", None, "Its prepared images.")
+_SPLIT = flags.DEFINE_string("split", "train", "Which prepared split they are.")
+_PER_CLASS = flags.DEFINE_list("per_class", ["15", "30"], "Training images of each class.")
+_FOLDS = flags.DEFINE_integer("folds", 5, "Number of folds.", lower_bound=1)
+_EPOCHS = flags.DEFINE_integer("epochs", None, "As the run's recipe if not given.", lower_bound=1)
+
+
+def main() -> None:
+    from zfnet_jax import preemption  # after the flags, so that --help needs no jax
+    from zfnet_jax.analysis import scratch, transfer_scores
+    from zfnet_jax.data.prepared import open_prepared
+
+    directory = Path(_WORKDIR.value)
+    folder = transfer_scores.folder_of(directory, _DATA.value)
+    try:
+        scratch.train_folds(
+            _recipe(directory),
+            open_prepared(_PREPARED.value, _SPLIT.value),
+            folder,
+            run=directory.resolve().name,
+            per_class=[int(count) for count in _PER_CLASS.value],
+            folds=_FOLDS.value,
+            progress=True,
+        )
+    except preemption.PreemptedError as told:
+        print(f"stopped by {told}", file=sys.stderr)
+        raise SystemExit(preemption.EXIT_CODE) from told
+    print(folder / "scores.json")
+
+
+def _recipe(directory: Path) -> ConfigDict:
+    """The run's config as it was trained; fields that came later as in configs/zfnet.py."""
+    from ml_collections import ConfigDict
+
+    from configs import zfnet
+
+    path = directory / "config.json"
+    if not path.exists():
+        raise FileNotFoundError(f"no {path}: is {directory} the folder of a run?")
+    saved = json.loads(path.read_text(encoding="utf-8"))
+    recipe = zfnet.get_config()
+    recipe.model = ConfigDict(saved.pop("model"))
+    with recipe.ignore_type():
+        recipe.update(saved)
+    recipe.epochs = _EPOCHS.value or recipe.epochs
+    return recipe
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["workdir", "data", "prepared_dir"])
+    shell.run(main)

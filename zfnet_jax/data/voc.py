@@ -1,0 +1,110 @@
+"""PASCAL VOC from TFDS: images with a set of classes each, prepared like any other.
+
+Beside the files of a prepared split (see `prepared`) each part's folder holds
+
+    presence.npy   int8 [N, K], the devkit's codes: 1 where the class is present, 0 where all its
+                   objects in the image are marked difficult, -1 where it is absent
+
+Its labels.npy names only the first of an image's classes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zfnet_jax.data.partial import to_npy
+from zfnet_jax.data.prepare import prepare_split
+from zfnet_jax.data.prepared import PreparedSplit, open_prepared
+from zfnet_jax.data.tfds_source import TfdsSource
+from zfnet_jax.files import write_bytes
+
+PARTS = ("train", "validation")  # the test part of 2012 has no public annotations
+
+
+class VocSource(TfdsSource):
+    """One part of a TFDS set with the features of `voc`: 'labels' and 'labels_no_difficult'."""
+
+    def __init__(self, name: str, part: str, *, data_dir: str):
+        super().__init__(name, part, data_dir=data_dir, manual_dir="", random_access=False)
+
+    def presence(self) -> dict[str, np.ndarray]:
+        """Of each image, by key, the codes [K] of all classes; see the top of the module."""
+        result = {}
+        for key, row in self._rows(0):
+            codes = np.full(len(self.class_names), -1, np.int8)
+            codes[row["labels"]] = 0
+            codes[row["labels_no_difficult"]] = 1
+            result[key] = codes
+        return result
+
+    def _class_names(self, features: dict[str, Any]) -> tuple[str, ...]:
+        for feature in ("image", "labels", "labels_no_difficult"):
+            if feature not in features:
+                raise ValueError(
+                    f"{self._name} is not in the form of VOC: it has no feature {feature!r}, only"
+                    f" {', '.join(sorted(features))}"
+                )
+        return tuple(features["labels"].feature.names)
+
+    def _label(self, row: dict[str, Any]) -> int:
+        labels = [*row["labels_no_difficult"], *row["labels"]]
+        if not labels:
+            raise ValueError(f"{self._name}, {self._split}: an image is not annotated")
+        return int(labels[0])
+
+
+def prepare(
+    prepared_dir: Path, *, name: str, data_dir: str, image_size: int, workers: int, progress: bool
+) -> None:
+    """Prepares the parts that are not there yet; TensorFlow is imported only for those.
+
+    Args:
+      prepared_dir: the parts become folders in it.
+      name: of the set in TFDS, which downloads it if needed.
+      data_dir: where TFDS keeps data sets; empty: its own default.
+      image_size: S, side of the centre square kept.
+      workers: decoding processes.
+
+    Raises:
+      ValueError: the set is not in the form of VOC, or other pictures lie in the folder.
+    """
+    for part in PARTS:
+        folder = prepared_dir / part
+        if (folder / "presence.npy").exists():
+            continue
+        source = VocSource(name, part, data_dir=data_dir)
+        prepare_split(
+            source,
+            folder,
+            image_size=image_size,
+            max_unreadable=0,
+            with_mean=part == "train",
+            workers=workers,
+            progress=progress,
+        )
+        presence = source.presence()
+        keys = open_prepared(prepared_dir, part).keys
+        write_bytes(folder / "presence.npy", to_npy(np.stack([presence[key] for key in keys])))
+
+
+def open_part(prepared_dir: Path, part: str) -> tuple[PreparedSplit, np.ndarray]:
+    """A prepared part, and the presence [N, K] of classes in its images.
+
+    Raises:
+      FileNotFoundError: it is not prepared.
+      ValueError: the files are not those that were written.
+    """
+    split = open_prepared(prepared_dir, part)
+    path = prepared_dir / part / "presence.npy"
+    if not path.exists():
+        raise FileNotFoundError(f"no {path}: prepare PASCAL VOC with python -m scripts.voc")
+    presence = np.load(path)
+    if presence.shape != (len(split), len(split.class_names)):
+        raise ValueError(
+            f"{path} holds {list(presence.shape)} codes and not"
+            f" {[len(split), len(split.class_names)]}: remove {path.parent} and prepare it again"
+        )
+    return split, presence
