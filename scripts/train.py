@@ -2,11 +2,13 @@
 
 python -m scripts.train --config=configs/imagenette.py --workdir=DIR [--config.FIELD=VALUE ...]
 
-The same command again goes on where it stopped.
+The same command again goes on where it stopped. A run that is told to stop (SIGTERM, SIGINT and
+others) finishes its step, saves and exits with code 75.
 """
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from absl import flags
@@ -20,11 +22,17 @@ _STOP = flags.DEFINE_integer("stop_after_steps", None, "Save and stop after this
 
 
 def main() -> None:
-    from zfnet_jax import parallel, train  # after the flags, so that --help needs no jax
+    # After the flags, so that --help needs no jax.
+    from zfnet_jax import parallel, preemption, train
 
     processes.join()
     workdir = Path(_WORKDIR.value)
-    result = train.train_and_evaluate(_CONFIG.value, workdir, _STOP.value)
+    try:
+        result = train.train_and_evaluate(_CONFIG.value, workdir, _STOP.value)
+    except preemption.PreemptedError as told:
+        if parallel.is_writer():
+            print(f"stopped by {told}", file=sys.stderr)
+        raise SystemExit(preemption.EXIT_CODE) from told
     if parallel.is_writer():
         reached = f"validation top-1 {result['val/top1']:.1%}; " if result else ""
         print(f"{reached}the run lies in {workdir}")

@@ -146,6 +146,41 @@ def test_no_damaged_file_is_restored_unnoticed(tmp_path, damage):
     assert tmp_path / "2" / "record" / "metadata" in noticed
 
 
+# Tensorstore's other reads end after orbax has closed its event loop on the first error.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_after_any_damage_a_run_goes_on_from_the_exact_newest_good_step(tmp_path, caplog):
+    """Random flips, gaps and cuts anywhere in the newest step, as a resumed run meets them."""
+    _write(tmp_path / "whole", 1, 2)
+    rng = np.random.default_rng(0)
+    files = [path.relative_to(tmp_path) for path in _files(tmp_path / "whole" / "2")]
+    fallbacks = 0
+    for number in range(2 * len(files)):
+        directory = tmp_path / str(number)
+        shutil.copytree(tmp_path / "whole", directory)
+        path = directory / files[number % len(files)].relative_to("whole")
+        content = bytearray(path.read_bytes())
+        place, kind = int(rng.integers(max(1, len(content)))), rng.integers(3)
+        if kind == 0:
+            content[place : place + 1] = bytes(
+                b ^ 1 << int(rng.integers(8)) for b in content[place : place + 1]
+            )
+        elif kind == 1:
+            content[place : place + 64] = b"\0" * len(content[place : place + 64])
+        else:
+            del content[place:]
+        path.write_bytes(content)
+        caplog.clear()
+        with Checkpoints(directory, **KEEP) as checkpoints:
+            step, arrays, record = checkpoints.restore_latest(_state(0))
+        assert record == {"epoch": step}
+        _assert_same_bits(arrays, _state(step))
+        if step == 1:
+            fallbacks += 1
+            assert "Falling back to step 1" in caplog.text
+            assert (directory / "damaged-2").is_dir()
+    assert fallbacks > len(files) // 2
+
+
 def test_arrays_of_another_step_are_told_by_the_digest(tmp_path):
     """Files that orbax reads happily."""
     _write(tmp_path, 1, 2, 3)

@@ -494,7 +494,7 @@ def test_the_script_ends_with_one_line(tiny_run, tmp_path):
     for arguments, message in cases.items():
         process = start_script("invariance", f"--workdir={tiny_run}", *arguments)
         _, errors = process.communicate(timeout=300)
-        assert process.returncode == 1
+        assert process.returncode == 2
         assert errors.startswith("error: ")
         assert len(errors.splitlines()) == 1
         assert message in errors

@@ -160,7 +160,7 @@ def start_sweep(
     )
 
 
-def test_a_job_that_is_killed_and_requeued_goes_on_and_all_runs_finish(
+def test_jobs_that_are_killed_or_told_to_stop_are_requeued_and_all_runs_finish(
     slurm: dict[str, str], prepared_pictures: Path, tmp_path: Path
 ):
     directory = tmp_path / "sweep"
@@ -173,22 +173,26 @@ def test_a_job_that_is_killed_and_requeued_goes_on_and_all_runs_finish(
     try:
         metrics = one / "metrics.jsonl"
         wait_for("three epochs", lambda: metrics.exists() and len(losses(one)) >= 3)
+        wait_for("an epoch", lambda: (twin / "metrics.jsonl").exists() and losses(twin))
         jobs = json.loads((directory / SLURM_JOBS).read_text())
         array = jobs["one"].partition("_")[0]
         assert jobs == {"one": f"{array}_0", "twin": f"{array}_1"}
         run("scontrol", "requeue", jobs["one"], env=slurm)
         kill_processes(str(directory / "slurm"), "SLURM_ARRAY_TASK_ID=0")  # no time for a farewell
+        # What Slurm sends before the time limit: the training saves, submitit requeues the job.
+        run("scancel", "--signal=USR2", jobs["twin"], env=slurm)
         # Killing the sweep leaves its jobs to Slurm; the same command finds them again.
         sweep.terminate()
         output, errors = sweep.communicate(timeout=60)
         assert errors.startswith("stopped: the same command goes on; jobs go on in Slurm"), output
-        job = f"--jobs={jobs['one']}"
-        wait_for("a requeue", lambda: "PENDING" in run("squeue", job, "--format=%T", env=slurm))
+        both = ["squeue", "--noheader", "--array", "--states=PENDING", "--format=%i"]
+        wait_for("two requeues", lambda: len(run(*both, env=slurm).split()) == 2)
         assert 3 <= len(losses(one)) < 25
 
         sweep = start()
         # Slurm lets a requeued job wait for two minutes, unless it is told otherwise.
-        run("scontrol", "update", f"JobId={jobs['one']}", "StartTime=now", env=slurm)
+        for job in jobs.values():
+            run("scontrol", "update", f"JobId={job}", "StartTime=now", env=slurm)
         output, errors = sweep.communicate(timeout=300)
     finally:
         sweep.kill()
@@ -196,9 +200,11 @@ def test_a_job_that_is_killed_and_requeued_goes_on_and_all_runs_finish(
     assert f"2 of 2 runs are finished; they lie in {directory}" in output
     final = {line.split()[0]: line.split()[1] for line in output.splitlines() if "25/25" in line}
     assert final == {"one": "finished", "twin": "finished"}
-    assert "Restarts=1" in run("scontrol", "show", "job", jobs["one"], env=slurm)
+    for job in jobs.values():
+        assert "Restarts=1" in run("scontrol", "show", "job", job, env=slurm)
+    assert re.search(r"stopped by SIGUSR2: saved at step \d+", (twin / "train.log").read_text())
     assert json.loads((directory / SLURM_JOBS).read_text()) == {}
-    # Killed in its middle and gone on with, it is the run that nobody disturbed.
+    # However they were stopped, they trained the same steps.
     assert losses(one) == pytest.approx(losses(twin), rel=1e-5)
     assert len(losses(one)) == 25
     assert (one / "train.log").read_text().count("epoch  1/25") == 1

@@ -265,6 +265,15 @@ def test_a_failed_run_is_tried_once_more_and_does_not_stop_the_rest(plan):
     assert runs[0].log.read_text().count("error: no luck") == 2 + 2  # printed, and in the command
 
 
+def test_an_interrupted_run_goes_on_without_counting_as_tried(plan):
+    count = "n=$(cat {folder}/n || echo 0); echo $((n + 1)) > {folder}/n; test $n -ge 3 || exit 75"
+    rows = make_rows(plan(SEEDS))
+    execute(rows, launcher({"seed_0": count + TRAIN}), ignore)
+    assert states(rows) == ["finished"] * 3
+    assert [row.attempts for row in rows] == [1, 1, 1]
+    assert (rows[0].run.folder / "n").read_text() == "4\n"
+
+
 def test_a_run_that_ends_well_before_its_last_epoch_has_failed(plan):
     rows = make_rows(plan(SEEDS))
     execute(rows, launcher({"seed_0": "true"}), ignore)
@@ -362,7 +371,7 @@ def test_slots_are_named_as_the_environment_names_the_gpus(monkeypatch):
 def test_one_sweep_at_a_time_also_against_a_training_left_behind(tmp_path):
     with lock.locked(tmp_path) as held:
         left = subprocess.Popen(["sleep", "300"], pass_fds=(held,))
-        with pytest.raises(ValueError, match=rf"process {os.getpid()}\), or a training"):
+        with pytest.raises(ValueError, match=rf"left behind \(process {os.getpid()} on .* at work"):
             lock.locked(tmp_path).__enter__()
     with pytest.raises(ValueError, match="at work in"):
         lock.locked(tmp_path).__enter__()

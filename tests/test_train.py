@@ -93,7 +93,7 @@ def test_golden_losses_of_a_tiny_run(tiny_run):
     assert losses == pytest.approx([2.298205, 2.329038, 2.317002], rel=1e-4)
 
 
-@pytest.mark.parametrize("stop", [2, 4, 9])
+@pytest.mark.parametrize("stop", [4, 9])
 def test_stopped_and_resumed_ends_bit_identical(tiny_config, tiny_run, tmp_path, stop):
     train.train_and_evaluate(tiny_config, tmp_path, stop_after_steps=stop)
     assert final_state(tmp_path)[0] == stop
@@ -181,7 +181,7 @@ def test_one_batch_is_learnt_by_heart(tiny_config, prepared_pictures):
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_is_not_saved(tiny_config, tmp_path):
     tiny_config.optimizer.learning_rate = 1e6
-    with pytest.raises(FloatingPointError, match=r"at step \d+: lower the learning rate"):
+    with pytest.raises(FloatingPointError, match=r"is not finite at step \d+, whose images"):
         train.train_and_evaluate(tiny_config, tmp_path)
     with open_checkpoints(tmp_path / "checkpoints") as checkpoints:
         for step in checkpoints.all_steps():

@@ -20,7 +20,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from logging import ERROR, LogRecord
+from logging import LogRecord
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -329,17 +329,20 @@ def _record_digest(stored: Mapping[str, Any]) -> str:
 
 
 def _first_line(exception: Exception) -> str:
-    lines = str(exception).splitlines() or [""]
-    return f"{type(exception).__name__}: {lines[0][:300]}"
+    """The first line, without the middle if it is long: the system's reason stands at the end."""
+    line = (str(exception).splitlines() or [""])[0]
+    if len(line) > 300:
+        line = f"{line[:120]} ... {line[-175:]}"
+    return f"{type(exception).__name__}: {line}"
 
 
-def _not_orbax_chatter(record: LogRecord) -> bool:
-    return record.levelno >= ERROR or "orbax" not in Path(record.pathname).parts
+def _not_of_orbax(record: LogRecord) -> bool:
+    return "orbax" not in Path(record.pathname).parts
 
 
 def _quieten_orbax() -> None:
-    """Drops orbax's log records below ERROR: several lines per save, none of them for the user.
+    """Drops orbax's log records: several lines per save, and of a failed one pages of traceback.
 
-    The same filter is never added twice.
+    What they say of failures is raised as well. The same filter is never added twice.
     """
-    logging.get_absl_logger().addFilter(_not_orbax_chatter)
+    logging.get_absl_logger().addFilter(_not_of_orbax)

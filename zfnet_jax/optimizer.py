@@ -85,12 +85,16 @@ class Plateau:
     After `patience` epochs in which validation error has not fallen by `min_improvement`, the
     learning rate is multiplied by `factor`, at most `max_drops` times. A host-side rule: pure,
     fed once an epoch, kept in the checkpoint.
+
+    `rollbacks` counts the times that a run went back after a number that was not finite; `scale`
+    has their factors in it.
     """
 
     best: float = float("inf")
     waited: int = 0
     drops: int = 0
     scale: float = 1.0
+    rollbacks: int = 0
 
     def after(self, error: float, config: ConfigDict) -> Plateau:
         """The state after an epoch that ended with this validation error."""
@@ -101,3 +105,8 @@ class Plateau:
         return dataclasses.replace(
             self, waited=0, drops=self.drops + 1, scale=self.scale * config.factor
         )
+
+    def rolled_back(self, rollbacks: int, factor: float) -> Plateau:
+        """The state after so many rollbacks in all, each of which multiplies the learning rate."""
+        scale = self.scale * factor ** (rollbacks - self.rollbacks)
+        return dataclasses.replace(self, scale=scale, rollbacks=rollbacks)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 AXIS = "batch"
+_TEXT_BYTES = 1000  # of `from_writer`
 
 # Any of these above 1 means that a launcher started several processes of one job.
 _LAUNCHER_SIZES = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
@@ -42,6 +46,43 @@ def initialize(
 def is_writer() -> bool:
     """Whether this process writes files and talks: one of them does."""
     return jax.process_index() == 0
+
+
+def from_writer(text: str) -> str:
+    """The text that the writing process gives, in every process."""
+    if jax.process_count() == 1:
+        return text
+    data = np.zeros(_TEXT_BYTES, np.uint8)
+    own = np.frombuffer(text.encode()[:_TEXT_BYTES], np.uint8)
+    data[: len(own)] = own
+    told = np.asarray(multihost_utils.broadcast_one_to_all(data))
+    return told.tobytes().rstrip(b"\0").decode(errors="replace")
+
+
+@contextlib.contextmanager
+def together(agreed: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """Where one process of several fails, ends it at once, so that the others fail too.
+
+    Otherwise it would wait for them at its end, and they for it in their next step. Those that wait
+    for a dead process learn of it from their connection, or within 100 seconds from jax.
+
+    Args:
+      agreed: errors that all processes raise after the same step; they are passed on.
+    """
+    try:
+        yield
+    except Exception as error:
+        if jax.process_count() == 1 or isinstance(error, agreed):
+            raise
+        reason = (str(error).splitlines() or [""])[0][:300]
+        who = f"process {jax.process_index()} of {jax.process_count()}"
+        print(
+            f"error: {who} stops, or another process of the job has ended: {type(error).__name__}:"
+            f" {reason}; the same command goes on from the last checkpoint",
+            file=sys.stderr,
+            flush=True,
+        )
+        os._exit(1)
 
 
 def check_batch(batch_size: int, accumulation: int = 1) -> None:

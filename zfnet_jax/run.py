@@ -94,9 +94,8 @@ def load_photo(path: str | Path, image_size: int) -> np.ndarray:
       ValueError: it cannot be read, and why.
     """
     try:
-        data = Path(path).read_bytes()
-        return decode.centre_square(decode.decode(data), image_size)
-    except (OSError, decode.UnreadablePhotoError) as error:
+        return decode.centre_square(decode.read(Path(path)), image_size)
+    except decode.UnreadablePhotoError as error:
         raise ValueError(f"cannot read the photo {path}: {error}") from error
 
 

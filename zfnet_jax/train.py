@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 from ml_collections import ConfigDict
 
-from zfnet_jax import model, optimizer, parallel, workdir
+from zfnet_jax import model, nonfinite, optimizer, parallel, preemption, workdir
 from zfnet_jax.checkpoint import Checkpoints
 from zfnet_jax.data import batches, splits
-from zfnet_jax.evaluate import make_evaluator
+from zfnet_jax.evaluate import Evaluator, make_evaluator
 from zfnet_jax.metrics import MetricsWriter, Progress, epoch_line
-from zfnet_jax.train_step import initial_state, make_train_step
+from zfnet_jax.nonfinite import NonFiniteError
+from zfnet_jax.train_step import TrainState, initial_state, make_train_step
+
+_AGREED = (NonFiniteError, preemption.PreemptedError)  # raised by all processes, if by one
 
 
 def train_and_evaluate(
@@ -39,9 +43,14 @@ def train_and_evaluate(
       the metrics of the last epoch that ended in this call ('val/top1', ...), if one did.
 
     Raises:
-      ValueError: the config does not fit the data, the devices or the run in the folder.
-      FloatingPointError: the loss is no longer finite; the checkpoints are from before.
+      ValueError: the config does not fit the data, the devices or the run in the folder, or another
+        process trains there.
+      NonFiniteError: a loss, gradient or parameter is no longer finite and `config.on_nonfinite`
+        allows no (further) way back; the checkpoints are from before.
+      PreemptedError: a signal told the process to stop (see `preemption.Watch`); all is saved.
+      OSError: a file cannot be written; the checkpoints from before are whole.
     """
+    nonfinite.check_config(config)
     parallel.check_batch(config.batch_size, config.optimizer.accumulation)
     parallel.check_batch(config.eval_batch_size)
     train = splits.open_split(config.data, "train")
@@ -49,7 +58,6 @@ def train_and_evaluate(
     if train.class_names != validation.class_names:
         raise ValueError(f"{config.data.prepared_dir}: train and validation have other classes")
     steps_per_epoch = batches.train_steps_per_epoch(len(train), config.batch_size)
-    total_steps = config.epochs * steps_per_epoch
 
     net = model.from_config(config.model, classes=len(train.class_names))
     direction = optimizer.direction(config.optimizer)
@@ -59,99 +67,154 @@ def train_and_evaluate(
         epochs=config.epochs,
         steps_per_epoch=steps_per_epoch,
     )
-    state = initial_state(
-        model.initial_params(net, config.seed, config.augment.crop, train.mean.shape[2]), direction
+    crop, channels = config.augment.crop, train.mean.shape[2]
+    step = make_train_step(net, config, direction, schedule, steps_per_epoch)
+    job = _Job(
+        config=config,
+        directory=directory,
+        train=train,
+        stop_after_steps=stop_after_steps,
+        steps_per_epoch=steps_per_epoch,
+        schedule=schedule,
+        initial=lambda: initial_state(
+            model.initial_params(net, config.seed, crop, channels), direction
+        ),
+        train_step=parallel.map_over_devices(
+            nonfinite.watched(step), in_axes=(None, None, 0), donate=(0,)
+        ),
+        evaluate=make_evaluator(net, config, validation),
     )
-    plateau = optimizer.Plateau()
-    workdir.claim(directory, config, train, validation)
+    jax.eval_shape(job.initial)  # a net that its images do not fit fails with nothing written
+    with workdir.held(directory), preemption.Watch() as watch:
+        workdir.claim(directory, config, train, validation)
+        checkpoints = Checkpoints(
+            directory / "checkpoints",
+            keep_latest=config.checkpoint.keep_latest,
+            keep_best=config.checkpoint.keep_best,
+            keep_steps=[epoch * steps_per_epoch for epoch in config.checkpoint.keep_epochs],
+        )
+        # Before and after the checkpoints close: closing waits for the other processes.
+        with parallel.together(_AGREED), checkpoints, parallel.together(_AGREED):
+            rollbacks = 0
+            while True:
+                try:
+                    return _train(job, checkpoints, watch, rollbacks)
+                except NonFiniteError as error:
+                    rollbacks = nonfinite.next_rollback(error, config)
 
-    checkpoints = Checkpoints(
-        directory / "checkpoints",
-        keep_latest=config.checkpoint.keep_latest,
-        keep_best=config.checkpoint.keep_best,
-        keep_steps=[epoch * steps_per_epoch for epoch in config.checkpoint.keep_epochs],
+
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    """What does not change from one rollback to the next."""
+
+    config: ConfigDict
+    directory: Path
+    train: splits.Split
+    stop_after_steps: int | None
+    steps_per_epoch: int
+    schedule: optax.Schedule
+    initial: Callable[[], TrainState]
+    train_step: Callable[..., Any]
+    evaluate: Evaluator
+
+
+def _train(
+    job: _Job, checkpoints: Checkpoints, watch: preemption.Watch, rollbacks: int
+) -> dict[str, float]:
+    """Trains from the newest checkpoint, or the start, to the end. See `train_and_evaluate`."""
+    config, train, steps_per_epoch = job.config, job.train, job.steps_per_epoch
+    total_steps = config.epochs * steps_per_epoch
+    state, plateau = job.initial(), optimizer.Plateau()
+    restored = checkpoints.restore_latest({"state": state, "mean": train.mean})
+    if restored:
+        _, arrays, record = restored
+        state, plateau = arrays["state"], optimizer.Plateau(**record["plateau"])
+    if rollbacks > plateau.rollbacks:
+        plateau = plateau.rolled_back(rollbacks, config.rollback.rate_factor)
+        state = state.replace(rate_scale=jnp.float32(plateau.scale))
+    step = int(state.step)
+    state, mean = parallel.replicate((state, train.mean))
+    metrics = MetricsWriter(
+        job.directory, resume_step=step if restored else -1, is_writer=parallel.is_writer()
     )
-    with checkpoints:
-        restored = checkpoints.restore_latest({"state": state, "mean": train.mean})
-        if restored:
-            _, arrays, record = restored
-            state = arrays["state"]
-            plateau = optimizer.Plateau(**record["plateau"])
-        step = int(state.step)
-        state, mean = parallel.replicate((state, train.mean))
-        train_step = parallel.map_over_devices(
-            make_train_step(net, config, direction, schedule, steps_per_epoch),
-            in_axes=(None, None, 0),
-            donate=(0,),
-        )
-        evaluate = make_evaluator(net, config, validation)
-        metrics = MetricsWriter(
-            directory, resume_step=step if restored else -1, is_writer=parallel.is_writer()
-        )
-        progress = Progress(
-            total_steps=total_steps,
-            start_step=step,
-            batch_size=config.batch_size,
-            enabled=parallel.is_writer(),
+    progress = Progress(
+        total_steps=total_steps,
+        start_step=step,
+        batch_size=config.batch_size,
+        enabled=parallel.is_writer(),
+    )
+
+    def save(error: float | None) -> None:
+        checkpoints.save(
+            step,
+            {"state": state, "mean": mean},
+            workdir.record(config, train, plateau=dataclasses.asdict(plateau)),
+            error,
         )
 
-        def save(error: float | None) -> None:
-            checkpoints.save(
-                step,
-                {"state": state, "mean": mean},
-                workdir.record(config, train, plateau=dataclasses.asdict(plateau)),
-                error,
+    def checked(step: int, loss: jax.Array, culprit: jax.Array) -> float:
+        """The loss of a step, on the host. NonFiniteError unless all of the step is finite."""
+        if tensor := nonfinite.culprit_of(state.params, int(culprit)):
+            raise nonfinite.error_of_step(
+                step, tensor, job.directory, train, config, plateau.rollbacks
             )
+        return float(loss)
 
-        every = config.checkpoint.every_steps
-        mid_epoch_saves = range(0, total_steps, every) if every else ()
-        losses: collections.deque[tuple[int, jax.Array]] = collections.deque()
-        result: dict[str, float] = {}
-        with metrics, progress:
-            while step < total_steps:
-                epoch = step // steps_per_epoch
-                title, began, first = f"epoch {epoch + 1}/{config.epochs}", time.monotonic(), step
-                for batch in _batches_of(train, config, epoch, step % steps_per_epoch):
-                    state, loss = train_step(state, mean, batch)
-                    step += 1
-                    losses.append((step, loss))
-                    if len(losses) > 2:  # the host never waits for the step that it just started
-                        progress.update(step, title=title, loss=_finite(*losses.popleft()))
-                    at_epoch_end = step % steps_per_epoch == 0
-                    if not at_epoch_end and (step == stop_after_steps or step in mid_epoch_saves):
-                        while losses:
-                            _finite(*losses.popleft())
-                        save(None)
-                    if not at_epoch_end and step == stop_after_steps:
+    every = config.checkpoint.every_steps
+    mid_epoch_saves = range(0, total_steps, every) if every else ()
+    unchecked: collections.deque[tuple[int, jax.Array, jax.Array]] = collections.deque()
+    result: dict[str, float] = {}
+    with metrics, progress:
+        while step < total_steps:
+            epoch = step // steps_per_epoch
+            title, began, first = f"epoch {epoch + 1}/{config.epochs}", time.monotonic(), step
+            for batch in _batches_of(train, config, epoch, step % steps_per_epoch):
+                state, (loss, culprit) = job.train_step(state, mean, batch)
+                step += 1
+                unchecked.append((step, loss, culprit))
+                if len(unchecked) > 2:  # the host never waits for the step that it just started
+                    progress.update(step, title=title, loss=checked(*unchecked.popleft()))
+                told = watch.told(step)
+                at_epoch_end = step % steps_per_epoch == 0
+                stopping = told or step == job.stop_after_steps
+                if not at_epoch_end and (stopping or step in mid_epoch_saves):
+                    while unchecked:
+                        checked(*unchecked.popleft())
+                    save(None)
+                    if told:
+                        raise watch.preempted(step)
+                    if stopping:
                         return result
-                while losses:
-                    progress.update(step, title=title, loss=_finite(*losses.popleft()))
+            while unchecked:
+                progress.update(step, title=title, loss=checked(*unchecked.popleft()))
 
-                sums = {name: float(value) for name, value in state.sums.items()}
-                seconds = time.monotonic() - began
-                validated = evaluate(state.params, mean)
-                _finite(step, validated["loss"])
-                result = {
-                    "epoch": epoch + 1,
-                    **{f"train/{k}": sums[k] / sums["steps"] for k in ("loss", "top1", "top5")},
-                    **{f"val/{k}": validated[k] for k in ("loss", "top1", "top5")},
-                    "learning_rate": float(schedule(step - 1)) * plateau.scale,
-                    "clipped": sums["clipped"] / sums["steps"],
-                }
-                times = {
-                    "images_per_second": (step - first) * config.batch_size / seconds,
-                    "epoch_seconds": time.monotonic() - began,
-                }
-                metrics.write(step, result, time_fields=times)
-                progress.line(epoch_line({"step": step, **result, **times}, config.epochs))
+            sums = {name: float(value) for name, value in state.sums.items()}
+            seconds = time.monotonic() - began
+            validated = job.evaluate(state.params, mean)
+            nonfinite.check_validation(step, validated["loss"], plateau.rollbacks)
+            result = {
+                "epoch": epoch + 1,
+                **{f"train/{k}": sums[k] / sums["steps"] for k in ("loss", "top1", "top5")},
+                **{f"val/{k}": validated[k] for k in ("loss", "top1", "top5")},
+                "learning_rate": float(job.schedule(step - 1)) * plateau.scale,
+                "clipped": sums["clipped"] / sums["steps"],
+            }
+            times = {
+                "images_per_second": (step - first) * config.batch_size / seconds,
+                "epoch_seconds": time.monotonic() - began,
+            }
+            metrics.write(step, result, time_fields=times)
+            progress.line(epoch_line({"step": step, **result, **times}, config.epochs))
 
-                error = 1 - validated["top1"]
-                if config.optimizer.schedule == "plateau":
-                    plateau = plateau.after(error, config.optimizer.plateau)
-                    state = state.replace(rate_scale=parallel.replicate(jnp.float32(plateau.scale)))
-                save(error)
-                if step == stop_after_steps:
-                    break
+            error = 1 - validated["top1"]
+            if config.optimizer.schedule == "plateau":
+                plateau = plateau.after(error, config.optimizer.plateau)
+                state = state.replace(rate_scale=parallel.replicate(jnp.float32(plateau.scale)))
+            save(error)
+            if step == job.stop_after_steps:
+                break
+            if step < total_steps and (told or watch.told(step)):
+                raise watch.preempted(step)
     return result
 
 
@@ -169,14 +232,3 @@ def _batches_of(
         process_count=jax.process_count(),
     )
     return parallel.to_devices(batches.prefetch(rows, size=2), ahead=2)
-
-
-def _finite(step: int, loss: jax.Array | float) -> float:
-    """The loss of a step, on the host. FloatingPointError unless it is finite."""
-    value = float(loss)
-    if not math.isfinite(value):
-        raise FloatingPointError(
-            f"the loss is {value} at step {step}: lower the learning rate "
-            "(--config.optimizer.learning_rate); the last checkpoint is from before"
-        )
-    return value

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import platform
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from zfnet_jax import architecture, parallel
+from zfnet_jax import architecture, lock, parallel
 from zfnet_jax.data.splits import Split
 from zfnet_jax.files import write_json
 
@@ -19,7 +21,27 @@ _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "pil
 
 # Fields that a resumed run may change: they do not alter the steps that were made. Of the data the
 # fingerprint is compared, wherever they lie; `epochs` shapes the cosine schedule (see `claim`).
-_FREE_FIELDS = ("epochs", "checkpoint", "eval_batch_size", "data")
+FREE_FIELDS = ("epochs", "checkpoint", "eval_batch_size", "data", "on_nonfinite", "rollback")
+
+
+@contextlib.contextmanager
+def held(directory: Path) -> Iterator[None]:
+    """Holds a run's folder, made if missing, against a second training.
+
+    Raises:
+      ValueError: another process trains there, or the folder cannot be written.
+    """
+    with contextlib.ExitStack() as stack:
+        refusal = ""
+        if parallel.is_writer():
+            try:
+                directory.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(lock.locked(directory / "run.lock", "a training"))
+            except (OSError, ValueError) as error:
+                refusal = str(error)
+        if refusal := parallel.from_writer(refusal):
+            raise ValueError(refusal)
+        yield
 
 
 def claim(directory: Path, config: ConfigDict, train: Split, validation: Split) -> None:
@@ -36,7 +58,7 @@ def claim(directory: Path, config: ConfigDict, train: Split, validation: Split) 
         run = json.loads((directory / "run.json").read_text())
         earlier = json.loads(path.read_text())
         earlier["model"] = architecture.completed(earlier["model"])
-        free = set(_FREE_FIELDS)
+        free = set(FREE_FIELDS)
         if config.optimizer.schedule == "cosine":
             free.remove("epochs")
         differing = [

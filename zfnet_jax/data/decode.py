@@ -7,6 +7,8 @@ comes from a folder or from TFDS, prepared beforehand or streamed.
 from __future__ import annotations
 
 import io
+import stat
+from pathlib import Path
 
 import numpy as np
 import PIL
@@ -28,6 +30,21 @@ class UnreadablePhotoError(ValueError):
     """The bytes are not a whole photo in one of `FORMATS`; the message is the reason."""
 
 
+def read(path: Path) -> Image.Image:
+    """Reads and decodes the photo in a file, see `decode`.
+
+    Raises:
+      UnreadablePhotoError: as `decode`, and where there is no such file or it cannot be read.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for without end
+            raise UnreadablePhotoError("not a file")
+        data = path.read_bytes()
+    except OSError as error:
+        raise UnreadablePhotoError(f"{type(error).__name__}: {error.strerror or error}") from error
+    return decode(data)
+
+
 def decode(data: bytes) -> Image.Image:
     """Decodes one photo to an upright 8-bit RGB image.
 
@@ -43,13 +60,13 @@ def decode(data: bytes) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
         image.load()
+        return _to_rgb(_upright(image))
     except MemoryError:
         raise
     except Image.UnidentifiedImageError:
         raise UnreadablePhotoError("not a JPEG, PNG, WebP or BMP photo") from None
     except Exception as error:  # broken files make Pillow raise nearly anything
         raise UnreadablePhotoError(f"{type(error).__name__}: {error}") from error
-    return _to_rgb(_upright(image))
 
 
 def centre_square(image: Image.Image, size: int) -> np.ndarray:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from zfnet_jax.data import pictures
-from zfnet_jax.data.decode import centre_square, decode
+from zfnet_jax.data.decode import centre_square, decode, read
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,9 @@ def load(payload: Path | bytes | PictureRecipe, image_size: int) -> np.ndarray:
     """Pixels of one example, uint8 `[image_size, image_size, 3]`.
 
     Raises:
-      UnreadablePhotoError: the photo cannot be decoded.
-      OSError: the file cannot be read.
+      UnreadablePhotoError: the photo cannot be read or decoded.
     """
     if isinstance(payload, PictureRecipe):
         return pictures.draw(payload.class_name, payload.seed, image_size).image
-    data = payload.read_bytes() if isinstance(payload, Path) else payload
-    return centre_square(decode(data), image_size)
+    photo = read(payload) if isinstance(payload, Path) else decode(payload)
+    return centre_square(photo, image_size)

@@ -121,8 +121,8 @@ def _read_photo(folder: Path, name: str, record: Any, parts: Sequence[str], size
     left, top, side = _numbers(where, record, "face_box", 3)
     middles = {part: np.array(_numbers(where, record, part, 2)) for part in parts}
     try:
-        photo = decode.decode((folder / name).read_bytes())
-    except (OSError, decode.UnreadablePhotoError) as error:
+        photo = decode.read(folder / name)
+    except decode.UnreadablePhotoError as error:
         raise ValueError(f"cannot read the photo {folder / name}: {error}") from error
     width, height = photo.size
     if "size" in record and tuple(_numbers(where, record, "size", 2)) != photo.size:

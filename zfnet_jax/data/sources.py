@@ -84,7 +84,7 @@ class FolderSource:
         ignored: list[dict[str, str]] = []
         classes = []
         for entry in _visible(root):
-            if entry.is_dir():
+            if _is(entry, "dir"):
                 classes.append(entry.name)
             else:
                 ignored.append({"key": entry.name, "reason": "not inside a class folder"})
@@ -99,7 +99,7 @@ class FolderSource:
             before = len(self._keys)
             for entry in _visible(root / name):
                 key = f"{name}/{entry.name}"
-                if entry.is_dir():
+                if _is(entry, "dir"):
                     ignored.append({"key": key, "reason": "a folder inside a class folder"})
                 elif not entry.name.lower().endswith(EXTENSIONS):
                     ignored.append({"key": key, "reason": "extension is not one of a photo"})
@@ -107,7 +107,7 @@ class FolderSource:
                     self._keys.append(key)
                     self._labels.append(label)
                     # Sizes tell replaced files from those prepared earlier.
-                    size = entry.stat().st_size if entry.is_file() else -1
+                    size = entry.stat().st_size if _is(entry, "file") else -1
                     listing.update(os.fsencode(key) + b"\0%d\n" % size)
             if len(self._keys) == before:
                 ignored.append({"key": name, "reason": "class folder without photos"})
@@ -140,6 +140,14 @@ def _visible(folder: Path) -> list[os.DirEntry[str]]:
     with os.scandir(folder) as entries:
         visible = [entry for entry in entries if not entry.name.startswith(".")]
     return sorted(visible, key=lambda entry: entry.name)
+
+
+def _is(entry: os.DirEntry[str], kind: str) -> bool:
+    """Whether it is a 'dir' or 'file' after following links; a circle of links is neither."""
+    try:
+        return entry.is_dir() if kind == "dir" else entry.is_file()
+    except OSError:
+        return False
 
 
 class PicturesSource:

@@ -61,8 +61,6 @@ def _load_or_reason(payload: Any, image_size: int) -> np.ndarray | str:
         return load(payload, image_size)
     except UnreadablePhotoError as error:
         return str(error)
-    except OSError as error:
-        return f"{type(error).__name__}: {error.strerror or error}"
 
 
 def _start_worker() -> None:

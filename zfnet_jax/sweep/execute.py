@@ -19,12 +19,14 @@ _ATTEMPTS = 2
 class Job:
     """A run in the hands of a launcher: 'queued' by a scheduler, 'running' or 'ended'.
 
-    `note` says what it waits for, or how it ended; `again` whether a failure may be retried.
+    `note` says what it waits for, or how it ended; `again` whether a failure may be retried;
+    `interrupted` whether it was told to stop and saved, which is no failure.
     """
 
     state: Literal["queued", "running", "ended"]
     note: str = ""
     again: bool = True
+    interrupted: bool = False
 
 
 class Launcher(Protocol):
@@ -68,6 +70,8 @@ def make_rows(runs: Sequence[Run]) -> list[Row]:
 def execute(rows: Sequence[Row], launcher: Launcher, show: Callable[[Sequence[Row]], None]) -> None:
     """Starts the runs that wait, watches them, and tries a failed one once more.
 
+    One that was interrupted goes on as often as it is.
+
     Returns when every row is 'finished' or 'failed'. KeyboardInterrupt, on SIGTERM and SIGHUP as on
     Ctrl-C, leaves the runs resumable.
     """
@@ -96,6 +100,8 @@ def _update(row: Row, job: Job) -> None:
         row.state, row.note = job.state, job.note
     elif row.status.finished:  # its folder counts, not how the process went away
         row.state, row.note = "finished", ""
+    elif job.interrupted:
+        row.state, row.note, row.attempts = "waiting", f"goes on after {job.note}", row.attempts - 1
     else:
         again = job.again and row.attempts < _ATTEMPTS
         row.state = "waiting" if again else "failed"

@@ -12,11 +12,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TextIO
 
+from zfnet_jax.preemption import EXIT_CODE
 from zfnet_jax.sweep.execute import Job
 from zfnet_jax.sweep.plan import Run
 
 _SIMULATED = "--xla_force_host_platform_device_count"
-_SECONDS_TO_END = 15.0
+_SECONDS_TO_END = 40.0  # to finish a step and save
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,8 +36,8 @@ def training(run: Run) -> list[str]:
 class LocalLauncher:
     """A process per run, in turn or as many at once as there are slots.
 
-    Each writes to its run's log. They end with the sweep: what they did since their last checkpoint
-    is done again when they go on.
+    Each writes to its run's log. They end with the sweep: told to, they save and go on from there
+    when they are started again.
 
     Args:
       slots: one for each run at a time (`find_slots`).
@@ -83,7 +84,9 @@ class LocalLauncher:
             how = f"exit status {status}"
             if status < 0:
                 how = f"ended by {signal.Signals(-status).name}"
-            jobs[name] = Job("ended", how)
+            elif status == EXIT_CODE:
+                how = "an interruption"
+            jobs[name] = Job("ended", how, interrupted=status == EXIT_CODE)
             del self._processes[name]
             self._free.append(slot)
         return jobs

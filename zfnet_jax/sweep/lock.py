@@ -2,37 +2,21 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
+
+from zfnet_jax import lock
 
 SLURM_JOBS = "slurm_jobs.json"  # {run: job} of the jobs that a sweep left to Slurm
 
 
-@contextmanager
-def locked(directory: Path) -> Iterator[int]:
-    """Holds the folder's lock; yields its file descriptor, for processes to keep it held too.
+def locked(directory: Path) -> AbstractContextManager[int]:
+    """Holds the folder's lock; gives its file descriptor, for processes to keep it held too.
 
-    Raises:
-      ValueError: another sweep holds it, or a training that a killed sweep left behind.
+    ValueError if another sweep holds it, or a training that a killed sweep left behind.
     """
-    path = directory / "sweep.lock"
-    with path.open("a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            raise ValueError(
-                f"a sweep (process {file.read().strip()}), or a training that it left behind, is "
-                f"at work in {directory}: wait for it or end it"
-            ) from error
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
-        yield file.fileno()
+    return lock.locked(directory / "sweep.lock", "a sweep, or a training that it left behind")
 
 
 def check_not_with_slurm(directory: Path) -> None:

@@ -30,7 +30,7 @@ from zfnet_jax.files import write_json
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.=-]{0,99}")
 
 # What may differ in a run that is gone on with; `workdir.claim` checks the rest of the data.
-_FREE_SECTIONS = ("checkpoint", "eval_batch_size", "data")
+_FREE_SECTIONS = set(workdir.FREE_FIELDS) - {"epochs"}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import runpy
+import signal
 import subprocess
 import sys
 from collections.abc import Collection, Mapping, Sequence
@@ -22,6 +23,7 @@ import submitit
 from submitit.core.utils import FailedJobError
 
 from zfnet_jax.files import write_json
+from zfnet_jax.preemption import PreemptedError
 from zfnet_jax.sweep.execute import Job
 from zfnet_jax.sweep.lock import SLURM_JOBS
 from zfnet_jax.sweep.plan import Run
@@ -35,8 +37,10 @@ _AT_WORK = ("RUNNING", "COMPLETING", "STAGE_OUT", "SUSPENDED", "STOPPED", "SIGNA
 class Training(submitit.helpers.Checkpointable):
     """What a process of a job does: scripts.train, in this process.
 
-    In this process, so that submitit's handlers of Slurm's signals hold for it: SIGTERM before a
-    preemption does not stop it, the signal before the time limit requeues it.
+    In this process, so that submitit's handlers of Slurm's signals hold for it before and after the
+    training itself, which saves when it is told to stop. After the signal before the time limit
+    submitit then requeues the job. After SIGTERM (a preemption, scancel) Slurm decides what becomes
+    of the job, which waits for its end: a job that ends by itself would not be requeued.
     """
 
     def __init__(self, arguments: Sequence[str], log: Path) -> None:
@@ -53,6 +57,8 @@ class Training(submitit.helpers.Checkpointable):
         try:
             runpy.run_module("scripts.train", run_name="__main__", alter_sys=True)
         except SystemExit as end:  # how a script ends, also well
+            if isinstance(end.__cause__, PreemptedError):
+                _wait_for_slurm(end.__cause__.number)
             if end.code:
                 raise
 
@@ -199,6 +205,13 @@ class SlurmLauncher:
             return None
         rows = (line.strip().split("|") for line in answer.stdout.splitlines())
         return {job: (state, reason) for job, state, reason in rows}
+
+
+def _wait_for_slurm(number: int) -> None:
+    """After a signal that was heeded: lets submitit's handler have it, and waits for the end."""
+    signal.raise_signal(number)
+    while True:
+        signal.pause()
 
 
 def _alive(queue: Mapping[str, tuple[str, str]], job: str | None) -> bool:

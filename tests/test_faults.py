@@ -1,0 +1,297 @@
+"""What goes wrong while a net trains: nothing is lost and the user is told; see docs/faults.md."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from scripts.soak import TINY, Soak, differences, train_arguments
+from tests.conftest import ROOT
+from tests.test_train import final_state, largest_difference, metrics_without_times
+from zfnet_jax import lock, nonfinite, preemption, train
+from zfnet_jax.checkpoint import open_checkpoints
+from zfnet_jax.metrics import read_metrics
+from zfnet_jax.train_step import TrainState
+
+
+def saved_steps(workdir: Path) -> list[int]:
+    with open_checkpoints(workdir / "checkpoints") as checkpoints:
+        return checkpoints.all_steps()
+
+
+# Told to stop, and killed.
+
+
+def test_a_signal_saves_after_the_step_and_the_run_goes_on_exactly(
+    tiny_config, tiny_run, tmp_path, monkeypatch
+):
+    number = signal.SIGUSR1  # the short soak has SIGTERM
+    told = preemption.Watch.told
+
+    def tell(watch: preemption.Watch, step: int) -> bool:
+        if step == 6:
+            signal.raise_signal(number)
+        return told(watch, step)
+
+    before = signal.getsignal(number)
+    with monkeypatch.context() as patch:
+        patch.setattr(preemption.Watch, "told", tell)
+        with pytest.raises(preemption.PreemptedError, match=f"{number.name}: saved at step 6"):
+            train.train_and_evaluate(tiny_config, tmp_path)
+    assert signal.getsignal(number) == before
+    assert saved_steps(tmp_path)[-1] == 6
+    train.train_and_evaluate(tiny_config, tmp_path)
+    assert largest_difference(final_state(tiny_run)[1], final_state(tmp_path)[1]) == 0
+    assert metrics_without_times(tmp_path) == metrics_without_times(tiny_run)
+
+
+def test_a_short_soak_ends_bit_identical(prepared_pictures, tiny_config, tmp_path):
+    """`python -m scripts.soak` is the long form."""
+    tiny_config.update_from_flattened_dict(TINY | {"epochs": 5})
+    train.train_and_evaluate(tiny_config, tmp_path / "unbroken")
+    soak = Soak(train_arguments(prepared_pictures, epochs=5))
+    chance = random.Random(0)
+    killed = soak.kill(tmp_path / "broken", signal.SIGKILL, chance)
+    assert "exit codes [-9]" in killed
+    told = soak.kill(tmp_path / "broken", signal.SIGTERM, chance)
+    assert f"exit codes [{preemption.EXIT_CODE}]" in told
+    train.train_and_evaluate(tiny_config, tmp_path / "broken")
+    assert differences(tmp_path / "unbroken", tmp_path / "broken") == []
+
+
+def test_a_killed_process_takes_the_others_down_and_the_run_goes_on(
+    prepared_pictures, tiny_config, tmp_path
+):
+    soak = Soak(train_arguments(prepared_pictures, epochs=40), processes=2, seconds_to_end=60)
+    workdir = tmp_path / "pair"
+    soak.kill(workdir, signal.SIGKILL, random.Random(1))
+    said = workdir.with_suffix(".log").read_text()
+    # Ours, or jax's where it was process 0, which the others are connected with.
+    assert re.search("another process of the job has ended|another task died", said)
+    step = saved_steps(workdir)[-1]
+    tiny_config.update_from_flattened_dict(TINY | {"epochs": 40})
+    train.train_and_evaluate(tiny_config, workdir, stop_after_steps=step + 1)
+    assert saved_steps(workdir)[-1] == step + 1
+
+
+# Numbers that are not finite.
+
+
+def test_the_first_tensor_that_is_not_finite_is_named():
+    params = {"conv1": {"bias": jnp.zeros(2), "kernel": jnp.ones((2, 2))}, "fc2": jnp.ones(3)}
+
+    def culprit(loss: float, broken_momentum: list[str], broken_params: list[str]) -> str | None:
+        def tree(broken: list[str]):
+            return jax.tree_util.tree_map_with_path(
+                lambda path, x: (
+                    x.at[(0,) * x.ndim].set(jnp.inf)
+                    if jax.tree_util.keystr(path, simple=True, separator="/") in broken
+                    else x
+                ),
+                params,
+            )
+
+        state = TrainState(0, tree(broken_params), tree(broken_momentum), 1.0, {})
+        step = nonfinite.watched(lambda state, loss: (state, loss))
+        return nonfinite.culprit_of(params, int(step(state, jnp.float32(loss))[1][1]))
+
+    every = ["conv1/bias", "conv1/kernel", "fc2"]
+    assert culprit(1, [], []) is None
+    assert culprit(np.nan, every, every) == "the loss"
+    assert culprit(1, every, every) == "the gradient of fc2"
+    assert culprit(1, every[:2], every[:2]) == "the gradient of conv1/kernel"
+    assert culprit(1, [], ["conv1/bias"]) == "the parameter conv1/bias"
+
+
+def test_an_overflow_before_a_save_is_never_saved_and_a_rollback_halves_the_rate(
+    tiny_config, tmp_path, monkeypatch
+):
+    """The loss of step 6 is finite, its parameters are not while the rate is above a third."""
+    make = train.make_train_step
+
+    def make_poisoned(*arguments):
+        step = make(*arguments)
+
+        def poisoned(state, mean, batch):
+            new, loss = step(state, mean, batch)
+            bad = jnp.where((state.step == 5) & (state.rate_scale > 0.3), jnp.inf, 0)
+            return new.replace(params=jax.tree.map(lambda p: p + bad, new.params)), loss
+
+        return poisoned
+
+    monkeypatch.setattr(train, "make_train_step", make_poisoned)
+    tiny_config.checkpoint.every_steps = 3
+    tiny_config.on_nonfinite, tiny_config.rollback.max_times = "rollback", 1
+    with pytest.raises(nonfinite.NonFiniteError, match="is not finite at step 6") as error:
+        train.train_and_evaluate(tiny_config, tmp_path)
+    assert "the parameter conv1/bias" in str(error.value)
+    noted = json.loads((tmp_path / "nonfinite-6.json").read_text())
+    assert noted["tensor"] == "the parameter conv1/bias"
+    assert len(noted["images"]) == 16
+    assert json.dumps(noted["images"][0]) in str(error.value)
+    assert saved_steps(tmp_path)[-1] == 4
+
+    tiny_config.rollback.max_times = 2
+    train.train_and_evaluate(tiny_config, tmp_path)
+    records = read_metrics(tmp_path)
+    assert [record["step"] for record in records] == [4, 8, 12]
+    assert records[-1]["learning_rate"] < 0.25 * records[0]["learning_rate"]
+    with open_checkpoints(tmp_path / "checkpoints") as checkpoints:
+        arrays, record = checkpoints.restore(12)
+    assert (record["plateau"]["scale"], record["plateau"]["rollbacks"]) == (0.25, 2)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(arrays))
+
+
+def test_wrong_ways_back_are_refused(tiny_config, tmp_path):
+    tiny_config.on_nonfinite = "ignore"
+    with pytest.raises(ValueError, match="must be 'stop' or 'rollback', got 'ignore'"):
+        train.train_and_evaluate(tiny_config, tmp_path)
+    tiny_config.on_nonfinite, tiny_config.rollback.rate_factor = "rollback", 2.0
+    with pytest.raises(ValueError, match=r"rate_factor must lie between 0 and 1, got 2\.0"):
+        train.train_and_evaluate(tiny_config, tmp_path)
+
+
+# The folder.
+
+
+def test_two_trainings_in_one_folder(tiny_config, tiny_run):
+    with (
+        lock.locked(tiny_run / "run.lock", "a training"),
+        pytest.raises(ValueError, match=rf"\(process {os.getpid()} on \S+\) is at work in"),
+    ):
+        train.train_and_evaluate(tiny_config, tiny_run)
+    assert (tiny_run / "run.lock").read_text() == ""
+
+
+def test_a_stale_lock_is_taken_over_with_a_warning(tmp_path, caplog):
+    (tmp_path / "run.lock").write_text("process 999999 on elsewhere\n")
+    with lock.locked(tmp_path / "run.lock", "a training"):
+        assert f"process {os.getpid()} on" in (tmp_path / "run.lock").read_text()
+    assert "process 999999 on elsewhere) ended without a word" in caplog.text
+
+
+def test_without_locks_in_the_file_system_the_named_process_counts(tmp_path, monkeypatch):
+    def unsupported(*_):
+        raise OSError("Operation not supported")
+
+    monkeypatch.setattr(lock.fcntl, "flock", unsupported)
+    path = tmp_path / "run.lock"
+    with (
+        lock.locked(path, "a training"),
+        pytest.raises(ValueError, match="is at work in"),
+    ):
+        lock.locked(path, "a training").__enter__()
+    child = subprocess.Popen(["true"])
+    child.wait()
+    path.write_text(f"process {child.pid} on {lock.socket.gethostname()}\n")
+    with lock.locked(path, "a training"):
+        pass
+
+
+# Tensorstore's other writes end after orbax has closed its event loop on the first error.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_full_disk_stops_with_its_reason_and_the_run_goes_on_from_the_last_checkpoint(
+    tiny_config, tiny_run, tmp_path
+):
+    train.train_and_evaluate(tiny_config, tmp_path, stop_after_steps=4)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"could not write a checkpoint in .*File too large"):
+            train.train_and_evaluate(tiny_config, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert saved_steps(tmp_path) == [4]
+    train.train_and_evaluate(tiny_config, tmp_path)
+    assert largest_difference(final_state(tiny_run)[1], final_state(tmp_path)[1]) == 0
+    assert metrics_without_times(tmp_path) == metrics_without_times(tiny_run)
+
+
+# Commands. They are run by one process, which forks for each after the slow imports.
+
+FORK = """
+import json, os, runpy, sys
+import jax, scripts.shell, zfnet_jax.run, zfnet_jax.train
+from absl import app, flags
+for arguments in json.load(sys.stdin):
+    child = os.fork()
+    if not child:
+        os.dup2(1, 2)
+        os.environ["JAX_PLATFORMS"] = "cpu"
+        sys.argv = arguments
+        code = 0
+        try:
+            runpy.run_module("scripts." + arguments[0], run_name="__main__", alter_sys=True)
+        except SystemExit as end:
+            code = end.code or 0
+        except BaseException as error:
+            print(repr(error)); code = 1
+        sys.stdout.flush(); os._exit(code)
+    print("exit", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+CONFIG = "--config=configs/quickstart.py"
+BAD_COMMANDS = {
+    "Unknown command line flag 'wrokdir'": ["train", CONFIG, "--wrokdir=x"],
+    "Flag --workdir must have a value": ["train", CONFIG],
+    "what is 'fish'": ["train", CONFIG, "--workdir={tmp}", "fish"],
+    "batch_size": ["train", CONFIG, "--workdir={tmp}", "--config.batch_size=many"],
+    "batchsize": ["train", CONFIG, "--workdir={tmp}", "--config.batchsize=8"],
+    "configs/none.py": ["train", "--config=configs/none.py", "--workdir={tmp}"],
+    "no such net": ["train", "--config=configs/zfnet.py:lenet", "--workdir={tmp}"],
+    "no prepared pictures in {tmp}/none/train": [
+        *("train", CONFIG, "--workdir={tmp}", "--config.data.prepared_dir={tmp}/none")
+    ],
+    "choose a multiple of 3": ["train", "{tiny}", "--config.optimizer.accumulation=3"],
+    "model.conv3.maps is 12 there and 13 here": ["train", "{tiny}", "--config.model.conv3.maps=13"],
+    "Not a directory": ["train", "{tiny}", "--workdir={tmp}/file/run"],
+    "cannot read the photo {tmp}/bad\\nname<b>.jpg": [
+        *("visualize", "--workdir={run}", "--image={tmp}/bad\nname<b>.jpg", "--out={tmp}/x.png")
+    ],
+    "should be one of <train|validation>": ["evaluate", "--workdir={run}", "--split=test"],
+}
+
+
+def test_bad_commands_are_one_line_and_code_2(prepared_pictures, tiny_run, tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "bad\nname<b>.jpg").write_bytes(b"no photo")
+    tiny = [a for a in train_arguments(prepared_pictures, 3) if "every_steps" not in a]
+
+    def fill(text: str) -> str:
+        return text.format(tmp=tmp_path, run=tiny_run, tiny="")
+
+    commands = [
+        [
+            fill(a)
+            for argument in command
+            for a in ([*tiny, f"--workdir={tiny_run}"] if argument == "{tiny}" else [argument])
+        ]
+        for command in BAD_COMMANDS.values()
+    ]
+    before = metrics_without_times(tiny_run)
+    done = subprocess.run(
+        [sys.executable, "-c", FORK],
+        cwd=ROOT,
+        input=json.dumps(commands),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = iter(done.stdout.splitlines())
+    for message in BAD_COMMANDS:
+        said = next(lines)
+        assert said.startswith("error: "), said
+        assert fill(message).replace("\\n", " ") in said
+        assert next(lines) == "exit 2"
+    assert metrics_without_times(tiny_run) == before

@@ -1,0 +1,71 @@
+"""Told to stop: the signals that announce the end of a process, heeded between two steps."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from types import FrameType
+
+import jax
+from jax.experimental import multihost_utils
+
+EXIT_CODE = os.EX_TEMPFAIL  # 75: stopped and saved; the same command goes on
+
+# SIGTERM comes from Slurm, Kubernetes, Cloud TPU and a machine that shuts down; SIGUSR1 and
+# SIGUSR2 from Slurm's --signal; SIGHUP from a closed terminal; SIGINT is Ctrl-C.
+_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP, signal.SIGINT)
+
+
+class PreemptedError(Exception):
+    """A run was told to stop and has saved; `number` is the signal."""
+
+    def __init__(self, message: str, number: int) -> None:
+        super().__init__(message)
+        self.number = number
+
+
+class Watch:
+    """Notes signals while it is open as a context; a second Ctrl-C interrupts at once.
+
+    With several processes it is enough to tell one: jax's preemption service takes the SIGTERM,
+    and all of them learn to stop after the same step. Signals that are ignored (nohup) stay so.
+    """
+
+    def __init__(self) -> None:
+        self.number = int(signal.SIGTERM)
+        self._told = False
+        self._several = jax.process_count() > 1
+        self._before: dict[int, object] = {}
+
+    def told(self, step: int) -> bool:
+        """Whether to stop after this step; every process asks after every step."""
+        if self._several:
+            return multihost_utils.reached_preemption_sync_point(step)
+        return self._told
+
+    def preempted(self, step: int) -> PreemptedError:
+        """What to raise once a step is saved."""
+        name = signal.Signals(self.number).name
+        return PreemptedError(
+            f"{name}: saved at step {step}; the same command goes on", self.number
+        )
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        self._told, self.number = True, number
+        if number == signal.SIGINT:
+            signal.signal(number, signal.default_int_handler)
+        if self._several:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def __enter__(self) -> Watch:
+        if threading.current_thread() is threading.main_thread():
+            for number in _SIGNALS:
+                ours = not (self._several and number == signal.SIGTERM)
+                if ours and signal.getsignal(number) != signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
