@@ -1,29 +1,78 @@
-"""What the benchmarks share: forms that take turns, and packages that only they need."""
+"""Benchmarks: ours beside Flax, PyTorch and Captum, in one run, on this machine.
+
+    python -m scripts.benchmark [--suite=pooling,network] [--out=DIR]
+
+Needs requirements-bench.txt. The forms of each comparison take turns; medians and quartiles of the
+trials after warm-up. What a suite compares stands at the top of its file in scripts/benchmarks/.
+DIR gets results.md and results.json. Quiet machine, please.
+"""
 
 from __future__ import annotations
 
 import importlib
-import time
-from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from absl import flags
+
+from scripts import shell
+
+SUITES = (
+    "pooling",
+    "convolution",
+    "network",
+    "memory",
+    "projection",
+    "mining",
+    "occlusion",
+    "input",
+    "crops",
+    "startup",
+)
+
+_SUITE = flags.DEFINE_list(
+    "suite",
+    [name for name in SUITES if name != "mining"],
+    f"Which of {', '.join(SUITES)}; mining needs --workdir.",
+)
+_OUT = flags.DEFINE_string("out", None, "Folder for results.md and results.json; made if missing.")
+_TRIALS = flags.DEFINE_integer("trials", 5, "Rounds that count.", lower_bound=1)
+_BATCHES = flags.DEFINE_list("batches", ["1", "16", "128"], "Batches of network and memory.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "A run's folder, for mining.")
+_PHOTOS = flags.DEFINE_string("photos", None, "Folder of JPEG files, for input.")
 
 
-def best_seconds(forms: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Seconds of the best round of each form; in a round each has its turn."""
-    best = dict.fromkeys(forms, float("inf"))
-    for _ in range(rounds):
-        for name, form in forms.items():
-            began = time.perf_counter()
-            form()
-            best[name] = min(best[name], time.perf_counter() - began)
-    return best
+def main() -> None:
+    unknown = set(_SUITE.value) - set(SUITES)
+    if unknown:
+        raise ValueError(f"no suite {', '.join(sorted(unknown))}: there are {', '.join(SUITES)}")
+    from scripts.benchmarks import machine, report
+    from scripts.benchmarks.trials import Options
+
+    flops, bytes_per_second = machine.limits()
+    options = Options(
+        trials=_TRIALS.value,
+        batches=tuple(map(int, _BATCHES.value)),
+        workdir=_WORKDIR.value,
+        photos=_PHOTOS.value,
+        flops_per_second=flops,
+        bytes_per_second=bytes_per_second,
+    )
+    about = machine.description() | {
+        "limits": {"flops_per_second": flops, "bytes_per_second": bytes_per_second},
+        "trials": options.trials,
+    }
+    print(report.heading(about))
+    suites = {}
+    for name in _SUITE.value:
+        print(f"\n## {name}\n", flush=True)
+        suite = importlib.import_module(f"scripts.benchmarks.{name}")
+        suites[name] = list(suite.rows(options))
+        print(report.table(suites[name]), flush=True)
+        if _OUT.value:  # after each suite: what is measured is not lost if a later one fails
+            report.write(Path(_OUT.value), about, suites)
+    if _OUT.value:
+        print(f"\nthe results lie in {_OUT.value}")
 
 
-def check_installed(*packages: str) -> None:
-    """ValueError unless the packages of requirements-bench.txt are there."""
-    for package in packages:
-        try:
-            importlib.import_module(package)
-        except ImportError as error:
-            raise ValueError(
-                f"{error}: this benchmark needs pip install -r requirements-bench.txt"
-            ) from error
+if __name__ == "__main__":
+    shell.run(main)

@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 from absl import app, flags, logging
 
+from zfnet_jax import compilation_cache
+
 _DEBUG = flags.DEFINE_bool("debug", False, "Show where an expected error was raised, too.")
 
 WRONG = 2  # exit code of an error that the user can mend; 1 is a defect of ours
@@ -25,6 +27,7 @@ def run(main: Callable[[], None]) -> None:
             raise fail(f"what is {' '.join(arguments[1:])!r}? Flags begin with --")
         if not flags.FLAGS["verbosity"].present:
             logging.set_verbosity(logging.WARNING)
+        compilation_cache.use_default_folder()
         try:
             main()
         except (ValueError, OSError, FloatingPointError) as error:

@@ -17,21 +17,23 @@ class TorchZFNet(nn.Module):
     """A net of the family as a PyTorch user would write it: [B, 3, H, W] -> logits [B, classes].
 
     Rectifiers are modules of their own, `relu1`, `relu2`, ..., as Captum's methods need them.
+    Dropout acts in training mode only.
     """
 
     def __init__(
-        self, architecture: Architecture, params: Mapping[str, Any], image_size: int
+        self, architecture: Architecture, params: Mapping[str, Any] | None, image_size: int
     ) -> None:
+        """`params` as the JAX net holds them; None leaves PyTorch's own, for images of RGB."""
         super().__init__()
         if architecture.norm_before_pool:
             raise ValueError("this PyTorch net pools before contrast norm")
         self.layers = nn.Sequential()
-        maps = params[architecture.convs[0].name]["kernel"].shape[2]
+        maps = params[architecture.convs[0].name]["kernel"].shape[2] if params else 3
         for conv in architecture.convs:
             layer = nn.Conv2d(
                 maps, conv.maps, conv.kernel, conv.stride, conv.padding, groups=conv.groups
             )
-            _fill(layer, params[conv.name], (3, 2, 0, 1))
+            _fill(layer, params and params[conv.name], (3, 2, 0, 1))
             self.layers.add_module(conv.name, layer)
             self.layers.add_module(f"relu{conv.number}", nn.ReLU())
             self._add_pool(conv)
@@ -43,12 +45,13 @@ class TorchZFNet(nn.Module):
         units = maps * side * side
         for name, width in zip(architecture.dense_names, architecture.dense, strict=True):
             layer = nn.Linear(units, width)
-            _fill(layer, params[name], (1, 0))
+            _fill(layer, params and params[name], (1, 0))
             self.dense.add_module(name, layer)
             self.dense.add_module(f"relu_{name}", nn.ReLU())
+            self.dense.add_module(f"dropout_{name}", nn.Dropout(architecture.dropout))
             units = width
         layer = nn.Linear(units, architecture.classes)
-        _fill(layer, params["logits"], (1, 0))
+        _fill(layer, params and params["logits"], (1, 0))
         self.dense.add_module("logits", layer)
 
     def _add_pool(self, conv: Conv) -> None:
@@ -69,7 +72,11 @@ class TorchZFNet(nn.Module):
         return self.dense(maps.permute(0, 2, 3, 1).flatten(1))
 
 
-def _fill(layer: nn.Conv2d | nn.Linear, params: Mapping[str, Any], order: tuple[int, ...]) -> None:
+def _fill(
+    layer: nn.Conv2d | nn.Linear, params: Mapping[str, Any] | None, order: tuple[int, ...]
+) -> None:
+    if params is None:
+        return
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(np.array(params["kernel"]).transpose(order)))
         layer.bias.copy_(torch.from_numpy(np.array(params["bias"])))

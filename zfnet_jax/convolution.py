@@ -10,12 +10,11 @@ from jax import lax
 
 from zfnet_jax.architecture import Conv
 
-_LAYOUT = ("NHWC", "HWIO", "NHWC")
+# XLA's own strided convolution is the faster one where it reads few maps and makes many.
+_FEW, _MANY = 16, 64
 
-# Bytes of columns, see `_by_columns`. Where one image has more, a product per image is the fast
-# form; fewer are too little work to share between cores. Products of about this size keep their
-# columns in the cache.
-_LARGE = 2**22
+# Bytes of columns that stay in the cache, see `transposed_by_columns`.
+_CACHED = 2**22
 
 
 def filter_maps(x: jax.Array, kernel: jax.Array, conv: Conv, precision: str) -> jax.Array:
@@ -30,69 +29,32 @@ def filter_maps(x: jax.Array, kernel: jax.Array, conv: Conv, precision: str) -> 
     Returns:
       [B, h, w, maps].
     """
-    # XLA's CPU code is slow on strided convolutions, one way or the other.
+    # XLA's CPU code is slow on strided convolutions: its gradients, and where maps are many also
+    # the convolution itself.
     if jax.default_backend() == "cpu" and conv.stride > 1 and conv.groups == 1:
-        if _column_bytes(x, conv) >= _LARGE:
-            return _by_columns(x, kernel, conv, precision)
         return _strided(x, kernel, conv, precision)
-    return _plain(x, kernel, conv, precision)
+    return plain(x, kernel, conv, precision)
 
 
-def _plain(x: jax.Array, kernel: jax.Array, conv: Conv, precision: str) -> jax.Array:
+def plain(x: jax.Array, kernel: jax.Array, conv: Conv, precision: str) -> jax.Array:
+    """`filter_maps` in XLA's own form."""
     return lax.conv_general_dilated(
         x,
         kernel,
         window_strides=(conv.stride, conv.stride),
         padding=[(conv.padding, conv.padding)] * 2,
-        dimension_numbers=_LAYOUT,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
         feature_group_count=conv.groups,
         precision=precision,
     )
 
 
-def _by_columns(x: jax.Array, kernel: jax.Array, conv: Conv, precision: str) -> jax.Array:
-    """For each image: the blocks under every filter position as columns, and one matrix product.
-
-    Image by image the columns stay in the cache. The gradients are products with the same
-    columns, which are made again rather than kept.
-    """
-    x, kernel = _blocks(x, kernel, conv)
-    side = kernel.shape[0]
-    out = [n + 1 - side for n in x.shape[1:3]]
-    matrix = kernel.reshape(-1, kernel.shape[-1])
-
-    @jax.checkpoint
-    def filter_one(image: jax.Array) -> jax.Array:
-        views = [
-            image[row : row + out[0], column : column + out[1]]
-            for row in range(side)
-            for column in range(side)
-        ]
-        columns = jnp.concatenate(views, axis=-1).reshape(out[0] * out[1], -1)
-        return jnp.dot(columns, matrix, precision=precision).reshape(*out, -1)
-
-    return lax.map(filter_one, x)
-
-
-def _column_bytes(x: jax.Array, conv: Conv) -> int:
-    s, k = conv.stride, conv.kernel
-    out = [(size + 2 * conv.padding - k) // s + 1 for size in x.shape[1:3]]
-    return out[0] * out[1] * (-(-k // s) * s) ** 2 * x.shape[3] * x.dtype.itemsize
-
-
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _strided(x: jax.Array, kernel: jax.Array, conv: Conv, precision: str) -> jax.Array:
-    """A convolution of stride 1 over blocks, done with 'SAME' padding and cut, which XLA's CPU
-    code runs faster than one without padding. Its gradients are those of the plain form, which
-    are fast where maps are small.
-    """
-    x, kernel = _blocks(x, kernel, conv)
-    y = lax.conv_general_dilated(
-        x, kernel, (1, 1), "SAME", dimension_numbers=_LAYOUT, precision=precision
-    )
-    side = kernel.shape[0]
-    first = (side - 1) // 2
-    return y[:, first : first + x.shape[1] + 1 - side, first : first + x.shape[2] + 1 - side]
+    """A convolution whose gradients are matrix products with columns, see `_columns`."""
+    if x.shape[3] < _FEW and conv.maps >= _MANY:
+        return plain(x, kernel, conv, precision)
+    return _by_columns(x, kernel, conv, precision)
 
 
 def _strided_forward(x, kernel, conv, precision):
@@ -100,10 +62,50 @@ def _strided_forward(x, kernel, conv, precision):
 
 
 def _strided_backward(conv, precision, inputs, gradient):
-    return jax.vjp(lambda x, kernel: _plain(x, kernel, conv, precision), *inputs)[1](gradient)
+    x, kernel = inputs
+    return (
+        transposed_by_columns(gradient, kernel, conv, x.shape[1:3], precision),
+        _kernel_gradient(x, gradient, kernel, conv, precision),
+    )
 
 
 _strided.defvjp(_strided_forward, _strided_backward)
+
+
+def _by_columns(x: jax.Array, kernel: jax.Array, conv: Conv, precision: str) -> jax.Array:
+    """The convolution as a matrix product for each image, whose columns stay in the cache."""
+    matrix = kernel.reshape(-1, kernel.shape[3])
+    return lax.map(lambda image: jnp.dot(_columns(image, conv), matrix, precision=precision), x)
+
+
+def _kernel_gradient(
+    x: jax.Array, gradient: jax.Array, kernel: jax.Array, conv: Conv, precision: str
+) -> jax.Array:
+    """Of a convolution: products with the same columns, made again rather than kept."""
+
+    def add(total: jax.Array, one: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
+        columns, seed = (
+            maps.reshape(-1, maps.shape[2]) for maps in (_columns(one[0], conv), one[1])
+        )
+        product = jnp.dot(columns.T, seed, precision=precision, preferred_element_type=jnp.float32)
+        return total + product, None
+
+    zeros = jnp.zeros((kernel.size // kernel.shape[3], kernel.shape[3]), jnp.float32)
+    total, _ = lax.scan(add, zeros, (x, gradient))
+    return total.reshape(kernel.shape).astype(kernel.dtype)
+
+
+def _columns(image: jax.Array, conv: Conv) -> jax.Array:
+    """What the filters see at each place: [H, W, C] to [h, w, k * k * C]."""
+    s, k, p = conv.stride, conv.kernel, conv.padding
+    h, w = ((n + 2 * p - k) // s + 1 for n in image.shape[:2])
+    image = lax.pad(image, jnp.zeros((), image.dtype), ((p, p, 0), (p, p, 0), (0, 0, 0)))
+    views = [
+        image[row : row + (h - 1) * s + 1 : s, column : column + (w - 1) * s + 1 : s]
+        for row in range(k)
+        for column in range(k)
+    ]
+    return jnp.concatenate(views, axis=2)
 
 
 def transposed_by_columns(
@@ -115,57 +117,38 @@ def transposed_by_columns(
 ) -> jax.Array:
     """The adjoint of `filter_maps` without groups, see `deconvnet.filter_transposed`.
 
-    The columns of `_by_columns` the other way: one matrix product weighs each unit's filter by its
-    value, and every column goes back to the blocks under its filter position.
+    One matrix product weighs each unit's filter by its value; then every filter position of these
+    columns goes back to the pixels under it. Pixels that lie a stride apart are added up together:
+    what reaches them lies densely in the columns.
     """
     s, k, p = conv.stride, conv.kernel, conv.padding
     side, (h, w), channels = -(-k // s), maps.shape[1:3], kernel.shape[2]
-    matrix = _block_filters(kernel, conv).reshape(-1, kernel.shape[3]).T
+    matrix = kernel.reshape(-1, kernel.shape[3]).T
+    zero = jnp.zeros((), maps.dtype)
+
+    def phase(columns: jax.Array, first: tuple[int, int]) -> jax.Array:
+        """Every s-th pixel from `first` on: [h + side - 1, w + side - 1, C]."""
+        total = jnp.zeros((h + side - 1, w + side - 1, channels), columns.dtype)
+        for row in range(first[0], k, s):
+            for column in range(first[1], k, s):
+                edges = [(n // s, side - 1 - n // s, 0) for n in (row, column)]
+                total += lax.pad(columns[:, :, row, column], zero, (*edges, (0, 0, 0)))
+        return total
 
     def transpose_one(image: jax.Array) -> jax.Array:
-        columns = jnp.dot(image.reshape(h * w, -1), matrix, precision=precision)
-        columns = columns.reshape(h, w, side, side, -1)
-        blocks = 0.0
-        for row in range(side):
-            for column in range(side):
-                edges = ((row, side - 1 - row, 0), (column, side - 1 - column, 0), (0, 0, 0))
-                blocks += lax.pad(columns[:, :, row, column], jnp.zeros((), columns.dtype), edges)
-        return blocks
+        columns = jnp.dot(image, matrix, precision=precision).reshape(h, w, k, k, channels)
+        rows = [
+            jnp.stack([phase(columns, (row, column)) for column in range(s)], axis=2)
+            for row in range(s)
+        ]
+        return jnp.stack(rows, axis=1)  # [h + side - 1, s, w + side - 1, s, C]
 
-    at_once = max(1, _LARGE // (h * w * matrix.shape[1] * maps.dtype.itemsize))
-    x = lax.map(transpose_one, maps, batch_size=min(at_once, maps.shape[0]))
+    columns_bytes = h * w * matrix.shape[1] * maps.dtype.itemsize
+    at_once = min(max(1, _CACHED // columns_bytes), maps.shape[0])
+    x = lax.map(transpose_one, maps, batch_size=at_once)
     height, width = ((n + side - 1) * s for n in (h, w))
-    x = x.reshape(-1, h + side - 1, w + side - 1, s, s, channels).transpose(0, 1, 3, 2, 4, 5)
     x = x.reshape(-1, height, width, channels)
     # What the filters reach of the input: not its padding, and zeros beyond the last filter.
     after = [full + p - n for full, n in zip(input_size, (height, width), strict=True)]
     edges = ((0, 0, 0), (-p, after[0], 0), (-p, after[1], 0), (0, 0, 0))
-    return lax.pad(x, jnp.zeros((), x.dtype), edges)
-
-
-def _blocks(x: jax.Array, kernel: jax.Array, conv: Conv) -> tuple[jax.Array, jax.Array]:
-    """Space to depth: blocks of stride x stride pixels become channels, and the stride is gone.
-
-    Returns:
-      [B, h + n - 1, w + n - 1, stride**2 * input maps] and filters of n x n blocks
-      [n, n, stride**2 * input maps, maps], for a convolution of stride 1 without padding.
-    """
-    s, k, p = conv.stride, conv.kernel, conv.padding
-    side = -(-k // s)
-    batch, _, _, channels = x.shape
-    grid = [(size + 2 * p - k) // s + side for size in x.shape[1:3]]
-    edges = [(p, n * s - size - p, 0) for n, size in zip(grid, x.shape[1:3], strict=True)]
-    x = lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), *edges, (0, 0, 0)))
-    x = x.reshape(batch, grid[0], s, grid[1], s, channels).transpose(0, 1, 3, 2, 4, 5)
-    x = x.reshape(batch, *grid, s * s * channels)
-    return x, _block_filters(kernel, conv)
-
-
-def _block_filters(kernel: jax.Array, conv: Conv) -> jax.Array:
-    """Filters [k, k, input maps, maps] for an image of blocks, see `_blocks`."""
-    s, k, channels = conv.stride, conv.kernel, kernel.shape[2]
-    side = -(-k // s)
-    room = (0, side * s - k)
-    kernel = jnp.pad(kernel, (room, room, (0, 0), (0, 0)))
-    kernel = kernel.reshape(side, s, side, s, channels, -1).transpose(0, 2, 1, 3, 4, 5)
-    return kernel.reshape(side, side, s * s * channels, -1)
+    return lax.pad(x, zero, edges)

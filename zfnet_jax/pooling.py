@@ -89,8 +89,8 @@ def _running_maximum(
         if best is None:
             best, switch, found = view, jnp.zeros(view.shape, jnp.uint8), here
             continue
-        # A NaN takes the place of any number, and keeps it.
-        better = (view > best) | ((view != view) & (best == best))
+        # A NaN takes the place of any number, being not at most that, and keeps it.
+        better = ~(view <= best) & (best == best)
         if padded:
             better = (better | ~found) & here
             found = found | here

@@ -1,0 +1,1 @@
+"""The suites of scripts.benchmark, a file each."""

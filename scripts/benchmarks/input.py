@@ -1,0 +1,153 @@
+"""Batches from prepared arrays against decoding JPEGs, and a training loop against its bare step.
+
+Reading and decoding run in one thread. The pictures are a folder's JPEG photos, or built-in ones
+saved as JPEG. The loop is the trainer's: batches read ahead in a thread, placed on the devices
+while they compute, no wait for the step just started.
+"""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from scripts.benchmarks.trials import Options, Row, spread, take_turns
+
+_PHOTOS, _SIZE, _BATCH = 256, 256, 64
+
+
+def rows(options: Options) -> Iterator[Row]:
+    from zfnet_jax.data import batches, decode, prepared
+
+    photos = _photos(options.photos)
+    images = np.stack([decode.centre_square(decode.decode(data), _SIZE) for data in photos])
+    with tempfile.TemporaryDirectory() as folder:
+        np.save(Path(folder) / "images.npy", images)
+        split = prepared.PreparedSplit(
+            images=np.load(Path(folder) / "images.npy", mmap_mode="r"),
+            labels=np.arange(len(images), dtype=np.int32) % 10,
+            keys=tuple(map(str, range(len(images)))),
+            class_names=tuple(map(str, range(10))),
+            mean=None,
+            fingerprint="",
+        )
+
+        def of_epoch(epoch: int, batch_size: int) -> Iterator[batches.Batch]:
+            return batches.train_batches(
+                split,
+                seed=0,
+                epoch=epoch,
+                start=0,
+                batch_size=batch_size,
+                process_index=0,
+                process_count=1,
+            )
+
+        def read() -> None:
+            for _ in of_epoch(0, _BATCH):
+                pass
+
+        def decode_all() -> None:
+            for data in photos:
+                decode.centre_square(decode.decode(data), _SIZE)
+
+        seconds = take_turns({"prepared": read, "JPEG": decode_all}, options.trials)
+        of_prepared, of_photos = (
+            _rates(taken, count)
+            for taken, count in zip(
+                seconds.values(), (len(photos) // _BATCH * _BATCH, len(photos)), strict=True
+            )
+        )
+        what = f"reading {_SIZE} x {_SIZE} images in one thread"
+        share = 2 * images[0].nbytes * of_prepared[0] / options.bytes_per_second
+        yield Row(what, "batches of prepared arrays", "images/s", *of_prepared, share=share)
+        ratio = of_prepared[0] / of_photos[0]
+        name = "decoding photos" if options.photos else "decoding built-in pictures"
+        yield Row(what, name, "images/s", *of_photos, ratio=ratio, target=20, at_least=True)
+        yield from _transfer(next(of_epoch(0, _BATCH)), options)
+        yield from _loop(of_epoch, options)
+
+
+def _transfer(batch, options: Options) -> Iterator[Row]:
+    import jax
+
+    from zfnet_jax import parallel
+
+    forms = {"host to device": lambda: jax.block_until_ready(parallel.split_rows(batch))}
+    rates = _rates(take_turns(forms, options.trials)["host to device"], _BATCH)
+    share = 2 * batch.images[0].nbytes * rates[0] / options.bytes_per_second
+    yield Row(f"placing batches of {_BATCH}", "host to device", "images/s", *rates, share=share)
+
+
+def _loop(of_epoch: Callable, options: Options) -> Iterator[Row]:
+    """The small net: its step is short, so what the loop adds shows most."""
+    import jax
+
+    from configs import imagenette
+    from scripts.benchmarks.network import trainer
+    from zfnet_jax import model, parallel
+    from zfnet_jax.data import batches
+
+    config = imagenette.get_config("small")
+    config.data.image_size, config.augment.crop, config.batch_size = _SIZE, 112, 32
+    net = model.from_config(config.model, 10)
+    step, state, mean = trainer(config, net, model.initial_params(net, 0, config.augment.crop, 3))
+    steps = _PHOTOS // config.batch_size
+    on_device = parallel.split_rows(next(of_epoch(0, config.batch_size)))
+    epoch = 0
+
+    def train(rows) -> None:
+        nonlocal state
+        losses = []
+        for batch in rows:
+            state, loss = step(state, mean, batch)
+            losses.append(loss)
+            if len(losses) > 2:
+                float(losses.pop(0))
+        jax.block_until_ready((state, losses))
+
+    def end_to_end() -> None:
+        nonlocal epoch
+        epoch += 1
+        rows = batches.prefetch(of_epoch(epoch, config.batch_size), size=2)
+        train(parallel.to_devices(rows, ahead=2))
+
+    forms = {
+        "fed from prepared arrays": end_to_end,
+        "bare steps": lambda: train([on_device] * steps),
+    }
+    what = f"training loop, small net, {steps} steps of {config.batch_size}"
+    seconds = take_turns(forms, options.trials)
+    loop, bare = (spread(values) for values in seconds.values())
+    yield Row(what, "fed from prepared arrays", "s", *loop)
+    yield Row(what, "bare steps", "s", *bare, ratio=loop[0] / bare[0], target=1.05)
+
+
+def _rates(seconds: list[float], count: int) -> tuple[float, float, float]:
+    return spread([count / value for value in seconds])
+
+
+def _photos(folder: str | None) -> list[bytes]:
+    if folder:
+        paths = sorted(
+            path for path in Path(folder).rglob("*") if path.suffix.lower() in (".jpg", ".jpeg")
+        )
+        if len(paths) < _PHOTOS:
+            raise ValueError(f"{folder} holds {len(paths)} JPEG files; this needs {_PHOTOS}")
+        chosen = paths[:: len(paths) // _PHOTOS][:_PHOTOS]
+        return [path.read_bytes() for path in chosen]
+    return [_picture(seed) for seed in range(_PHOTOS)]
+
+
+def _picture(seed: int) -> bytes:
+    """A built-in picture as a JPEG file of about ImageNet's size."""
+    from PIL import Image
+
+    from zfnet_jax.data.pictures import draw
+
+    file = io.BytesIO()
+    Image.fromarray(draw("cat", seed % 16, 400).image).save(file, "JPEG", quality=92)
+    return file.getvalue()

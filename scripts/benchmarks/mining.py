@@ -1,0 +1,86 @@
+"""What mining costs over a plain forward pass of the same images, on a run's net (--workdir).
+
+Both read the same prepared images through the same batches and devices; the plain pass computes the
+class scores. Mining compiles in every round, the plain pass in the first alone: with few images
+that is what is seen.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+
+from scripts.benchmarks.trials import Form, Options, Row, spread, take_turns
+
+_SPLIT, _IMAGES, _BATCH = "validation", 512, 64
+
+
+def rows(options: Options) -> Iterator[Row]:
+    from zfnet_jax.analysis import mining
+    from zfnet_jax.data import splits
+    from zfnet_jax.run import open_run
+
+    if not options.workdir:
+        raise ValueError("the mining suite needs a trained net: --workdir=DIR")
+    run = open_run(options.workdir)
+    split = splits.open_split(run.config.data, _SPLIT)
+    split = _First(split, min(_IMAGES, len(split)))
+    forms = {
+        "mining": lambda: mining.mine(run, split, k=9, batch_size=_BATCH, progress=False),
+        "plain forward pass": _plain_pass(run, split),
+    }
+    ours = None
+    for name, seconds in take_turns(forms, options.trials).items():
+        rates = spread([len(split) / value for value in seconds])
+        ratio = ours and ours / rates[0]
+        ours = ours or rates[0]
+        yield Row(f"{len(split)} images of {_SPLIT}", name, "images/s", *rates, ratio=ratio)
+
+
+@dataclasses.dataclass(frozen=True)
+class _First:
+    """The first images of a split."""
+
+    split: object
+    count: int
+
+    @property
+    def labels(self) -> np.ndarray:
+        return self.split.labels[: self.count]
+
+    @property
+    def fingerprint(self) -> str:
+        return f"{self.split.fingerprint}, the first {self.count}"
+
+    def __len__(self) -> int:
+        return self.count
+
+    def rows(self, index: np.ndarray) -> np.ndarray:
+        return self.split.rows(index)
+
+
+def _plain_pass(run, split) -> Form:
+    import jax
+    from jax import lax
+
+    from zfnet_jax import parallel
+    from zfnet_jax.data import augment, batches
+
+    crop, scale = run.config.augment.crop, run.config.augment.scale
+
+    def step(params, mean, batch):
+        images = augment.centre_crops(batch.images, mean, crop, scale)
+        logits, _ = run.net.apply({"params": params}, images)
+        return lax.pmean(logits.mean(), parallel.AXIS)
+
+    mapped = parallel.map_over_devices(step, in_axes=(None, None, 0))
+    params, mean = parallel.replicate((run.params, run.mean))
+
+    def forward() -> None:
+        rows = batches.eval_batches(split, batch_size=_BATCH, process_index=0, process_count=1)
+        for batch in parallel.to_devices(rows, ahead=2):
+            jax.block_until_ready(mapped(params, mean, batch))
+
+    return forward

@@ -1,0 +1,214 @@
+"""ZFNet at 224 pixels, forward and a whole train step, against the same net in PyTorch.
+
+PyTorch runs channels last, and compiled where that works. Its step is forward, loss, backward and
+SGD with momentum on images that are ready; ours is the trainer's own, which also crops, flips and
+subtracts the mean, limits the filters' RMS and counts errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from scripts.benchmarks.trials import Form, Options, Row, Work, check_installed, compare
+
+_CLASSES, _CROP, _STORED = 1000, 224, 256
+_TARGET = 1.0
+
+
+def rows(options: Options) -> Iterator[Row]:
+    check_installed("torch")
+    import jax
+
+    for dtype in ("float32",) if jax.default_backend() == "cpu" else ("float32", "bfloat16"):
+        for batch in options.batches:
+            nets = Nets(dtype, batch)
+            nets.check()
+            for what, work, forms in (
+                ("forward", nets.work(1), nets.forward_forms()),
+                ("train step", nets.work(3), nets.step_forms()),
+            ):
+                yield from compare(
+                    f"ZFNet {what}, {dtype}, batch {batch}",
+                    forms,
+                    options,
+                    work=work,
+                    targets={"PyTorch": _TARGET},
+                )
+
+
+class Nets:
+    """The net in both frameworks with the same weights, and a batch for each."""
+
+    def __init__(self, dtype: str, batch: int) -> None:
+        from configs import zfnet
+        from zfnet_jax import model
+
+        self.dtype, self.batch = dtype, batch
+        self.config = zfnet.get_config()
+        self.config.model.dtype, self.config.model.precision = dtype, "highest"
+        self.config.model.init = "he"  # N(0, 0.01) leaves nothing of an image in the last layers
+        self.config.augment.scale = 64.0
+        self.config.batch_size = batch
+        self.net = model.from_config(self.config.model, _CLASSES)
+        self.params = model.initial_params(self.net, 0, _CROP, 3)
+        rng = np.random.default_rng(0)
+        self.images = rng.normal(size=(batch, _CROP, _CROP, 3)).astype(np.float32)
+        self.labels = rng.integers(0, _CLASSES, batch).astype(np.int32)
+
+    def check(self) -> None:
+        """RuntimeError unless both nets give the same logits."""
+        ours = self.our_forward()()
+        theirs = self.torch_forward(compiled=False)().float().cpu().numpy()
+        error = np.abs(np.asarray(ours) - theirs).max() / np.abs(theirs).max()
+        if not error < (1e-3 if self.dtype == "float32" else 1e-1):
+            raise RuntimeError(f"the PyTorch net's logits differ by {error:.1e} of the largest")
+
+    def work(self, passes: int) -> Work:
+        """Of all products with weights; the image needs no gradient."""
+        from zfnet_jax import geometry
+
+        sizes = geometry.layer_sizes(self.net.architecture, _CROP)
+        flops = [
+            2.0 * layer["kernel"].size * (sizes[name] ** 2 if name in sizes else 1)
+            for name, layer in self.params.items()
+        ]
+        first = 2.0 * self.params["conv1"]["kernel"].size * sizes["conv1"] ** 2
+        return Work(flops=self.batch * (passes * sum(flops) - (first if passes > 1 else 0)))
+
+    def forward_forms(self) -> dict[str, Form]:
+        return {"ours": self.our_forward(), **self._torch_forms(self.torch_forward)}
+
+    def step_forms(self) -> dict[str, Form]:
+        return {"ours": self.our_step(), **self._torch_forms(self.torch_step)}
+
+    def _torch_forms(self, make: Callable[..., Form]) -> dict[str, Form]:
+        forms = {"PyTorch": make(compiled=False)}
+        compiled = make(compiled=True)
+        try:
+            compiled()
+        except Exception as error:
+            print(f"torch.compile does not work here: {str(error).splitlines()[0]}")
+        else:
+            forms["PyTorch, torch.compile"] = compiled
+        return forms
+
+    def our_forward(self) -> Form:
+        import jax
+
+        forward = jax.jit(lambda params, images: self.net.apply({"params": params}, images)[0])
+        images = jax.device_put(self.images)
+        return lambda: jax.block_until_ready(forward(self.params, images))
+
+    def our_step(self) -> Form:
+        import jax
+
+        from zfnet_jax import parallel
+        from zfnet_jax.data.batches import Batch
+
+        step, state, mean = trainer(self.config, self.net, self.params)
+        stored = np.random.default_rng(0).integers(
+            0, 256, (self.batch, _STORED, _STORED, 3), np.uint8
+        )
+        index = np.arange(self.batch, dtype=np.int32)
+        batch = parallel.split_rows(
+            Batch(stored, self.labels, index, np.ones(self.batch, np.float32))
+        )
+
+        def run() -> None:
+            nonlocal state
+            state, loss = step(state, mean, batch)
+            jax.block_until_ready((state, loss))
+
+        return run
+
+    def torch_forward(self, compiled: bool) -> Form:
+        import torch
+
+        net, images = self._in_torch()
+        net = _maybe_compiled(net.eval(), compiled)
+
+        def run():
+            with torch.inference_mode(), self._autocast():
+                logits = net(images)
+                _wait()
+            return logits
+
+        return run
+
+    def torch_step(self, compiled: bool) -> Form:
+        import torch
+
+        net, images = self._in_torch()
+        optimizer = torch.optim.SGD(net.parameters(), lr=1e-4, momentum=0.9, fused=True)
+        net = _maybe_compiled(net.train(), compiled)
+        labels = torch.from_numpy(self.labels).long().to(images.device)
+
+        def run() -> None:
+            optimizer.zero_grad(set_to_none=True)
+            with self._autocast():
+                loss = torch.nn.functional.cross_entropy(net(images), labels)
+            loss.backward()
+            optimizer.step()
+            _wait()
+
+        return run
+
+    def _in_torch(self):
+        import torch
+
+        from scripts.torch_net import TorchZFNet
+
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+        memory = torch.channels_last
+        net = TorchZFNet(self.net.architecture, self.params, _CROP)
+        images = torch.from_numpy(self.images.transpose(0, 3, 1, 2).copy())
+        return (tensors.to(_device(), memory_format=memory) for tensors in (net, images))
+
+    def _autocast(self):
+        import torch
+
+        return torch.autocast(_device(), torch.bfloat16, enabled=self.dtype == "bfloat16")
+
+
+def trainer(config, net, params):
+    """The train step of a run as it is mapped over the devices, a state, and a mean."""
+    import jax
+    import jax.numpy as jnp
+
+    from zfnet_jax import optimizer, parallel
+    from zfnet_jax.train_step import initial_state, make_train_step
+
+    direction = optimizer.direction(config.optimizer)
+    schedule = optimizer.learning_rate_schedule(
+        config.optimizer, batch_size=config.batch_size, epochs=1, steps_per_epoch=1000
+    )
+    step = parallel.map_over_devices(
+        make_train_step(net, config, direction, schedule, 1000),
+        in_axes=(None, None, 0),
+        donate=(0,),
+    )
+    state = initial_state(jax.tree.map(jnp.copy, params), direction)  # the step takes it over
+    size = config.data.image_size
+    mean = np.full((size, size, 3), 118, np.float32)
+    return step, *parallel.replicate((state, mean))
+
+
+def _device() -> str:
+    import jax
+
+    return "cuda" if jax.default_backend() == "gpu" else "cpu"
+
+
+def _maybe_compiled(net, compiled: bool):
+    import torch
+
+    return torch.compile(net) if compiled else net
+
+
+def _wait() -> None:
+    import torch
+
+    if _device() == "cuda":
+        torch.cuda.synchronize()

@@ -1,0 +1,72 @@
+"""The results of a benchmark as Markdown and JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from scripts.benchmarks.trials import Row
+from zfnet_jax import files
+from zfnet_jax.report.table import NONE, markdown
+
+_HEADER = ("median", "quartiles", "ours / this", "target", "of the machine's limit")
+
+
+def heading(about: Mapping[str, Any]) -> str:
+    """The machine in a few lines."""
+    versions = ", ".join(f"{name} {v}" for name, v in about["versions"].items() if v)
+    limits = about["limits"]
+    return (
+        f"{about['processor']}, {about['cores']} cores; {', '.join(about['devices'])}; "
+        f"load {about['load']:.1f}\n"
+        f"Python {about['python']}, {versions}\n"
+        f"limits: {limits['flops_per_second'] / 1e9:.0f} GFLOP/s (matrix product, float32), "
+        f"{limits['bytes_per_second'] / 1e9:.1f} GB/s (read and written); {about['trials']} trials"
+    )
+
+
+def table(rows: Sequence[Row]) -> str:
+    """A table for each computation."""
+    tables = []
+    for what, forms in groupby(rows, key=lambda row: row.what):
+        lines = [
+            (
+                row.form,
+                f"{_number(row.median)} {row.unit}",
+                f"{_number(row.low)} - {_number(row.high)}",
+                NONE if row.ratio is None else f"{row.ratio:.2f}",
+                _target(row),
+                NONE if row.share is None else f"{row.share:.0%}",
+            )
+            for row in forms
+        ]
+        tables.append(markdown((what, *_HEADER), lines))
+    return "\n\n".join(tables)
+
+
+def write(folder: Path, about: Mapping[str, Any], suites: Mapping[str, Sequence[Row]]) -> None:
+    """results.md and results.json, of all suites measured so far."""
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = [heading(about).replace("\n", "  \n")]
+    parts += [f"## {name}\n\n{table(rows)}" for name, rows in suites.items()]
+    files.write_text(folder / "results.md", "\n\n".join(parts) + "\n")
+    results = [
+        {"suite": name, **dataclasses.asdict(row), "reached": row.reached}
+        for name, rows in suites.items()
+        for row in rows
+    ]
+    files.write_json(folder / "results.json", {"machine": about, "results": results})
+
+
+def _target(row: Row) -> str:
+    if row.target is None:
+        return NONE
+    sign = "at least" if row.at_least else "at most"
+    return f"{sign} {row.target:.3g}: {'reached' if row.reached else 'missed'}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"

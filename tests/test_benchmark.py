@@ -1,0 +1,63 @@
+"""What the benchmarks share: turns, targets, tables. Nothing here is timed."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from scripts.benchmarks import report, trials
+from scripts.benchmarks.trials import Options, Row, Work
+
+
+def options(**changes) -> Options:
+    fields = {"trials": 3, "batches": (1,), "workdir": None, "photos": None}
+    return Options(**fields, flops_per_second=100.0, bytes_per_second=10.0, **changes)
+
+
+def test_forms_take_turns_in_alternating_order(monkeypatch):
+    monkeypatch.setattr(trials, "_WARM_UP", 1)
+    order = []
+    seconds = trials.take_turns({n: lambda n=n: order.append(n) for n in "ab"}, trials=3)
+    assert "".join(order) == "baabbaab"
+    assert [len(values) for values in seconds.values()] == [3, 3]
+
+
+def test_ours_is_divided_by_each_peer_and_set_beside_the_limit(monkeypatch):
+    given = {"ours": [1.0, 2.0, 3.0], "peer": [4.0, 4.0, 4.0]}
+    monkeypatch.setattr(trials, "take_turns", lambda *_: given)
+    ours, peer = trials.compare(
+        "x", dict.fromkeys(given), options(), work=Work(flops=100, bytes=15), targets={"peer": 0.5}
+    )
+    assert (ours.median, ours.low, ours.high) == (2.0, 1.5, 2.5)
+    assert ours.ratio is None
+    assert ours.share == pytest.approx(1.5 / 2)  # the memory allows 1.5 s, the products 1 s
+    assert (peer.ratio, peer.reached) == (0.5, True)
+
+
+def test_a_target_may_be_a_lowest_ratio():
+    row = Row("x", "peer", "images/s", 1.0, 1.0, 1.0, ratio=19.0, target=20.0, at_least=True)
+    assert row.reached is False
+    assert "at least 20: missed" in report.table([row])
+
+
+def test_results_are_written_as_markdown_and_json(tmp_path):
+    rows = [Row("a|b", "ours", "s", 1.0, 0.9, 1.1), Row("a|b", "peer", "s", 2, 2, 2, ratio=0.5)]
+    about = {
+        "processor": "P",
+        "cores": 2,
+        "devices": ["cpu"],
+        "load": 0.1,
+        "python": "3",
+        "versions": {"jax": "1", "torch": None},
+        "limits": {"flops_per_second": 1e9, "bytes_per_second": 1e9},
+        "trials": 3,
+    }
+    report.write(tmp_path / "new", about, {"pooling": rows})
+    text = (tmp_path / "new" / "results.md").read_text()
+    assert "| peer | 2 s | 2 - 2 | 0.50 | - | - |" in text
+    results = json.loads((tmp_path / "new" / "results.json").read_text())["results"]
+    assert [(r["suite"], r["form"], r["median"]) for r in results] == [
+        ("pooling", "ours", 1.0),
+        ("pooling", "peer", 2),
+    ]
