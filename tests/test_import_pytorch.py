@@ -16,7 +16,7 @@ from PIL import Image
 from configs import zfnet
 from tests import foreign
 from tests.torch_nets import TOPOLOGIES, Net, answers, project
-from zfnet_jax import deconvnet, units
+from zfnet_jax import deconvnet, train, units
 from zfnet_jax.importers import importing, write
 from zfnet_jax.run import Run, load_photo, open_run
 
@@ -151,6 +151,12 @@ def test_safetensors_of_bfloat16_whose_convolutions_trained_in_parallel(zfnet_pa
     found = importing.from_pytorch(tmp_path / "net.safetensors", options, zfnet.get_config())
     kernel = net.convs[0].weight.detach().bfloat16().float().numpy()
     np.testing.assert_array_equal(found.net.params["conv1"]["kernel"], kernel.transpose(2, 3, 1, 0))
+
+
+def test_it_is_not_trained_on(zfnet_pair, tiny_config):
+    _, run = zfnet_pair
+    with pytest.raises(ValueError, match="holds an imported net, which is not trained on"):
+        train.train_and_evaluate(tiny_config, run.directory)
 
 
 def test_another_seed_answers_differently(zfnet_pair, photos):
