@@ -21,6 +21,10 @@ from zfnet_jax.run import Run, open_run
 
 ROOT = Path(__file__).parent.parent
 
+# The tests compile far more than they compute: LLVM leaves its optimisations out.
+QUICK_TO_COMPILE = "--xla_backend_optimization_level=0"
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {QUICK_TO_COMPILE}"
+
 
 @pytest.fixture(scope="session", autouse=True)
 def compilation_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
@@ -119,7 +123,7 @@ def start_script(
     name: str, *arguments: str, devices: int = 1, stderr: int = subprocess.PIPE
 ) -> subprocess.Popen:
     """Starts a script in a process of its own, with simulated CPU devices."""
-    flags = f"--xla_force_host_platform_device_count={devices}"
+    flags = f"--xla_force_host_platform_device_count={devices} {QUICK_TO_COMPILE}"
     return subprocess.Popen(
         [sys.executable, "-m", f"scripts.{name}", *arguments],
         cwd=ROOT,

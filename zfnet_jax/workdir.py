@@ -58,7 +58,8 @@ def claim(directory: Path, config: ConfigDict, train: Split, validation: Split) 
         run = json.loads((directory / "run.json").read_text())
         if "imported" in run:
             raise ValueError(
-                f"{directory} holds an imported net, which is not trained on: choose another --workdir"
+                f"{directory} holds an imported net, which is not trained on: choose another "
+                "--workdir"
             )
         earlier = json.loads(path.read_text())
         earlier["model"] = architecture.completed(earlier["model"])

@@ -1,0 +1,28 @@
+"""Sets the reports of several runs side by side on one page.
+
+python -m scripts.compare --workdir=DIR --workdir=DIR --out=FOLDER
+
+Each run must have been reproduced (scripts.reproduce). The page opens from the file system.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from absl import flags
+
+from scripts import shell
+
+_WORKDIRS = flags.DEFINE_multi_string("workdir", None, "Folder of a run; repeat it.")
+_OUT = flags.DEFINE_string("out", None, "The folder to write into.")
+
+
+def main() -> None:
+    from zfnet_jax.report import comparison  # after the flags, so that --help needs nothing
+
+    print(comparison.write_comparison([Path(path) for path in _WORKDIRS.value], Path(_OUT.value)))
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["workdir", "out"])
+    shell.run(main)

@@ -1,0 +1,99 @@
+"""Reproduces the paper for one trained net: all of its figures and tables that the data allow.
+
+python -m scripts.reproduce --workdir=DIR [--only=fig2,table7] [--dry_run]
+
+Everything lies in DIR/report afterwards; open index.html there. The same command again makes only
+what is not there yet or no longer true, and after a stop goes on where it was. Figures and tables
+that need more than the run and its data say what: photos of faces (--faces), further runs
+(--compare, --sweep), other data sets (--caltech101, --caltech256, --voc).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from absl import flags
+
+from scripts import recipe, shell
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
+_ONLY = flags.DEFINE_list("only", [], "Names such as fig2,table7; --dry_run lists all.")
+_DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print the plan with estimated times, no more.")
+_DRAFT = flags.DEFINE_bool(
+    "draft", False, "Fewer images, draws and resamples, to see everything soon."
+)
+_IMAGES = flags.DEFINE_multi_string(
+    "image", [], "A photo for Figs. 1, 5 and 7, instead of validation images; may be repeated."
+)
+_LABELS = flags.DEFINE_multi_string(
+    "label", [], "Its class; one for each photo, or none: the names of their folders."
+)
+_FACES = flags.DEFINE_string(
+    "faces", "", "Folder of photos with a landmarks.json, for Fig. 8 and Table 1."
+)
+_COMPARE = flags.DEFINE_list("compare", [], "Folders of runs to set beside this one in Fig. 6.")
+_SWEEPS = flags.DEFINE_multi_string(
+    "sweep", [], "Folder of a sweep with the nets of Table 2 or 3; may be repeated."
+)
+_CALTECH101 = flags.DEFINE_string(
+    "caltech101", "", "Photos in class folders, or prepared, for Tables 4 and 7 and Fig. 9."
+)
+_CALTECH256 = flags.DEFINE_string("caltech256", "", "Likewise, for Tables 5 and 7 and Fig. 9.")
+_VOC = flags.DEFINE_string("voc", "", "Where TFDS keeps its voc/2012, for Table 6.")
+_PREPARED = flags.DEFINE_string("prepared_dir", "", "Prepared images, if not the run's.")
+_STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; the newest if not given.")
+
+
+def main() -> None:
+    from zfnet_jax import lock  # after the flags, so that --help needs no jax
+    from zfnet_jax.preemption import PreemptedError
+    from zfnet_jax.report import paper_report
+    from zfnet_jax.reproduce import display, execute, plan
+    from zfnet_jax.reproduce.study import DRAFT, Effort, Sources, Study
+
+    sources = Sources(
+        images=tuple(_IMAGES.value),
+        labels=tuple(_LABELS.value),
+        faces=_FACES.value,
+        compare=tuple(_COMPARE.value),
+        sweeps=tuple(_SWEEPS.value),
+        caltech101=_CALTECH101.value,
+        caltech256=_CALTECH256.value,
+        voc=_VOC.value,
+        prepared_dir=_PREPARED.value,
+    )
+    effort = DRAFT if _DRAFT.value else Effort()
+    workdir = Path(_WORKDIR.value)
+    study = Study(workdir, _STEP.value, sources, effort, recipe.of_run(workdir))
+    steps = plan.make_plan(study)
+    wanted = plan.select(steps, _ONLY.value)
+    every = execute.make_rows(study, steps)
+    rows = [row for row in every if row.step.name in wanted]
+    execute.estimate(study, rows)
+    if _DRY_RUN.value:
+        display.print_plan(rows)
+        return
+    report = study.report
+    report.mkdir(parents=True, exist_ok=True)
+    with lock.locked(report / "reproduce.lock", "a reproduction"):
+        try:
+            with display.OneBar() as bar:
+                execute.execute(study, rows, bar)
+        except (KeyboardInterrupt, PreemptedError):
+            raise SystemExit("stopped: the same command goes on") from None
+        finally:
+            execute.keep_plan(study.workdir, every)
+            index = paper_report.write_report(study.workdir)
+    missing = [row for row in rows if row.state == "missing"]
+    if missing:
+        names = ", ".join(row.step.name for row in missing)
+        print(f"not made: {names}; the report says why of each")
+    print(index)
+    failed = [row for row in rows if row.state == "failed"]
+    if failed:
+        raise ValueError("; ".join(f"{row.step.name}: {row.reason}" for row in failed))
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["workdir"])
+    shell.run(main)

@@ -1,0 +1,216 @@
+"""The plan of the paper, made once and no more."""
+
+from __future__ import annotations
+
+import dataclasses
+import doctest
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import zfnet_jax
+from tests.conftest import ROOT, run_script, start_script
+from zfnet_jax.data.pictures import draw
+from zfnet_jax.reproduce import display, execute, plan
+from zfnet_jax.reproduce.step import (
+    FOLDER,
+    Made,
+    Step,
+    fingerprints,
+    is_done,
+    read_record,
+    write_record,
+)
+from zfnet_jax.reproduce.study import Effort
+
+ONLY = "training,evaluate,photos,fig1,fig3"
+
+
+class Quiet:
+    """Shows nothing."""
+
+    def show(self, rows):
+        pass
+
+
+class FakeStudy:
+    """What `execute` knows of a study, without a net behind it."""
+
+    def __init__(self, run, workdir: Path) -> None:
+        self.run, self.workdir, self.net, self.effort = run, workdir, "net", Effort()
+
+
+@pytest.fixture
+def study(run, tmp_path) -> FakeStudy:
+    return FakeStudy(run, tmp_path)
+
+
+def fake(study: FakeStudy, name: str, *needs: str, made: list[str], **fields) -> Step:
+    """A step that writes a file and notes that it was made."""
+
+    def make() -> Made:
+        path = study.workdir / f"{name}.txt"
+        path.write_text(name)
+        made.append(name)
+        return Made([path])
+
+    return Step(name, name, make, needs=needs, **fields)
+
+
+def perform(study: FakeStudy, steps: list[Step]) -> dict[str, execute.Row]:
+    rows = execute.make_rows(study, steps)
+    execute.execute(study, rows, Quiet())
+    return {row.step.name: row for row in rows}
+
+
+def copied(run: Path, folder: Path) -> Path:
+    """A run as it was trained, nothing made of it yet."""
+    left_out = shutil.ignore_patterns("analysis", "report")
+    return Path(shutil.copytree(run, folder / "run", ignore=left_out))
+
+
+def test_what_a_step_depends_on_is_in_its_fingerprint_and_nothing_else():
+    steps = [Step("a", "A", Made), Step("b", "B", Made, needs=("a",)), Step("c", "C", Made)]
+    first = fingerprints(steps, "net")
+    renamed = [dataclasses.replace(steps[0], title="other words", seconds=9), *steps[1:]]
+    assert fingerprints(renamed, "net") == first
+    changed = [dataclasses.replace(steps[0], options={"k": 9}), *steps[1:]]
+    differing = {name for name, one in fingerprints(changed, "net").items() if one != first[name]}
+    assert differing == {"a", "b"}
+    assert not set(fingerprints(steps, "another net").values()) & set(first.values())
+    newer = [*steps[:2], dataclasses.replace(steps[2], version=2)]
+    assert fingerprints(newer, "net")["c"] != first["c"]
+
+
+def test_a_step_is_done_while_its_files_are_those_that_it_left(tmp_path):
+    large = tmp_path / "large.npz"
+    large.write_bytes(bytes(200_000) + b"end")
+    write_record(tmp_path, "a", Made([large]), {"fingerprint": "x"})
+    assert is_done(tmp_path, "a", "x")
+    assert not is_done(tmp_path, "a", "y")
+    assert not is_done(tmp_path, "b", "x")
+    large.write_bytes(bytes(200_000) + b"END")
+    assert not is_done(tmp_path, "a", "x")
+    large.write_bytes(bytes(200_000) + b"end")
+    os.utime(large)  # a copied folder has other times
+    assert is_done(tmp_path, "a", "x")
+    large.unlink()
+    assert not is_done(tmp_path, "a", "x")
+
+
+def test_steps_are_made_once_and_again_only_where_something_changed(study):
+    made: list[str] = []
+    steps = [
+        fake(study, "a", made=made),
+        fake(study, "b", "a", made=made),
+        fake(study, "c", made=made),
+    ]
+    perform(study, steps)
+    assert made == ["a", "b", "c"]
+    assert {row.state for row in perform(study, steps).values()} == {"done"}
+    assert made == ["a", "b", "c"]
+    steps[0] = dataclasses.replace(steps[0], options={"k": 9})
+    perform(study, steps)
+    assert made == ["a", "b", "c", "a", "b"]
+    (study.workdir / "a.txt").write_text("changed by hand")  # so what came from it is in doubt too
+    perform(study, steps)
+    assert made[5:] == ["a", "b"]
+
+
+def test_an_error_stops_only_what_needs_the_step(study):
+    made: list[str] = []
+
+    def fail() -> Made:
+        print("on the way")
+        raise ValueError("the photo is damaged")
+
+    steps = [
+        Step("a", "A", fail),
+        fake(study, "b", "a", made=made),
+        fake(study, "c", made=made),
+        fake(study, "d", made=made, missing="it needs faces"),
+    ]
+    rows = perform(study, steps)
+    assert made == ["c"]
+    assert [row.state for row in rows.values()] == ["failed", "failed", "made", "missing"]
+    assert rows["b"].reason == "the photo is damaged"
+    assert (study.workdir / FOLDER / "a.log").read_text() == "on the way\n"
+    assert not (study.workdir / FOLDER / "c.log").exists()
+    assert read_record(study.workdir, "a") is None
+    execute.keep_plan(study.workdir, list(rows.values()))
+    kept = json.loads((study.workdir / FOLDER / "plan.json").read_text())
+    assert [kept[name]["reason"] for name in "acd"] == [
+        "the photo is damaged",
+        "",
+        "it needs faces",
+    ]
+
+
+def test_only_takes_steps_with_what_they_need():
+    steps = [
+        Step("mine", "", Made),
+        Step("atlas", "", Made, needs=("mine",)),
+        Step("photos", "", Made),
+        Step("fig7", "", Made, needs=("photos", "mine")),
+    ]
+    assert plan.select(steps, ["fig7"]) == {"mine", "photos", "fig7"}
+    assert plan.select(steps, []) == {"mine", "atlas", "photos", "fig7"}
+    with pytest.raises(ValueError, match="--only=fig10: there is no such step, only mine, atlas"):
+        plan.select(steps, ["fig10"])
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.2, "1 s"), (45.4, "45 s"), (150, "2 min"), (7500, "2 h 5 min")]
+)
+def test_durations_are_short(seconds, text):
+    assert display.duration(seconds) == text
+
+
+def test_a_killed_reproduction_goes_on_and_redoes_nothing(tiny_run, tmp_path):
+    workdir = copied(tiny_run, tmp_path)
+    steps = workdir / FOLDER
+    arguments = (f"--workdir={workdir}", f"--only={ONLY}", "--draft")
+    process = start_script("reproduce", *arguments, stderr=subprocess.STDOUT)
+    deadline = time.monotonic() + 300
+    while not (steps / "evaluate.json").exists():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.kill()
+    process.communicate()
+    before = {path.name: path.stat().st_mtime_ns for path in steps.glob("*.json")}
+    assert {"training.json", "evaluate.json"} <= before.keys()
+    (output,) = run_script("reproduce", *arguments)
+    after = {path.name: path.stat().st_mtime_ns for path in steps.glob("*.json")}
+    assert all(after[name] == time for name, time in before.items())
+    for name in ONLY.split(","):
+        assert is_done(workdir, name, read_record(workdir, name)["fingerprint"])
+    assert "Evaluating" not in output  # it says what it makes
+    page = (workdir / "report" / "index.html").read_text()
+    assert 'src="figures/figure1.png"' in page
+    assert "it was not asked for yet" in page
+    (output,) = run_script("reproduce", *arguments, "--dry_run")
+    assert "0 of 5 steps to make" in output
+
+
+def test_the_package_works_in_a_few_lines(tiny_run, tmp_path):
+    photo = tmp_path / "face.png"
+    Image.fromarray(draw("face", 21, 64).image).save(photo)
+    names = {"WORKDIR": copied(tiny_run, tmp_path), "PHOTO": photo}
+    failures, tried = doctest.testmod(zfnet_jax, extraglobs=names)
+    assert (failures, tried) == (0, 9)
+    assert set(zfnet_jax.__all__) <= set(dir(zfnet_jax))
+
+
+def test_the_package_alone_imports_no_jax():
+    code = (
+        "import sys, zfnet_jax; sys.exit(bool({'jax', 'numpy', 'matplotlib'} & set(sys.modules)))"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

@@ -1,0 +1,117 @@
+"""Short ways into a run, for notebooks: one function for each of the first questions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from zfnet_jax import deconvnet, units, winners
+from zfnet_jax.analysis import mined_folder, occlusion, occlusion_study
+from zfnet_jax.data import splits
+from zfnet_jax.report.figures import CONTRAST
+from zfnet_jax.report.tiles import projection_tile
+from zfnet_jax.run import Run, load_photo
+from zfnet_jax.winners import Winners
+
+Photo = str | Path | np.ndarray  # a file, or [S, S, 3] uint8 as `load_photo` gives it
+
+SQUARE, STRIDE = 48, 8  # of the occlusion, for 224 pixels
+
+
+def project(run: Run, photo: Photo, layer: str, number: int | None = None) -> np.ndarray:
+    """Projects the strongest unit of a feature map, alone, to pixels (Section 2.1).
+
+    Args:
+      run: of `open_run`.
+      photo: a file or its pixels.
+      layer: a conv or pool layer, such as 'conv3'.
+      number: of the map; the one with the strongest activation if not given.
+
+    Returns:
+      [H, W, 3] float32, of the size that the net sees; zero if the map is not active.
+
+    Raises:
+      ValueError: there is no such layer or map, or the photo cannot be read.
+    """
+    maps = run.architecture.convs[run.architecture.depth_of(layer)[0]].maps
+    _, activations = run.forward(run.inputs(_pixels(run, photo)[None]))
+    if number is None:
+        number = int(units.strongest_maps(activations[layer], 1)[0][0, 0])
+    if not 0 <= number < maps:
+        raise ValueError(f"{layer} has maps 0 to {maps - 1}, not {number}")
+    seed = units.strongest_unit(activations[layer], number)
+    projected = deconvnet.project(
+        run.architecture, run.params, activations, layer, seed, run.input_size
+    )
+    return np.asarray(projected[0])
+
+
+def picture(pixels: np.ndarray) -> Image.Image:
+    """A projection [H, W, 3] as an image in which zero is grey."""
+    tile = projection_tile(pixels, CONTRAST)
+    return Image.fromarray(np.round(255 * tile).astype(np.uint8))
+
+
+def mine(run: Run, split: str = "validation", k: int = 9) -> Winners:
+    """The images that activate each feature map most, and their projections (Fig. 2).
+
+    What was mined before of this checkpoint is read, else it is mined now and left in the run's
+    folder, as `python -m scripts.mine` does.
+
+    Raises:
+      FileNotFoundError, ValueError: the images are not there (see `splits.open_split`).
+    """
+    folder = run.directory / "analysis" / "mining" / f"{split}-{run.step}"
+    if (folder / "info.json").exists():
+        found = winners.load(folder)
+        if found.info["k"] == k:
+            return found
+    mined_folder.make(
+        run,
+        splits.open_split(run.config.data, split),
+        folder,
+        split_name=split,
+        k=k,
+        one_per_image=True,
+        unit_value=None,
+        rectify="deconvnet",
+        overlap="sum",
+        batch_size=run.config.eval_batch_size,
+        progress=True,
+    )
+    return winners.load(folder)
+
+
+def occlude(run: Run, photo: Photo, label: str | None = None) -> occlusion.Arrays:
+    """Slides a grey square over a photo: what does the answer depend on? (Fig. 7)
+
+    Args:
+      photo: a file or its pixels.
+      label: the class whose probability is asked for; the most probable one if not given.
+
+    Returns:
+      the arrays of `analysis.occlusion.occlude`, of one photo.
+
+    Raises:
+      ValueError: there is no such class, or the photo cannot be read.
+    """
+    crop = run.config.augment.crop
+    return occlusion.occlude(
+        run,
+        _pixels(run, photo)[None],
+        occlusion_study.class_numbers(run, [label] if label else [], 1),
+        square=max(1, round(SQUARE * crop / 224)),
+        stride=max(1, round(STRIDE * crop / 224)),
+        layer=run.architecture.convs[-1].name,
+        fill="grey",
+        seed=0,
+        batch_size=32,
+    )
+
+
+def _pixels(run: Run, photo: Photo) -> np.ndarray:
+    if isinstance(photo, np.ndarray):
+        return photo
+    return load_photo(photo, run.config.data.image_size)

@@ -1,0 +1,58 @@
+"""Training curves: loss, error and learning rate by epoch, of one run or several."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from zfnet_jax.report.figures import page_width
+
+Records = Sequence[Mapping[str, float]]
+
+TALL = 0.27  # of the width of the figure
+TRAINING, VALIDATION = "--", "-"  # lines
+
+
+def curves(runs: Mapping[str, Records]) -> Figure:
+    """Three panels: loss, top-1 error, and learning rate with the share of filters clipped.
+
+    Args:
+      runs: by name the records of `metrics.read_metrics`; of a single run the name is not shown.
+    """
+    width = page_width()
+    figure = Figure(figsize=(width, TALL * width), layout="constrained")
+    loss, error, rate = figure.subplots(1, 3)
+    many = len(runs) > 1
+    for number, (name, records) in enumerate(runs.items()):
+        colour = mpl.color_sequences["tab10"][number % 10]
+        of_train = {"color": colour, "ls": TRAINING, "alpha": 0.75}
+        of_validation = {"color": colour, "ls": VALIDATION}
+        label = name if many else "validation"
+        _line(loss, records, "train/loss", **of_train, label=None if many else "training")
+        _line(loss, records, "val/loss", **of_validation, label=label)
+        _line(error, records, "train/top1", **of_train, complement=True)
+        _line(error, records, "val/top1", **of_validation, complement=True)
+        _line(rate, records, "learning_rate", **of_validation)
+    loss.set_title("loss (training with dropout and augmentation)" if not many else "loss")
+    error.set_title("top-1 error")
+    error.set_ylim(0, 1)
+    error.yaxis.set_major_formatter(PercentFormatter(1))
+    rate.set_title("learning rate")
+    rate.set_ylim(0)
+    for axis in (loss, error, rate):
+        axis.set_xlabel("epoch")
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.spines[["top", "right"]].set_visible(False)
+    columns = min(4, max(2, len(runs)))
+    figure.legend(loc="outside lower center", ncols=columns, frameon=False)
+    return figure
+
+
+def _line(axis: Axes, records: Records, field: str, *, complement: bool = False, **how) -> None:
+    there = [record for record in records if field in record]
+    values = [1 - record[field] if complement else record[field] for record in there]
+    axis.plot([record["epoch"] for record in there], values, **how)

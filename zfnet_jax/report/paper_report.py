@@ -1,0 +1,169 @@
+"""The report of a reproduction: every figure and table in the paper's order, as a web page and as
+Markdown.
+
+It is written from what the steps of a reproduction have left in WORKDIR/report/steps, and stands in
+one folder, WORKDIR/report, which can be moved and opens from the file system:
+
+    index.html  report.css  report.md
+    figures/  tables/  atlas/  photos/  steps/
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from zfnet_jax.files import write_bytes, write_text
+from zfnet_jax.report import paper_html, paper_markdown
+from zfnet_jax.report.paper_contents import CHAPTERS, Entry
+
+ASSETS = Path(__file__).with_name("paper_assets")
+
+
+@dataclasses.dataclass(frozen=True)
+class Shown:
+    """An entry of the report, with what there is to show.
+
+    Attributes:
+      record: of its step (see `reproduce.step`); None if it was never made.
+      chain: the records of all steps that it comes from, its own last.
+      reason: why it was not made, or why what there is may no longer be true; '' if all is well.
+    """
+
+    entry: Entry
+    record: Mapping[str, Any] | None
+    chain: tuple[Mapping[str, Any], ...]
+    reason: str
+
+    def files(self, kind: str) -> list[str]:
+        """Its figures and tables of a kind such as '.png', as paths from the report's folder."""
+        return [
+            path.as_posix()
+            for path in self._inside()
+            if path.suffix == kind and path.parts[0] in ("figures", "tables")
+        ]
+
+    def pages(self) -> list[str]:
+        """Web pages of its own."""
+        return [path.as_posix() for path in self._inside() if path.name == "index.html"]
+
+    def _inside(self) -> Iterator[Path]:
+        for path in map(Path, self.record["files"] if self.record else ()):
+            if path.parts[0] == "report":
+                yield path.relative_to("report")
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """All that the report says.
+
+    Attributes:
+      folder: where it lies; the paths in it are relative to this.
+      name: of the run.
+      facts: about net, data and training, by what they are called.
+      config: fields by dotted name.
+      shown: by chapter, in order.
+      has_atlas: whether there are feature maps to link to.
+    """
+
+    folder: Path
+    name: str
+    facts: Mapping[str, str]
+    config: Mapping[str, Any]
+    shown: tuple[tuple[Shown, ...], ...]
+    has_atlas: bool
+
+
+def write_report(workdir: Path) -> Path:
+    """Writes index.html and report.md of a run's report; returns the former."""
+    folder = Path(workdir) / "report"
+    folder.mkdir(parents=True, exist_ok=True)
+    report = gather(Path(workdir))
+    write_bytes(folder / "report.css", (ASSETS / "report.css").read_bytes())
+    write_text(folder / "report.md", paper_markdown.page(report, CHAPTERS))
+    write_text(folder / "index.html", paper_html.page(report, CHAPTERS))
+    return folder / "index.html"
+
+
+def gather(workdir: Path) -> Report:
+    """Reads what the steps have left."""
+    steps = workdir / "report" / "steps"
+    plan = json.loads((steps / "plan.json").read_text(encoding="utf-8"))
+    records = {
+        name: json.loads((steps / f"{name}.json").read_text(encoding="utf-8"))
+        for name in plan
+        if (steps / f"{name}.json").exists()
+    }
+    shown = tuple(
+        tuple(_shown(entry, plan, records) for entry in chapter.entries) for chapter in CHAPTERS
+    )
+    config = json.loads((workdir / "config.json").read_text(encoding="utf-8"))
+    return Report(
+        folder=workdir / "report",
+        name=workdir.resolve().name,
+        facts=_facts(workdir, config, records),
+        config=dict(_flat(config)),
+        shown=shown,
+        has_atlas=(workdir / "report" / "atlas" / "index.html").exists(),
+    )
+
+
+def _shown(entry: Entry, plan: Mapping[str, Any], records: Mapping[str, Any]) -> Shown:
+    if entry.step not in plan:
+        return Shown(entry, None, (), "this version has no step for it")
+    step, record = plan[entry.step], records.get(entry.step)
+    reason = step["reason"]
+    if record is None:
+        return Shown(entry, None, (), reason or "it was not asked for yet")
+    if record["fingerprint"] != step["fingerprint"]:
+        stale = "made from an earlier checkpoint, data or options"
+        reason = f"{stale}; since then: {reason}" if reason else f"{stale}: reproduce it again"
+    chain = tuple(records[name] for name in _needed(entry.step, plan) if name in records)
+    return Shown(entry, record, chain, reason)
+
+
+def _needed(name: str, plan: Mapping[str, Any]) -> list[str]:
+    """All steps that a step comes from, itself last."""
+    found: dict[str, None] = {}
+    for need in plan[name]["needs"]:
+        found |= dict.fromkeys(_needed(need, plan))
+    return [*found, name]
+
+
+def _facts(workdir: Path, config: Mapping[str, Any], records: Mapping[str, Any]) -> dict[str, str]:
+    """What a reader wants to know of a run first."""
+    run = json.loads((workdir / "run.json").read_text(encoding="utf-8"))
+    model = config["model"]
+    convs = [model[name] for name in sorted(model) if _is_layer(name, model)]
+    facts = {
+        "Conv layers": ", ".join(str(conv["maps"]) for conv in convs) + " maps",
+        "First layer": f"{convs[0]['kernel']} x {convs[0]['kernel']}, stride {convs[0]['stride']}",
+        "Dense layers": ", ".join(map(str, model["dense"])) or "none",
+        "Input": f"{config['augment']['crop']} x {config['augment']['crop']} pixels",
+        "Classes": str(len(run["class_names"])),
+    }
+    images = run.get("images", {})
+    if images:
+        facts["Images"] = ", ".join(f"{count:,} {split}" for split, count in images.items())
+    latest = max(records.values(), key=lambda record: record["step"], default=None)
+    if latest:
+        epoch = "" if latest["epoch"] is None else f", epoch {latest['epoch']:g}"
+        facts["Checkpoint"] = f"step {latest['step']}{epoch}"
+    if any(record["draft"] for record in records.values()):
+        facts["Effort"] = "a draft: fewer images, draws and folds"
+    return facts
+
+
+def _is_layer(name: str, model: Mapping[str, Any]) -> bool:
+    return name.startswith("conv") and isinstance(model[name], dict) and "kernel" in model[name]
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in config.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

@@ -1,0 +1,195 @@
+"""How often nets are right: the run's own error, its training curves, and Tables 2 and 3."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from zfnet_jax import predictions
+from zfnet_jax.analysis import evaluation, progress
+from zfnet_jax.analysis.error_table import Options, error_table
+from zfnet_jax.analysis.paper_rows import ROWS
+from zfnet_jax.analysis.predict import Crops
+from zfnet_jax.analysis.scores import confusion_matrix, scores
+from zfnet_jax.files import write_json
+from zfnet_jax.metrics import read_metrics
+from zfnet_jax.report import error_table as error_report
+from zfnet_jax.report import evaluation_table
+from zfnet_jax.report.confusion import confusion
+from zfnet_jax.report.curves import curves
+from zfnet_jax.reproduce.drawing import draw, write_texts
+from zfnet_jax.reproduce.step import Made, Step
+from zfnet_jax.reproduce.study import (
+    BINS,
+    LEVEL,
+    SEED,
+    Study,
+    content_digest,
+    other_run,
+)
+
+CROPS: Crops = 10
+SWEEPS = {2: "configs/ensemble.py", 3: "configs/ablations.py"}
+
+
+def training(study: Study) -> Step:
+    """Curves of the training, which other nets than ours do not have."""
+    path = study.workdir / "metrics.jsonl"
+
+    def make() -> Made:
+        records = read_metrics(study.workdir)
+        return Made(draw(study, {"training": lambda: curves({"": records})}))
+
+    return Step(
+        "training",
+        "Drawing the training curves",
+        make,
+        options={"metrics": content_digest(path) if path.exists() else None},
+        missing=None if path.exists() else "the run's folder holds no metrics.jsonl",
+    )
+
+
+def evaluate(study: Study) -> Step:
+    lacks, split = study.lacks("validation"), None
+    if not lacks:
+        split = study.split("validation")
+        try:
+            evaluation.describe(study.run, split, "validation", CROPS)
+        except ValueError as error:
+            lacks = str(error)
+    bootstrap = {"level": LEVEL, "resamples": study.effort.resamples, "seed": SEED}
+
+    def make() -> Made:
+        path = _evaluate(study, "validation", CROPS, probabilities=True)
+        found = predictions.load(path, probabilities=False)
+        score = scores(found, bins=BINS, **bootstrap)
+        write_json(path.with_suffix(".json"), found.info | {"scores": score})
+        matrix, names = confusion_matrix(found), found.info["class_names"]
+        files = draw(study, {"confusion": lambda: confusion(matrix, names)})
+        name = study.workdir.resolve().name
+        texts = {"evaluation.md": evaluation_table.evaluation([name], [score]) + "\n"}
+        return Made([*write_texts(study, texts), *files, path, path.with_suffix(".json")])
+
+    return Step(
+        name="evaluate",
+        title="Evaluating with ten crops",
+        make=make,
+        options={"data": split and split.fingerprint, "bins": BINS, **bootstrap},
+        commands=(study.command("evaluate"),),
+        images=CROPS * len(split) if split else 0,
+        seconds=8,
+        missing=lacks,
+    )
+
+
+def evaluate_sweeps(study: Study) -> Step:
+    """Predictions of the finished runs that make rows of Tables 2 and 3."""
+    missing, finished, reasons, crops = None, [], [], study.effort.crops
+    if not study.sources.sweeps:
+        missing = (
+            "it needs further nets: train "
+            + " and ".join(f"python -m scripts.sweep --config={file}" for file in SWEEPS.values())
+            + ", then give --sweep=DIR"
+        )
+    try:
+        finished, reasons = _finished(study.sources.sweeps)
+    except OSError as error:
+        missing = f"--sweep: {error}"
+    if not missing and not finished:
+        missing = f"--sweep: no run of Table 2 or 3 is finished ({'; '.join(reasons)})"
+
+    def make() -> Made:
+        files: list[Path] = []
+        for workdir in finished:
+            one = Study(workdir)
+            files.append(_evaluate(one, "validation", crops, probabilities=True))
+            files.append(_evaluate(one, "train", 1, probabilities=False))
+        return Made(files, [f"Left out: {reason}." for reason in reasons])
+
+    images = 0
+    for workdir in finished:
+        counts = json.loads((workdir / "run.json").read_text(encoding="utf-8"))["images"]
+        images += crops * counts["validation"] + counts["train"]
+    commands = []
+    for sweep in study.sources.sweeps:
+        evaluation_of = f"python -m scripts.evaluate --sweep={sweep}"
+        commands += [
+            f"{evaluation_of} --crops={crops}",
+            f"{evaluation_of} --split=train --crops=1 --noprobabilities",
+        ]
+    return Step(
+        name="evaluate_sweeps",
+        title=f"Evaluating the {len(finished)} nets of Tables 2 and 3",
+        make=make,
+        options={"runs": [other_run(workdir) for workdir in finished], "crops": crops},
+        commands=tuple(commands),
+        images=images,
+        seconds=10 * len(finished),
+        missing=missing,
+    )
+
+
+def error_table_step(study: Study, number: int) -> Step:
+    """Table 2 or 3."""
+    sweeps = [Path(sweep) for sweep in study.sources.sweeps]
+    resamples, crops = study.effort.resamples, study.effort.crops
+    options = Options(crops=crops, train_crops=1, level=LEVEL, resamples=resamples, seed=SEED)
+
+    def make() -> Made:
+        table = error_table(number, sweeps, options)
+        name = f"table{number}"
+        texts = {
+            f"{name}.md": error_report.as_markdown(table),
+            f"{name}.tex": error_report.as_latex(table),
+            f"{name}.csv": error_report.as_csv(table),
+            f"{name}-differences.csv": error_report.differences_as_csv(table),
+            f"{name}.json": json.dumps(table, indent=2) + "\n",
+        }
+        return Made(write_texts(study, texts))
+
+    named = " ".join(f"--sweep={sweep}" for sweep in sweeps) or "--sweep=DIR"
+    what = {2: "errors of nets and ensembles", 3: "layers removed or resized"}[number]
+    return Step(
+        name=f"table{number}",
+        title=f"Table {number}: {what}",
+        make=make,
+        needs=("evaluate_sweeps",),
+        options={"level": LEVEL, "resamples": resamples, "seed": SEED},
+        commands=(
+            f"python -m scripts.tables --table={number} {named} --crops={crops}"
+            f" --out={study.report / 'tables'}",
+        ),
+        seconds=3,
+    )
+
+
+def _evaluate(study: Study, split_name: str, crops: Crops, *, probabilities: bool) -> Path:
+    split = study.split(split_name)
+    info: dict[str, Any] = evaluation.describe(study.run, split, split_name, crops)
+    evaluation.evaluate(
+        study.run,
+        split,
+        info,
+        batch_size=study.run.config.eval_batch_size,
+        probabilities=probabilities,
+        progress=False,
+    )
+    return predictions.path_of(study.workdir, split_name, study.run.step, crops)
+
+
+def _finished(sweeps: Iterable[str]) -> tuple[list[Path], list[str]]:
+    """Folders of finished runs that make rows of a table, and why others are left out."""
+    wanted = {run for rows in ROWS.values() for row in rows for run in row.runs}
+    finished, reasons = [], []
+    for sweep in sweeps:
+        for folder in progress.runs_in(sweep):
+            if folder.name not in wanted:
+                continue
+            reason = progress.unfinished(folder)
+            if reason:
+                reasons.append(f"{folder.name} {reason}")
+            else:
+                finished.append(folder)
+    return finished, reasons

@@ -1,0 +1,242 @@
+"""What the answer depends on: Figs. 5, 7 and 8, and Table 1."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from zfnet_jax import provenance
+from zfnet_jax.analysis import correspondence, invariance, invariance_study, occlusion_study
+from zfnet_jax.analysis.invariance_statistics import statistics
+from zfnet_jax.data import parts
+from zfnet_jax.data.parts import PartPhotos
+from zfnet_jax.files import write_arrays, write_json
+from zfnet_jax.report import figure5, table
+from zfnet_jax.report.figure7 import figure7
+from zfnet_jax.report.figure8 import figure8
+from zfnet_jax.report.table1 import table1
+from zfnet_jax.reproduce import looking, photos
+from zfnet_jax.reproduce.drawing import draw, write_texts
+from zfnet_jax.reproduce.photos import Photo
+from zfnet_jax.reproduce.step import Made, Step
+from zfnet_jax.reproduce.study import SEED, Study
+
+OCCLUDED = 3  # photos of the paper's Fig. 7
+SQUARE, STRIDE = 48, 8  # of Fig. 7, for 224 pixels
+PARTS = ("right_eye", "left_eye", "nose")
+MASK = 0.2  # side of the squares of Fig. 8, as a share of the face's
+DRAWN_FACES = 15  # where the built-in pictures stand in for photos
+SHOWN_FACES, SHOWN_DRAWS = 5, 3  # in Fig. 8
+_BATCH = 32
+
+
+def fig5(study: Study) -> Step:
+    run, effort = study.run, study.effort
+    sweeps = invariance.paper_sweeps(run.config.augment.crop)
+    layers = invariance.first_and_last(run.architecture)
+    split = None if study.lacks("validation") else study.split("validation")
+    count = min(effort.summary, len(split)) if split else 0
+
+    def make() -> Made:
+        paths, labels, _ = _apart(photos.chosen(study)[: len(figure5.COLOURS)])
+        of_photos, arrays = invariance_study.study_photos(
+            run, paths, labels, sweeps, layers, progress=False
+        )
+        files = draw(study, {"figure5": lambda: figure5.figure5(arrays)})
+        files += [of_photos, of_photos.with_suffix(".json")]
+        if not count:
+            return Made(files, ["No summary over many images: there are no validation images."])
+        of_split, many = invariance_study.study_split(
+            run, split, "validation", count, sweeps, layers, progress=False
+        )
+        files += draw(study, {"figure5_summary": lambda: figure5.figure5_summary(many)})
+        files += write_texts(study, {"figure5.md": table.invariance(statistics(many)) + "\n"})
+        files += [of_split, of_split.with_suffix(".json")]
+        return Made(files, [f"The summary is over {count} validation images, evenly spread."])
+
+    amounts = sum(len(values) for values in sweeps.values())
+    named = _named(study)
+    return Step(
+        name="fig5",
+        title="Fig. 5: what moving, enlarging and turning changes",
+        make=make,
+        needs=("photos",),
+        options={"summary": count, "data": split and split.fingerprint},
+        commands=(
+            study.command("invariance", *named, f"--summary={count}"),
+            study.command("figures", "--figure=5", f"--out={study.report / 'figures'}"),
+        ),
+        images=(count + photos.COUNT) * amounts,
+        seconds=10,
+    )
+
+
+def fig7(study: Study, mining: Step) -> Step:
+    """`mining` of the validation images: its projections stand beside those of the photos."""
+    run = study.run
+    crop = run.config.augment.crop
+    square, stride = (max(1, round(pixels * crop / 224)) for pixels in (SQUARE, STRIDE))
+    layer = run.architecture.convs[-1].name
+
+    def make() -> Made:
+        paths, labels, keys = _apart(photos.chosen(study)[:OCCLUDED])
+        path, arrays = occlusion_study.study_photos(
+            run,
+            paths,
+            labels,
+            square=square,
+            stride=stride,
+            layer=layer,
+            fill="grey",
+            seed=SEED,
+            batch_size=_BATCH,
+            form="fast",
+            progress=False,
+        )
+        # A validation image is known by its key, not by the file it was written to.
+        arrays |= {"names": np.array(keys)}
+        mined = None if mining.missing else looking.mined(study)
+        files = draw(study, {"figure7": lambda: figure7(arrays, mined)})
+        maps = {layer: sorted(set(arrays["map"].tolist()))}
+        note = f"A square of {square} pixels every {stride}, of the {crop} that the net sees."
+        return Made([*files, path, path.with_suffix(".json")], [note], maps)
+
+    squares = len(range(0, crop - square + 1, stride)) ** 2
+    return Step(
+        name="fig7",
+        title="Fig. 7: what covering each place costs",
+        make=make,
+        needs=("photos",) if mining.missing else ("photos", "mine"),
+        commands=(study.command("occlusion", *_named(study)),),
+        images=OCCLUDED * squares / 3,
+        seconds=12,
+    )
+
+
+def masked(study: Study) -> Step:
+    """The arrays that Fig. 8 and Table 1 are made of."""
+    run, effort, faces = study.run, study.effort, study.sources.faces
+    drawn = not faces and run.config.data.source == "pictures" and "face" in run.class_names
+    photos_, missing = None, None
+    if faces or drawn:
+        try:
+            photos_ = _faces(study, faces)
+        except (ValueError, OSError) as error:
+            missing = str(error)
+    else:
+        missing = "it needs photos of faces with their landmarks: --faces=FOLDER"
+    layers = _compared_layers(study)
+    options = {
+        "mask": MASK,
+        "draws": effort.draws,
+        "permutations": effort.permutations,
+        "seed": SEED,
+    }
+
+    def make() -> Made:
+        arrays = correspondence.measure(
+            run, photos_, layers, **options, batch_size=_BATCH, progress=False
+        )
+        path = _masked_path(study)
+        write_arrays(path, arrays)
+        source = {"folder": faces} if faces else {"pictures": "face"}
+        images = {"images": len(photos_), "data": photos_.fingerprint, **source}
+        info = provenance.of_run(run) | images | {"layers": list(layers), **options}
+        write_json(path.with_suffix(".json"), info)
+        return Made([path, path.with_suffix(".json")])
+
+    source = f"--faces={faces}" if faces else "--pictures=face"
+    return Step(
+        name="masked",
+        title="Covering eyes, noses and random places",
+        make=make,
+        options={"data": photos_ and photos_.fingerprint, "layers": list(layers), **options},
+        commands=(study.command("correspondence", source),),
+        images=len(photos_ or ()) * (len(PARTS) + 2 * effort.draws),
+        seconds=10,
+        missing=missing,
+    )
+
+
+def fig8(study: Study) -> Step:
+    def make() -> Made:
+        arrays = _masked(study)
+        files = draw(study, {"figure8": lambda: figure8(arrays, SHOWN_FACES, SHOWN_DRAWS)})
+        return Made(files, _kind(study))
+
+    command = f"python -m scripts.figures --figure=8 --arrays={_masked_path(study)}"
+    return Step(
+        "fig8",
+        "Fig. 8: faces with parts covered",
+        make,
+        needs=("masked",),
+        commands=(f"{command} --out={study.report / 'figures'}",),
+        seconds=3,
+    )
+
+
+def table1_step(study: Study) -> Step:
+    def make() -> Made:
+        files = write_texts(study, {"table1.md": table1(_masked(study)) + "\n"})
+        return Made(files, _kind(study))
+
+    source = f"--faces={study.sources.faces}" if study.sources.faces else "--pictures=face"
+    return Step(
+        "table1",
+        "Table 1: whether parts correspond",
+        make,
+        needs=("masked",),
+        commands=(study.command("correspondence", source),),
+    )
+
+
+def _apart(chosen: Sequence[Photo]) -> tuple[list[Path], list[str], list[str]]:
+    """Paths, classes and keys of photos."""
+    return (
+        [one.path for one in chosen],
+        [one.label for one in chosen],
+        [one.key for one in chosen],
+    )
+
+
+def _named(study: Study) -> list[str]:
+    """The flags of a command that name the photos."""
+    if not study.sources.images:
+        photo = study.report / "photos" / "ROW.png"
+        return [f"--image={photo}", "--label=CLASS"]
+    images = [f"--image={path}" for path in study.sources.images]
+    return images + [f"--label={label}" for label in study.sources.labels]
+
+
+def _faces(study: Study, faces: str) -> PartPhotos:
+    size = study.run.input_size[0]
+    if faces:
+        return parts.read_photos(faces, PARTS, size)
+    return parts.draw_pictures("face", PARTS, DRAWN_FACES, size)
+
+
+def _compared_layers(study: Study) -> tuple[str, ...]:
+    """The last conv layer and the last layer before the softmax: 5 and 7 of the paper's net."""
+    last = study.run.architecture.convs[-1].name
+    return tuple(dict.fromkeys((last, invariance.first_and_last(study.run.architecture)[1])))
+
+
+def _masked_path(study: Study) -> Path:
+    faces = study.sources.faces
+    name = Path(faces).resolve().name if faces else "pictures-face"
+    folder = study.workdir / "analysis" / "correspondence"
+    return folder / f"{name}-{study.run.step}.npz"
+
+
+def _masked(study: Study) -> dict[str, np.ndarray]:
+    """What the step `masked` has left."""
+    with np.load(_masked_path(study)) as arrays:
+        return dict(arrays)
+
+
+def _kind(study: Study) -> list[str]:
+    if study.sources.faces:
+        return []
+    return ["Drawn faces stand in for the paper's photos of dogs: the numbers do not compare."]

@@ -1,0 +1,144 @@
+"""Makes the steps of a plan, each once, and tells how far it is."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import jax
+
+from zfnet_jax import provenance
+from zfnet_jax.files import write_json
+from zfnet_jax.reproduce import speed
+from zfnet_jax.reproduce.step import FOLDER, Step, fingerprints, is_done, write_record
+from zfnet_jax.reproduce.study import DRAFT, Study
+
+State = Literal["waiting", "running", "done", "made", "missing", "failed"]
+
+
+@dataclasses.dataclass
+class Row:
+    """A step, where it stands, and how long it takes.
+
+    Attributes:
+      state: 'done' by an earlier reproduction, 'made' by this one, 'missing' if it cannot be made.
+      seconds: that it took, or is estimated to take; 0 if there is nothing to do.
+      reason: why it is missing or failed.
+    """
+
+    step: Step
+    fingerprint: str
+    state: State
+    seconds: float
+    reason: str = ""
+
+
+class Display(Protocol):
+    """What shows the progress."""
+
+    def show(self, rows: Sequence[Row]) -> None:
+        """Called whenever a step begins or ends."""
+
+
+def make_rows(study: Study, steps: Sequence[Step]) -> list[Row]:
+    """Where the steps stand."""
+    digests = fingerprints(steps, study.net)
+    rows = []
+    stale: set[str] = set()
+    for step in steps:
+        row = Row(step, digests[step.name], "waiting", 0.0)
+        if step.missing:
+            row.state, row.reason = "missing", step.missing
+        elif stale.isdisjoint(step.needs) and is_done(study.workdir, step.name, row.fingerprint):
+            row.state = "done"
+        else:
+            stale.add(step.name)
+        rows.append(row)
+    return rows
+
+
+def estimate(study: Study, rows: Sequence[Row]) -> None:
+    """Sets the seconds of the steps that wait, from the speed of this machine."""
+    waiting = [row for row in rows if row.state == "waiting"]
+    if waiting:
+        images_per_second = speed.images_per_second(study)
+        for row in waiting:
+            row.seconds = row.step.seconds + row.step.images / images_per_second
+
+
+def execute(study: Study, rows: Sequence[Row], display: Display) -> None:
+    """Makes every waiting step; what a step has left is on the disk before the next begins.
+
+    A step that meets an error that the user can mend has failed, and those that need it; others
+    are made all the same.
+    """
+    unmade: dict[str, str] = {}
+    for row in rows:
+        step = row.step
+        if row.state == "missing":
+            unmade[step.name] = row.reason
+        if row.state != "waiting":
+            continue
+        reasons = [unmade[name] for name in step.needs if name in unmade]
+        if reasons:
+            row.state, row.reason = "failed", reasons[0]
+        else:
+            row.state = "running"
+            display.show(rows)
+            _make(study, row)
+        if row.state == "failed":
+            row.seconds = 0
+            unmade[step.name] = row.reason
+        display.show(rows)
+
+
+def keep_plan(workdir: Path, rows: Sequence[Row]) -> None:
+    """Writes what the report needs beside the steps' records: how they hang together, and why
+    some are not there."""
+    plan = {
+        row.step.name: {
+            "title": row.step.title,
+            "fingerprint": row.fingerprint,
+            "state": row.state,
+            "reason": row.reason,
+            "needs": list(row.step.needs),
+        }
+        for row in rows
+    }
+    (workdir / FOLDER).mkdir(parents=True, exist_ok=True)
+    write_json(workdir / FOLDER / "plan.json", plan)
+
+
+def _make(study: Study, row: Row) -> None:
+    began = time.monotonic()
+    log = study.workdir / FOLDER / f"{row.step.name}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with log.open("w") as file, redirect_stdout(file), redirect_stderr(file):
+            made = row.step.make()
+    except (ValueError, OSError, FloatingPointError) as error:
+        row.state, row.reason = "failed", str(error)
+        return
+    if not log.stat().st_size:
+        log.unlink()
+    row.state, row.seconds = "made", time.monotonic() - began
+    write_record(study.workdir, row.step.name, made, _about(study, row))
+
+
+def _about(study: Study, row: Row) -> dict[str, Any]:
+    origin = provenance.of_run(study.run)
+    return {
+        "fingerprint": row.fingerprint,
+        "seconds": round(row.seconds, 2),
+        "finished": time.strftime("%Y-%m-%d %H:%M"),
+        "commands": list(row.step.commands),
+        "options": dict(row.step.options),
+        "net": study.net,
+        "draft": study.effort == DRAFT,
+        "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
+        **{name: origin[name] for name in ("run", "step", "epoch", "versions")},
+    }

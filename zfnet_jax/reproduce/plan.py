@@ -1,0 +1,90 @@
+"""The plan of the paper: its steps in order, and those that were asked for."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from zfnet_jax.reproduce import (
+    comparing,
+    elsewhere,
+    errors,
+    evidence,
+    looking,
+    photos,
+    transfer,
+    voc,
+)
+from zfnet_jax.reproduce.step import Step
+from zfnet_jax.reproduce.study import Study
+
+
+def make_plan(study: Study) -> list[Step]:
+    """All steps, each after those that it needs."""
+    evaluation, mining = errors.evaluate(study), looking.mine(study)
+    steps = [
+        errors.training(study),
+        evaluation,
+        photos.photos_step(study, evaluation),
+        mining,
+        looking.atlas_step(study),
+        looking.mine_epochs(study),
+        looking.fig1(study),
+        looking.fig2(study),
+        looking.fig3(study),
+        looking.fig4(study),
+        evidence.fig5(study),
+        comparing.fig6(study, mining),
+        evidence.fig7(study, mining),
+        evidence.masked(study),
+        evidence.fig8(study),
+        evidence.table1_step(study),
+        errors.evaluate_sweeps(study),
+        errors.error_table_step(study, 2),
+        errors.error_table_step(study, 3),
+    ]
+    sets, reasons = elsewhere.data_sets(study)
+    for data in sets.values():
+        steps.append(elsewhere.prepare_step(study, data))
+    steps.append(transfer.overlap_step(study, sets, reasons))
+    for data in sets.values():
+        steps += [transfer.transfer_step(study, data), transfer.scratch_step(study, data)]
+    steps += [
+        transfer.table_step(study, 4, sets, reasons),
+        transfer.table_step(study, 5, sets, reasons),
+        transfer.fig9(study, sets, reasons),
+        voc.voc_step(study),
+        voc.table6(study),
+        transfer.table_step(study, 7, sets, reasons),
+    ]
+    return _reasoned(steps)
+
+
+def select(steps: Sequence[Step], names: Sequence[str]) -> set[str]:
+    """Names of these steps and of all that they need; all steps if there is no name.
+
+    ValueError: there is no such step.
+    """
+    if not names:
+        return {step.name for step in steps}
+    by_name = {step.name: step for step in steps}
+    for name in names:
+        if name not in by_name:
+            raise ValueError(f"--only={name}: there is no such step, only {', '.join(by_name)}")
+    wanted, found = list(names), set[str]()
+    while wanted:
+        name = wanted.pop()
+        found.add(name)
+        wanted += by_name[name].needs
+    return found
+
+
+def _reasoned(steps: Sequence[Step]) -> list[Step]:
+    """The steps, each that needs one that cannot be made missing for the same reason."""
+    found: dict[str, Step] = {}
+    for step in steps:
+        reasons = dict.fromkeys(found[n].missing for n in step.needs if found[n].missing)
+        if reasons and not step.missing:
+            step = dataclasses.replace(step, missing="; ".join(reasons))
+        found[step.name] = step
+    return list(found.values())

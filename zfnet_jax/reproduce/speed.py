@@ -1,0 +1,35 @@
+"""How fast this machine runs the net: what a plan's times are estimated from."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import jax
+import numpy as np
+
+from zfnet_jax.files import write_json
+from zfnet_jax.reproduce.step import FOLDER
+from zfnet_jax.reproduce.study import Study
+
+_BATCH, _PASSES = 32, 3
+
+
+def images_per_second(study: Study) -> float:
+    """Images forwarded a second, measured once for a net and kind of device and then kept."""
+    path = study.workdir / FOLDER / "speed.json"
+    key = f"{study.net} on {jax.device_count()} x {jax.devices()[0].device_kind}"
+    if path.exists():
+        known = json.loads(path.read_text(encoding="utf-8"))
+        if known["key"] == key:
+            return known["images_per_second"]
+    size = study.run.config.data.image_size
+    inputs = study.run.inputs(np.zeros((_BATCH, size, size, 3), np.uint8))
+    jax.block_until_ready(study.run.forward(inputs))  # compiles
+    began = time.perf_counter()
+    for _ in range(_PASSES):
+        jax.block_until_ready(study.run.forward(inputs))
+    found = _PASSES * _BATCH / (time.perf_counter() - began)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, {"key": key, "images_per_second": round(found, 2)})
+    return found

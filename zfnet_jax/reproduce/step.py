@@ -1,0 +1,129 @@
+"""A step of the plan, and the record that it leaves: what makes a rerun skip it.
+
+WORKDIR/report/steps/NAME.json says with which fingerprint the step was made, which files it left
+and from what; the report is written from these records alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from zfnet_jax.files import write_json
+
+FOLDER = Path("report") / "steps"  # of the records, in the run's folder
+_ENDS = 1 << 16  # bytes at either end of a file that tell it from another of its size
+
+
+@dataclasses.dataclass(frozen=True)
+class Made:
+    """What a step leaves.
+
+    Attributes:
+      files: all of them; the report shows pictures (.png) and tables (.md), and links the others.
+      notes: sentences for the report.
+      maps: numbers of the feature maps that it shows, by layer; the report links the atlas.
+    """
+
+    files: Sequence[Path]
+    notes: Sequence[str] = ()
+    maps: Mapping[str, Sequence[int]] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One result of the paper, or what several of them are made from.
+
+    Attributes:
+      name: such as 'fig2', 'table7' or 'mine'.
+      title: what it does.
+      make: does it; errors that the user can mend are ValueError, OSError or FloatingPointError.
+      needs: names of steps that come first.
+      options: all that the result depends on beside the net and `needs`, as JSON values.
+      commands: what does the same in a shell.
+      images: about how many images it forwards through the net.
+      seconds: about how long it takes beside that.
+      missing: why it cannot be made; None if it can.
+      version: of the way it is made; a higher one makes earlier results stale.
+    """
+
+    name: str
+    title: str
+    make: Callable[[], Made]
+    needs: tuple[str, ...] = ()
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    commands: tuple[str, ...] = ()
+    images: float = 0
+    seconds: float = 1
+    missing: str | None = None
+    version: int = 1
+
+
+def fingerprints(steps: Sequence[Step], net: str) -> dict[str, str]:
+    """Of each step, by name: a digest of all that its result depends on.
+
+    Args:
+      steps: in order, each after those that it needs.
+      net: digest of the checkpoint.
+    """
+    found: dict[str, str] = {}
+    for step in steps:
+        content = {
+            "step": step.name,
+            "version": step.version,
+            "net": net,
+            "options": dict(step.options),
+            "needs": {name: found[name] for name in step.needs},
+        }
+        text = json.dumps(content, sort_keys=True)
+        found[step.name] = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return found
+
+
+def read_record(workdir: Path, name: str) -> dict[str, Any] | None:
+    """What a step left when it was last made; None if it never was."""
+    try:
+        return json.loads((workdir / FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+
+
+def write_record(workdir: Path, name: str, made: Made, rest: Mapping[str, Any]) -> None:
+    """Keeps what a step has left; `rest` are fields such as 'fingerprint' and 'seconds'."""
+    files = {os.path.relpath(path, workdir): file_digest(path) for path in made.files}
+    maps = {layer: [int(number) for number in numbers] for layer, numbers in made.maps.items()}
+    record = {"name": name, "files": files, "notes": list(made.notes), "maps": maps, **rest}
+    (workdir / FOLDER).mkdir(parents=True, exist_ok=True)
+    write_json(workdir / FOLDER / f"{name}.json", record)
+
+
+def is_done(workdir: Path, name: str, fingerprint: str) -> bool:
+    """Whether a step was made like this and its files are those that it left."""
+    record = read_record(workdir, name)
+    return (
+        record is not None
+        and record["fingerprint"] == fingerprint
+        and all(file_digest(workdir / path) == was for path, was in record["files"].items())
+    )
+
+
+def file_digest(path: Path) -> str | None:
+    """Tells a file from others without reading all of it; None if there is no such file.
+
+    The end of an .npz holds the checksums of all its arrays.
+    """
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(0)
+            digest = hashlib.sha256(file.read(_ENDS))
+            file.seek(max(0, size - _ENDS))
+            digest.update(file.read() + str(size).encode())
+    except FileNotFoundError:
+        return None
+    return digest.hexdigest()[:16]

@@ -1,0 +1,268 @@
+"""What the features are worth elsewhere: the overlap search, Tables 4, 5 and 7, and Fig. 9."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from zfnet_jax.analysis import features, overlap, overlap_study, scratch, transfer, transfer_scores
+from zfnet_jax.analysis.protocols import TABLE7_LAYERS
+from zfnet_jax.analysis.transfer_scores import TransferScores
+from zfnet_jax.analysis.transfer_table import ROWS, accuracies, curves, transfer_table
+from zfnet_jax.data.prepared import INDEX_SUFFIX
+from zfnet_jax.files import write_json
+from zfnet_jax.report import overlap_page, paper, transfer_tables
+from zfnet_jax.report.figure9 import figure9
+from zfnet_jax.report.table import NONE, markdown
+from zfnet_jax.reproduce.drawing import draw, write_texts
+from zfnet_jax.reproduce.elsewhere import SPLIT, STAND_IN, TEST_PER_CLASS, DataSet
+from zfnet_jax.reproduce.step import Made, Step
+from zfnet_jax.reproduce.study import SEED, Study
+
+GRIDS = {"softmax": (1.0, 10.0, 100.0, 1e3, 1e4), "svm": (0.01, 0.1, 1.0, 10.0)}
+STAND_IN_GRIDS = {"softmax": (10.0, 1e3), "svm": (0.1, 1.0)}
+PARTS, TOLERANCE = 3, 1e-3  # of the cross-validation, of a head's gradient
+TITLES = {
+    4: "Table 4: Caltech-101",
+    5: "Table 5: Caltech-256",
+    7: "Table 7: features of each layer",
+}
+STANDS_IN = "Built-in pictures of other classes stand in for photos: the numbers do not compare."
+
+
+def overlap_step(study: Study, sets: Mapping[str, DataSet], reasons: Mapping[str, str]) -> Step:
+    """Images that are both in the training images and in another data set."""
+    config = study.run.config.data
+    lacks = study.lacks("train")
+    if not lacks and config.streaming:
+        lacks = "the training images are streamed: run python -m scripts.overlap on their folder"
+    ours = Path(config.prepared_dir) / (SPLIT + INDEX_SUFFIX * config.streaming)
+    pages = {name: study.report / "overlap" / name for name in sets}
+
+    def make() -> Made:
+        files, notes = [], []
+        for name, data in sets.items():
+            shared = overlap_study.search(
+                ours,
+                data.prepared / SPLIT,
+                threshold=overlap.THRESHOLD,
+                workers=os.cpu_count() or 1,
+                progress=False,
+            )
+            found, folder = shared.found, pages[name]
+            folder.mkdir(parents=True, exist_ok=True)
+            about = {field: found[field] for field in ("threshold", "a", "b")}
+            write_json(folder / "pairs.json", found)
+            write_json(folder / "exclude.json", {"keys": found["exclude"]} | about)
+            photos = [one.photo for one in shared.sets]
+            overlap_page.write_page(folder / "index.html", found, *photos)
+            files += [folder / file for file in ("index.html", "pairs.json", "exclude.json")]
+            notes.append(
+                f"{data.protocol.title[0].upper()}{data.protocol.title[1:]}:"
+                f" {len(found['pairs'])} pairs of"
+                f" {found['a']['photos']:,} training and {found['b']['photos']:,} other images"
+                f" correlate at {found['threshold']:g} or more."
+            )
+        return Made(files, notes)
+
+    split = None if lacks else study.split("train")
+    return Step(
+        name="overlap",
+        title="Section 5.2: images in both data sets",
+        make=make,
+        needs=tuple(f"data_{name}" for name in sets),
+        options={"data": split and split.fingerprint, "threshold": overlap.THRESHOLD},
+        commands=tuple(
+            f"python -m scripts.overlap --a={ours} --b={sets[name].prepared / SPLIT}"
+            f" --out={pages[name]}"
+            for name in sets
+        ),
+        seconds=5 + 5e-4 * len(split or ()),
+        missing=lacks or (None if sets else "; ".join(reasons.values())),
+    )
+
+
+def transfer_step(study: Study, data: DataSet) -> Step:
+    """Softmax and SVM on features of the layers, for Tables 4, 5 and 7 and Fig. 9."""
+    run, protocol, folds = study.run, data.protocol, study.effort.folds
+    there = features.layers_of(run)
+    last = there[max(there)]
+    layers = [there[number] for number in TABLE7_LAYERS if number in there]
+    curve = sorted({*protocol.table, *(protocol.curve if study.effort.curve else ())})
+    grids = STAND_IN_GRIDS if data.name == STAND_IN else GRIDS
+    # Each: layers, heads, training images of each class.
+    parts = (([last], ["softmax"], curve), (layers, ["svm", "softmax"], [protocol.layers]))
+
+    def make() -> Made:
+        split, classes = data.open()
+        study_ = transfer.make_study(
+            split, classes, data=data.name, seed=SEED, test_per_class=TEST_PER_CLASS
+        )
+        for of_layers, heads, per_class in parts:
+            transfer.run_study(
+                run,
+                split,
+                classes,
+                study_,
+                layers=of_layers,
+                head_names=heads,
+                per_class=per_class,
+                fold_count=folds,
+                options=transfer.Options(grids, PARTS, TOLERANCE),
+                batch_size=run.config.eval_batch_size,
+                progress=False,
+            )
+        return Made(_answers(study, data, "pretrained"))
+
+    command = study.command("transfer", f"--data={data.name}", data.flag, f"--folds={folds}")
+    every = [f"--per_class={','.join(map(str, curve))}"]
+    of_table = [f"--layer={layer}" for layer in layers]
+    of_table += ["--head=svm", "--head=softmax", f"--per_class={protocol.layers}"]
+    return Step(
+        name=f"transfer_{data.name}",
+        title=f"Trying the features on {protocol.title}",
+        make=make,
+        needs=(f"data_{data.name}",),
+        options={
+            "layers": layers,
+            "per_class": curve,
+            "table7": protocol.layers,
+            "folds": folds,
+            "grids": grids,
+        },
+        commands=(" ".join([command, *every]), " ".join([command, *of_table])),
+        images=data.count,
+        seconds=10 + 2e-3 * data.count * folds * len(layers),
+    )
+
+
+def scratch_step(study: Study, data: DataSet) -> Step:
+    """Nets trained on the folds alone, for Tables 4 and 5."""
+    folds, epochs = study.effort.scratch_folds, study.recipe.epochs
+    table = data.protocol.table
+
+    def make() -> Made:
+        split, _ = data.open()
+        scratch.train_folds(
+            study.recipe,
+            split,
+            transfer_scores.folder_of(study.workdir, data.name),
+            run=study.workdir.resolve().name,
+            per_class=table,
+            folds=folds,
+            progress=True,
+        )
+        return Made(_answers(study, data, "scratch"))
+
+    classes = data.protocol.classes or 10
+    return Step(
+        name=f"scratch_{data.name}",
+        title=f"Training nets from scratch on {data.protocol.title}",
+        make=make,
+        needs=(f"transfer_{data.name}",),
+        options={"epochs": epochs, "per_class": list(table), "folds": folds},
+        commands=(
+            study.command(
+                "scratch",
+                f"--data={data.name}",
+                f"--prepared_dir={data.prepared}",
+                f"--per_class={','.join(map(str, table))}",
+                f"--folds={folds}",
+            ),
+        ),
+        images=3 * epochs * folds * sum(table) * classes,
+        seconds=10 * folds * len(table),
+    )
+
+
+def table_step(
+    study: Study, number: int, sets: Mapping[str, DataSet], reasons: Mapping[str, str]
+) -> Step:
+    """Table 4, 5 or 7."""
+    wanted = {4: ("caltech101",), 5: ("caltech256",), 7: ("caltech101", "caltech256")}[number]
+    used = [name for name in wanted if name in sets] or [n for n in (STAND_IN,) if n in sets]
+    kinds = ("transfer",) if number == 7 else ("transfer", "scratch")
+
+    def make() -> Made:
+        name = f"table{number}"
+        if used == [STAND_IN]:
+            found = transfer_scores.load(transfer_scores.folder_of(study.workdir, STAND_IN))
+            protocol = sets[STAND_IN].protocol
+            counts = (protocol.layers,) if number == 7 else protocol.table
+            text = stand_in_table(number, found, counts)
+            return Made(write_texts(study, {f"{name}.md": text}), [STANDS_IN])
+        table = transfer_table(number, study.workdir)
+        texts = {
+            f"{name}.md": transfer_tables.as_markdown(table),
+            f"{name}.tex": transfer_tables.as_latex(table),
+            f"{name}.csv": transfer_tables.as_csv(table),
+            f"{name}.json": json.dumps(table, indent=2) + "\n",
+        }
+        return Made(write_texts(study, texts))
+
+    return Step(
+        name=f"table{number}",
+        title=TITLES[number],
+        make=make,
+        needs=tuple(f"{kind}_{name}" for name in used for kind in kinds),
+        commands=(
+            study.command("tables", f"--table={number}", f"--out={study.report / 'tables'}"),
+        ),
+        missing=None if used else "; ".join(reasons[name] for name in wanted if name in reasons),
+    )
+
+
+def fig9(study: Study, sets: Mapping[str, DataSet], reasons: Mapping[str, str]) -> Step:
+    names = list(sets)
+
+    def make() -> Made:
+        found = curves(study.workdir, names)
+        notes = [STANDS_IN] if names == [STAND_IN] else []
+        return Made(draw(study, {"figure9": lambda: figure9(found)}), notes)
+
+    return Step(
+        name="fig9",
+        title="Fig. 9: accuracy by training images of each class",
+        make=make,
+        needs=tuple(f"transfer_{name}" for name in names),
+        commands=(study.command("figures", "--figure=9", f"--out={study.report / 'figures'}"),),
+        seconds=2,
+        missing=None if names else "; ".join(reasons.values()),
+    )
+
+
+def _answers(study: Study, data: DataSet, method: str) -> list[Path]:
+    """The files behind the scores of a method; scores.json itself grows with other methods'."""
+    folder = transfer_scores.folder_of(study.workdir, data.name)
+    scores = transfer_scores.load(folder).scores
+    return [transfer_scores.answers_path(folder, one) for one in scores if one.method == method]
+
+
+def stand_in_table(number: int, found: TransferScores, counts: Sequence[int]) -> str:
+    """The rows of a table with the paper's numbers, and ours of another data set."""
+    published = paper.table(number)
+    theirs = [f"{title}, paper" for title in published.columns[1:]]
+    header = [published.columns[0], *theirs, *(f"{found.study.data}, {n}/class" for n in counts)]
+    rows = []
+    for (label, cells), source in zip(published.rows, ROWS[number], strict=True):
+        if source is not None:
+            ours = (accuracies(found, source, count) for count in counts)
+            rows.append([label, *map(_published, cells), *map(_measured, ours)])
+    return markdown(header, rows) + "\n"
+
+
+def _published(cell: paper.Cell | None) -> str:
+    if cell is None:
+        return NONE
+    return f"{cell.value:.1f}" + (f" ± {cell.spread:.1f}" if cell.spread is not None else "")
+
+
+def _measured(values: Sequence[float]) -> str:
+    if not values:
+        return NONE
+    spread = f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.1f}{spread}"

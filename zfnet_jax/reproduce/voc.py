@@ -1,0 +1,82 @@
+"""What the features are worth on PASCAL VOC 2012: Table 6."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from zfnet_jax.analysis import features, transfer_scores
+from zfnet_jax.analysis.transfer_table import VOC, VOC_FILE, transfer_table
+from zfnet_jax.analysis.voc_study import voc_study
+from zfnet_jax.data import voc
+from zfnet_jax.files import write_json
+from zfnet_jax.report import transfer_tables
+from zfnet_jax.reproduce.drawing import write_texts
+from zfnet_jax.reproduce.step import Made, Step
+from zfnet_jax.reproduce.study import SEED, Study
+
+NAME = "voc/2012"  # in TFDS
+GRID = (0.1, 1.0, 10.0, 100.0, 1000.0)  # of the regularisation that cross-validation chooses from
+PARTS, TOLERANCE = 3, 1e-3  # of the cross-validation, of the gradient
+IMAGES = 11_540  # of both parts
+
+
+def voc_step(study: Study) -> Step:
+    run, size = study.run, study.run.config.data.image_size
+    prepared = Path("data") / f"{VOC}-{size}"
+    there = features.layers_of(run)
+    layer = there[max(there)]
+    path = transfer_scores.folder_of(study.workdir, VOC) / VOC_FILE
+
+    def make() -> Made:
+        voc.prepare(
+            prepared,
+            name=NAME,
+            data_dir=study.sources.voc,
+            image_size=size,
+            workers=os.cpu_count() or 1,
+            progress=False,
+        )
+        found = voc_study(
+            run,
+            *(voc.open_part(prepared, part) for part in voc.PARTS),
+            layer=layer,
+            grid=GRID,
+            parts=PARTS,
+            tolerance=TOLERANCE,
+            seed=SEED,
+            batch_size=run.config.eval_batch_size,
+            progress=False,
+        )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, found)
+        return Made([path])
+
+    return Step(
+        name="voc",
+        title="Trying the features on PASCAL VOC 2012",
+        make=make,
+        options={"layer": layer, "grid": GRID, "parts": PARTS, "tolerance": TOLERANCE},
+        commands=(study.command("voc", f"--data_dir={study.sources.voc}"),),
+        images=IMAGES,
+        seconds=300,
+        missing=None
+        if study.sources.voc
+        else "it needs PASCAL VOC 2012: --voc=FOLDER, where TFDS keeps voc/2012",
+    )
+
+
+def table6(study: Study) -> Step:
+    def make() -> Made:
+        table = transfer_table(6, study.workdir)
+        texts = {
+            "table6.md": transfer_tables.as_markdown(table),
+            "table6.tex": transfer_tables.as_latex(table),
+            "table6.csv": transfer_tables.as_csv(table),
+            "table6.json": json.dumps(table, indent=2) + "\n",
+        }
+        return Made(write_texts(study, texts))
+
+    command = study.command("tables", "--table=6", f"--out={study.report / 'tables'}")
+    return Step("table6", "Table 6: PASCAL VOC 2012", make, needs=("voc",), commands=(command,))
