@@ -1,6 +1,6 @@
 """Finds photos that two sets share, by normalised correlation of small images (Section 5.2).
 
-    python -m scripts.overlap --a=data/imagenet/train --b=CALTECH --out=DIR
+    python -m scripts.overlap data/imagenet/train CALTECH --out=DIR
     python -m scripts.train --config=configs/zfnet.py --config.data.exclude=DIR/exclude.json ...
 
 Each of A and B is a prepared split (PREPARED_DIR/train) or a folder of photos, in folders or not. A
@@ -19,8 +19,6 @@ from absl import flags
 
 from scripts import shell
 
-_A = flags.DEFINE_string("a", None, "Photos to train on: a prepared split or a folder.")
-_B = flags.DEFINE_string("b", None, "Photos that must not be among them, likewise.")
 _OUT = flags.DEFINE_string("out", None, "Folder for the results.")
 _THRESHOLD = flags.DEFINE_float(
     "threshold", None, "Correlation from which on two photos are one; that of analysis/overlap.py."
@@ -28,7 +26,7 @@ _THRESHOLD = flags.DEFINE_float(
 _WORKERS = flags.DEFINE_integer("workers", os.cpu_count(), "Decoding processes.", lower_bound=1)
 
 
-def main() -> None:
+def main(a: str, b: str) -> None:
     from zfnet_jax.analysis import overlap, overlap_study  # after the flags: --help needs no jax
     from zfnet_jax.files import write_json
     from zfnet_jax.report import overlap_page
@@ -36,8 +34,8 @@ def main() -> None:
     out = Path(_OUT.value)
     out.mkdir(parents=True, exist_ok=True)
     shared = overlap_study.search(
-        _A.value,
-        _B.value,
+        a,
+        b,
         threshold=overlap.THRESHOLD if _THRESHOLD.value is None else _THRESHOLD.value,
         workers=_WORKERS.value,
         progress=sys.stderr.isatty(),
@@ -53,11 +51,11 @@ def main() -> None:
     )
     print(
         f"{len(found['pairs'])} pairs at {found['threshold']:g} or more;"
-        f" {len(found['exclude'])} photos of {_A.value} to exclude"
+        f" {len(found['exclude'])} photos of {a} to exclude"
     )
     print(out / "index.html")
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["a", "b", "out"])
-    shell.run(main)
+    flags.mark_flags_as_required(["out"])
+    shell.run(main, "A", "B")

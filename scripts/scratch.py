@@ -10,17 +10,12 @@ same command again goes on where it stopped.
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from absl import flags
 
-from scripts import shell
-
-if TYPE_CHECKING:
-    from ml_collections import ConfigDict
+from scripts import recipe, shell
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
 _DATA = flags.DEFINE_string("data", None, "Name of the data set, as in scripts.transfer.")
@@ -38,9 +33,11 @@ def main() -> None:
 
     directory = Path(_WORKDIR.value)
     folder = transfer_scores.folder_of(directory, _DATA.value)
+    config = recipe.of_run(directory)
+    config.epochs = _EPOCHS.value or config.epochs
     try:
         scratch.train_folds(
-            _recipe(directory),
+            config,
             open_prepared(_PREPARED.value, _SPLIT.value),
             folder,
             run=directory.resolve().name,
@@ -52,24 +49,6 @@ def main() -> None:
         print(f"stopped by {told}", file=sys.stderr)
         raise SystemExit(preemption.EXIT_CODE) from told
     print(folder / "scores.json")
-
-
-def _recipe(directory: Path) -> ConfigDict:
-    """The run's config as it was trained; fields that came later as in configs/zfnet.py."""
-    from ml_collections import ConfigDict
-
-    from configs import zfnet
-
-    path = directory / "config.json"
-    if not path.exists():
-        raise FileNotFoundError(f"no {path}: is {directory} the folder of a run?")
-    saved = json.loads(path.read_text(encoding="utf-8"))
-    recipe = zfnet.get_config()
-    recipe.model = ConfigDict(saved.pop("model"))
-    with recipe.ignore_type():
-        recipe.update(saved)
-    recipe.epochs = _EPOCHS.value or recipe.epochs
-    return recipe
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ _DEBUG = flags.DEFINE_bool("debug", False, "Show where an expected error was rai
 WRONG = 2  # exit code of an error that the user can mend; 1 is a defect of ours
 
 
-def run(main: Callable[[], None]) -> None:
-    """Parses the flags and calls `main`.
+def run(main: Callable[..., None], *takes: str) -> None:
+    """Parses the flags and calls `main` with the arguments that are no flags, named `takes`.
 
     An error that the user can mend ends the program with its message, in one line, and exit code 2
     (with --debug it keeps its traceback); anything else is a defect of ours and keeps it always.
@@ -23,13 +23,16 @@ def run(main: Callable[[], None]) -> None:
     """
 
     def quietly(arguments: list[str]) -> None:
-        if arguments[1:]:
-            raise fail(f"what is {' '.join(arguments[1:])!r}? Flags begin with --")
+        given = arguments[1:]
+        if given[len(takes) :]:
+            raise fail(f"what is {' '.join(given[len(takes) :])!r}? Flags begin with --")
+        if len(given) < len(takes):
+            raise fail(f"{' and '.join(takes[len(given) :])} must be given, beside the flags")
         if not flags.FLAGS["verbosity"].present:
             logging.set_verbosity(logging.WARNING)
         compilation_cache.use_default_folder()
         try:
-            main()
+            main(*given)
         except (ValueError, OSError, FloatingPointError) as error:
             if _DEBUG.value:
                 raise
@@ -54,6 +57,7 @@ def _parse(arguments: list[str]) -> list[str]:
     raises ends up here: its last line says what.
     """
     try:
+        flags.FLAGS.set_gnu_getopt(True)  # flags may follow arguments
         return flags.FLAGS(arguments)
     except Exception as error:
         if "--debug" in arguments:

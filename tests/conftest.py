@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import jax
 import pytest
@@ -19,11 +21,29 @@ from zfnet_jax.data.prepare import prepare
 from zfnet_jax.data.prepared import PreparedSplit, open_prepared
 from zfnet_jax.run import Run, open_run
 
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
+
 ROOT = Path(__file__).parent.parent
 
 # The tests compile far more than they compute: LLVM leaves its optimisations out.
 QUICK_TO_COMPILE = "--xla_backend_optimization_level=0"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {QUICK_TO_COMPILE}"
+
+
+# Of headless Chromium.
+BROWSER_FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--host-resolver-rules=MAP * ~NOTFOUND",  # the page must need no network
+    "--window-size=1400,900",
+)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -35,6 +55,24 @@ def compilation_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
     os.environ["JAX_COMPILATION_CACHE_DIR"] = folder  # for the processes that tests start
     yield
     del os.environ["JAX_COMPILATION_CACHE_DIR"]
+
+
+@pytest.fixture(scope="module")
+def chrome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+    """A headless Chromium that reaches no network; skips where none is installed."""
+    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    driver = shutil.which("chromedriver")
+    if not (chromium and driver):
+        pytest.skip("no Chromium with its chromedriver is installed")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    for flag in (*BROWSER_FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
+        options.add_argument(flag)
+    service = webdriver.ChromeService(executable_path=driver)
+    with webdriver.Chrome(options=options, service=service) as started:
+        yield started
 
 
 @pytest.fixture(scope="session")

@@ -228,7 +228,7 @@ def test_what_is_no_set_of_photos_is_named(prepared_pictures, tmp_path):
 
 def test_the_script_on_two_devices_leaves_all_three_files(folders, tmp_path):
     a, b = folders
-    arguments = (f"--a={a}", f"--b={b}", f"--out={tmp_path / 'out'}", "--workers=1")
+    arguments = (f"{a}", f"{b}", f"--out={tmp_path / 'out'}", "--workers=1")
     (output,) = run_script("overlap", *arguments, devices=2)
     assert "12 photos against 26: read in" in output
     assert f"12 pairs at {overlap.THRESHOLD:g} or more; 12 photos of {a} to exclude" in output

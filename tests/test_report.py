@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import pytest
 from markdown_it import MarkdownIt
 
-from tests import test_atlas_browser
 from tests.fake_report import HOSTILE, write_run
 from zfnet_jax.report import comparison, paper_report
 from zfnet_jax.report.paper_contents import CHAPTERS
@@ -20,8 +19,6 @@ from zfnet_jax.report.paper_html import table_html
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
-
-chromium = test_atlas_browser.chrome  # the fixture
 
 PHONE = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
 
@@ -138,17 +135,17 @@ def test_runs_side_by_side_show_what_differs(tmp_path):
 
 
 @pytest.fixture
-def opened(chromium: Chrome, workdir: Path) -> Iterator[Chrome]:
+def opened(chrome: Chrome, workdir: Path) -> Iterator[Chrome]:
     """The report in a browser; nothing may be in its console or asked of the network."""
-    chromium.get("about:blank")
-    chromium.get_log("performance")
-    chromium.get((workdir / "report" / "index.html").as_uri())
-    yield chromium
-    chromium.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-    chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [], "media": ""})
-    assert chromium.get_log("browser") == []
+    chrome.get("about:blank")
+    chrome.get_log("performance")
+    chrome.get((workdir / "report" / "index.html").as_uri())
+    yield chrome
+    chrome.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    chrome.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [], "media": ""})
+    assert chrome.get_log("browser") == []
     messages = (
-        json.loads(entry["message"])["message"] for entry in chromium.get_log("performance")
+        json.loads(entry["message"])["message"] for entry in chrome.get_log("performance")
     )
     requests = [
         message["params"]["request"]["url"]

@@ -77,8 +77,7 @@ def overlap_step(study: Study, sets: Mapping[str, DataSet], reasons: Mapping[str
         needs=tuple(f"data_{name}" for name in sets),
         options={"data": split and split.fingerprint, "threshold": overlap.THRESHOLD},
         commands=tuple(
-            f"python -m scripts.overlap --a={ours} --b={sets[name].prepared / SPLIT}"
-            f" --out={pages[name]}"
+            f"python -m scripts.overlap {ours} {sets[name].prepared / SPLIT} --out={pages[name]}"
             for name in sets
         ),
         seconds=5 + 5e-4 * len(split or ()),
