@@ -26,10 +26,6 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 
-# The tests compile far more than they compute: LLVM leaves its optimisations out.
-QUICK_TO_COMPILE = "--xla_backend_optimization_level=0"
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {QUICK_TO_COMPILE}"
-
 
 # Of headless Chromium.
 BROWSER_FLAGS = (
@@ -161,7 +157,7 @@ def start_script(
     name: str, *arguments: str, devices: int = 1, stderr: int = subprocess.PIPE
 ) -> subprocess.Popen:
     """Starts a script in a process of its own, with simulated CPU devices."""
-    flags = f"--xla_force_host_platform_device_count={devices} {QUICK_TO_COMPILE}"
+    flags = f"--xla_force_host_platform_device_count={devices}"
     return subprocess.Popen(
         [sys.executable, "-m", f"scripts.{name}", *arguments],
         cwd=ROOT,
