@@ -1,0 +1,132 @@
+"""What a linear SVM on the features of the first layer costs, here and with scikit-learn alone.
+
+    python -m scripts.benchmark_transfer --workdir=DIR --prepared_dir=DIR --per_class=5
+
+Here: inner products of training and test images, coordinates, LinearSVC on them. Beside it the
+same LinearSVC on the features themselves, which needs about 24 bytes for each that is not zero: at
+the paper's 30 images of each of 101 classes more than 10 GB. One fold, one C; both read the same
+features from the disk, each form in a process of its own, whose most memory counts. Quiet machine,
+please.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+
+from scripts import shell
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
+_PREPARED = flags.DEFINE_string("prepared_dir", None, "Prepared images, all in one split.")
+_SPLIT = flags.DEFINE_string("split", "train", "The split.")
+_LEAVE_OUT = flags.DEFINE_multi_string("leave_out", [], "A class that does not count.")
+_LAYER = flags.DEFINE_string("layer", None, "An activation; the output of layer 1 if not given.")
+_PER_CLASS = flags.DEFINE_integer("per_class", 5, "Training images of each class.", lower_bound=1)
+_TEST = flags.DEFINE_integer("test_per_class", 50, "Test images of a class at most.", lower_bound=1)
+_C = flags.DEFINE_float("c", 0.1, "What the losses are multiplied by.")
+_LIMIT = flags.DEFINE_integer("limit_s", 3600, "Seconds after which a form is stopped.")
+_BATCH = flags.DEFINE_integer("batch_size", 32, "Images per step, for features not yet there.")
+
+Problem = tuple[Path, np.ndarray, np.ndarray, np.ndarray]  # features; train, test rows; labels
+
+
+def main() -> None:
+    from zfnet_jax.analysis import features, folds, transfer_scores
+    from zfnet_jax.data.prepared import open_prepared
+    from zfnet_jax.run import open_run
+
+    run = open_run(_WORKDIR.value)
+    split = open_prepared(_PREPARED.value, _SPLIT.value)
+    classes = folds.choose_classes(split.labels, split.class_names, _LEAVE_OUT.value)
+    fold = folds.make_fold(classes, _PER_CLASS.value, 0, seed=0, test_per_class=_TEST.value)
+    layer = _LAYER.value or features.layers_of(run)[1]
+    path = features.extract(run, split, [layer], batch_size=_BATCH.value, progress=True)[layer]
+    labels, truth = classes.labels[fold.train], classes.labels[fold.test]
+    print(
+        f"{layer}: {features.open_features(path).shape[1]:,} features, {len(labels):,} training "
+        f"and {len(truth):,} test images, {len(classes.names)} classes, C = {_C.value:g}"
+    )
+    for name, form in {"here": _here, "LinearSVC alone": _alone}.items():
+        answer = _in_a_process(form, (path, fold.train, fold.test, labels))
+        if isinstance(answer, str):
+            print(f"{name:16s} {answer}")
+            continue
+        predicted, seconds, megabytes = answer
+        print(
+            f"{name:16s} {seconds:8.1f} s  {megabytes:8,} MB  mean accuracy of the classes "
+            f"{transfer_scores.class_mean_accuracy(truth, predicted):.2%}"
+        )
+
+
+def _in_a_process(form: Callable, problem: Problem) -> tuple[np.ndarray, float, int] | str:
+    """Answers, seconds and MB of a form; or why there are none."""
+    spawn = multiprocessing.get_context("spawn")
+    receiver, sender = spawn.Pipe(duplex=False)
+    process = spawn.Process(target=_measure, args=(form, problem, _C.value, sender))
+    process.start()
+    sender.close()
+    try:
+        if receiver.poll(_LIMIT.value):
+            return receiver.recv()
+        return f"stopped after {_LIMIT.value} s"
+    except EOFError:
+        process.join()
+        return f"ended with code {process.exitcode}: out of memory?"
+    finally:
+        process.kill()
+        process.join()
+
+
+def _measure(form: Callable, problem: Problem, c: float, sender: Connection) -> None:
+    from zfnet_jax.analysis.transfer import peak_memory_mb
+
+    began = time.perf_counter()
+    try:
+        predicted = form(*problem, c)
+    except MemoryError as error:
+        sender.send(f"out of memory: {error}")
+        return
+    sender.send((predicted, time.perf_counter() - began, peak_memory_mb()))
+
+
+def _here(path: Path, train: np.ndarray, test: np.ndarray, labels: np.ndarray, c: float):
+    from zfnet_jax.analysis import features, gram, heads
+
+    rows = np.concatenate([train, test])
+    chosen = np.sort(rows)
+    matrix = gram.gram_matrix(
+        features.open_features(path), chosen, desc="inner products", progress=False
+    )
+    place = np.searchsorted(chosen, rows)
+    found = gram.coordinates(matrix, place[: len(train)], place[len(train) :])
+    return heads.fit_svm(found.train, labels, c).predict(found.test)
+
+
+def _alone(path: Path, train: np.ndarray, test: np.ndarray, labels: np.ndarray, c: float):
+    from zfnet_jax.analysis import features, heads
+
+    rows = np.array(features.open_features(path)[train])
+    mean = rows.mean(axis=0, dtype=np.float64).astype(np.float32)
+    rows -= mean
+    distance = np.sqrt(np.mean(np.einsum("nd,nd->n", rows, rows)))
+    rows /= distance
+    weights = heads.fit_svm(rows, labels, c)
+    del rows
+    features_of = features.open_features(path)
+    return np.concatenate(
+        [
+            weights.predict((features_of[part] - mean) / distance)
+            for part in np.array_split(test, 50)
+        ]
+    )
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["workdir", "prepared_dir"])
+    shell.run(main)
