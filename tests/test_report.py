@@ -144,9 +144,7 @@ def opened(chrome: Chrome, workdir: Path) -> Iterator[Chrome]:
     chrome.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     chrome.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [], "media": ""})
     assert chrome.get_log("browser") == []
-    messages = (
-        json.loads(entry["message"])["message"] for entry in chrome.get_log("performance")
-    )
+    messages = (json.loads(entry["message"])["message"] for entry in chrome.get_log("performance"))
     requests = [
         message["params"]["request"]["url"]
         for message in messages

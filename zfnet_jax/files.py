@@ -16,10 +16,15 @@ import numpy as np
 def whole_file(path: Path) -> Iterator[BinaryIO]:
     """A file to write to, which replaces `path` when the block ends without an error."""
     temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
-        yield file
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        with contextlib.suppress(OSError):  # what went wrong first is what matters
+            temporary.unlink()
+        raise
     temporary.replace(path)
 
 

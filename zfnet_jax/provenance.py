@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 
-from zfnet_jax import workdir
+from zfnet_jax import array_tree, workdir
 from zfnet_jax.data import batches
 from zfnet_jax.run import Run
 
@@ -21,6 +22,13 @@ def of_run(run: Run) -> dict[str, Any]:
         "config": workdir.as_json(run.config),
         "versions": workdir.versions(),
     }
+
+
+def weights_digest(run: Run) -> str:
+    """Short digest of the net's parameters."""
+    leaves = array_tree.named_leaves(run.params)
+    text = json.dumps({name: array_tree.digest(leaf) for name, leaf in sorted(leaves.items())})
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _epoch(run: Run) -> float | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -53,7 +51,7 @@ def describe(run: Run, split: Split, split_name: str, crops: Crops) -> dict[str,
                 ).tolist(),  # one number, or per channel
                 "mean": array_tree.digest(run.mean)[:16],
             },
-            "weights": _digest(run),
+            "weights": provenance.weights_digest(run),
         }
     )
 
@@ -94,12 +92,6 @@ def evaluate(
     if parallel.is_writer():
         predictions.save(path, result)
     return result
-
-
-def _digest(run: Run) -> str:
-    leaves = array_tree.named_leaves(run.params)
-    text = json.dumps({name: array_tree.digest(leaf) for name, leaf in sorted(leaves.items())})
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _few(names: Sequence[str]) -> str:

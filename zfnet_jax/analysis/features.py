@@ -97,18 +97,11 @@ def open_features(path: Path) -> np.ndarray:
     return np.load(path, mmap_mode="r")
 
 
-def weights_digest(run: Run) -> str:
-    """Short digest of the net's parameters."""
-    leaves = array_tree.named_leaves(run.params)
-    text = json.dumps({name: array_tree.digest(leaf) for name, leaf in sorted(leaves.items())})
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
 def _identity(run: Run, split: Split, layer: str) -> dict[str, Any]:
     """All that features depend on; not batch size and devices."""
     return {
         "layer": layer,
-        "weights": weights_digest(run),
+        "weights": provenance.weights_digest(run),
         "net": repr(run.architecture),
         "mean": array_tree.digest(run.mean)[:16],
         "crop": run.config.augment.crop,

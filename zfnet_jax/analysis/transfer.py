@@ -223,7 +223,7 @@ def _options_as_json(run: Run, options: Options) -> dict[str, Any]:
     return {
         "run": run.directory.resolve().name,
         "step": run.step,
-        "weights": features.weights_digest(run),
+        "weights": provenance.weights_digest(run),
         "grids": {head: list(grid) for head, grid in options.grids.items()},
         "cross_validation_parts": options.parts,
         "tolerance": options.tolerance,
