@@ -53,6 +53,14 @@ def compilation_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
     del os.environ["JAX_COMPILATION_CACHE_DIR"]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def programs_are_let_go() -> Iterator[None]:
+    """Drops the compiled programs of each test file: each maps memory, and with those of all files
+    a process reaches the system's limit of mappings (vm.max_map_count) and crashes."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(scope="module")
 def chrome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
     """A headless Chromium that reaches no network; skips where none is installed."""
