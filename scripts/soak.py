@@ -59,12 +59,13 @@ class Soak:
     Attributes:
       arguments: the flags of scripts.train, but for the folder.
       processes: how many train together; a kill hits one of them.
-      seconds_to_end: how long the others may take to notice.
+      seconds_to_end: how long the others may take to notice; one that waits for a process that
+        died before they met gives up after jax's five minutes.
     """
 
     arguments: Sequence[str]
     processes: int = 1
-    seconds_to_end: float = 180.0
+    seconds_to_end: float = 360.0
 
     def start(self, workdir: Path) -> list[subprocess.Popen]:
         """Starts a training, or goes on with it; it writes to WORKDIR.log."""
