@@ -16,7 +16,7 @@ import scipy.linalg
 from tqdm import tqdm
 
 _BLOCK = 1024  # rows of a matrix product on the device
-_CHUNK_BYTES = 2**29  # features of all images held at once
+_CHUNK_BYTES = 2**28  # features of all images held at once, twice
 
 # Directions with less than this share of the largest one's variance are below what the float32
 # products resolve.
@@ -47,7 +47,10 @@ class Coordinates:
 def gram_matrix(
     features: np.ndarray, rows: np.ndarray | None = None, *, desc: str, progress: bool
 ) -> np.ndarray:
-    """Inner products of all pairs of rows.
+    """Inner products of all pairs of rows, less the rows' mean.
+
+    Coordinates are the same for any mean; without this one features that hardly vary would lose
+    what float32 resolves to the mean they share.
 
     Some features of all images at a time: every number is read once, and memory is half a gigabyte
     beside the result. The device multiplies pairs of blocks of rows in float32, those on and below
@@ -67,6 +70,7 @@ def gram_matrix(
     with tqdm(total=dims, desc=desc, unit=" dims", disable=None if progress else True) as bar:
         for first in range(0, dims, width):
             chunk = _columns(features, rows, first, width)
+            chunk = chunk - chunk.mean(axis=0, dtype=np.float64).astype(np.float32)
             blocks = [jnp.asarray(chunk[i : i + _BLOCK]) for i in range(0, count, _BLOCK)]
             for i, one in enumerate(blocks):
                 for j, other in enumerate(blocks[: i + 1]):
