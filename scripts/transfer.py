@@ -22,7 +22,15 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from scripts import shell
-from zfnet_jax.analysis.protocols import PROTOCOLS, TABLE7_LAYERS, Protocol
+from zfnet_jax.analysis.protocols import (
+    GRIDS,
+    PARTS,
+    PROTOCOLS,
+    TABLE7_LAYERS,
+    TEST_PER_CLASS,
+    TOLERANCE,
+    Protocol,
+)
 
 if TYPE_CHECKING:
     from zfnet_jax.analysis.transfer_scores import TransferScores
@@ -50,12 +58,18 @@ _LEAVE_OUT = flags.DEFINE_multi_string(
     "A class that does not count; the clutter class of a known data set never does.",
 )
 _FOLDS = flags.DEFINE_integer("folds", 5, "Random folds.", lower_bound=1)
-_TEST = flags.DEFINE_integer("test_per_class", 50, "Test images of a class at most.", lower_bound=1)
+_TEST = flags.DEFINE_integer(
+    "test_per_class", TEST_PER_CLASS, "Test images of a class at most.", lower_bound=1
+)
 _SEED = flags.DEFINE_integer("seed", 0, "Of the folds.", lower_bound=0)
-_SOFTMAX = flags.DEFINE_list("softmax_grid", "1,10,100,1000,10000", "C of softmax to choose from.")
-_SVM = flags.DEFINE_list("svm_grid", "0.01,0.1,1,10", "C of the SVM to choose from.")
-_PARTS = flags.DEFINE_integer("parts", 3, "Of the cross-validation.", lower_bound=2)
-_TOLERANCE = flags.DEFINE_float("tolerance", 1e-4, "Of a head's gradient; see heads.fit.", 0.0)
+_SOFTMAX = flags.DEFINE_list(
+    "softmax_grid", [f"{c:g}" for c in GRIDS["softmax"]], "C of softmax to choose from."
+)
+_SVM = flags.DEFINE_list(
+    "svm_grid", [f"{c:g}" for c in GRIDS["svm"]], "C of the SVM to choose from."
+)
+_PARTS = flags.DEFINE_integer("parts", PARTS, "Of the cross-validation.", lower_bound=2)
+_TOLERANCE = flags.DEFINE_float("tolerance", TOLERANCE, "Of a head's gradient; see heads.fit.", 0.0)
 _BATCH = flags.DEFINE_integer("batch_size", None, "Images per step; as the run evaluates.")
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from absl import flags
 
 from scripts import shell
+from zfnet_jax.analysis.protocols import PARTS, VOC_GRID, VOC_TOLERANCE
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
 _STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; the newest if not given.")
@@ -25,9 +26,9 @@ _DATA_DIR = flags.DEFINE_string("data_dir", "", "Where TFDS keeps data sets; its
 _PREPARED = flags.DEFINE_string("prepared_dir", None, "Prepared images; data/voc2012-SIZE.")
 _WORKERS = flags.DEFINE_integer("workers", os.cpu_count(), "Decoding processes.", lower_bound=1)
 _LAYER = flags.DEFINE_string("layer", None, "An activation such as fc7; the last layer's output.")
-_GRID = flags.DEFINE_list("grid", ["0.1", "1", "10", "100", "1000"], "C to choose from.")
-_PARTS = flags.DEFINE_integer("parts", 3, "Of the cross-validation.", lower_bound=2)
-_TOLERANCE = flags.DEFINE_float("tolerance", 1e-3, "Of the gradient; see heads.fit.", 0.0)
+_GRID = flags.DEFINE_list("grid", [f"{c:g}" for c in VOC_GRID], "C to choose from.")
+_PARTS = flags.DEFINE_integer("parts", PARTS, "Of the cross-validation.", lower_bound=2)
+_TOLERANCE = flags.DEFINE_float("tolerance", VOC_TOLERANCE, "Of the gradient; see heads.fit.", 0.0)
 _SEED = flags.DEFINE_integer("seed", 0, "Of the cross-validation.", lower_bound=0)
 _BATCH = flags.DEFINE_integer("batch_size", None, "Images per step; as the run evaluates.")
 

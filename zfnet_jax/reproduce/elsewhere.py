@@ -19,7 +19,7 @@ from zfnet_jax.reproduce.study import Study
 
 SPLIT = "train"  # the prepared split that holds all images
 STAND_IN = "pictures"  # the built-in pictures of other classes, for nets trained on those of ours
-PER_CLASS, TEST_PER_CLASS = 50, 50  # pictures drawn; the paper's most test images of a class
+PER_CLASS = 50  # pictures drawn
 
 _STAND_IN = Protocol(
     title="built-in pictures of other classes",

@@ -10,7 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from zfnet_jax.analysis import features, overlap, overlap_study, scratch, transfer, transfer_scores
-from zfnet_jax.analysis.protocols import TABLE7_LAYERS
+from zfnet_jax.analysis.protocols import (
+    GRIDS,
+    PARTS,
+    TABLE7_LAYERS,
+    TEST_PER_CLASS,
+    TOLERANCE,
+)
 from zfnet_jax.analysis.transfer_scores import TransferScores
 from zfnet_jax.analysis.transfer_table import ROWS, accuracies, curves, transfer_table
 from zfnet_jax.data.prepared import INDEX_SUFFIX
@@ -19,13 +25,11 @@ from zfnet_jax.report import overlap_page, paper, transfer_tables
 from zfnet_jax.report.figure9 import figure9
 from zfnet_jax.report.table import NONE, markdown
 from zfnet_jax.reproduce.drawing import draw, write_texts
-from zfnet_jax.reproduce.elsewhere import SPLIT, STAND_IN, TEST_PER_CLASS, DataSet
+from zfnet_jax.reproduce.elsewhere import SPLIT, STAND_IN, DataSet
 from zfnet_jax.reproduce.step import Made, Step
 from zfnet_jax.reproduce.study import SEED, Study
 
-GRIDS = {"softmax": (1.0, 10.0, 100.0, 1e3, 1e4), "svm": (0.01, 0.1, 1.0, 10.0)}
 STAND_IN_GRIDS = {"softmax": (10.0, 1e3), "svm": (0.1, 1.0)}
-PARTS, TOLERANCE = 3, 1e-3  # of the cross-validation, of a head's gradient
 TITLES = {
     4: "Table 4: Caltech-101",
     5: "Table 5: Caltech-256",

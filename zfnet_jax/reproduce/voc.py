@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from zfnet_jax.analysis import features, transfer_scores
+from zfnet_jax.analysis.protocols import PARTS, VOC_GRID, VOC_TOLERANCE
 from zfnet_jax.analysis.transfer_table import VOC, VOC_FILE, transfer_table
 from zfnet_jax.analysis.voc_study import voc_study
 from zfnet_jax.data import voc
@@ -17,8 +18,6 @@ from zfnet_jax.reproduce.step import Made, Step
 from zfnet_jax.reproduce.study import SEED, Study
 
 NAME = "voc/2012"  # in TFDS
-GRID = (0.1, 1.0, 10.0, 100.0, 1000.0)  # of the regularisation that cross-validation chooses from
-PARTS, TOLERANCE = 3, 1e-3  # of the cross-validation, of the gradient
 IMAGES = 11_540  # of both parts
 
 
@@ -42,9 +41,9 @@ def voc_step(study: Study) -> Step:
             run,
             *(voc.open_part(prepared, part) for part in voc.PARTS),
             layer=layer,
-            grid=GRID,
+            grid=VOC_GRID,
             parts=PARTS,
-            tolerance=TOLERANCE,
+            tolerance=VOC_TOLERANCE,
             seed=SEED,
             batch_size=run.config.eval_batch_size,
             progress=False,
@@ -57,7 +56,7 @@ def voc_step(study: Study) -> Step:
         name="voc",
         title="Trying the features on PASCAL VOC 2012",
         make=make,
-        options={"layer": layer, "grid": GRID, "parts": PARTS, "tolerance": TOLERANCE},
+        options={"layer": layer, "grid": VOC_GRID, "parts": PARTS, "tolerance": VOC_TOLERANCE},
         commands=(study.command("voc", f"--data_dir={study.sources.voc}"),),
         images=IMAGES,
         seconds=300,
