@@ -8,8 +8,6 @@ same command again goes on with a pass over the images that was stopped.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from absl import flags
 
 from scripts import inputs, processes, shell
@@ -40,7 +38,7 @@ def main() -> None:
     processes.join()
     run = open_run(_WORKDIR.value, _STEP.value)
     split = inputs.open_split(run, _SPLIT.value, _PREPARED.value)
-    folder = Path(_WORKDIR.value) / "analysis" / "mining" / f"{_SPLIT.value}-{run.step}"
+    folder = mined_folder.folder_of(run, _SPLIT.value)
     found = mined_folder.make(
         run,
         split,

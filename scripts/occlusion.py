@@ -10,7 +10,6 @@ photo. Sizes not given are shares of what the net sees: of 224 pixels, 48 and 8.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from absl import flags
@@ -18,6 +17,7 @@ from absl import flags
 from scripts import processes, shell
 
 if TYPE_CHECKING:
+    from zfnet_jax.run import Run
     from zfnet_jax.winners import Winners
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
@@ -44,13 +44,13 @@ def main() -> None:
     processes.join()
     run = open_run(_WORKDIR.value, _STEP.value)
     layer = _LAYER.value or run.architecture.convs[-1].name
-    crop = run.config.augment.crop
+    square, stride = occlusion_study.paper_sizes(run)
     path, arrays = occlusion_study.study_photos(
         run,
         _IMAGES.value,
         _LABELS.value,
-        square=max(1, round(48 * crop / 224)) if _SQUARE.value is None else _SQUARE.value,
-        stride=max(1, round(8 * crop / 224)) if _STRIDE.value is None else _STRIDE.value,
+        square=square if _SQUARE.value is None else _SQUARE.value,
+        stride=stride if _STRIDE.value is None else _STRIDE.value,
         layer=layer,
         fill=_FILL.value,
         seed=_SEED.value,
@@ -60,7 +60,7 @@ def main() -> None:
     )
     if not parallel.is_writer():
         return
-    mined = _mined(run.step, layer)
+    mined = _mined(run, layer)
     with figures.use(_STYLE.value):
         figure = figure7(arrays, mined)
     for kind in (".png", ".pdf"):
@@ -68,14 +68,15 @@ def main() -> None:
     print(f"step {run.step}: {path}, {path.with_suffix('.png')} and .pdf")
 
 
-def _mined(step: int, layer: str) -> Winners | None:
+def _mined(run: Run, layer: str) -> Winners | None:
     """What was mined of the run's validation images at this step."""
     from zfnet_jax import winners
+    from zfnet_jax.analysis import mined_folder
 
-    folder = Path(_WORKDIR.value) / "analysis" / "mining" / f"validation-{step}"
+    folder = mined_folder.folder_of(run, "validation")
     if not folder.is_dir():
         print(
-            f"step {step} is not mined: projections from other images are left out"
+            f"step {run.step} is not mined: projections from other images are left out"
             f" (python -m scripts.mine --workdir={_WORKDIR.value})"
         )
         return None

@@ -42,10 +42,10 @@ def main() -> None:
     count = min(_IMAGES.value, len(split))
     rows = np.arange(count) * len(split) // count
     photos, masks = occlusion_masks.pictures_and_masks(split, rows)
-    crop = run.config.augment.crop
+    square, stride = occlusion_study.paper_sizes(run)
     options = {
-        "square": max(1, round(48 * crop / 224)) if _SQUARE.value is None else _SQUARE.value,
-        "stride": max(1, round(8 * crop / 224)) if _STRIDE.value is None else _STRIDE.value,
+        "square": square if _SQUARE.value is None else _SQUARE.value,
+        "stride": stride if _STRIDE.value is None else _STRIDE.value,
         "layer": _LAYER.value or run.architecture.convs[-1].name,
         "fill": _FILL.value,
         "seed": 0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 import signal
 import subprocess
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import ROOT, run_script
-from zfnet_jax.analysis import mining, winner_projection
+from zfnet_jax.analysis import mined_folder, mining, winner_projection
 from zfnet_jax.data.prepared import PreparedSplit
 from zfnet_jax.run import Run
 from zfnet_jax.winners import load
@@ -210,3 +211,23 @@ def test_an_activation_that_is_no_number_stops_with_its_place(run, split):
     params["conv3"]["bias"][2] = np.nan
     with pytest.raises(FloatingPointError, match="conv3: image 0 gives map 2"):
         mine(dataclasses.replace(run, params=params), split)
+
+
+def test_what_was_mined_otherwise_is_not_taken_for_the_papers(run, split, tmp_path, monkeypatch):
+    run = dataclasses.replace(run, directory=tmp_path)
+    folder, made = mined_folder.folder_of(run, "validation"), []
+    monkeypatch.setattr(mined_folder, "make", lambda *_, **options: made.append(options["k"]))
+    folder.mkdir(parents=True)
+
+    def mined_again(k: int, **other: object) -> bool:
+        info = {"k": 9, "step": run.step, "data": split.fingerprint, **mined_folder.PAPER}
+        (folder / "info.json").write_text(json.dumps(info | other))
+        made.clear()
+        assert mined_folder.make_once(run, split, "validation", k, progress=False) == folder
+        return made == [k]
+
+    assert not mined_again(9)
+    assert not mined_again(1)
+    assert mined_again(5)
+    assert mined_again(9, rectify="guided")
+    assert mined_again(9, data="other images")

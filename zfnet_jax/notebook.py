@@ -17,8 +17,6 @@ from zfnet_jax.winners import Winners
 
 Photo = str | Path | np.ndarray  # a file, or [S, S, 3] uint8 as `load_photo` gives it
 
-SQUARE, STRIDE = 48, 8  # of the occlusion, for 224 pixels
-
 
 def project(run: Run, photo: Photo, layer: str, number: int | None = None) -> np.ndarray:
     """Projects the strongest unit of a feature map, alone, to pixels (Section 2.1).
@@ -63,25 +61,8 @@ def mine(run: Run, split: str = "validation", k: int = 9) -> Winners:
     Raises:
       FileNotFoundError, ValueError: the images are not there (see `splits.open_split`).
     """
-    folder = run.directory / "analysis" / "mining" / f"{split}-{run.step}"
-    if (folder / "info.json").exists():
-        found = winners.load(folder)
-        if found.info["k"] == k:
-            return found
-    mined_folder.make(
-        run,
-        splits.open_split(run.config.data, split),
-        folder,
-        split_name=split,
-        k=k,
-        one_per_image=True,
-        unit_value=None,
-        rectify="deconvnet",
-        overlap="sum",
-        batch_size=run.config.eval_batch_size,
-        progress=True,
-    )
-    return winners.load(folder)
+    images = splits.open_split(run.config.data, split)
+    return winners.load(mined_folder.make_once(run, images, split, k, progress=True))
 
 
 def occlude(run: Run, photo: Photo, label: str | None = None) -> occlusion.Arrays:
@@ -97,13 +78,13 @@ def occlude(run: Run, photo: Photo, label: str | None = None) -> occlusion.Array
     Raises:
       ValueError: there is no such class, or the photo cannot be read.
     """
-    crop = run.config.augment.crop
+    square, stride = occlusion_study.paper_sizes(run)
     return occlusion.occlude(
         run,
         _pixels(run, photo)[None],
         occlusion_study.class_numbers(run, [label] if label else [], 1),
-        square=max(1, round(SQUARE * crop / 224)),
-        stride=max(1, round(STRIDE * crop / 224)),
+        square=square,
+        stride=stride,
         layer=run.architecture.convs[-1].name,
         fill="grey",
         seed=0,

@@ -17,6 +17,14 @@ from zfnet_jax import deconvnet, files, geometry, parallel, provenance, units
 from zfnet_jax.analysis.occlusion import BLUR, GREY, Arrays, Fill, Form, occlude
 from zfnet_jax.run import Run, load_photo
 
+SQUARE, STRIDE = 48, 8  # pixels, of the paper's 224
+
+
+def paper_sizes(run: Run) -> tuple[int, int]:
+    """Side of the square and pixels between positions, in the paper's share of what a net sees."""
+    square, stride = (max(1, round(n * run.config.augment.crop / 224)) for n in (SQUARE, STRIDE))
+    return square, stride
+
 
 def study_photos(
     run: Run,

@@ -33,7 +33,7 @@ def fig6(study: Study, mining: Step) -> Step:
         for index, one in enumerate(studies):
             mined = None
             if not one.lacks("validation"):
-                folder = looking.mine_run(one.run, one, "validation", looking.WINNERS)
+                folder = looking.mine_run(one, one.run, "validation", looking.WINNERS)
                 mined = winners.load(folder)
             filters.append(first_layer(one.run))
             found.append(mined)

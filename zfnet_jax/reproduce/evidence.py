@@ -24,7 +24,6 @@ from zfnet_jax.reproduce.step import Made, Step
 from zfnet_jax.reproduce.study import SEED, Study
 
 OCCLUDED = 3  # photos of the paper's Fig. 7
-SQUARE, STRIDE = 48, 8  # of Fig. 7, for 224 pixels
 PARTS = ("right_eye", "left_eye", "nose")
 MASK = 0.2  # side of the squares of Fig. 8, as a share of the face's
 DRAWN_FACES = 15  # where the built-in pictures stand in for photos
@@ -77,7 +76,7 @@ def fig7(study: Study, mining: Step) -> Step:
     """`mining` of the validation images: its projections stand beside those of the photos."""
     run = study.run
     crop = run.config.augment.crop
-    square, stride = (max(1, round(pixels * crop / 224)) for pixels in (SQUARE, STRIDE))
+    square, stride = occlusion_study.paper_sizes(run)
     layer = run.architecture.convs[-1].name
 
     def make() -> Made:

@@ -28,7 +28,6 @@ from zfnet_jax.run import Run, load_photo, open_run
 
 WINNERS = 9  # of each map, as in the paper
 FIRST_LAYER_MAPS, EVOLVING_MAPS = 4, 6  # drawn in Fig. 1, and per layer in Fig. 4
-_OPTIONS = {"one_per_image": True, "unit_value": None, "rectify": "deconvnet", "overlap": "sum"}
 _PROJECTION = 0.5  # what the projection of a winner costs, in images forwarded
 
 
@@ -40,8 +39,8 @@ def mine(study: Study) -> Step:
     return Step(
         name="mine",
         title="Finding what every feature map responds to",
-        make=lambda: Made(mined_files(mine_run(study.run, study, "validation", WINNERS))),
-        options={"data": split and split.fingerprint, "k": WINNERS, **_OPTIONS},
+        make=lambda: Made(mined_files(mine_run(study, study.run, "validation", WINNERS))),
+        options={"data": split and split.fingerprint, "k": WINNERS, **mined_folder.PAPER},
         commands=(study.command("mine"),),
         images=len(split) + _PROJECTION * WINNERS * _maps(study.run) if split else 0,
         seconds=8,
@@ -61,14 +60,14 @@ def mine_epochs(study: Study) -> Step:
         files: list[Path] = []
         for step in kept:
             run = study.run if step == study.run.step else open_run(study.workdir, step)
-            files += mined_files(mine_run(run, study, "train", 1))
+            files += mined_files(mine_run(study, run, "train", 1))
         return Made(files)
 
     return Step(
         name="mine_epochs",
         title=f"Following feature maps through {len(kept)} checkpoints",
         make=make,
-        options={"data": split and split.fingerprint, "k": 1, "steps": kept, **_OPTIONS},
+        options={"data": split and split.fingerprint, "k": 1, "steps": kept, **mined_folder.PAPER},
         commands=tuple(
             study.command("mine", "--split=train", "--k=1", f"--step={step}") for step in kept
         ),
@@ -78,27 +77,10 @@ def mine_epochs(study: Study) -> Step:
     )
 
 
-def mine_run(run: Run, study: Study, split_name: str, k: int) -> Path:
-    """Mines one checkpoint, unless its folder says that this was done; returns the folder."""
+def mine_run(study: Study, run: Run, split_name: str, k: int) -> Path:
+    """Mines one checkpoint on the study's images, if that was not done; the folder."""
     split = study.split(split_name)
-    folder = run.directory / "analysis" / "mining" / f"{split_name}-{run.step}"
-    wanted = {"step": run.step, "data": split.fingerprint, **_OPTIONS}
-    if (folder / "info.json").exists():
-        info = json.loads((folder / "info.json").read_text(encoding="utf-8"))
-        enough = info["k"] == k or k == 1
-        if enough and all(info[field] == value for field, value in wanted.items()):
-            return folder
-    mined_folder.make(
-        run,
-        split,
-        folder,
-        split_name=split_name,
-        k=k,
-        **_OPTIONS,
-        batch_size=run.config.eval_batch_size,
-        progress=False,
-    )
-    return folder
+    return mined_folder.make_once(run, split, split_name, k, progress=False)
 
 
 def mined_files(folder: Path) -> list[Path]:
@@ -108,13 +90,12 @@ def mined_files(folder: Path) -> list[Path]:
 
 def mined(study: Study) -> winners.Winners:
     """What the step `mine` has left."""
-    folder = study.workdir / "analysis" / "mining" / f"validation-{study.run.step}"
-    return winners.load(folder)
+    return winners.load(mined_folder.folder_of(study.run, "validation"))
 
 
 def atlas_step(study: Study) -> Step:
     def make() -> Made:
-        folder = study.workdir / "analysis" / "mining" / f"validation-{study.run.step}"
+        folder = mined_folder.folder_of(study.run, "validation")
         atlas.write_atlas([folder], study.report / "atlas", progress=False)
         return Made(sorted(path for path in (study.report / "atlas").rglob("*") if path.is_file()))
 
