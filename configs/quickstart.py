@@ -11,6 +11,23 @@ from ml_collections import ConfigDict
 
 from configs import imagenette
 
+# Fields of a net and data so small that a step takes a moment, for soaks and tests.
+TINY = {
+    "model.conv1.maps": 8,
+    "model.conv2.maps": 12,
+    "model.conv3.maps": 12,
+    "model.conv4.maps": 12,
+    "model.conv5.maps": 12,
+    "model.dense": (24, 24),
+    "data.pictures.train_per_class": 7,
+    "data.pictures.validation_per_class": 3,
+    "data.image_size": 64,
+    "augment.crop": 56,
+    "batch_size": 16,
+    "eval_batch_size": 16,
+    "optimizer.learning_rate": 0.02,
+}
+
 
 def get_config() -> ConfigDict:
     """The small net of configs/imagenette.py on ten classes of drawn objects."""

@@ -22,27 +22,12 @@ from pathlib import Path
 
 from absl import flags
 
+from configs import quickstart
 from scripts import shell
 
 TIME_FIELDS = ("images_per_second", "epoch_seconds")
 
-# The quickstart's net, so narrow that a step takes a moment.
-TINY = {
-    "model.conv1.maps": 8,
-    "model.conv2.maps": 12,
-    "model.conv3.maps": 12,
-    "model.conv4.maps": 12,
-    "model.conv5.maps": 12,
-    "model.dense": (24, 24),
-    "data.pictures.train_per_class": 7,
-    "data.pictures.validation_per_class": 3,
-    "data.image_size": 64,
-    "augment.crop": 56,
-    "batch_size": 16,
-    "eval_batch_size": 16,
-    "optimizer.learning_rate": 0.02,
-    "checkpoint.every_steps": 1,
-}
+TINY = quickstart.TINY | {"checkpoint.every_steps": 1}
 
 _OUT = flags.DEFINE_string("out", None, "Folder of the runs; made if missing.")
 _KILLS = flags.DEFINE_integer("kills", 30, "How often the training is killed.", lower_bound=0)
@@ -147,8 +132,7 @@ def train_arguments(prepared_dir: Path, epochs: int) -> list[str]:
 
 
 def main() -> None:
-    from configs import quickstart  # after the flags, so that --help needs no jax
-    from zfnet_jax.data.prepare import prepare
+    from zfnet_jax.data.prepare import prepare  # after the flags, so that --help needs no jax
 
     out = Path(_OUT.value).absolute()
     out.mkdir(parents=True, exist_ok=True)

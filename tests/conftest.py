@@ -127,22 +127,7 @@ def split(prepared_pictures: Path) -> PreparedSplit:
     return open_prepared(prepared_pictures, "validation")
 
 
-OVERRIDES = {
-    "model.conv1.maps": 8,
-    "model.conv2.maps": 12,
-    "model.conv3.maps": 12,
-    "model.conv4.maps": 12,
-    "model.conv5.maps": 12,
-    "model.dense": (24, 24),
-    "data.pictures.train_per_class": 7,
-    "data.pictures.validation_per_class": 3,
-    "data.image_size": 64,
-    "augment.crop": 56,
-    "batch_size": 16,
-    "eval_batch_size": 16,
-    "epochs": 3,
-    "optimizer.learning_rate": 0.02,
-}
+OVERRIDES = quickstart.TINY | {"epochs": 3}
 
 
 def tiny(config: ConfigDict, prepared_dir: Path) -> ConfigDict:
