@@ -28,7 +28,6 @@ _WORKERS = flags.DEFINE_integer("workers", os.cpu_count(), "Decoding processes."
 
 def main(a: str, b: str) -> None:
     from zfnet_jax.analysis import overlap, overlap_study  # after the flags: --help needs no jax
-    from zfnet_jax.files import write_json
     from zfnet_jax.report import overlap_page
 
     out = Path(_OUT.value)
@@ -41,10 +40,7 @@ def main(a: str, b: str) -> None:
         progress=sys.stderr.isatty(),
     )
     found = shared.found
-    write_json(out / "pairs.json", found)
-    about = {name: found[name] for name in ("threshold", "a", "b")}
-    write_json(out / "exclude.json", {"keys": found["exclude"]} | about)
-    overlap_page.write_page(out / "index.html", found, *(photos.photo for photos in shared.sets))
+    *_, page = overlap_page.write_folder(out, found, *(photos.photo for photos in shared.sets))
     print(
         f"{found['a']['photos']} photos against {found['b']['photos']}: read in"
         f" {shared.seconds['read']:.1f} s, compared in {shared.seconds['compare']:.1f} s"
@@ -53,7 +49,7 @@ def main(a: str, b: str) -> None:
         f"{len(found['pairs'])} pairs at {found['threshold']:g} or more;"
         f" {len(found['exclude'])} photos of {a} to exclude"
     )
-    print(out / "index.html")
+    print(page)
 
 
 if __name__ == "__main__":

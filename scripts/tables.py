@@ -14,10 +14,7 @@ is written by scripts.correspondence.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 from absl import flags
 
@@ -53,7 +50,7 @@ def main() -> None:
 def _errors(number: int) -> dict[str, str]:
     """Table 2 or 3, by the ending of the file."""
     from zfnet_jax.analysis.error_table import Options, error_table
-    from zfnet_jax.report import error_table as report
+    from zfnet_jax.report.error_table import as_files
 
     if not _SWEEPS.value:
         raise ValueError(f"table {number} needs --sweep")
@@ -68,30 +65,19 @@ def _errors(number: int) -> dict[str, str]:
         resamples=_RESAMPLES.value,
         seed=_SEED.value,
     )
-    table = error_table(number, sweeps, options)
-    differences = {"-differences.csv": report.differences_as_csv(table)}
-    return _texts(table, report) | differences
+    return as_files(error_table(number, sweeps, options))
 
 
 def _transfer(number: int) -> dict[str, str]:
     """Table 4, 5, 6 or 7, by the ending of the file."""
     from zfnet_jax.analysis.transfer_table import transfer_table
-    from zfnet_jax.report import transfer_tables as report
+    from zfnet_jax.report.transfer_tables import as_files
 
     if not _WORKDIR.value:
         raise ValueError(f"table {number} needs --workdir")
     if not Path(_WORKDIR.value).is_dir():
         raise FileNotFoundError(f"there is no run in {_WORKDIR.value}")
-    return _texts(transfer_table(number, Path(_WORKDIR.value)), report)
-
-
-def _texts(table: dict[str, Any], report: ModuleType) -> dict[str, str]:
-    return {
-        ".md": report.as_markdown(table),
-        ".tex": report.as_latex(table),
-        ".csv": report.as_csv(table),
-        ".json": json.dumps(table, indent=2) + "\n",
-    }
+    return as_files(transfer_table(number, Path(_WORKDIR.value)))
 
 
 if __name__ == "__main__":

@@ -81,15 +81,7 @@ def main() -> None:
     run = open_run(_WORKDIR.value, _STEP.value)
     layers, heads, per_class = _asked(run, protocol)
     split = _open_split(run)
-    left_out = list(_LEAVE_OUT.value)
-    if protocol:
-        left_out += [name for name in protocol.clutter if name in split.class_names]
-    classes = folds.choose_classes(split.labels, split.class_names, left_out)
-    if protocol and len(classes.names) != protocol.classes:
-        raise ValueError(
-            f"{protocol.title} has {protocol.classes} classes, but {len(classes.names)} are here: "
-            "is a class folder missing, or one too many? For a part of it give another --data"
-        )
+    classes = folds.classes_of(protocol, split.labels, split.class_names, _LEAVE_OUT.value)
     study = transfer.make_study(
         split, classes, data=_DATA.value, seed=_SEED.value, test_per_class=_TEST.value
     )

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from zfnet_jax.analysis.protocols import Protocol
+
 
 @dataclass(frozen=True)
 class Classes:
@@ -79,6 +81,29 @@ def choose_classes(
         number_of[labels],
         tuple(name for name in class_names if name in left_out),
     )
+
+
+def classes_of(
+    protocol: Protocol | None,
+    labels: np.ndarray,
+    class_names: Sequence[str],
+    left_out: Sequence[str] = (),
+) -> Classes:
+    """The classes of a data set that count by its protocol, if it has one; see `choose_classes`.
+
+    Raises:
+      ValueError: also if there are not as many as the protocol has.
+    """
+    if protocol is None:
+        return choose_classes(labels, class_names, left_out)
+    clutter = [name for name in protocol.clutter if name in class_names]
+    classes = choose_classes(labels, class_names, [*left_out, *clutter])
+    if protocol.classes and len(classes.names) != protocol.classes:
+        raise ValueError(
+            f"{protocol.title} has {protocol.classes} classes, but {len(classes.names)} are here: "
+            "is a class folder missing, or one too many? A part of it needs another name (--data)"
+        )
+    return classes
 
 
 def make_fold(

@@ -11,7 +11,7 @@ class Protocol:
 
     Attributes:
       title: as people write it.
-      classes: how many count.
+      classes: how many count; 0 if any number may.
       clutter: names under which the class that does not count is found.
       table: training images per class of Table 4 or 5.
       layers: training images per class of Table 7.

@@ -6,6 +6,7 @@ with a note that says why.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,17 @@ _CAPTIONS = {
     3: "Error of nets with layers removed or resized (Table 3)",
 }
 _VERDICTS = ("as in the paper", "against the paper", "decided here alone", "undecided")
+
+
+def as_files(table: Table) -> dict[str, str]:
+    """The table in every form, by the ending of its file."""
+    return {
+        ".md": as_markdown(table),
+        ".tex": as_latex(table),
+        ".csv": as_csv(table),
+        "-differences.csv": differences_as_csv(table),
+        ".json": json.dumps(table, indent=2) + "\n",
+    }
 
 
 def as_markdown(table: Table) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from zfnet_jax.files import write_text
+from zfnet_jax.files import write_json, write_text
 from zfnet_jax.report import sprites
 
 ASSETS = Path(__file__).with_name("overlap_assets")
@@ -24,6 +24,24 @@ PHOTO_QUALITY = 65  # of WebP
 _WIDTH, _HEIGHT = 640, 150  # of the histogram
 
 Photo = Callable[[str], np.ndarray]
+
+
+def write_folder(
+    folder: Path, found: dict[str, Any], first: Photo, second: Photo
+) -> tuple[Path, Path, Path]:
+    """Writes pairs.json, exclude.json (see `config.data.exclude`) and index.html, their page.
+
+    Args:
+      folder: made if missing.
+      found, first, second: see `write_page`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    pairs, exclude, page = (folder / n for n in ("pairs.json", "exclude.json", "index.html"))
+    about = {name: found[name] for name in ("threshold", "a", "b")}
+    write_json(pairs, found)
+    write_json(exclude, {"keys": found["exclude"]} | about)
+    write_page(page, found, first, second)
+    return pairs, exclude, page
 
 
 def write_page(path: Path, found: dict[str, Any], first: Photo, second: Photo) -> None:

@@ -6,6 +6,7 @@ dash, with a note that says why.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,6 +31,16 @@ _ABOUT = {
     6: "The paper's numbers are of the test images, ours of the validation images",
     7: f"{_ACCURACY}; rows marked as extra are not in the paper",
 }
+
+
+def as_files(table: Table) -> dict[str, str]:
+    """The table in every form, by the ending of its file."""
+    return {
+        ".md": as_markdown(table),
+        ".tex": as_latex(table),
+        ".csv": as_csv(table),
+        ".json": json.dumps(table, indent=2) + "\n",
+    }
 
 
 def as_markdown(table: Table) -> str:

@@ -25,6 +25,11 @@ def draw(study: Study, drawings: Mapping[str, Callable[[], Figure]]) -> list[Pat
     return paths
 
 
+def write_table(study: Study, number: int, texts: Mapping[str, str]) -> list[Path]:
+    """Writes a table of the paper in every form, by the endings of the files."""
+    return write_texts(study, {f"table{number}{ending}": text for ending, text in texts.items()})
+
+
 def write_texts(study: Study, texts: Mapping[str, str]) -> list[Path]:
     """Writes tables and the like, by their file names."""
     folder = study.report / "tables"

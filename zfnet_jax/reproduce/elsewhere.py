@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from zfnet_jax.analysis.folds import Classes, choose_classes
+from zfnet_jax.analysis.folds import Classes, classes_of
 from zfnet_jax.analysis.protocols import PROTOCOLS, Protocol
 from zfnet_jax.data.examples import Source
 from zfnet_jax.data.prepare import prepare_split
@@ -59,15 +59,7 @@ class DataSet:
         ValueError: there are not as many as the protocol wants.
         """
         split = open_prepared(self.prepared, SPLIT)
-        clutter = [name for name in self.protocol.clutter if name in split.class_names]
-        classes = choose_classes(split.labels, split.class_names, clutter)
-        wanted = self.protocol.classes
-        if wanted and len(classes.names) != wanted:
-            raise ValueError(
-                f"{self.protocol.title} has {wanted} classes, but {len(classes.names)} are in"
-                f" {self.prepared}: is a class folder missing, or one too many?"
-            )
-        return split, classes
+        return split, classes_of(self.protocol, split.labels, split.class_names)
 
 
 def data_sets(study: Study) -> tuple[dict[str, DataSet], dict[str, str]]:

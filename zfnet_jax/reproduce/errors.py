@@ -19,7 +19,7 @@ from zfnet_jax.report import error_table as error_report
 from zfnet_jax.report import evaluation_table
 from zfnet_jax.report.confusion import confusion
 from zfnet_jax.report.curves import curves
-from zfnet_jax.reproduce.drawing import draw, write_texts
+from zfnet_jax.reproduce.drawing import draw, write_table, write_texts
 from zfnet_jax.reproduce.step import Made, Step
 from zfnet_jax.reproduce.study import (
     BINS,
@@ -138,16 +138,8 @@ def error_table_step(study: Study, number: int) -> Step:
     options = Options(crops=crops, train_crops=1, level=LEVEL, resamples=resamples, seed=SEED)
 
     def make() -> Made:
-        table = error_table(number, sweeps, options)
-        name = f"table{number}"
-        texts = {
-            f"{name}.md": error_report.as_markdown(table),
-            f"{name}.tex": error_report.as_latex(table),
-            f"{name}.csv": error_report.as_csv(table),
-            f"{name}-differences.csv": error_report.differences_as_csv(table),
-            f"{name}.json": json.dumps(table, indent=2) + "\n",
-        }
-        return Made(write_texts(study, texts))
+        texts = error_report.as_files(error_table(number, sweeps, options))
+        return Made(write_table(study, number, texts))
 
     named = " ".join(f"--sweep={sweep}" for sweep in sweeps) or "--sweep=DIR"
     what = {2: "errors of nets and ensembles", 3: "layers removed or resized"}[number]

@@ -12,7 +12,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from zfnet_jax import array_tree
+from zfnet_jax import array_tree, provenance
 from zfnet_jax.analysis.predict import Crops
 from zfnet_jax.data import splits
 from zfnet_jax.data.splits import Split
@@ -123,10 +123,13 @@ class Study:
     @functools.cached_property
     def net(self) -> str:
         """Digest of weights and preprocessing."""
-        leaves = array_tree.named_leaves({"params": self.run.params, "mean": self.run.mean})
-        content = {name: array_tree.digest(leaf) for name, leaf in sorted(leaves.items())}
-        content |= {"crop": self.run.input_size, "step": self.run.step}
-        content |= {"classes": self.run.class_names}
+        content = {
+            "weights": provenance.weights_digest(self.run),
+            "mean": array_tree.digest(self.run.mean),
+            "crop": self.run.input_size,
+            "step": self.run.step,
+            "classes": self.run.class_names,
+        }
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
     def command(self, script: str, *arguments: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,11 +19,10 @@ from zfnet_jax.analysis.protocols import (
 from zfnet_jax.analysis.transfer_scores import TransferScores
 from zfnet_jax.analysis.transfer_table import ROWS, accuracies, curves, transfer_table
 from zfnet_jax.data.prepared import INDEX_SUFFIX
-from zfnet_jax.files import write_json
 from zfnet_jax.report import overlap_page, paper, transfer_tables
 from zfnet_jax.report.figure9 import figure9
 from zfnet_jax.report.table import NONE, markdown
-from zfnet_jax.reproduce.drawing import draw, write_texts
+from zfnet_jax.reproduce.drawing import draw, write_table
 from zfnet_jax.reproduce.elsewhere import SPLIT, STAND_IN, DataSet
 from zfnet_jax.reproduce.step import Made, Step
 from zfnet_jax.reproduce.study import SEED, Study
@@ -57,14 +55,8 @@ def overlap_step(study: Study, sets: Mapping[str, DataSet], reasons: Mapping[str
                 workers=os.cpu_count() or 1,
                 progress=False,
             )
-            found, folder = shared.found, pages[name]
-            folder.mkdir(parents=True, exist_ok=True)
-            about = {field: found[field] for field in ("threshold", "a", "b")}
-            write_json(folder / "pairs.json", found)
-            write_json(folder / "exclude.json", {"keys": found["exclude"]} | about)
-            photos = [one.photo for one in shared.sets]
-            overlap_page.write_page(folder / "index.html", found, *photos)
-            files += [folder / file for file in ("index.html", "pairs.json", "exclude.json")]
+            found, photos = shared.found, [one.photo for one in shared.sets]
+            files += overlap_page.write_folder(pages[name], found, *photos)
             notes.append(
                 f"{data.protocol.title[0].upper()}{data.protocol.title[1:]}:"
                 f" {len(found['pairs'])} pairs of"
@@ -136,6 +128,8 @@ def transfer_step(study: Study, data: DataSet) -> Step:
             "table7": protocol.layers,
             "folds": folds,
             "grids": grids,
+            "parts": PARTS,
+            "tolerance": TOLERANCE,
         },
         commands=(" ".join([command, *every]), " ".join([command, *of_table])),
         images=data.count,
@@ -191,21 +185,14 @@ def table_step(
     kinds = ("transfer",) if number == 7 else ("transfer", "scratch")
 
     def make() -> Made:
-        name = f"table{number}"
         if used == [STAND_IN]:
             found = transfer_scores.load(transfer_scores.folder_of(study.workdir, STAND_IN))
             protocol = sets[STAND_IN].protocol
             counts = (protocol.layers,) if number == 7 else protocol.table
             text = stand_in_table(number, found, counts)
-            return Made(write_texts(study, {f"{name}.md": text}), [STANDS_IN])
-        table = transfer_table(number, study.workdir)
-        texts = {
-            f"{name}.md": transfer_tables.as_markdown(table),
-            f"{name}.tex": transfer_tables.as_latex(table),
-            f"{name}.csv": transfer_tables.as_csv(table),
-            f"{name}.json": json.dumps(table, indent=2) + "\n",
-        }
-        return Made(write_texts(study, texts))
+            return Made(write_table(study, number, {".md": text}), [STANDS_IN])
+        texts = transfer_tables.as_files(transfer_table(number, study.workdir))
+        return Made(write_table(study, number, texts))
 
     return Step(
         name=f"table{number}",

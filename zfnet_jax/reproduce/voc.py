@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from zfnet_jax.analysis.voc_study import voc_study
 from zfnet_jax.data import voc
 from zfnet_jax.files import write_json
 from zfnet_jax.report import transfer_tables
-from zfnet_jax.reproduce.drawing import write_texts
+from zfnet_jax.reproduce.drawing import write_table
 from zfnet_jax.reproduce.step import Made, Step
 from zfnet_jax.reproduce.study import SEED, Study
 
@@ -68,14 +67,8 @@ def voc_step(study: Study) -> Step:
 
 def table6(study: Study) -> Step:
     def make() -> Made:
-        table = transfer_table(6, study.workdir)
-        texts = {
-            "table6.md": transfer_tables.as_markdown(table),
-            "table6.tex": transfer_tables.as_latex(table),
-            "table6.csv": transfer_tables.as_csv(table),
-            "table6.json": json.dumps(table, indent=2) + "\n",
-        }
-        return Made(write_texts(study, texts))
+        texts = transfer_tables.as_files(transfer_table(6, study.workdir))
+        return Made(write_table(study, 6, texts))
 
     command = study.command("tables", "--table=6", f"--out={study.report / 'tables'}")
     return Step("table6", "Table 6: PASCAL VOC 2012", make, needs=("voc",), commands=(command,))
