@@ -26,7 +26,7 @@ import optax
 Head = Literal["softmax", "svm"]
 
 _MAX_ITERATIONS = 5000
-_COLUMNS = 128  # coordinates are filled up to a multiple: each fold would compile anew
+_COLUMNS = 128  # coordinates are filled up to a multiple, or each fold would compile anew
 
 
 class Weights(NamedTuple):
