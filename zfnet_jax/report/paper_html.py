@@ -76,7 +76,8 @@ def table_html(markdown: str) -> str:
 @functools.cache
 def _parser() -> MarkdownIt:
     # 'zero' knows nothing but paragraphs: no links, no pictures, no HTML.
-    parser = MarkdownIt("zero").enable(["table", "heading", "list", "escape"])
+    parser = MarkdownIt("zero", {"breaks": True})  # numbered notes have a line each
+    parser.enable(["table", "heading", "list", "escape", "newline"])
     parser.renderer.rules["table_open"] = lambda *_: '<div class="table"><table>\n'
     parser.renderer.rules["table_close"] = lambda *_: "</table></div>\n"
     for kind in ("open", "close"):
