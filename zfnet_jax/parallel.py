@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax import lax
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -110,6 +111,12 @@ def map_over_devices(
     return jax.pmap(
         function, axis_name=AXIS, in_axes=tuple(in_axes), out_axes=None, donate_argnums=donate
     )
+
+
+def mean_over_devices(tree: Any) -> Any:
+    """The mean of each array over `AXIS`, inside a mapped function."""
+    # XLA's CPU code copies what it reduces even where there is one device only.
+    return tree if lax.axis_size(AXIS) == 1 else lax.pmean(tree, AXIS)
 
 
 def replicate(tree: Any) -> Any:

@@ -15,7 +15,7 @@ from zfnet_jax.data import augment
 from zfnet_jax.data.batches import Batch
 from zfnet_jax.model import ZFNet
 from zfnet_jax.optimizer import Params, limit_filter_rms
-from zfnet_jax.parallel import AXIS
+from zfnet_jax.parallel import mean_over_devices
 
 
 @flax.struct.dataclass
@@ -61,7 +61,7 @@ def make_train_step(
     """The train step of a run: (state, mean [S, S, C], a device's rows of a batch) -> state, loss.
 
     Crop, flip and subtract the mean, forward, backward, SGD, RMS limit (Section 3). Mapped over
-    devices: gradients and metrics are averaged over `AXIS`.
+    devices: gradients and metrics are averaged over them.
     """
     parts = config.optimizer.accumulation
 
@@ -105,7 +105,7 @@ def make_train_step(
         state: TrainState, mean: jax.Array, batch: Batch
     ) -> tuple[TrainState, jax.Array]:
         epoch, step_of_epoch = jnp.divmod(state.step, steps_per_epoch)
-        grads, metrics = lax.pmean(gradients(state.params, mean, batch, epoch), AXIS)
+        grads, metrics = mean_over_devices(gradients(state.params, mean, batch, epoch))
         updates, momentum = direction.update(grads, state.momentum, state.params)
         rate = schedule(state.step) * state.rate_scale
         params = jax.tree.map(lambda p, u: p - rate * u, state.params, updates)

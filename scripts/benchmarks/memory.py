@@ -1,20 +1,19 @@
 """Memory of a train step, ours and PyTorch's, each in a process of its own.
 
-Peak resident memory of the whole process, its libraries included. On an accelerator the step's
-memory lies elsewhere, and this says nothing of it.
+Peak resident memory of the whole process, its libraries included, as Linux counts it. On an
+accelerator the step's memory lies elsewhere, and this says nothing of it.
 """
 
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 from scripts.benchmarks.trials import Options, Row, check_installed
 
 _STEPS = 3
-_MEBI = 1024  # ru_maxrss is in KiB
 
 
 def rows(options: Options) -> Iterator[Row]:
@@ -60,6 +59,14 @@ def _torch_steps(batch: int) -> None:
         optimizer.step()
 
 
+def _peak() -> float:
+    """MiB, of this process alone: ru_maxrss begins at what the process that started it had."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError("/proc/self/status holds no VmHWM")
+
+
 if __name__ == "__main__":
     {"ours": _our_steps, "PyTorch": _torch_steps}[sys.argv[1]](int(sys.argv[2]))
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _MEBI)
+    print(_peak())

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 Form = Callable[[], object]
 
 _WARM_UP = 2  # rounds that compile and fill caches; they do not count
+_PAUSE = 0.3  # seconds before each: threads of the form before wait a while before they sleep
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,6 +90,7 @@ def take_turns(forms: Mapping[str, Form], trials: int) -> dict[str, list[float]]
     seconds: dict[str, list[float]] = {name: [] for name in forms}
     for number in range(_WARM_UP + trials):
         for name in list(forms) if number % 2 else reversed(forms):
+            time.sleep(_PAUSE)
             began = time.perf_counter()
             forms[name]()
             if number >= _WARM_UP:
