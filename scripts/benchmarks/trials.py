@@ -12,6 +12,7 @@ Form = Callable[[], object]
 
 _WARM_UP = 2  # rounds that compile and fill caches; they do not count
 _PAUSE = 0.3  # seconds before each: threads of the form before wait a while before they sleep
+_LEAST = 0.2  # seconds of a trial; what takes less is repeated
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,15 +87,23 @@ class Row:
 
 
 def take_turns(forms: Mapping[str, Form], trials: int) -> dict[str, list[float]]:
-    """Seconds of each form in every round that counts; every other round goes backwards."""
+    """Seconds of each form in every round that counts; every other round goes backwards.
+
+    A form that takes less than `_LEAST` is called several times, and their mean counts.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in forms}
+    calls = dict.fromkeys(forms, 1)
     for number in range(_WARM_UP + trials):
         for name in list(forms) if number % 2 else reversed(forms):
             time.sleep(_PAUSE)
             began = time.perf_counter()
-            forms[name]()
+            for _ in range(calls[name]):
+                forms[name]()
+            taken = (time.perf_counter() - began) / calls[name]
             if number >= _WARM_UP:
-                seconds[name].append(time.perf_counter() - began)
+                seconds[name].append(taken)
+            elif number:  # compiled
+                calls[name] = max(1, round(_LEAST / taken))
     return seconds
 
 
