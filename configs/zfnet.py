@@ -39,7 +39,11 @@ def get_config(arg: str = "zfnet") -> ConfigDict:
                 "data_dir": "",  # where TFDS keeps data sets; empty: its own default
                 "manual_dir": "",  # where the downloaded ImageNet archives lie
             },
-            "folder": {"train": "", "validation": ""},  # each a folder of class folders
+            "folder": {
+                "train": "",  # a folder of class folders
+                "validation": "",  # another
+                "held_out": 0.0,  # or the share of each class in `train` that validation gets
+            },
             "pictures": {  # the built-in pictures
                 "family": "objects",  # or 'transfer', a disjoint set of classes
                 "train_per_class": 0,

@@ -527,6 +527,46 @@ def test_folders_without_photos(tmp_path, folders, error):
         make_source(config(tmp_path), "train")
 
 
+def test_a_share_of_one_folder_is_held_out(tmp_path):
+    counts = {"a": 10, "b": 3, "c": 2}
+    save_photos(tmp_path / "photos", counts)
+    folder = {"train": str(tmp_path / "photos"), "validation": "", "held_out": 0.2}
+    data = config(tmp_path, folder=folder)
+    parts = {split: make_source(data, split) for split in ("train", "validation")}
+    keys = {split: [example.key for example in part.examples()] for split, part in parts.items()}
+    everything = [e.key for e in FolderSource(str(tmp_path / "photos")).examples()]
+    assert sorted(keys["train"] + keys["validation"]) == everything
+    assert [sum(key[0] == name for key in keys["validation"]) for name in counts] == [2, 1, 1]
+    assert [parts["train"][at].label for at in range(3)] == [0, 0, 0]
+
+    run(data)
+    assert open_split(data, "train").keys == tuple(keys["train"])
+    assert open_split(
+        config(tmp_path, folder=folder | {"train": "", "held_out": 0.0}), "validation"
+    )
+    with pytest.raises(ValueError, match=r"made from .*held_out 0.2.*asks for held_out 0.3"):
+        open_split(config(tmp_path, folder=folder | {"held_out": 0.3}), "train")
+
+    Image.new("RGB", (30, 30)).save(tmp_path / "photos" / "a" / "new.png")
+    later = [e.key for e in make_source(data, "validation").examples()]
+    assert len(set(later) ^ set(keys["validation"])) <= 2
+
+
+@pytest.mark.parametrize(
+    ("folder", "error"),
+    [
+        ({"held_out": 1.0}, "held_out 1.0: must be between"),
+        ({"held_out": 0.5, "validation": "there"}, "validation or held_out, not both"),
+        ({"held_out": 0.5}, "class b has one photo"),
+    ],
+)
+def test_what_cannot_be_held_out(tmp_path, folder, error):
+    photos = str(save_photos(tmp_path / "photos", {"a": 2, "b": 1}))
+    data = config(tmp_path, folder={"train": photos, "validation": "", **folder})
+    with pytest.raises(ValueError, match=error):
+        make_source(data, "train")
+
+
 def test_splits_with_different_classes(photos, tmp_path):
     save_photos(tmp_path / "validation", {"c": 1})
     with pytest.raises(ValueError, match="only in validation: c"):

@@ -29,7 +29,12 @@ def identity(data: ConfigDict, split: str) -> dict[str, Any]:
     if split not in SPLITS:
         raise ValueError(f"split {split!r}: must be one of {SPLITS}")
     if data.source == "folder":
-        return {"source": "folder", "folder": data.folder[split]}
+        share = data.folder.get("held_out", 0.0)  # runs from before there was this field have none
+        if not share:
+            return {"source": "folder", "folder": data.folder[split]}
+        if data.folder.validation:
+            raise ValueError("config.data.folder: give validation or held_out, not both")
+        return {"source": "folder", "folder": data.folder.train, "held_out": share, "part": split}
     if data.source == "tfds":
         return {"source": "tfds", "name": data.tfds.name, "split": data.tfds[split]}
     if data.source == "pictures":
@@ -56,7 +61,13 @@ def make_source(data: ConfigDict, split: str) -> Source:
             " 'tfds' or 'pictures'"
         )
     if data.source == "folder":
-        return FolderSource(chosen["folder"], f"config.data.folder.{split}")
+        if "part" not in chosen:
+            return FolderSource(chosen["folder"], f"config.data.folder.{split}")
+        return PartOfFolder(
+            FolderSource(chosen["folder"], "config.data.folder.train"),
+            chosen["held_out"],
+            chosen["part"],
+        )
     if data.source == "tfds":
         return TfdsSource(
             chosen["name"],
@@ -134,6 +145,46 @@ class FolderSource:
             "examples": len(self),
             "listing_sha256": self._listing,
         }
+
+
+class PartOfFolder:
+    """The photos of a folder without those held out of each class, or those alone.
+
+    Which they are depends on the photos' names: more photos move few of the others.
+    """
+
+    def __init__(self, source: FolderSource, share: float, part: str):
+        """`share` of each class, at least one photo, is 'validation', the rest 'train'."""
+        if not 0 < share < 1:
+            raise ValueError(f"config.data.folder.held_out {share}: must be between 0 and 1")
+        self._source, self._share, self._part = source, share, part
+        self.class_names, self.ignored = source.class_names, source.ignored
+        of_class: dict[int, list[int]] = {}
+        for position in range(len(source)):
+            of_class.setdefault(source[position].label, []).append(position)
+        self._positions: list[int] = []
+        for label, positions in of_class.items():
+            if len(positions) < 2:
+                name = self.class_names[label]
+                raise ValueError(f"class {name} has one photo: none can be held out")
+            drawn = sorted(
+                positions, key=lambda at: hashlib.sha256(os.fsencode(source[at].key)).digest()
+            )
+            count = min(max(1, round(share * len(drawn))), len(drawn) - 1)
+            self._positions += sorted(drawn[:count] if part == "validation" else drawn[count:])
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def __getitem__(self, position: int) -> Example:
+        return self._source[self._positions[position]]
+
+    def examples(self, start: int = 0) -> Iterator[Example]:
+        return (self[position] for position in range(start, len(self)))
+
+    def describe(self) -> dict[str, Any]:
+        part = {"held_out": self._share, "part": self._part, "examples": len(self)}
+        return self._source.describe() | part
 
 
 def _visible(folder: Path) -> list[os.DirEntry[str]]:

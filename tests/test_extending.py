@@ -1,0 +1,91 @@
+"""docs/extending.md, followed to the letter in a copy of the tree."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from configs.quickstart import TINY
+from tests.conftest import ROOT
+from zfnet_jax.data.pictures import draw
+
+# The net is the document's; the pictures are few and small.
+SMALL = [
+    *(f"--config.{field}={value}" for field, value in TINY.items() if field[:5] != "model"),
+    "--config.epochs=1",
+]
+
+
+def test_every_addition_works_as_written(tmp_path):
+    for name in ("zfnet_jax", "configs", "scripts"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    _photos(tmp_path / "photos")
+    blocks = _blocks((ROOT / "docs" / "extending.md").read_text(encoding="utf-8"))
+    kinds = [kind for kind, _ in blocks]
+    assert {kind: kinds.count(kind) for kind in set(kinds)} == {"python": 7, "diff": 4, "bash": 4}
+    for kind, text in blocks:
+        {"python": _write, "diff": _apply, "bash": _run}[kind](tmp_path, text)
+
+    shares = dict(np.load(next((tmp_path / "runs/wide/analysis/activity").glob("*.npz"))))
+    assert {layer: len(share) for layer, share in shares.items()} == {
+        "conv1": 48,
+        "conv2": 96,
+        "conv3": 96,
+    }
+    assert all(((share >= 0) & (share <= 1)).all() and share.any() for share in shares.values())
+    page = (tmp_path / "runs/wide/report/index.html").read_text(encoding="utf-8")
+    assert "How often maps are active" in page
+    assert (tmp_path / "runs/wide/report/figures/activity.png").stat().st_size > 5000
+    assert len(np.load(tmp_path / "data/listed/train/labels.npy")) == 6
+
+
+def _photos(folder: Path) -> None:
+    """Two lists of photos of two classes."""
+    folder.mkdir()
+    for split in ("train", "val"):
+        lines = []
+        for number in range(6):
+            name = ("cat", "fish")[number % 2]
+            Image.fromarray(draw(name, number, 140).image).save(folder / f"{split}{number}.png")
+            lines.append(f"{split}{number}.png,{name}")
+        (folder / f"{split}.csv").write_text("\n".join(lines), encoding="utf-8")
+
+
+def _blocks(text: str) -> list[tuple[str, str]]:
+    return re.findall(r"^```(\w+)\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def _write(tree: Path, text: str) -> None:
+    """A block whose first line names its file, or the file that it goes to the end of."""
+    first, rest = text.split("\n", 1)
+    at_end = first.startswith("# at the end of ")
+    path = tree / first.removeprefix("# at the end of ").removeprefix("# ")
+    assert path.exists() == at_end, first
+    with path.open("a", encoding="utf-8") as file:
+        file.write(rest)
+
+
+def _apply(tree: Path, text: str) -> None:
+    command = ["git", "apply", "--unsafe-paths", f"--directory={tree}", "-"]
+    subprocess.run(command, input=text, text=True, check=True, cwd=tree)
+
+
+def _run(tree: Path, text: str) -> None:
+    commands = []
+    for command in text.replace("\\\n", " ").strip().splitlines():
+        pictures = "--config=configs/wide.py" in command and "figures" not in command
+        small = SMALL if pictures else []
+        commands.append(" ".join([command.split("  #")[0], *small]))
+    path = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    script = "set -e\n" + "\n".join(commands)
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=tree, env=os.environ | path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, f"{script}\n{done.stderr}"
