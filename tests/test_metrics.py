@@ -182,6 +182,16 @@ def test_tensorboard_images(tmp_path):
         np.testing.assert_array_equal(np.asarray(decoded), pixels)
 
 
+def test_a_training_shows_the_filters_of_its_first_layer(tiny_run):
+    steps = [
+        event.step
+        for events in _events(tiny_run)
+        for event in events
+        if event.summary.value and event.summary.value[0].tag == "filters/conv1"
+    ]
+    assert steps == [4, 8, 12]
+
+
 def test_epoch_line():
     record = {
         "step": 234,

@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from ml_collections import ConfigDict
 
@@ -20,6 +21,7 @@ from zfnet_jax.data import batches, splits
 from zfnet_jax.evaluate import Evaluator, make_evaluator
 from zfnet_jax.metrics import MetricsWriter, Progress, epoch_line
 from zfnet_jax.nonfinite import NonFiniteError
+from zfnet_jax.report.mosaic import filter_mosaic
 from zfnet_jax.train_step import TrainState, initial_state, make_train_step
 
 _AGREED = (NonFiniteError, preemption.PreemptedError)  # raised by all processes, if by one
@@ -204,6 +206,8 @@ def _train(
                 "epoch_seconds": time.monotonic() - began,
             }
             metrics.write(step, result, time_fields=times)
+            first = config.model.layers[0]
+            metrics.image(f"filters/{first}", _picture(state.params[first]["kernel"]), step)
             progress.line(epoch_line({"step": step, **result, **times}, config.epochs))
 
             error = 1 - validated["top1"]
@@ -216,6 +220,12 @@ def _train(
             if step < total_steps and (told or watch.told(step)):
                 raise watch.preempted(step)
     return result
+
+
+def _picture(filters: jax.Array) -> np.ndarray:
+    """Filters [k, k, 3, M] as uint8 [H, W, 3]."""
+    tiles = filter_mosaic(np.moveaxis(np.asarray(filters), 3, 0))
+    return np.round(255 * tiles).astype(np.uint8)
 
 
 def _batches_of(

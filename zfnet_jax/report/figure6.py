@@ -10,14 +10,13 @@ from matplotlib.figure import Figure
 
 from zfnet_jax.report import chosen
 from zfnet_jax.report.figures import CONTRAST, page_width, pixels, place, sheet
-from zfnet_jax.report.mosaic import even_columns, mosaic, shrink
-from zfnet_jax.report.tiles import GREY, projection_tile
+from zfnet_jax.report.mosaic import even_columns, filter_mosaic, mosaic, shrink
+from zfnet_jax.report.tiles import projection_tile
 from zfnet_jax.winners import Winners
 
 Arrays = Mapping[str, np.ndarray]
 
 MARGIN, BETWEEN = 0.1, 0.2  # around the figure and between panels, inches
-WHITE = 3.0  # times the RMS of a net's largest filter is white, and its negative black
 
 
 def figure6(filters: Sequence[Arrays], mined: Sequence[Winners | None], count: int) -> Figure:
@@ -35,7 +34,7 @@ def figure6(filters: Sequence[Arrays], mined: Sequence[Winners | None], count: i
     line = mpl.rcParams["font.size"] * 1.45 / 72
     wide = (width - 2 * MARGIN - (len(filters) - 1) * BETWEEN) / len(filters)
     rows = [
-        [_filters(arrays) for arrays in filters],
+        [filter_mosaic(arrays["filters"]) for arrays in filters],
         [_features(one, count, wide) if one else None for one in mined],
     ]
     tall = [
@@ -55,12 +54,6 @@ def figure6(filters: Sequence[Arrays], mined: Sequence[Winners | None], count: i
         if rows[1][index] is not None:
             axis.text(x, second - 0.5 * line, _caption(mined[index]), size="small", color="0.35")
     return figure
-
-
-def _filters(arrays: Arrays) -> np.ndarray:
-    white = WHITE * arrays["rms"].max()
-    tiles = np.clip(GREY + GREY * arrays["filters"] / max(white, 1e-30), 0, 1)
-    return mosaic(tiles, columns=even_columns(len(tiles)), finest=40)
 
 
 def _features(mined: Winners, count: int, wide: float) -> np.ndarray | None:

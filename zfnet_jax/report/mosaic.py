@@ -7,7 +7,10 @@ import math
 import numpy as np
 from PIL import Image
 
+from zfnet_jax.report.tiles import GREY
+
 GAP = 0.03  # between tiles, as a share of a tile's side
+WHITE = 3.0  # times the RMS of a layer's largest filter is white, and its negative black
 
 
 def shrink(tile: np.ndarray, side: int) -> np.ndarray:
@@ -60,3 +63,14 @@ def mosaic(tiles: np.ndarray, columns: int | None = None, finest: int = 48) -> n
         y, x = (part * step for part in divmod(place, columns))
         image[y : y + side, x : x + side] = tile
     return image[: (rows - 1) * step + side, : (columns - 1) * step + side]
+
+
+def filter_mosaic(filters: np.ndarray) -> np.ndarray:
+    """The filters of a first layer, [M, k, k, 3], in one contrast: one that dominates shows.
+
+    Returns:
+      [H, W, 3] float in [0, 1].
+    """
+    largest = np.sqrt(np.square(filters, dtype=np.float64).mean(axis=(1, 2, 3)).max())
+    tiles = np.clip(GREY + GREY * filters / max(WHITE * largest, 1e-30), 0, 1)
+    return mosaic(tiles, columns=even_columns(len(tiles)), finest=40)
