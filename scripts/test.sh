@@ -5,4 +5,5 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 ruff check .
 ruff format --check .
-python -m pytest "$@"
+# Most of the time is compiling, on one core each: two files at once.
+python -m pytest -n auto --dist loadfile "$@"

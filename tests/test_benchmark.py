@@ -17,10 +17,29 @@ def options(**changes) -> Options:
 
 def test_forms_take_turns_in_alternating_order(monkeypatch):
     monkeypatch.setattr(trials, "_WARM_UP", 1)
+    monkeypatch.setattr(trials, "_PAUSE", 0)
     order = []
     seconds = trials.take_turns({n: lambda n=n: order.append(n) for n in "ab"}, trials=3)
     assert "".join(order) == "baabbaab"
     assert [len(values) for values in seconds.values()] == [3, 3]
+
+
+def test_a_short_form_is_repeated_and_its_mean_counts(monkeypatch):
+    monkeypatch.setattr(trials, "_PAUSE", 0)
+    clock = [0.0]
+    monkeypatch.setattr(trials.time, "perf_counter", lambda: clock[0])
+
+    def form(seconds: float):
+        def run() -> None:
+            clock[0] += seconds
+
+        return run
+
+    taken = {"short": 0.05, "long": 3.0}
+    found = trials.take_turns({name: form(seconds) for name, seconds in taken.items()}, trials=2)
+    assert found == {name: pytest.approx([seconds] * 2) for name, seconds in taken.items()}
+    # Two rounds of warm-up, then rounds of four short ones that fill a trial's time.
+    assert clock[0] == pytest.approx(4 * 3.0 + (2 + 2 * 4) * 0.05)
 
 
 def test_ours_is_divided_by_each_peer_and_set_beside_the_limit(monkeypatch):

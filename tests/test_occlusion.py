@@ -403,3 +403,13 @@ def test_drops_are_told_apart_by_the_mask():
             "object_share": 0.5,
         }
     )
+
+
+def test_the_check_against_masks_leaves_its_numbers(tiny_run, tmp_path):
+    for name in ("checkpoints", "config.json", "run.json"):
+        (tmp_path / name).symlink_to(tiny_run / name)
+    how = ("--images=6", "--square=20", "--stride=12")
+    (output,) = run_script("occlusion_check", f"--workdir={tmp_path}", *how)
+    (path,) = (tmp_path / "analysis" / "occlusion").glob("masks-*.json")
+    assert str(path.with_suffix(".npz")) in output
+    assert json.loads(path.read_text(encoding="utf-8"))

@@ -419,3 +419,23 @@ def test_training_honours_an_exclusion_and_the_run_is_another(data, tiny_config,
     assert "-less-3-" in record["data"]["train"]
     with pytest.raises(ValueError, match=r"the data are .*-less-3-"):
         workdir.claim(tmp_path / "run", tiny_config, whole, splits[1])
+
+
+def test_the_check_finds_altered_copies(tmp_path):
+    for number, name in enumerate(OBJECTS[:4]):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for seed in range(3):
+            picture = Image.fromarray(draw(name, 10 * number + seed, 120).image)
+            picture.save(tmp_path / "photos" / name / f"{seed}.png")
+    (output,) = run_script(
+        "overlap_check",
+        f"--photos={tmp_path / 'photos'}",
+        "--photos_classes=even",
+        f"--unrelated={tmp_path / 'photos'}",
+        "--unrelated_classes=odd",
+        "--most=5",
+        "--workers=1",
+        f"--out={tmp_path / 'out'}",
+    )
+    (default,) = [line.split() for line in output.splitlines() if "the default" in line]
+    assert float(default[2]) > 0.9  # recall

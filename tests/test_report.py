@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from markdown_it import MarkdownIt
 
+from tests.conftest import run_script
 from tests.fake_report import HOSTILE, write_run
 from zfnet_jax.report import comparison, paper_report
 from zfnet_jax.report.paper_contents import CHAPTERS
@@ -128,6 +129,9 @@ def test_runs_side_by_side_show_what_differs(tmp_path):
     for address in Tags(page).addresses:
         if not address.startswith(("#", "data:", "../")):
             assert (index.parent / address).exists()
+    flags = [f"--workdir={workdir}" for workdir in workdirs]
+    run_script("compare", *flags, f"--out={tmp_path / 'again'}")
+    assert (tmp_path / "again" / "index.html").read_text(encoding="utf-8") == page
     with pytest.raises(ValueError, match="at least two"):
         comparison.write_comparison(workdirs[:1], tmp_path / "out")
     with pytest.raises(FileNotFoundError, match="has no report: run python -m"):

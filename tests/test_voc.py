@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests.conftest import run_script
 from zfnet_jax.analysis import gram, voc_study
 from zfnet_jax.analysis.average_precision import average_precision
 from zfnet_jax.analysis.heads import fit
+from zfnet_jax.analysis.transfer_table import transfer_table
 from zfnet_jax.data import voc
 from zfnet_jax.data.decode import centre_square
 
@@ -194,3 +197,16 @@ def test_the_softmax_learns_every_class_that_is_present(prepared, run, monkeypat
 def unique_rows(inputs: np.ndarray) -> np.ndarray:
     """Rows without their repetitions, which follow each other."""
     return inputs[[0, *(np.flatnonzero(np.any(inputs[1:] != inputs[:-1], axis=1)) + 1)]]
+
+
+def test_the_script_leaves_what_table_6_needs(prepared, tiny_run, tmp_path):
+    for name in ("checkpoints", "config.json", "run.json"):
+        (tmp_path / name).symlink_to(tiny_run / name)
+    how = (f"--prepared_dir={prepared}", "--grid=0.1,10", "--parts=2")
+    (output,) = run_script("voc", f"--workdir={tmp_path}", *how)
+    assert "mean average precision on the validation images" in output
+    path = tmp_path / "analysis" / "transfer" / "voc2012" / "average_precision.json"
+    assert str(path) in output
+    assert len(json.loads(path.read_text(encoding="utf-8"))["average_precision"]) == len(NAMES)
+    with pytest.raises(ValueError, match="has the 20 classes of VOC 2012, but .* 3: it is of an"):
+        transfer_table(6, tmp_path)

@@ -165,6 +165,11 @@ def _voc_table(workdir: Path) -> dict[str, Any]:
     if path.exists():
         found = json.loads(path.read_text(encoding="utf-8"))
         ours = [*found["average_precision"], found["mean"]]
+        if len(ours) != len(published.rows):
+            raise ValueError(
+                f"Table 6 has the {len(published.rows) - 1} classes of VOC 2012, but {path} "
+                f"{len(ours) - 1}: it is of another data set"
+            )
         reason = "no image of the class"
         setting = found["setting"]
     measured = published.columns.index("Ours") - 1
