@@ -208,5 +208,5 @@ def test_the_script_leaves_what_table_6_needs(prepared, tiny_run, tmp_path):
     path = tmp_path / "analysis" / "transfer" / "voc2012" / "average_precision.json"
     assert str(path) in output
     assert len(json.loads(path.read_text(encoding="utf-8"))["average_precision"]) == len(NAMES)
-    with pytest.raises(ValueError, match="has the 20 classes of VOC 2012, but .* 3: it is of an"):
+    with pytest.raises(ValueError, match=r"has the 20 classes of VOC 2012, but .* 3: it is of an"):
         transfer_table(6, tmp_path)
