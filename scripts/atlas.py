@@ -16,7 +16,7 @@ from absl import flags
 from scripts import shell
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
-_SPLIT = flags.DEFINE_string("split", None, "The split that was mined, where several were.")
+_SPLIT = flags.DEFINE_string("split", None, "The split; validation where several were mined.")
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from absl import flags
 from scripts import shell
 
 _WORKDIRS = flags.DEFINE_multi_string("workdir", None, "Folder of a run; may be repeated.")
-_SPLIT = flags.DEFINE_string("split", None, "The split that was mined, where several were.")
+_SPLIT = flags.DEFINE_string("split", None, "The split; validation where several were mined.")
 
 
 def main() -> None:

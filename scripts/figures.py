@@ -47,7 +47,9 @@ _MAPS = flags.DEFINE_integer(
 )
 _PATCHES = flags.DEFINE_bool("patches", True, "Beside projections the photos' patches (2).")
 _SEED = flags.DEFINE_integer("seed", 0, "Of the random maps (2, 4).", lower_bound=0)
-_SPLIT = flags.DEFINE_string("split", None, "The split that was mined, where several were.")
+_SPLIT = flags.DEFINE_string(
+    "split", None, "The split; where several were mined train (4) or validation (others)."
+)
 _STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; the newest if not given.")
 _CLASSES = flags.DEFINE_integer("classes", 1000, "Classes of a --config (3).", lower_bound=1)
 _STYLE = flags.DEFINE_enum("style", "screen", ["screen", "paper"], "How it looks.")
@@ -133,7 +135,7 @@ def _figure4(out: Path) -> dict:
     from zfnet_jax.report.chosen import mined_steps
     from zfnet_jax.report.figure4 import figure4
 
-    folders = mined_steps(_required("workdir"), _SPLIT.value).values()
+    folders = mined_steps(_required("workdir"), _SPLIT.value, "train").values()
     arrays = evolution(list(folders), _MAPS.value or 6, _SEED.value)
     _save(out / "figure4.npz", arrays)
     return {"figure4": figure4(arrays, across=3)}

@@ -218,8 +218,9 @@ def test_mined_steps_are_found_by_split(tmp_path):
     assert list(chosen.mined_steps(tmp_path, None)) == [4, 30]
     write_mined(folder / "validation-4", images=images, step=4)
     assert list(chosen.mined_steps(tmp_path, "validation")) == [4]
-    with pytest.raises(ValueError, match="holds train and validation: choose one"):
-        chosen.mined_steps(tmp_path, None)
+    assert list(chosen.mined_steps(tmp_path, "train")) == [4, 30]
+    assert list(chosen.mined_steps(tmp_path, None)) == [4]  # both: what a reproduction leaves
+    assert list(chosen.mined_steps(tmp_path, None, "train")) == [4, 30]
     with pytest.raises(FileNotFoundError, match="nothing is mined on test"):
         chosen.mined_steps(tmp_path, "test")
 

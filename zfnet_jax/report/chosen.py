@@ -11,16 +11,18 @@ import numpy as np
 from zfnet_jax.winners import Winners
 
 
-def mined_steps(workdir: str | Path, split: str | None) -> dict[int, Path]:
+def mined_steps(
+    workdir: str | Path, split: str | None, usual: str = "validation"
+) -> dict[int, Path]:
     """The folders of a run that were mined on a split, by step, ascending.
 
     Args:
       workdir: the run's folder.
-      split: may be None where only one split was mined.
+      split: if None, the one that was mined, `usual` where several were.
+      usual: see `split`.
 
     Raises:
       FileNotFoundError: nothing was mined, or nothing on that split.
-      ValueError: several splits were mined and none is chosen.
     """
     root = Path(workdir) / "analysis" / "mining"
     splits: dict[str, dict[int, Path]] = {}
@@ -29,7 +31,7 @@ def mined_steps(workdir: str | Path, split: str | None) -> dict[int, Path]:
         if path.parent.name == f"{info['split']}-{info['step']}":  # others are being made
             splits.setdefault(info["split"], {})[info["step"]] = path.parent
     if split is None and len(splits) > 1:
-        raise ValueError(f"{root} holds {' and '.join(sorted(splits))}: choose one with --split")
+        split = usual
     if split is not None:
         splits = {split: splits[split]} if split in splits else {}
     if not splits:
