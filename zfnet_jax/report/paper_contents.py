@@ -53,13 +53,14 @@ CHAPTERS = (
             Entry(
                 "fig1",
                 "Figure 1: a layer and its deconvnet",
-                "Follow one map down on the right: each pooled value returns to the place that the"
-                " switch beside it remembers.",
+                "Follow one map up on the right and down on the left: below, each value from above"
+                " returns to the place of the maximum that its switch remembers.",
             ),
             Entry(
                 "fig3",
                 "Figure 3: the architecture",
-                "Sizes of maps shrink from left to right while their number grows.",
+                "Sizes of maps shrink from left to right while their number grows, but for the last"
+                " conv layer.",
                 "224 x 224 pixels, five conv layers of 96, 256, 384, 384 and 256 maps, two dense"
                 " layers of 4096 units.",
             ),

@@ -18,6 +18,13 @@ from zfnet_jax.reproduce.study import Study, other_run
 
 FEATURES = 48  # second-layer maps of each run
 
+_COLUMNS = (
+    "Low, mid and high: shares of the power of the first layer's filters below 1/8, up to 1/4 and"
+    " above it, in cycles per pixel. Mid gap: 0 unless mid is below both others, 1 where there is"
+    " none. Aliasing: the share of the power of layer 2's projections that is too fine for the"
+    " first layer's stride."
+)
+
 
 def fig6(study: Study, mining: Step) -> Step:
     others, missing = study.sources.compare, None
@@ -42,7 +49,7 @@ def fig6(study: Study, mining: Step) -> Step:
             write_arrays(files[-1], filters[-1])
         files += draw(study, {"figure6": lambda: figure6(filters, found, FEATURES)})
         files += write_texts(study, {"figure6.md": table.diagnosis(diagnoses) + "\n"})
-        notes = []
+        notes = [_COLUMNS]
         if not others:
             notes.append("Only this run: --compare=DIR,DIR sets others beside it.")
         return Made(files, notes)

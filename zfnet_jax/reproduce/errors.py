@@ -121,7 +121,7 @@ def evaluate_sweeps(study: Study) -> Step:
         ]
     return Step(
         name="evaluate_sweeps",
-        title=f"Evaluating the {len(finished)} nets of Tables 2 and 3",
+        title="Evaluating the nets of Tables 2 and 3",
         make=make,
         options={"runs": [other_run(workdir) for workdir in finished], "crops": crops},
         commands=tuple(commands),

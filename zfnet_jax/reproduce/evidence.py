@@ -29,6 +29,12 @@ MASK = 0.2  # side of the squares of Fig. 8, as a share of the face's
 DRAWN_FACES = 15  # where the built-in pictures stand in for photos
 SHOWN_FACES, SHOWN_DRAWS = 5, 3  # in Fig. 8
 _BATCH = 32
+_COLUMNS = (
+    "The first table: how much of the largest distance the smallest step already brings, beside"
+    " what it would bring in proportion; how well a straight line fits the mean of all but the"
+    " untransformed photos; and what the second half of the range adds, as a share of the first"
+    " (1 where the distance grows in proportion)."
+)
 
 
 def fig5(study: Study) -> Step:
@@ -53,7 +59,8 @@ def fig5(study: Study) -> Step:
         files += draw(study, {"figure5_summary": lambda: figure5.figure5_summary(many)})
         files += write_texts(study, {"figure5.md": table.invariance(statistics(many)) + "\n"})
         files += [of_split, of_split.with_suffix(".json")]
-        return Made(files, [f"The summary is over {count} validation images, evenly spread."])
+        spread = f"The summary is over {count} validation images, evenly spread."
+        return Made(files, [spread, _COLUMNS])
 
     amounts = sum(len(values) for values in sweeps.values())
     named = _named(study)
