@@ -136,7 +136,7 @@ function listen() {
   $("theme").addEventListener("click", () => {
     setTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark");
   });
-  $("epochs").hidden = newest === 0;
+  $("epochs").hidden = $("epoch-keys").hidden = newest === 0;
   $("epoch").max = newest;
   $("epoch").addEventListener("input", () => moveEpoch($("epoch").value - state.checkpoint));
   const dark = window.matchMedia("(prefers-color-scheme: dark)");

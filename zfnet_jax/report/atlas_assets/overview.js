@@ -32,7 +32,8 @@ function buildOverview() {
     "Every tile is one feature map: the images that excite it most, of " +
     `${plural(images, "image")} of the ${split} split, each projected alone from the ` +
     "map's activation back to pixels. Point at a tile, or press Patches, to see what the map saw " +
-    "in the photos.";
+    "in the photos. Below each stand its number and its strongest activation; sorted by class " +
+    "purity, its most frequent class.";
   $("provenance").textContent = Object.entries(ATLAS.provenance)
     .filter(([, value]) => typeof value !== "object")
     .map(([name, value]) => `${name.replaceAll("_", " ")} ${value}`).join(" · ");
