@@ -159,10 +159,11 @@ class Progress:
         enabled: bool,
     ) -> None:
         self._enabled = enabled
-        self._total_steps, self._start_step = total_steps, start_step
+        self._total_steps = total_steps
         self._batch_size = batch_size
         self._loss: float | None = None
-        self._start_time = self._line_time = time.monotonic()
+        self._line_time = time.monotonic()
+        self._first: tuple[int, float] | None = None  # the first step that ended, and when
         self._bar: tqdm | None = None
         if enabled and sys.stderr.isatty():
             self._bar = tqdm(
@@ -186,6 +187,7 @@ class Progress:
             return
         self._loss = self._loss if loss is None else float(loss)
         now = time.monotonic()
+        self._first = self._first or (step, now)
         if self._bar is not None:
             self._bar.set_description_str(self._text(step, title, now), refresh=False)
             self._bar.update(step - self._bar.n)
@@ -194,8 +196,10 @@ class Progress:
             print(self._text(step, title, now), file=sys.stderr, flush=True)
 
     def _text(self, step: int, title: str, now: float) -> str:
-        # The mean rate since the start, validation included, so that the ETA is of the whole run.
-        rate = (step - self._start_step) / max(now - self._start_time, 1e-9)
+        # The mean rate, validation included, so that the ETA is of the whole run; since the first
+        # step, which compiles.
+        first, since = self._first or (step, now)
+        rate = (step - first) / max(now - since, 1e-9)
         eta = tqdm.format_interval((self._total_steps - step) / rate) if rate > 0 else "?"
         loss = "" if self._loss is None else f"  loss {self._loss:.3f}"
         images = f"{rate * self._batch_size:,.0f} images/s"

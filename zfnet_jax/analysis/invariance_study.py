@@ -31,6 +31,7 @@ def study_photos(
     sweeps: Sweeps,
     layers: Sequence[str],
     *,
+    name: str = "photos",
     progress: bool,
 ) -> tuple[Path, Arrays]:
     """Measures and saves the curves of single photos.
@@ -40,6 +41,7 @@ def study_photos(
       paths: N photos.
       labels: the class of each by name; none at all: the name of the folder that a photo lies in.
       sweeps, layers: see `invariance.measure`.
+      name: of the study, at the head of the files'; one of the same name is replaced.
 
     Returns:
       where the arrays lie, and the arrays: those of `invariance.measure` and
@@ -66,7 +68,7 @@ def study_photos(
             for path, name, digest in zip(paths, classes, digests)
         ]
     }
-    return _save(run, f"photos-{run.step}", arrays, made_from)
+    return _save(run, f"{name}-{run.step}", arrays, made_from)
 
 
 def study_split(

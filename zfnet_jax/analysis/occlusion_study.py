@@ -38,6 +38,7 @@ def study_photos(
     seed: int,
     batch_size: int,
     form: Form,
+    name: str = "photos",
     progress: bool,
 ) -> tuple[Path, Arrays]:
     """Slides a square over photos and saves what was found.
@@ -48,6 +49,7 @@ def study_photos(
       labels: the class of each by name, one for all of them, or none: then it is the most probable
         one of the uncovered photo.
       square, stride, layer, fill, seed, batch_size, form: see `occlusion.occlude`.
+      name: of the study, at the head of the files'; one of the same name is replaced.
 
     Returns:
       where the arrays lie, and the arrays: those of `occlusion.occlude`, and
@@ -76,7 +78,7 @@ def study_photos(
         "class_names": np.array(run.class_names),
         "layer": np.array(layer),
     }
-    path = run.directory / "analysis" / "occlusion" / f"photos-{run.step}-{layer}-{fill}.npz"
+    path = run.directory / "analysis" / "occlusion" / f"{name}-{run.step}-{layer}-{fill}.npz"
     if parallel.is_writer():
         files.write_arrays(path, arrays)
         digests = [hashlib.sha256(Path(photo).read_bytes()).hexdigest()[:16] for photo in paths]

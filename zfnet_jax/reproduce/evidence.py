@@ -29,6 +29,7 @@ MASK = 0.2  # side of the squares of Fig. 8, as a share of the face's
 DRAWN_FACES = 15  # where the built-in pictures stand in for photos
 SHOWN_FACES, SHOWN_DRAWS = 5, 3  # in Fig. 8
 _BATCH = 32
+_NAME = "report"  # of the studies: a user's own photos do not replace them, nor they those
 _COLUMNS = (
     "The first table: how much of the largest distance the smallest step already brings, beside"
     " what it would bring in proportion; how well a straight line fits the mean of all but the"
@@ -47,7 +48,7 @@ def fig5(study: Study) -> Step:
     def make() -> Made:
         paths, labels, _ = _apart(photos.chosen(study)[: len(figure5.COLOURS)])
         of_photos, arrays = invariance_study.study_photos(
-            run, paths, labels, sweeps, layers, progress=False
+            run, paths, labels, sweeps, layers, name=_NAME, progress=False
         )
         files = draw(study, {"figure5": lambda: figure5.figure5(arrays)})
         files += [of_photos, of_photos.with_suffix(".json")]
@@ -99,6 +100,7 @@ def fig7(study: Study, mining: Step) -> Step:
             seed=SEED,
             batch_size=_BATCH,
             form="fast",
+            name=_NAME,
             progress=False,
         )
         # A validation image is known by its key, not by the file it was written to.
