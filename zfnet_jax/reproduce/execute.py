@@ -15,7 +15,7 @@ from zfnet_jax import provenance
 from zfnet_jax.files import write_json
 from zfnet_jax.reproduce import speed
 from zfnet_jax.reproduce.step import FOLDER, Step, fingerprints, is_done, write_record
-from zfnet_jax.reproduce.study import DRAFT, Study
+from zfnet_jax.reproduce.study import Study
 
 State = Literal["waiting", "running", "done", "made", "missing", "failed"]
 
@@ -138,7 +138,7 @@ def _about(study: Study, row: Row) -> dict[str, Any]:
         "commands": list(row.step.commands),
         "options": dict(row.step.options),
         "net": study.net,
-        "draft": study.effort == DRAFT,
+        "draft": study.effort.draft,
         "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
         **{name: origin[name] for name in ("run", "step", "epoch", "versions")},
     }

@@ -48,7 +48,9 @@ def make_plan(study: Study) -> list[Step]:
         steps.append(elsewhere.prepare_step(study, data))
     steps.append(transfer.overlap_step(study, sets, reasons))
     for data in sets.values():
-        steps += [transfer.transfer_step(study, data), transfer.scratch_step(study, data)]
+        steps.append(transfer.transfer_step(study, data))
+        if study.effort.scratch_folds:
+            steps.append(transfer.scratch_step(study, data))
     steps += [
         transfer.table_step(study, 4, sets, reasons),
         transfer.table_step(study, 5, sets, reasons),

@@ -55,8 +55,9 @@ class Effort:
       draws, permutations: of the random places of Table 1, and of its tests.
       resamples: of the bootstraps.
       crops: of the validation images in Tables 2 and 3.
-      folds, scratch_folds: of Tables 4, 5 and 7, and of nets trained from scratch.
+      folds, scratch_folds: of Tables 4, 5 and 7, and of nets trained from scratch (0: none).
       curve: whether Fig. 9 has more points than the tables.
+      draft: whether the report says that this is one.
     """
 
     summary: int = 500
@@ -67,9 +68,10 @@ class Effort:
     folds: int = 5
     scratch_folds: int = 5
     curve: bool = True
+    draft: bool = False
 
 
-DRAFT = Effort(50, 20, 999, 1000, crops=1, folds=2, scratch_folds=1, curve=False)
+DRAFT = Effort(50, 20, 999, 1000, crops=1, folds=2, scratch_folds=1, curve=False, draft=True)
 LEVEL, BINS, SEED = 0.95, 15, 0  # of confidence intervals, of calibration, of all that is drawn
 
 

@@ -182,7 +182,8 @@ def table_step(
     """Table 4, 5 or 7."""
     wanted = {4: ("caltech101",), 5: ("caltech256",), 7: ("caltech101", "caltech256")}[number]
     used = [name for name in wanted if name in sets] or [n for n in (STAND_IN,) if n in sets]
-    kinds = ("transfer",) if number == 7 else ("transfer", "scratch")
+    scratch = number != 7 and study.effort.scratch_folds > 0
+    kinds = ("transfer", "scratch") if scratch else ("transfer",)
 
     def make() -> Made:
         if used == [STAND_IN]:
