@@ -143,7 +143,7 @@ def _report(workdirs: Sequence[Path], found: list[Predictions]) -> None:
             f"top{k}": [
                 interval(one.errors(k) - found[0].errors(k), **bootstrap) for one in found[1:]
             ]
-            for k in (1, 5)
+            for k in ((1, 5) if len(found[0].info["class_names"]) > 5 else (1,))
         }
         print(evaluation_table.differences(names[1:], names[0], less_first, _LEVEL.value) + "\n")
     for path in filter(None, paths):

@@ -10,13 +10,21 @@ import jax
 import numpy as np
 import optax
 import pytest
+from PIL import Image
 
 from tests.conftest import finish, start_training
 from zfnet_jax import model, optimizer, parallel, train
+from zfnet_jax.analysis import evaluation
+from zfnet_jax.analysis.scores import scores
 from zfnet_jax.checkpoint import open_checkpoints
 from zfnet_jax.data.batches import train_batches
+from zfnet_jax.data.pictures import draw
+from zfnet_jax.data.prepare import prepare
 from zfnet_jax.data.prepared import open_prepared
+from zfnet_jax.data.splits import open_split
 from zfnet_jax.metrics import read_metrics
+from zfnet_jax.report import evaluation_table
+from zfnet_jax.run import open_run
 from zfnet_jax.train_step import initial_state, make_train_step
 
 TIME_FIELDS = ("images_per_second", "epoch_seconds")
@@ -147,6 +155,36 @@ def test_epoch_of_a_finished_run_trains_no_further(tiny_config, tiny_run):
     before = metrics_without_times(tiny_run)
     assert train.train_and_evaluate(tiny_config, tiny_run) == {}
     assert metrics_without_times(tiny_run) == before
+
+
+def test_of_few_classes_no_top5_is_told(tiny_config, tmp_path, capsys):
+    for name in ("face", "fish", "house"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for seed in range(10):
+            path = tmp_path / "photos" / name / f"{seed}.png"
+            Image.fromarray(draw(name, seed, 64).image).save(path)
+    data = tiny_config.data
+    tiny_config.epochs = 1
+    data.source, data.prepared_dir = "folder", str(tmp_path / "prepared")
+    data.folder.train, data.folder.held_out = str(tmp_path / "photos"), 0.2
+    prepare(data, workers=1, store_images=True, overwrite=False)
+    train.train_and_evaluate(tiny_config, tmp_path / "run")
+    (record,) = read_metrics(tmp_path / "run")
+    assert {"train/top1", "val/top1"} <= record.keys()
+    assert not {"train/top5", "val/top5"} & record.keys()
+    line = next(line for line in capsys.readouterr().out.splitlines() if "val loss" in line)
+    assert "top-1" in line
+    assert "top-5" not in line
+    opened = open_run(tmp_path / "run")
+    split = open_split(data, "validation")
+    info = evaluation.describe(opened, split, "validation", 1)
+    found = evaluation.evaluate(
+        opened, split, info, batch_size=6, probabilities=False, progress=False
+    )
+    score = scores(found, bins=5, level=0.95, resamples=50, seed=0)
+    table = evaluation_table.evaluation(["run"], [score])
+    assert "top-1 error % [95% interval]" in table
+    assert "top-5" not in table
 
 
 def test_one_batch_is_learnt_by_heart(tiny_config, prepared_pictures):

@@ -166,6 +166,9 @@ def _train(
     mid_epoch_saves = range(0, total_steps, every) if every else ()
     unchecked: collections.deque[tuple[int, jax.Array, jax.Array]] = collections.deque()
     result: dict[str, float] = {}
+    measured = ["loss", "top1"]
+    if len(train.class_names) > 5:  # of five the true one is always among the first five
+        measured.append("top5")
     with metrics, progress:
         while step < total_steps:
             epoch = step // steps_per_epoch
@@ -196,8 +199,8 @@ def _train(
             nonfinite.check_validation(step, validated["loss"], plateau.rollbacks)
             result = {
                 "epoch": epoch + 1,
-                **{f"train/{k}": sums[k] / sums["steps"] for k in ("loss", "top1", "top5")},
-                **{f"val/{k}": validated[k] for k in ("loss", "top1", "top5")},
+                **{f"train/{k}": sums[k] / sums["steps"] for k in measured},
+                **{f"val/{k}": validated[k] for k in measured},
                 "learning_rate": float(job.schedule(step - 1)) * plateau.scale,
                 "clipped": sums["clipped"] / sums["steps"],
             }

@@ -1,4 +1,7 @@
-"""Runs evaluated on the same images, as Markdown tables."""
+"""Runs evaluated on the same images, as Markdown tables.
+
+Of five classes or fewer the true one is always among the first five: no top-5 error is shown.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ from typing import Any
 
 from zfnet_jax.report.error_table import interval_text
 from zfnet_jax.report.table import markdown
+
+_TITLES = {"top1": "top-1 error", "top5": "top-5 error"}
 
 
 def evaluation(names: Sequence[str], scores: Sequence[Mapping[str, Any]]) -> str:
@@ -17,19 +22,19 @@ def evaluation(names: Sequence[str], scores: Sequence[Mapping[str, Any]]) -> str
       scores: of `analysis.scores.scores`.
     """
     level = f"{scores[0]['options']['level']:.0%}"
+    shown = ("top1", "top5") if len(scores[0]["per_class"]) > 5 else ("top1",)
     rows = [
         [
             name,
             str(score["images"]),
             f"{score['loss']:.3f}",
-            _percent(score["top1"]),
-            _percent(score["top5"]),
+            *(_percent(score[name]) for name in shown),
             f"{100 * score['calibration_error']:.1f}",
         ]
         for name, score in zip(names, scores, strict=True)
     ]
-    header = ["run", "images", "loss", f"top-1 error % [{level}]", f"top-5 error % [{level}]"]
-    return markdown([*header, "calibration error %"], rows)
+    errors = (f"{_TITLES[name]} % [{level} interval]" for name in shown)
+    return markdown(["run", "images", "loss", *errors, "calibration error %"], rows)
 
 
 def differences(
@@ -39,19 +44,19 @@ def differences(
 
     Args:
       names: of the other runs.
-      intervals: 'top1' and 'top5', a `bootstrap.Interval` for each name.
+      intervals: 'top1' and perhaps 'top5', a `bootstrap.Interval` for each name.
     """
     rows = [
         [
             name,
             *(
                 f"{_percent(values[place], signed=True)}, {_verdict(values[place])}"
-                for values in (intervals["top1"], intervals["top5"])
+                for values in intervals.values()
             ),
         ]
         for place, name in enumerate(names)
     ]
-    titles = (f"{which} error % [{level:.0%}]" for which in ("top-1", "top-5"))
+    titles = (f"{_TITLES[which]} % [{level:.0%} interval]" for which in intervals)
     return markdown([f"less {first}", *titles], rows)
 
 

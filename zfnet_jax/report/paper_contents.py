@@ -46,8 +46,8 @@ CHAPTERS = (
             Entry(
                 "evaluate",
                 "Errors",
-                "How often the most probable class, or all of the first five, are wrong, and which"
-                " classes are taken for which.",
+                "How often the most probable class is wrong, or with more than five classes all of"
+                " the first five, and which classes are taken for which.",
                 "One net, ImageNet, ten crops: 38.4% top-1 and 16.5% top-5 error.",
             ),
             Entry(
