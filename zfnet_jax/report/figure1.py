@@ -25,7 +25,8 @@ def figure1(arrays: Arrays) -> Figure:
 
     The convnet layer on the right is read upwards, the deconvnet layer on the left downwards, each
     stage shown for the same few maps; the switches cross over from the pool to the unpooling.
-    Underneath, a detail of the first map: what is pooled, with its switches, and the unpooled map.
+    Underneath, a detail of the first map: what is pooled, with its switches, and the unpooled map;
+    a square on the pooled map says where it is.
     """
     width = page_width()
     middle = 0.11 * width
@@ -62,7 +63,9 @@ def figure1(arrays: Arrays) -> Figure:
         for row, (title, key, operation) in enumerate(stages):
             y = top + row * step
             axis.text(x + half / 2, y + name - 0.05, title, ha="center")
-            _stage(axis, arrays, key, x, y + name, half, side, gap)
+            place_of_first = _stage(axis, arrays, key, x, y + name, half, side, gap)
+            if key in ("pooled", "from_above"):
+                _mark_detail(axis, arrays, *place_of_first, side)
             if operation:
                 _arrow(axis, x + half / 2, y + name + side + 0.05, arrow - 0.08, downwards)
                 axis.text(x + half / 2 + 0.12, y + name + side + arrow / 2 + 0.03, operation)
@@ -83,16 +86,40 @@ def figure1(arrays: Arrays) -> Figure:
 
 def _stage(
     axis: Axes, arrays: Arrays, key: str, x: float, y: float, half: float, side: float, gap: float
-) -> None:
-    """One row of maps, centred; the image itself for the first layer's bottom row."""
+) -> tuple[float, float]:
+    """One row of maps, centred; the image itself for the first layer's bottom row.
+
+    Returns the upper left corner of the first.
+    """
     maps = arrays[key]
     if key in ("input", "reconstruction") and "input_map" not in arrays:
         image = maps if key == "input" else projection_tile(maps, CONTRAST)
         place(axis, image, x + (half - side) / 2, y, side, side)
-        return
+        return x + (half - side) / 2, y
     start = x + (half - len(maps) * side - (len(maps) - 1) * gap) / 2
     for index, values in enumerate(maps):
         place(axis, values, start + index * (side + gap), y, side, side, **_colours(values))
+    return start, y
+
+
+def _mark_detail(axis: Axes, arrays: Arrays, x: float, y: float, side: float) -> None:
+    """A square where the detail lies in a pooled map drawn at (x, y)."""
+    rows, columns = _detail_units(arrays)
+    height, width = arrays["pooled"].shape[1:]
+    left, right = (x + side * end / width for end in (columns.start, columns.stop))
+    top, bottom = (y + side * end / height for end in (rows.start, rows.stop))
+    corners = [left, right, right, left, left], [top, top, bottom, bottom, top]
+    axis.plot(*corners, color=SWITCH_COLOUR, lw=0.8)
+
+
+def _detail_units(arrays: Arrays) -> tuple[slice, slice]:
+    """Rows and columns of the first map's pooled units that the detail shows."""
+    pooled = arrays["pooled"][0]
+    count = min(DETAIL, *pooled.shape)
+    peak = np.unravel_index(pooled.argmax(), pooled.shape)
+    # Away from the edges, where windows are cut off.
+    first = [int(np.clip(p - count // 2, 0, n - count)) for p, n in zip(peak, pooled.shape)]
+    return slice(first[0], first[0] + count), slice(first[1], first[1] + count)
 
 
 def _filters(axis: Axes, filters: np.ndarray, centre: float, top: float) -> None:
@@ -117,15 +144,10 @@ def _arrow(axis: Axes, x: float, y: float, length: float, downwards: bool) -> No
 
 def _detail(axis: Axes, arrays: Arrays, top: float, side: float) -> None:
     """Pooling and unpooling of the first map, around its strongest unit, every number visible."""
-    pooled = arrays["pooled"][0]
-    count = min(DETAIL, *pooled.shape)
-    peak = np.unravel_index(pooled.argmax(), pooled.shape)
-    # Away from the edges, where windows are cut off.
-    first = [int(np.clip(p - count // 2, 0, n - count)) for p, n in zip(peak, pooled.shape)]
+    pooled, units = arrays["pooled"][0], _detail_units(arrays)
     window, stride, *pads = (int(n) for n in arrays["pool"])
-    units = tuple(slice(f, f + count) for f in first)
-    start = [f * stride - pad for f, pad in zip(first, pads)]
-    reach = (count - 1) * stride + window
+    start = [unit.start * stride - pad for unit, pad in zip(units, pads)]
+    reach = (units[0].stop - units[0].start - 1) * stride + window
     pixels = tuple(
         slice(max(s, 0), min(s + reach, n)) for s, n in zip(start, arrays["before_pool"].shape[1:])
     )
@@ -141,7 +163,11 @@ def _detail(axis: Axes, arrays: Arrays, top: float, side: float) -> None:
         ("from above", arrays["from_above"][0][units], False),
         ("unpooled", arrays["unpooled"][0][pixels], True),
     ]
-    axis.text(MARGIN, top + 0.12, f"Detail of map {arrays['map'][0]}, around its strongest unit")
+    axis.text(
+        MARGIN,
+        top + 0.12,
+        f"Detail of map {arrays['map'][0]}, inside the squares above: around its strongest unit",
+    )
     for position, (title, values, marked) in enumerate(panels):
         x, y = MARGIN + position * (side + 0.3), top + 0.36
         axis.text(x + side / 2, y - 0.06, title, ha="center")
