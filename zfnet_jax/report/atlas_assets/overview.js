@@ -16,6 +16,16 @@ const watcher = new IntersectionObserver((entries) => {
   }
 }, { rootMargin: AHEAD });
 
+const PROVENANCE = {
+  split: "split",
+  images: "images",
+  one_per_image: "an image counts at most once for a map",
+  unit_value: "value projected",
+  rectify: "rectified on the way down",
+  overlap: "pixels of several switches",
+  data: "fingerprint of the images",
+};
+
 function buildOverview() {
   for (const layer of ATLAS.layers) {
     const maps = element("div", { class: `maps ${pictureClasses(layer)}` });
@@ -31,13 +41,18 @@ function buildOverview() {
   $("lead").textContent =
     "Every tile is one feature map: the images that excite it most, of " +
     `${plural(images, "image")} of the ${split} split, each projected alone from the ` +
-    "map's activation back to pixels. Point at a tile, or press Patches, to see what the map saw " +
-    "in the photos. Below each stand its number and its strongest activation; sorted by class " +
+    `map's activation back to pixels. ${canPoint() ? "Point at a tile, or press" : "Press"} ` +
+    "Patches to see what the map saw in the photos. Below each stand its number and its strongest activation; sorted by class " +
     "purity, its most frequent class.";
   $("provenance").textContent = Object.entries(ATLAS.provenance)
     .filter(([, value]) => typeof value !== "object")
-    .map(([name, value]) => `${name.replaceAll("_", " ")} ${value}`).join(" · ");
+    .map(([name, value]) => `${PROVENANCE[name]}: ${readable(value)}`).join(" · ");
 }
+
+/** Whether there is a mouse, rather than fingers alone. */
+const canPoint = () => window.matchMedia("(hover: hover)").matches;
+
+const readable = (value) => typeof value === "boolean" ? (value ? "yes" : "no") : value;
 
 function buildTile(layer, map) {
   const tile = element("a", { class: "tile" },
