@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 from absl import flags
 
 from scripts import processes, shell
@@ -60,12 +61,25 @@ def main() -> None:
     )
     if not parallel.is_writer():
         return
+    _print_answers(arrays)
     mined = _mined(run, layer)
     with figures.use(_STYLE.value):
         figure = figure7(arrays, mined)
     for kind in (".png", ".pdf"):
         figures.save(figure, path.with_suffix(kind), _STYLE.value)
     print(f"step {run.step}: {path}, {path.with_suffix('.png')} and .pdf")
+
+
+def _print_answers(arrays: dict[str, np.ndarray]) -> None:
+    """For each photo how far the probability falls, and how often another class wins."""
+    for n, name in enumerate(arrays["names"]):
+        label = arrays["label"][n]
+        other = np.mean(arrays["class"][n] != arrays["whole_class"][n])
+        print(
+            f"{name}: {arrays['class_names'][label]} {arrays['whole_probability'][n]:.1%},"
+            f" at worst {arrays['probability'][n].min():.1%};"
+            f" the answer changes at {other:.1%} of the positions"
+        )
 
 
 def _mined(run: Run, layer: str) -> Winners | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 from absl import flags
 
 from scripts import shell
@@ -33,6 +34,9 @@ def main() -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     write_arrays(out.with_suffix(".npz"), arrays)
     figures.save(figures.strongest_maps(arrays), out)
+    best = np.argsort(-arrays["probabilities"], kind="stable")[:3]
+    answer = (f"{run.class_names[place]} {arrays['probabilities'][place]:.1%}" for place in best)
+    print(f"the net's answer: {', '.join(answer)}")
     print(f"step {run.step}: {out}, its arrays in {out.with_suffix('.npz')}")
 
 

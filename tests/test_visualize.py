@@ -99,6 +99,10 @@ def test_the_script_writes_a_picture_that_can_be_drawn_again(tiny_run, photo, tm
     )
     assert result.returncode == 0, result.stderr
     assert str(out) in result.stdout
+    with np.load(out.with_suffix(".npz")) as arrays:
+        probabilities = arrays["probabilities"]
+        answer = f"{arrays['class_names'][probabilities.argmax()]} {probabilities.max():.1%}, "
+    assert f"the net's answer: {answer}" in result.stdout
     pixels = imread(out)
     assert pixels.shape[0] > 400
     assert pixels.std() > 0.1
