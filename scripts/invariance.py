@@ -70,7 +70,8 @@ def main() -> None:
         )
     if parallel.is_writer():
         for path, arrays in studies:
-            print(f"step {run.step}: {path}, {len(arrays['labels'])} images\n")
+            images = len(arrays["labels"])
+            print(f"step {run.step}: {path}, {images} image{'s' * (images > 1)}\n")
             print(table.invariance(statistics(arrays)) + "\n")
 
 

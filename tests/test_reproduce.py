@@ -28,7 +28,7 @@ from zfnet_jax.reproduce.step import (
     read_record,
     write_record,
 )
-from zfnet_jax.reproduce.study import Effort
+from zfnet_jax.reproduce.study import Effort, Study
 
 ONLY = "training,evaluate,photos,fig1,fig3"
 
@@ -164,6 +164,27 @@ def test_only_takes_steps_with_what_they_need():
     assert plan.select(steps, []) == {"mine", "atlas", "photos", "fig7"}
     with pytest.raises(ValueError, match="--only=fig10: there is no such step, only mine, atlas"):
         plan.select(steps, ["fig10"])
+
+
+def test_tables_4_and_5_can_do_without_nets_trained_from_scratch(tiny_run):
+    def needs(**effort) -> dict[str, tuple[str, ...]]:
+        study = Study(tiny_run, effort=Effort(**effort))
+        return {step.name: step.needs for step in plan.make_plan(study)}
+
+    assert needs()["table4"] == ("transfer_pictures", "scratch_pictures")
+    without = needs(scratch_folds=0)
+    assert without["table4"] == without["table5"] == ("transfer_pictures",)
+    assert "scratch_pictures" not in without
+
+
+def test_tables_2_and_3_each_say_which_nets_they_need(tiny_run):
+    missing = {step.name: step.missing for step in plan.make_plan(Study(tiny_run))}
+    for name, config, other in (
+        ("table2", "ensemble", "ablations"),
+        ("table3", "ablations", "ensemble"),
+    ):
+        assert f"--config=configs/{config}.py," in missing[name]
+        assert other not in missing[name]
 
 
 @pytest.mark.parametrize(

@@ -79,16 +79,20 @@ def study_split(
     sweeps: Sweeps,
     layers: Sequence[str],
     *,
+    name: str | None = None,
     progress: bool,
 ) -> tuple[Path, Arrays]:
-    """Measures and saves the curves of `count` images of a split, evenly spread; see above."""
+    """Measures and saves the curves of `count` images of a split, evenly spread; see above.
+
+    The study has the name of the split if none is given.
+    """
     images = evenly_spread(split, count)
     arrays = invariance.measure(
         run, images, sweeps, layers, batch_size=_batch_size(run, len(images)), progress=progress
     )
     arrays["rows"] = images.chosen
     made_from = {"split": split_name, "data": split.fingerprint, "of_images": len(split)}
-    return _save(run, f"{split_name}-{run.step}", arrays, made_from)
+    return _save(run, f"{name or split_name}-{run.step}", arrays, made_from)
 
 
 def photo_labels(run: Run, paths: Sequence[str | Path], labels: Sequence[str]) -> np.ndarray:

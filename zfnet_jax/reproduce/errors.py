@@ -88,11 +88,7 @@ def evaluate_sweeps(study: Study) -> Step:
     """Predictions of the finished runs that make rows of Tables 2 and 3."""
     missing, finished, reasons, crops = None, [], [], study.effort.crops
     if not study.sources.sweeps:
-        missing = (
-            "it needs further nets: train "
-            + " and ".join(f"python -m scripts.sweep --config={file}" for file in SWEEPS.values())
-            + ", then give --sweep=DIR"
-        )
+        missing = _further_nets(*SWEEPS)
     try:
         finished, reasons = _finished(study.sources.sweeps)
     except OSError as error:
@@ -154,7 +150,14 @@ def error_table_step(study: Study, number: int) -> Step:
             f" --out={study.report / 'tables'}",
         ),
         seconds=3,
+        missing=None if sweeps else _further_nets(number),
     )
+
+
+def _further_nets(*tables: int) -> str:
+    """Why these tables cannot be made of one net, and what to do."""
+    commands = (f"python -m scripts.sweep --config={SWEEPS[number]}" for number in tables)
+    return f"it needs further nets: train {' and '.join(commands)}, then give --sweep=DIR"
 
 
 def _evaluate(study: Study, split_name: str, crops: Crops, *, probabilities: bool) -> Path:

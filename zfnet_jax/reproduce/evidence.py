@@ -55,7 +55,7 @@ def fig5(study: Study) -> Step:
         if not count:
             return Made(files, ["No summary over many images: there are no validation images."])
         of_split, many = invariance_study.study_split(
-            run, split, "validation", count, sweeps, layers, progress=False
+            run, split, "validation", count, sweeps, layers, name=f"{_NAME}-split", progress=False
         )
         files += draw(study, {"figure5_summary": lambda: figure5.figure5_summary(many)})
         files += write_texts(study, {"figure5.md": table.invariance(statistics(many)) + "\n"})
