@@ -16,6 +16,8 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import quickstart
+from tests import photo_folders
+from tests.photo_folders import save_photos
 from zfnet_jax import train
 from zfnet_jax.data.prepare import prepare
 from zfnet_jax.data.prepared import PreparedSplit, open_prepared
@@ -85,6 +87,14 @@ def photos() -> Path:
     if "ZFNET_PHOTOS" not in os.environ:
         pytest.skip("ZFNET_PHOTOS does not name a folder of photo sets")
     return Path(os.environ["ZFNET_PHOTOS"])
+
+
+@pytest.fixture
+def folder_data(tmp_path: Path) -> ConfigDict:
+    """The data of a config: two small folders of photos of two classes, not prepared yet."""
+    save_photos(tmp_path / "train", {"b": 5, "a": 4}, seed=1)
+    save_photos(tmp_path / "validation", {"a": 1, "b": 2}, seed=2)
+    return photo_folders.config(tmp_path)
 
 
 @pytest.fixture(scope="session")

@@ -9,13 +9,12 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import quickstart
+from tests.conftest import tiny
+from tests.photo_folders import config, run, save_photos
 from zfnet_jax.data.prepared import open_prepared
 from zfnet_jax.data.sources import make_source
 from zfnet_jax.data.splits import open_split
 from zfnet_jax.train import train_and_evaluate
-
-from .conftest import tiny
-from .test_prepare import config, run, save_photos
 
 # TensorFlow and TFDS may warn of deprecations in their own dependencies.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
