@@ -15,7 +15,7 @@ from pathlib import Path
 
 from absl import flags
 
-from scripts import recipe, shell
+from scripts import lists, recipe, shell
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
 _DATA = flags.DEFINE_string("data", None, "Name of the data set, as in scripts.transfer.")
@@ -23,6 +23,7 @@ _PREPARED = flags.DEFINE_string("prepared_dir", None, "Its prepared images.")
 _SPLIT = flags.DEFINE_string("split", "train", "Which prepared split they are.")
 _PER_CLASS = flags.DEFINE_list("per_class", ["15", "30"], "Training images of each class.")
 _FOLDS = flags.DEFINE_integer("folds", 5, "Number of folds.", lower_bound=1)
+_REPLACE = flags.DEFINE_bool("replace", False, "Drop what was trained by another recipe.")
 _EPOCHS = flags.DEFINE_integer("epochs", None, "As the run's recipe if not given.", lower_bound=1)
 
 
@@ -41,8 +42,9 @@ def main() -> None:
             open_prepared(_PREPARED.value, _SPLIT.value),
             folder,
             run=directory.resolve().name,
-            per_class=[int(count) for count in _PER_CLASS.value],
+            per_class=lists.counts("per_class", _PER_CLASS.value),
             folds=_FOLDS.value,
+            replace=_REPLACE.value,
             progress=True,
         )
     except preemption.PreemptedError as told:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from scripts import shell
+from scripts import lists, shell
 from zfnet_jax.analysis.protocols import (
     GRIDS,
     PARTS,
@@ -70,6 +70,9 @@ _SVM = flags.DEFINE_list(
 )
 _PARTS = flags.DEFINE_integer("parts", PARTS, "Of the cross-validation.", lower_bound=2)
 _TOLERANCE = flags.DEFINE_float("tolerance", TOLERANCE, "Of a head's gradient; see heads.fit.", 0.0)
+_REPLACE = flags.DEFINE_bool(
+    "replace", False, "Drop scores of another checkpoint or other options."
+)
 _BATCH = flags.DEFINE_integer("batch_size", None, "Images per step; as the run evaluates.")
 
 
@@ -95,11 +98,15 @@ def main() -> None:
         per_class=per_class,
         fold_count=_FOLDS.value,
         options=transfer.Options(
-            grids={"softmax": _grid("softmax", _SOFTMAX.value), "svm": _grid("svm", _SVM.value)},
+            grids={
+                "softmax": lists.grid("softmax_grid", _SOFTMAX.value),
+                "svm": lists.grid("svm_grid", _SVM.value),
+            },
             parts=_PARTS.value,
             tolerance=_TOLERANCE.value,
         ),
         batch_size=_BATCH.value or run.config.eval_batch_size,
+        replace=_REPLACE.value,
         progress=True,
     )
     _print(scores, layers, heads, per_class)
@@ -128,7 +135,7 @@ def _asked(run: Run, protocol: Protocol | None) -> tuple[list[str], list[str], l
             per_class = [protocol.layers]
             heads = ["svm", "softmax"]
             layers = [there[number] for number in TABLE7_LAYERS if number in there]
-    per_class = _counts(_PER_CLASS.value) or per_class
+    per_class = lists.counts("per_class", _PER_CLASS.value) or per_class
     if not per_class:
         raise ValueError("give --table, --figure or --per_class")
     return (
@@ -136,13 +143,6 @@ def _asked(run: Run, protocol: Protocol | None) -> tuple[list[str], list[str], l
         list(dict.fromkeys(_HEADS.value)) or heads,
         per_class,
     )
-
-
-def _counts(values: Sequence[str]) -> list[int]:
-    counts = [int(value) if value.isdigit() else 0 for value in values]
-    if 0 in counts:
-        raise ValueError(f"--per_class={','.join(values)}: positive whole numbers, such as 15,30")
-    return list(dict.fromkeys(counts))
 
 
 def _open_split(run: Run) -> PreparedSplit:
@@ -163,16 +163,6 @@ def _open_split(run: Run) -> PreparedSplit:
             workers=1,
         )
     return open_prepared(prepared, _SPLIT.value)
-
-
-def _grid(head: str, values: Sequence[str]) -> tuple[float, ...]:
-    try:
-        grid = tuple(sorted(float(value) for value in values))
-    except ValueError:
-        grid = ()
-    if not grid or grid[0] <= 0:
-        raise ValueError(f"--{head}_grid={','.join(values)}: positive numbers, such as 0.1,1,10")
-    return grid
 
 
 def _print(

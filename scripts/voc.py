@@ -16,7 +16,7 @@ from pathlib import Path
 
 from absl import flags
 
-from scripts import shell
+from scripts import lists, shell
 from zfnet_jax.analysis.protocols import PARTS, VOC_GRID, VOC_TOLERANCE
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
@@ -57,7 +57,7 @@ def main() -> None:
         run,
         *(voc.open_part(prepared, part) for part in voc.PARTS),
         layer=_LAYER.value or layers[max(layers)],
-        grid=_grid(),
+        grid=lists.grid("grid", _GRID.value),
         parts=_PARTS.value,
         tolerance=_TOLERANCE.value,
         seed=_SEED.value,
@@ -68,16 +68,6 @@ def main() -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, found)
     print(f"mean average precision on the validation images {found['mean']:.1%}: {path}")
-
-
-def _grid() -> list[float]:
-    try:
-        grid = sorted(float(value) for value in _GRID.value)
-    except ValueError:
-        grid = []
-    if not grid or grid[0] <= 0:
-        raise ValueError(f"--grid={','.join(_GRID.value)}: positive numbers, such as 1,10,100")
-    return grid
 
 
 if __name__ == "__main__":

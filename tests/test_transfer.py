@@ -289,7 +289,7 @@ def study(run: Run, train, tmp_path):
     made = transfer.make_study(train, classes, data="tiny", seed=0, test_per_class=2)
     (tmp_path / "run.json").write_bytes((run.directory / "run.json").read_bytes())
 
-    def start(per_class=(1, 2), options=OPTIONS):
+    def start(per_class=(1, 2), options=OPTIONS, *, replace=False):
         return transfer.run_study(
             dataclasses.replace(run, directory=tmp_path),
             train,
@@ -301,6 +301,7 @@ def study(run: Run, train, tmp_path):
             fold_count=2,
             options=options,
             batch_size=16,
+            replace=replace,
             progress=False,
         )
 
@@ -362,6 +363,22 @@ def test_scores_of_other_options_do_not_mix(study):
     other = dataclasses.replace(OPTIONS, parts=3)
     with pytest.raises(ValueError, match="cross_validation_parts is 2 there and 3 here"):
         study(per_class=(1,), options=other)
+
+
+def test_scores_made_otherwise_are_replaced_where_that_is_asked_for(study, tmp_path):
+    before = study(per_class=(1,))
+    folder = transfer_scores.folder_of(tmp_path, "tiny")
+    # Days of training from scratch lie in the same folder.
+    scratch = transfer_scores.Score("scratch", None, None, 1, 0, 0.5, None, 2)
+    rows = np.array([0, 1])
+    made = transfer_scores.begin(folder, before.study, "scratch", {}, {})
+    transfer_scores.add(folder, made, scratch, rows, rows, rows)
+    other = dataclasses.replace(OPTIONS, parts=3)
+    after = study(per_class=(2,), options=other, replace=True)
+    assert transfer_scores.load(folder) == after
+    assert scratch in after.scores
+    assert {score.per_class for score in after.scores if score.method == "pretrained"} == {2}
+    assert study(per_class=(2,), options=other, replace=True) == after  # its own are kept
 
 
 def test_accuracy_is_the_mean_over_classes():

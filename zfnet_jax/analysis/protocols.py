@@ -45,7 +45,7 @@ PROTOCOLS = {
     ),
 }
 
-# Table 7: a linear SVM on the outputs of these layers, and softmax on the two of PAPER_SOFTMAX.
+# Table 7: a linear SVM on the outputs of these layers, and softmax on the two of TABLE7_SOFTMAX.
 TABLE7_LAYERS = (1, 2, 3, 4, 5, 7)
 TABLE7_SOFTMAX = (5, 7)
 

@@ -35,6 +35,7 @@ def train_folds(
     run: str,
     per_class: Sequence[int],
     folds: int,
+    replace: bool = False,
     progress: bool,
 ) -> TransferScores:
     """Trains a net on every fold that has no score yet, and adds its score to the folder's.
@@ -46,6 +47,8 @@ def train_folds(
       run: name of the run whose recipe it is, for the provenance.
       per_class: numbers of training images of each class.
       folds: how many folds of each.
+      replace: drop scores from scratch of another recipe, and what was trained by it, in place of
+        an error.
       progress: whether to tell of each fold.
 
     Raises:
@@ -63,7 +66,9 @@ def train_folds(
     fields = workdir.as_json(recipe)
     options = {k: v for k, v in fields.items() if k not in workdir.FREE_FIELDS}
     options["epochs"] = recipe.epochs
-    scores = transfer_scores.begin(folder, study, "scratch", made, options)
+    scores = transfer_scores.begin(folder, study, "scratch", made, options, replace=replace)
+    if replace and not any(score.method == "scratch" for score in scores.scores):
+        shutil.rmtree(folder / "scratch", ignore_errors=True)
     done = scores.keys()
     for count in per_class:
         for number in range(folds):

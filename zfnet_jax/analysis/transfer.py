@@ -76,6 +76,7 @@ def run_study(
     fold_count: int,
     options: Options,
     batch_size: int,
+    replace: bool = False,
     progress: bool,
 ) -> TransferScores:
     """Scores every layer, head, number of training images and fold; those there are stay.
@@ -92,13 +93,14 @@ def run_study(
       per_class: numbers of training images of each class.
       fold_count: folds of each.
       options, batch_size, progress: see `Options` and `features.extract`.
+      replace: see `transfer_scores.begin`.
 
     Returns:
       all scores of the folder, see `transfer_scores`.
 
     Raises:
       ValueError: a class has too few images, the images have another size, there is no such layer,
-        or the folder holds another study.
+        or the folder holds another study, or scores made otherwise that are not to be replaced.
       FloatingPointError: a feature is not finite.
     """
     folder = transfer_scores.folder_of(run.directory, study.data)
@@ -107,7 +109,7 @@ def run_study(
         "stages": _stages(folder),
     }
     scores = transfer_scores.begin(
-        folder, study, "pretrained", made_from, _options_as_json(run, options)
+        folder, study, "pretrained", made_from, _options_as_json(run, options), replace=replace
     )
     parts = {
         (n, number): folds.make_fold(

@@ -127,7 +127,13 @@ def load(folder: Path) -> TransferScores:
 
 
 def begin(
-    folder: Path, study: Study, method: str, provenance: Mapping[str, Any], options: Mapping
+    folder: Path,
+    study: Study,
+    method: str,
+    provenance: Mapping[str, Any],
+    options: Mapping,
+    *,
+    replace: bool = False,
 ) -> TransferScores:
     """The scores that are there of this study, after a check that they may stand side by side.
 
@@ -138,6 +144,8 @@ def begin(
       provenance: what is told of that method in scores.json.
       options: what decides its scores (checkpoint, grid, ...), kept with the provenance as
         'options'; scores of other options do not mix with new ones.
+      replace: drop the method's scores of other options, such as those of an earlier checkpoint,
+        in place of an error; those of other methods stay.
 
     Raises:
       ValueError: the folder holds scores of another study, or of the method with other options;
@@ -147,16 +155,24 @@ def begin(
         found = load(folder)
     except FileNotFoundError:
         found = TransferScores(study, {}, ())
-    differing = _differing(dataclasses.asdict(found.study), dataclasses.asdict(study))
-    if method in found.provenance:
-        differing += _differing(found.provenance[method]["options"], json.loads(_text(options)))
-    if differing:
+    if differing := _differing(dataclasses.asdict(found.study), dataclasses.asdict(study)):
         raise ValueError(
             f"{folder} holds scores of another study: {'; '.join(differing)}. Remove that folder, "
             "or give the data another name"
         )
+    kept = found.scores
+    if method in found.provenance:
+        there = found.provenance[method]["options"]
+        differing = _differing(there, json.loads(json.dumps(dict(options))))
+        if differing and not replace:
+            raise ValueError(
+                f"{folder} holds {method} scores made otherwise: {'; '.join(differing)}. "
+                "--replace drops them"
+            )
+        if differing:
+            kept = tuple(score for score in kept if score.method != method)
     merged = found.provenance | {method: {**provenance, "options": dict(options)}}
-    return TransferScores(study, merged, found.scores)
+    return TransferScores(study, merged, kept)
 
 
 def add(
@@ -212,10 +228,6 @@ def answers_path(folder: Path, score: Score) -> Path:
     """Where the answers behind a score lie."""
     name = "-".join(str(part) for part in score.key if part is not None)
     return Path(folder) / "answers" / f"{name}.npz"
-
-
-def _text(value: Any) -> str:
-    return json.dumps(value)
 
 
 def _differing(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:

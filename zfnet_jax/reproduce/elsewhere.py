@@ -75,7 +75,8 @@ def data_sets(study: Study) -> tuple[dict[str, DataSet], dict[str, str]]:
             found[name] = _from_folder(study, name, Path(folder))
         except (ValueError, OSError) as error:
             reasons[name] = f"--{name}: {error}"
-    if study.run.config.data.source == "pictures" and not found:
+    # The stand-in is for those who named no photos: a wrong name is told.
+    if study.run.config.data.source == "pictures" and not any(folders.values()):
         found[STAND_IN] = _drawn(study)
     return found, reasons
 

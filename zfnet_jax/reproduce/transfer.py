@@ -13,6 +13,7 @@ from zfnet_jax.analysis.protocols import (
     GRIDS,
     PARTS,
     TABLE7_LAYERS,
+    TABLE7_SOFTMAX,
     TEST_PER_CLASS,
     TOLERANCE,
 )
@@ -89,34 +90,52 @@ def transfer_step(study: Study, data: DataSet) -> Step:
     layers = [there[number] for number in TABLE7_LAYERS if number in there]
     curve = sorted({*protocol.table, *(protocol.curve if study.effort.curve else ())})
     grids = STAND_IN_GRIDS if data.name == STAND_IN else GRIDS
-    # Each: layers, heads, training images of each class.
-    parts = (([last], ["softmax"], curve), (layers, ["svm", "softmax"], [protocol.layers]))
+    softmax_layers = [there[number] for number in TABLE7_SOFTMAX if number in there]
+    # Each: layers, head, training images of each class.
+    parts = (
+        ([last], "softmax", curve),
+        (layers, "svm", [protocol.layers]),
+        (softmax_layers, "softmax", [protocol.layers]),
+    )
 
     def make() -> Made:
         split, classes = data.open()
         study_ = transfer.make_study(
             split, classes, data=data.name, seed=SEED, test_per_class=TEST_PER_CLASS
         )
-        for of_layers, heads, per_class in parts:
+        for of_layers, head, per_class in parts:
             transfer.run_study(
                 run,
                 split,
                 classes,
                 study_,
                 layers=of_layers,
-                head_names=heads,
+                head_names=[head],
                 per_class=per_class,
                 fold_count=folds,
                 options=transfer.Options(grids, PARTS, TOLERANCE),
                 batch_size=run.config.eval_batch_size,
+                replace=True,  # those of an earlier checkpoint are no longer true
                 progress=False,
             )
         return Made(_answers(study, data, "pretrained"))
 
     command = study.command("transfer", f"--data={data.name}", data.flag, f"--folds={folds}")
-    every = [f"--per_class={','.join(map(str, curve))}"]
-    of_table = [f"--layer={layer}" for layer in layers]
-    of_table += ["--head=svm", "--head=softmax", f"--per_class={protocol.layers}"]
+    if grids != GRIDS:
+        command += "".join(
+            f" --{head}_grid={','.join(f'{c:g}' for c in grid)}" for head, grid in grids.items()
+        )
+    commands = [
+        " ".join(
+            [
+                command,
+                *(f"--layer={layer}" for layer in of_layers),
+                f"--head={head}",
+                f"--per_class={','.join(map(str, per_class))}",
+            ]
+        )
+        for of_layers, head, per_class in parts
+    ]
     return Step(
         name=f"transfer_{data.name}",
         title=f"Trying the features on {protocol.title}",
@@ -124,6 +143,7 @@ def transfer_step(study: Study, data: DataSet) -> Step:
         needs=(f"data_{data.name}",),
         options={
             "layers": layers,
+            "softmax_layers": softmax_layers,
             "per_class": curve,
             "table7": protocol.layers,
             "folds": folds,
@@ -131,7 +151,7 @@ def transfer_step(study: Study, data: DataSet) -> Step:
             "parts": PARTS,
             "tolerance": TOLERANCE,
         },
-        commands=(" ".join([command, *every]), " ".join([command, *of_table])),
+        commands=tuple(commands),
         images=data.count,
         seconds=10 + 2e-3 * data.count * folds * len(layers),
     )
@@ -200,9 +220,10 @@ def table_step(
         title=TITLES[number],
         make=make,
         needs=tuple(f"{kind}_{name}" for name in used for kind in kinds),
-        commands=(
-            study.command("tables", f"--table={number}", f"--out={study.report / 'tables'}"),
-        ),
+        # Of the stand-in there is no table but in the report.
+        commands=(study.command("tables", f"--table={number}", f"--out={study.report / 'tables'}"),)
+        if used != [STAND_IN]
+        else (),
         missing=None if used else "; ".join(reasons[name] for name in wanted if name in reasons),
     )
 
