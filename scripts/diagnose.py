@@ -33,9 +33,12 @@ def _diagnose(workdir: Path) -> dict[str, Any]:
     from zfnet_jax.run import open_run
 
     step = mined = None
-    if (workdir / "analysis" / "mining").is_dir():
+    try:
         step, folder = max(mined_steps(workdir, _SPLIT.value).items())
         mined = winners.load(folder)
+    except FileNotFoundError:
+        if _SPLIT.value:
+            raise
     result = diagnose(open_run(workdir, step), mined)
     path = workdir / "analysis" / "diagnosis.json"
     path.parent.mkdir(parents=True, exist_ok=True)

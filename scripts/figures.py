@@ -172,10 +172,10 @@ def _figure6(out: Path) -> dict:
     filters, mined = [], []
     for index, workdir in enumerate(_required("runs")):
         found = None
-        if (Path(workdir) / "analysis" / "mining").is_dir():
+        try:
             found = _mined(workdir)
-        else:
-            print(f"{workdir} is not mined: its second layer is left out")
+        except FileNotFoundError as error:
+            print(f"its second layer is left out: {error}")
         filters.append(first_layer(open_run(workdir, found and found.info["step"])))
         mined.append(found)
         _save(out / f"figure6_{index}.npz", filters[-1])

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import ROOT, run_script
+from zfnet_jax import provenance
 from zfnet_jax.analysis import mined_folder, mining, winner_projection
 from zfnet_jax.data.prepared import PreparedSplit
 from zfnet_jax.run import Run
@@ -220,7 +221,8 @@ def test_what_was_mined_otherwise_is_not_taken_for_the_papers(run, split, tmp_pa
     folder.mkdir(parents=True)
 
     def mined_again(k: int, **other: object) -> bool:
-        info = {"k": 9, "step": run.step, "data": split.fingerprint, **mined_folder.PAPER}
+        weights = provenance.weights_digest(run)
+        info = {"k": 9, "weights": weights, "data": split.fingerprint, **mined_folder.PAPER}
         (folder / "info.json").write_text(json.dumps(info | other))
         made.clear()
         assert mined_folder.make_once(run, split, "validation", k, progress=False) == folder
@@ -228,6 +230,12 @@ def test_what_was_mined_otherwise_is_not_taken_for_the_papers(run, split, tmp_pa
 
     assert not mined_again(9)
     assert not mined_again(1)
-    assert mined_again(5)
-    assert mined_again(9, rectify="guided")
+    assert not mined_again(5)
     assert mined_again(9, data="other images")
+    assert mined_again(9, weights="others", rectify="guided")
+    # What somebody asked for is not thrown away.
+    with pytest.raises(ValueError, match="was mined with k 9, not 10: move or remove it"):
+        mined_again(10)
+    with pytest.raises(ValueError, match="was mined with rectify guided, not deconvnet"):
+        mined_again(9, rectify="guided")
+    assert not made

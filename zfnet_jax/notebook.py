@@ -53,13 +53,14 @@ def picture(pixels: np.ndarray) -> Image.Image:
 
 
 def mine(run: Run, split: str = "validation", k: int = 9) -> Winners:
-    """The images that activate each feature map most, and their projections (Fig. 2).
+    """The k or more images that activate each feature map most, and their projections (Fig. 2).
 
     What was mined before of this checkpoint is read, else it is mined now and left in the run's
     folder, as `python -m scripts.mine` does.
 
     Raises:
       FileNotFoundError, ValueError: the images are not there (see `splits.open_split`).
+      ValueError: fewer were mined before, or otherwise (see `mined_folder.make_once`).
     """
     images = splits.open_split(run.config.data, split)
     return winners.load(mined_folder.make_once(run, images, split, k, progress=True))

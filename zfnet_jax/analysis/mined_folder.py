@@ -31,18 +31,33 @@ def folder_of(run: Run, split_name: str) -> Path:
 def make_once(run: Run, split: Split, split_name: str, k: int, *, progress: bool) -> Path:
     """Mines a split as the paper does, unless its folder says that this was done.
 
-    A folder of more winners will do for k = 1.
+    A folder of more winners will do. One of other weights or images is replaced.
 
     Returns:
       the folder, see `folder_of`.
+
+    Raises:
+      ValueError: the same was mined with fewer winners or other options: whoever asked for those
+        may want to keep them.
     """
     folder = folder_of(run, split_name)
-    wanted = {"step": run.step, "data": split.fingerprint, **PAPER}
     if (folder / "info.json").exists():
         info = json.loads((folder / "info.json").read_text(encoding="utf-8"))
-        enough = info["k"] == k or k == 1
-        if enough and all(info[field] == value for field, value in wanted.items()):
-            return folder
+        of_it = {"weights": provenance.weights_digest(run), "data": split.fingerprint}
+        if all(info.get(field) == value for field, value in of_it.items()):
+            differing = [
+                f"{field} {info[field]}, not {value}"
+                for field, value in PAPER.items()
+                if info[field] != value
+            ]
+            if info["k"] < k:
+                differing.insert(0, f"k {info['k']}, not {k}")
+            if not differing:
+                return folder
+            raise ValueError(
+                f"{folder} was mined with {'; '.join(differing)}: move or remove it, and the same "
+                "command mines as the paper does"
+            )
     make(
         run,
         split,
@@ -122,6 +137,7 @@ def _info(run: Run, split: Split, split_name: str, k: int) -> dict[str, Any]:
         "split": split_name,
         "images": len(split),
         "data": split.fingerprint,
+        "weights": provenance.weights_digest(run),
         "class_names": list(split.class_names),  # of the labels; the net may know other classes
         "k": k,
         "layers": layers,
