@@ -18,7 +18,9 @@ from scripts import processes, shell
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The config file, 'FILE' or 'FILE:ARG'.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder; made if missing.")
-_STOP = flags.DEFINE_integer("stop_after_steps", None, "Save and stop after this many updates.")
+_STOP = flags.DEFINE_integer(
+    "stop_after_steps", None, "Save and stop after this many updates.", lower_bound=1
+)
 
 
 def main() -> None:

@@ -162,6 +162,7 @@ def _train(
             )
         return float(loss)
 
+    end = min(total_steps, job.stop_after_steps or total_steps)
     every = config.checkpoint.every_steps
     mid_epoch_saves = range(0, total_steps, every) if every else ()
     unchecked: collections.deque[tuple[int, jax.Array, jax.Array]] = collections.deque()
@@ -170,7 +171,7 @@ def _train(
     if len(train.class_names) > 5:  # of five the true one is always among the first five
         measured.append("top5")
     with metrics, progress:
-        while step < total_steps:
+        while step < end:
             epoch = step // steps_per_epoch
             title, began, first = f"epoch {epoch + 1}/{config.epochs}", time.monotonic(), step
             for batch in _batches_of(train, config, epoch, step % steps_per_epoch):
@@ -181,7 +182,7 @@ def _train(
                     progress.update(step, title=title, loss=checked(*unchecked.popleft()))
                 told = watch.told(step)
                 at_epoch_end = step % steps_per_epoch == 0
-                stopping = told or step == job.stop_after_steps
+                stopping = told or step == end
                 if not at_epoch_end and (stopping or step in mid_epoch_saves):
                     while unchecked:
                         checked(*unchecked.popleft())
@@ -209,8 +210,8 @@ def _train(
                 "epoch_seconds": time.monotonic() - began,
             }
             metrics.write(step, result, time_fields=times)
-            first = config.model.layers[0]
-            metrics.image(f"filters/{first}", _picture(state.params[first]["kernel"]), step)
+            layer = config.model.layers[0]
+            metrics.image(f"filters/{layer}", _picture(state.params[layer]["kernel"]), step)
             progress.line(epoch_line({"step": step, **result, **times}, config.epochs))
 
             error = 1 - validated["top1"]
@@ -218,9 +219,7 @@ def _train(
                 plateau = plateau.after(error, config.optimizer.plateau)
                 state = state.replace(rate_scale=parallel.replicate(jnp.float32(plateau.scale)))
             save(error)
-            if step == job.stop_after_steps:
-                break
-            if step < total_steps and (told or watch.told(step)):
+            if step < end and (told or watch.told(step)):
                 raise watch.preempted(step)
     return result
 
