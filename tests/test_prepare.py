@@ -186,7 +186,7 @@ def test_preparing_again_is_free_and_other_pictures_need_overwrite(
     assert contents(Path(folder_data.prepared_dir) / "train") == before
 
     Image.new("RGB", (30, 30)).save(tmp_path / "train" / "a" / "new.png")
-    with pytest.raises(ValueError, match="pass --overwrite"):
+    with pytest.raises(ValueError, match=r"remove it \(or pass --overwrite"):
         run(folder_data)
     run(folder_data, overwrite=True)
     assert len(open_prepared(folder_data.prepared_dir, "train")) == 10

@@ -55,6 +55,7 @@ def test_a_share_of_one_folder_is_held_out(tmp_path):
     assert [parts["train"][at].label for at in range(3)] == [0, 0, 0]
 
     run(data)
+    data.folder.train += "/"  # as a shell completes it
     assert open_split(data, "train").keys == tuple(keys["train"])
     assert open_split(
         config(tmp_path, folder=folder | {"train": "", "held_out": 0.0}), "validation"

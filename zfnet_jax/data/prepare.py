@@ -155,8 +155,8 @@ def _existing(folder: Path, made_from: dict[str, Any], progress: bool) -> dict[s
     wanted = {key: value for key, value in made_from.items() if key != "decoder"}
     if any(manifest[key] != value for key, value in wanted.items()):
         raise ValueError(
-            f"{folder} was prepared from other pictures or at another size: pass --overwrite to"
-            " replace it, or choose another config.data.prepared_dir"
+            f"{folder} was prepared from other pictures or at another size: remove it (or pass"
+            " --overwrite to scripts.prepare_data), or prepare into another folder"
         )
     if progress:
         print(f"{folder} is already prepared from these pictures")

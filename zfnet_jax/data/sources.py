@@ -31,10 +31,11 @@ def identity(data: ConfigDict, split: str) -> dict[str, Any]:
     if data.source == "folder":
         share = data.folder.get("held_out", 0.0)  # runs from before there was this field have none
         if not share:
-            return {"source": "folder", "folder": data.folder[split]}
+            return {"source": "folder", "folder": _plain(data.folder[split])}
         if data.folder.validation:
             raise ValueError("config.data.folder: give validation or held_out, not both")
-        return {"source": "folder", "folder": data.folder.train, "held_out": share, "part": split}
+        whole = _plain(data.folder.train)
+        return {"source": "folder", "folder": whole, "held_out": share, "part": split}
     if data.source == "tfds":
         return {"source": "tfds", "name": data.tfds.name, "split": data.tfds[split]}
     if data.source == "pictures":
@@ -50,6 +51,11 @@ def identity(data: ConfigDict, split: str) -> dict[str, Any]:
     raise ValueError(
         f"config.data.source {data.source!r}: must be 'folder', 'tfds', 'pictures' or 'prepared'"
     )
+
+
+def _plain(folder: str) -> str:
+    """A folder's name without what makes it no other folder: 'photos/' is 'photos'."""
+    return os.path.normpath(folder) if folder else ""
 
 
 def make_source(data: ConfigDict, split: str) -> Source:
@@ -86,7 +92,7 @@ class FolderSource:
     """
 
     def __init__(self, folder: str, field: str = "folder"):
-        self._folder = folder
+        self._folder = _plain(folder)
         root = Path(folder)
         if not folder:
             raise ValueError(f"{field} is empty: name a folder that holds one folder per class")
