@@ -53,8 +53,7 @@ _STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; the newest i
 
 
 def main() -> None:
-    from zfnet_jax import lock  # after the flags, so that --help needs no jax
-    from zfnet_jax.preemption import PreemptedError
+    from zfnet_jax import lock, preemption  # after the flags, so that --help needs no jax
     from zfnet_jax.report import paper_report
     from zfnet_jax.reproduce import display, execute, plan
     from zfnet_jax.reproduce.study import DRAFT, Effort, Sources, Study
@@ -70,6 +69,8 @@ def main() -> None:
         voc=_VOC.value,
         prepared_dir=_PREPARED.value,
     )
+    if _LABELS.value and not _IMAGES.value:
+        raise ValueError("--label is the class of an --image, and none is given")
     effort = DRAFT if _DRAFT.value else Effort()
     if _SCRATCH_FOLDS.value is not None:
         effort = dataclasses.replace(effort, scratch_folds=_SCRATCH_FOLDS.value)
@@ -89,10 +90,13 @@ def main() -> None:
         try:
             with display.OneBar() as bar:
                 execute.execute(study, rows, bar)
-        except (KeyboardInterrupt, PreemptedError):
-            raise SystemExit("stopped: the same command goes on") from None
+        except KeyboardInterrupt:
+            raise shell.fail("stopped: the same command goes on", code=130) from None
+        except preemption.PreemptedError as told:
+            message = f"stopped by {told}: the same command goes on"
+            raise shell.fail(message, code=preemption.EXIT_CODE) from None
         finally:
-            execute.keep_plan(study.workdir, every)
+            execute.keep_plan(study, every)
             index = paper_report.write_report(study.workdir)
     missing = [row for row in rows if row.state == "missing"]
     if missing:

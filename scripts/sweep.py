@@ -62,7 +62,7 @@ def main() -> None:
                 execute(rows, launcher, live.show)
         except KeyboardInterrupt:
             left = "; jobs go on in Slurm until scancel ends them" * (_LAUNCHER.value == "slurm")
-            raise SystemExit(f"stopped: the same command goes on{left}") from None
+            raise shell.fail(f"stopped: the same command goes on{left}", code=130) from None
     failed = [row for row in rows if row.state == "failed"]
     print(f"{len(rows) - len(failed)} of {len(rows)} runs are finished; they lie in {directory}")
     for row in failed:

@@ -47,7 +47,14 @@ def write_run(workdir: Path, *, seed: int = 0) -> Path:
     for name, one in made.items():
         write_record(workdir, name, one, _about(workdir))
     plan = {
-        name: {"title": name, "fingerprint": "1", "state": "made", "reason": "", "needs": []}
+        name: {
+            "title": name,
+            "fingerprint": "1",
+            "state": "made",
+            "reason": "",
+            "needs": [],
+            "draft": True,
+        }
         for name in (*made, "fig7", "table2", "fig4")
     }
     plan["fig2"]["needs"] = ["mine"]

@@ -70,6 +70,34 @@ def test_entries_stand_in_the_papers_order_and_each_says_what_it_is_or_why_not(p
     assert "Made from an earlier" not in article(page, "fig2")
 
 
+def test_a_file_that_is_gone_is_told_and_the_rest_is_shown(tmp_path):
+    folder = write_run(tmp_path / "run")
+    (folder / "report" / "figures" / "figure2.png").unlink()
+    (folder / "report" / "tables" / "table1.md").unlink()
+    page = paper_report.write_report(folder).read_text(encoding="utf-8")
+    gone = "Report/figures/figure2.png is gone: reproduce it again"
+    assert gone in article(page, "fig2")
+    assert "table1.md is gone" in article(page, "table1")
+    assert "figure2.png" not in article(page, "fig2").replace(gone, "")
+    assert "figures/figure8.png" in article(page, "fig8")
+    other = write_run(tmp_path / "other", seed=1)
+    comparison.write_comparison([folder, other], tmp_path / "both")
+
+
+def test_a_draft_is_one_until_all_is_made_in_full(tmp_path):
+    folder = write_run(tmp_path / "run")
+    plan_path = folder / "report" / "steps" / "plan.json"
+    plan = json.loads(plan_path.read_text())
+    assert "Effort" in paper_report.gather(folder).facts
+    for one in plan.values():
+        one["draft"] = False
+    plan_path.write_text(json.dumps(plan))
+    assert "Effort" in paper_report.gather(folder).facts  # Fig. 8 is still of the draft
+    plan["fig8"]["fingerprint"] = "1"
+    plan_path.write_text(json.dumps(plan))
+    assert "Effort" not in paper_report.gather(folder).facts
+
+
 def test_a_figure_says_where_it_comes_from_and_leads_into_the_atlas(page):
     fig2 = article(page, "fig2")
     assert 'src="figures/figure2.png" width="1760" height="60"' in fig2

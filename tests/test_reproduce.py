@@ -105,6 +105,17 @@ def test_a_step_is_done_while_its_files_are_those_that_it_left(tmp_path):
     assert not is_done(tmp_path, "a", "x")
 
 
+def test_a_step_is_done_also_where_its_run_is_reached_through_a_link(tmp_path):
+    (tmp_path / "disk" / "runs" / "a").mkdir(parents=True)
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "runs").symlink_to(tmp_path / "disk" / "runs")
+    images = tmp_path / "work" / "images.npy"  # beside the link, not beside what it leads to
+    images.write_text("images")
+    for workdir in (tmp_path / "work" / "runs" / "a", tmp_path / "disk" / "runs" / "a"):
+        write_record(workdir, "data", Made([images]), {"fingerprint": "x"})
+        assert is_done(workdir, "data", "x")
+
+
 def test_steps_are_made_once_and_again_only_where_something_changed(study):
     made: list[str] = []
     steps = [
@@ -144,13 +155,34 @@ def test_an_error_stops_only_what_needs_the_step(study):
     assert (study.workdir / FOLDER / "a.log").read_text() == "on the way\n"
     assert not (study.workdir / FOLDER / "c.log").exists()
     assert read_record(study.workdir, "a") is None
-    execute.keep_plan(study.workdir, list(rows.values()))
+    assert kept_reasons(study, rows) == {
+        "a": "the photo is damaged",
+        "b": "the photo is damaged",
+        "c": "",
+        "d": "it needs faces",
+    }
+    # Another time only c is asked for: what is known of the others stays.
+    again = {row.step.name: row for row in execute.make_rows(study, steps)}
+    execute.execute(study, [again["c"]], Quiet())
+    assert kept_reasons(study, again) == kept_reasons(study, rows)
+
+
+def kept_reasons(study: FakeStudy, rows: dict[str, execute.Row]) -> dict[str, str]:
+    execute.keep_plan(study, list(rows.values()))
     kept = json.loads((study.workdir / FOLDER / "plan.json").read_text())
-    assert [kept[name]["reason"] for name in "acd"] == [
-        "the photo is damaged",
-        "",
-        "it needs faces",
-    ]
+    return {name: one["reason"] for name, one in kept.items()}
+
+
+def test_what_a_stop_left_unmade_says_so(study):
+    def stop() -> Made:
+        raise KeyboardInterrupt
+
+    steps = [fake(study, "a", made=[]), Step("b", "B", stop), fake(study, "c", made=[])]
+    rows = {row.step.name: row for row in execute.make_rows(study, steps)}
+    with pytest.raises(KeyboardInterrupt):
+        execute.execute(study, list(rows.values()), Quiet())
+    stopped = "it was stopped before this was made"
+    assert kept_reasons(study, rows) == {"a": "", "b": stopped, "c": stopped}
 
 
 def test_only_takes_steps_with_what_they_need():
@@ -183,7 +215,7 @@ def test_tables_2_and_3_each_say_which_nets_they_need(tiny_run):
         ("table2", "ensemble", "ablations"),
         ("table3", "ablations", "ensemble"),
     ):
-        assert f"--config=configs/{config}.py," in missing[name]
+        assert f"--config=configs/{config}.py --workdir=DIR, then" in missing[name]
         assert other not in missing[name]
 
 

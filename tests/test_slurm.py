@@ -184,7 +184,8 @@ def test_jobs_that_are_killed_or_told_to_stop_are_requeued_and_all_runs_finish(
         # Killing the sweep leaves its jobs to Slurm; the same command finds them again.
         sweep.terminate()
         output, errors = sweep.communicate(timeout=60)
-        assert errors.startswith("stopped: the same command goes on; jobs go on in Slurm"), output
+        said = "error: stopped: the same command goes on; jobs go on in Slurm"
+        assert errors.startswith(said), output
         both = ["squeue", "--noheader", "--array", "--states=PENDING", "--format=%i"]
         wait_for("two requeues", lambda: len(run(*both, env=slurm).split()) == 2)
         assert 3 <= len(losses(one)) < 25

@@ -450,7 +450,8 @@ def test_two_at_once_killed_and_run_again_finish_the_rest(plan, tiny_run, tmp_pa
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
     output, errors = process.communicate(timeout=60)
-    assert (process.returncode, errors) == (1, "stopped: the same command goes on\n"), output
+    assert errors == "error: stopped: the same command goes on\n", output
+    assert process.returncode == 130
     assert not all(read_status(run).finished for run in (other, twin))
     rows = dict(line.split()[:2] for line in output.splitlines() if len(line.split()) > 2)
     assert {"done": "finished", "seed_1": "running", "twin": "running"}.items() <= rows.items()

@@ -113,12 +113,16 @@ def _entry(entry: Entry, pairs: Iterable[tuple[Report, Shown]], out: Path) -> st
         parts.append(f"<div><h4>{link}</h4>")
         if one.record is None:
             parts.append(f'<p class="missing">Not made: {escape(one.reason)}.</p>')
+        elif one.reason:
+            parts.append(f'<p class="missing">{escape(paper_html.sentence(one.reason))}</p>')
         for path in one.files(".png"):
             copy = f"figures/{number}-{Path(path).name}"
             shutil.copyfile(report.folder / path, out / copy)
             parts.append(paper_html.picture(out, copy, f"{report.name}, {entry.heading}"))
         for path in one.files(".md"):
             parts.append(paper_html.table_html((report.folder / path).read_text(encoding="utf-8")))
+        notes = one.record["notes"] if one.record else ()
+        parts += [f'<p class="note">{escape(note)}</p>' for note in notes]
         parts.append("</div>")
     return _article(entry.step, entry.heading, "\n".join([*parts, "</div>"]))
 

@@ -111,7 +111,7 @@ def _entry(report: Report, one: Shown) -> str:
         parts.append(f'<p class="missing">Not made: {escape(one.reason)}.</p>')
         return "\n".join([*parts, "</article>"])
     if one.reason:
-        parts.append(f'<p class="missing">{escape(_sentence(one.reason))}</p>')
+        parts.append(f'<p class="missing">{escape(sentence(one.reason))}</p>')
     parts.append(f'<p class="look">{escape(one.entry.look)}</p>')
     if one.entry.paper:
         parts.append(f'<p class="paper"><b>The paper</b> {escape(one.entry.paper)}</p>')
@@ -186,7 +186,8 @@ def _origin(one: Shown) -> str:
     )
 
 
-def _sentence(text: str) -> str:
+def sentence(text: str) -> str:
+    """Text with a capital and a full stop."""
     return text[:1].upper() + text[1:].rstrip(".") + "."
 
 

@@ -93,7 +93,7 @@ def gather(workdir: Path) -> Report:
     steps = workdir / "report" / "steps"
     plan = json.loads((steps / "plan.json").read_text(encoding="utf-8"))
     records = {
-        name: json.loads((steps / f"{name}.json").read_text(encoding="utf-8"))
+        name: _record(workdir, steps / f"{name}.json")
         for name in plan
         if (steps / f"{name}.json").exists()
     }
@@ -104,11 +104,19 @@ def gather(workdir: Path) -> Report:
     return Report(
         folder=workdir / "report",
         name=workdir.resolve().name,
-        facts=_facts(workdir, config, records),
+        facts=_facts(workdir, config, plan, records),
         config=dict(_flat(config)),
         shown=shown,
         has_atlas=(workdir / "report" / "atlas" / "index.html").exists(),
     )
+
+
+def _record(workdir: Path, path: Path) -> dict[str, Any]:
+    """What a step has left: 'files' that are still there, and those that are 'gone'."""
+    record = json.loads(path.read_text(encoding="utf-8"))
+    files = record["files"]
+    there = [name for name in files if (workdir / name).exists()]
+    return record | {"files": there, "gone": [name for name in files if name not in there]}
 
 
 def _shown(entry: Entry, plan: Mapping[str, Any], records: Mapping[str, Any]) -> Shown:
@@ -121,6 +129,8 @@ def _shown(entry: Entry, plan: Mapping[str, Any], records: Mapping[str, Any]) ->
     if record["fingerprint"] != step["fingerprint"]:
         stale = "made from an earlier checkpoint, data or options"
         reason = f"{stale}; since then: {reason}" if reason else f"{stale}: reproduce it again"
+    elif shown_files := [name for name in record["gone"] if name.startswith("report/")]:
+        reason = f"{', '.join(shown_files)} is gone: reproduce it again"
     chain = tuple(records[name] for name in _needed(entry.step, plan) if name in records)
     return Shown(entry, record, chain, reason)
 
@@ -133,11 +143,16 @@ def _needed(name: str, plan: Mapping[str, Any]) -> list[str]:
     return [*found, name]
 
 
-def _facts(workdir: Path, config: Mapping[str, Any], records: Mapping[str, Any]) -> dict[str, str]:
+def _facts(
+    workdir: Path,
+    config: Mapping[str, Any],
+    plan: Mapping[str, Any],
+    records: Mapping[str, Any],
+) -> dict[str, str]:
     """What a reader wants to know of a run first."""
     run = json.loads((workdir / "run.json").read_text(encoding="utf-8"))
     model = config["model"]
-    convs = [model[name] for name in sorted(model) if _is_layer(name, model)]
+    convs = [model[name] for name in model["layers"]]
     facts = {
         "Conv layers": ", ".join(str(conv["maps"]) for conv in convs) + " maps",
         "First layer": f"{convs[0]['kernel']} x {convs[0]['kernel']}, stride {convs[0]['stride']}",
@@ -152,13 +167,14 @@ def _facts(workdir: Path, config: Mapping[str, Any], records: Mapping[str, Any])
     if latest:
         epoch = "" if latest["epoch"] is None else f", epoch {latest['epoch']:g}"
         facts["Checkpoint"] = f"step {latest['step']}{epoch}"
-    if any(record["draft"] for record in records.values()):
+    # What a draft does as a full reproduction does is not made again: its record still says draft.
+    if any(
+        record["draft"]
+        and (plan[name]["draft"] or record["fingerprint"] != plan[name]["fingerprint"])
+        for name, record in records.items()
+    ):
         facts["Effort"] = "a draft: fewer images, draws and folds"
     return facts
-
-
-def _is_layer(name: str, model: Mapping[str, Any]) -> bool:
-    return name.startswith("conv") and isinstance(model[name], dict) and "kernel" in model[name]
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -23,6 +23,7 @@ from zfnet_jax.reproduce.drawing import draw, write_table, write_texts
 from zfnet_jax.reproduce.step import Made, Step
 from zfnet_jax.reproduce.study import (
     BINS,
+    CROPS,
     LEVEL,
     SEED,
     Study,
@@ -30,7 +31,6 @@ from zfnet_jax.reproduce.study import (
     other_run,
 )
 
-CROPS: Crops = 10
 SWEEPS = {2: "configs/ensemble.py", 3: "configs/ablations.py"}
 
 
@@ -77,7 +77,7 @@ def evaluate(study: Study) -> Step:
         title="Evaluating with ten crops",
         make=make,
         options={"data": split and split.fingerprint, "bins": BINS, **bootstrap},
-        commands=(study.command("evaluate"),),
+        commands=(study.command("evaluate", f"--resamples={study.effort.resamples}"),),
         images=CROPS * len(split) if split else 0,
         seconds=8,
         missing=lacks,
@@ -93,6 +93,8 @@ def evaluate_sweeps(study: Study) -> Step:
         finished, reasons = _finished(study.sources.sweeps)
     except OSError as error:
         missing = f"--sweep: {error}"
+    # Table 2 has no errors of training images.
+    of_table3 = {path for path in finished if any(path.name in row.runs for row in ROWS[3])}
     if not missing and not finished:
         missing = f"--sweep: no run of Table 2 or 3 is finished ({'; '.join(reasons)})"
 
@@ -101,13 +103,14 @@ def evaluate_sweeps(study: Study) -> Step:
         for workdir in finished:
             one = Study(workdir)
             files.append(_evaluate(one, "validation", crops, probabilities=True))
-            files.append(_evaluate(one, "train", 1, probabilities=False))
+            if workdir in of_table3:
+                files.append(_evaluate(one, "train", 1, probabilities=False))
         return Made(files, [f"Left out: {reason}." for reason in reasons])
 
     images = 0
     for workdir in finished:
         counts = json.loads((workdir / "run.json").read_text(encoding="utf-8"))["images"]
-        images += crops * counts["validation"] + counts["train"]
+        images += crops * counts["validation"] + counts["train"] * (workdir in of_table3)
     commands = []
     for sweep in study.sources.sweeps:
         evaluation_of = f"python -m scripts.evaluate --sweep={sweep}"
@@ -147,7 +150,7 @@ def error_table_step(study: Study, number: int) -> Step:
         options={"level": LEVEL, "resamples": resamples, "seed": SEED},
         commands=(
             f"python -m scripts.tables --table={number} {named} --crops={crops}"
-            f" --out={study.report / 'tables'}",
+            f" --resamples={resamples} --out={study.report / 'tables'}",
         ),
         seconds=3,
         missing=None if sweeps else _further_nets(number),
@@ -156,8 +159,10 @@ def error_table_step(study: Study, number: int) -> Step:
 
 def _further_nets(*tables: int) -> str:
     """Why these tables cannot be made of one net, and what to do."""
-    commands = (f"python -m scripts.sweep --config={SWEEPS[number]}" for number in tables)
-    return f"it needs further nets: train {' and '.join(commands)}, then give --sweep=DIR"
+    commands = (
+        f"python -m scripts.sweep --config={SWEEPS[number]} --workdir=DIR" for number in tables
+    )
+    return f"it needs further nets: {' and '.join(commands)}, then --sweep=DIR"
 
 
 def _evaluate(study: Study, split_name: str, crops: Crops, *, probabilities: bool) -> Path:

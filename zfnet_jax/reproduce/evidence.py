@@ -52,16 +52,20 @@ def fig5(study: Study) -> Step:
         )
         files = draw(study, {"figure5": lambda: figure5.figure5(arrays)})
         files += [of_photos, of_photos.with_suffix(".json")]
+        notes = []
+        if len(study.sources.images) > len(paths):
+            notes.append(f"The first {len(paths)} of the photos that were named.")
         if not count:
-            return Made(files, ["No summary over many images: there are no validation images."])
+            notes.append("No summary over many images: there are no validation images.")
+            return Made(files, notes)
         of_split, many = invariance_study.study_split(
             run, split, "validation", count, sweeps, layers, name=f"{_NAME}-split", progress=False
         )
         files += draw(study, {"figure5_summary": lambda: figure5.figure5_summary(many)})
         files += write_texts(study, {"figure5.md": table.invariance(statistics(many)) + "\n"})
         files += [of_split, of_split.with_suffix(".json")]
-        spread = f"The summary is over {count} validation images, evenly spread."
-        return Made(files, [spread, _COLUMNS])
+        notes.append(f"The summary is over {count} validation images, evenly spread.")
+        return Made(files, [*notes, _COLUMNS])
 
     amounts = sum(len(values) for values in sweeps.values())
     named = _named(study)
@@ -108,8 +112,10 @@ def fig7(study: Study, mining: Step) -> Step:
         mined = None if mining.missing else looking.mined(study)
         files = draw(study, {"figure7": lambda: figure7(arrays, mined)})
         maps = {layer: sorted(set(arrays["map"].tolist()))}
-        note = f"A square of {square} pixels every {stride}, of the {crop} that the net sees."
-        return Made([*files, path, path.with_suffix(".json")], [note], maps)
+        notes = [f"A square of {square} pixels every {stride}, of the {crop} that the net sees."]
+        if len(study.sources.images) > OCCLUDED:
+            notes.append(f"The first {OCCLUDED} of the photos that were named.")
+        return Made([*files, path, path.with_suffix(".json")], notes, maps)
 
     squares = len(range(0, crop - square + 1, stride)) ** 2
     return Step(
@@ -155,13 +161,12 @@ def masked(study: Study) -> Step:
         write_json(path.with_suffix(".json"), info)
         return Made([path, path.with_suffix(".json")])
 
-    source = f"--faces={faces}" if faces else "--pictures=face"
     return Step(
         name="masked",
         title="Covering eyes, noses and random places",
         make=make,
         options={"data": photos_ and photos_.fingerprint, "layers": list(layers), **options},
-        commands=(study.command("correspondence", source),),
+        commands=(_correspondence(study),),
         images=len(photos_ or ()) * (len(PARTS) + 2 * effort.draws),
         seconds=10,
         missing=missing,
@@ -190,13 +195,24 @@ def table1_step(study: Study) -> Step:
         files = write_texts(study, {"table1.md": table1(_masked(study)) + "\n"})
         return Made(files, _kind(study))
 
-    source = f"--faces={study.sources.faces}" if study.sources.faces else "--pictures=face"
     return Step(
         "table1",
         "Table 1: whether parts correspond",
         make,
         needs=("masked",),
-        commands=(study.command("correspondence", source),),
+        commands=(_correspondence(study),),
+    )
+
+
+def _correspondence(study: Study) -> str:
+    """The command that measures and prints Table 1."""
+    faces, effort = study.sources.faces, study.effort
+    return study.command(
+        "correspondence",
+        f"--faces={faces}" if faces else "--pictures=face",
+        *(f"--layer={layer}" for layer in _compared_layers(study)),
+        f"--draws={effort.draws}",
+        f"--permutations={effort.permutations}",
     )
 
 

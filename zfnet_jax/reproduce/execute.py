@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
-from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import jax
@@ -76,6 +76,16 @@ def execute(study: Study, rows: Sequence[Row], display: Display) -> None:
     A step that meets an error that the user can mend has failed, and those that need it; others
     are made all the same.
     """
+    try:
+        _execute(study, rows, display)
+    except BaseException:
+        for row in rows:
+            if row.state in ("waiting", "running"):
+                row.reason = "it was stopped before this was made"
+        raise
+
+
+def _execute(study: Study, rows: Sequence[Row], display: Display) -> None:
     unmade: dict[str, str] = {}
     for row in rows:
         step = row.step
@@ -96,21 +106,33 @@ def execute(study: Study, rows: Sequence[Row], display: Display) -> None:
         display.show(rows)
 
 
-def keep_plan(workdir: Path, rows: Sequence[Row]) -> None:
+def keep_plan(study: Study, rows: Sequence[Row]) -> None:
     """Writes what the report needs beside the steps' records: how they hang together, and why
-    some are not there."""
+    some are not there.
+
+    Of a step that was not asked for this time, the reason is the one of before.
+    """
+    path = study.workdir / FOLDER / "plan.json"
+    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     plan = {
         row.step.name: {
             "title": row.step.title,
             "fingerprint": row.fingerprint,
             "state": row.state,
-            "reason": row.reason,
+            "reason": row.reason or _reason_before(row, before),
             "needs": list(row.step.needs),
+            "draft": study.effort.draft,
         }
         for row in rows
     }
-    (workdir / FOLDER).mkdir(parents=True, exist_ok=True)
-    write_json(workdir / FOLDER / "plan.json", plan)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, plan)
+
+
+def _reason_before(row: Row, before: Mapping[str, Any]) -> str:
+    was = before.get(row.step.name)
+    same = was is not None and was["fingerprint"] == row.fingerprint
+    return was["reason"] if same and row.state == "waiting" else ""
 
 
 def _make(study: Study, row: Row) -> None:

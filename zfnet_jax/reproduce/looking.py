@@ -120,7 +120,8 @@ def fig1(study: Study) -> Step:
         write_arrays(path, arrays)
         return Made([*draw(study, {"figure1": lambda: figure1(arrays)}), path])
 
-    photo = "PHOTO" if not study.sources.images else study.sources.images[0]
+    named = study.sources.images
+    photo = named[0] if named else study.report / "photos" / "ROW.png"
     return Step(
         "fig1",
         "Fig. 1: a layer and the deconvnet layer attached to it",

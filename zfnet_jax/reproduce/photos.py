@@ -13,7 +13,7 @@ from zfnet_jax import predictions
 from zfnet_jax.analysis import invariance_study
 from zfnet_jax.files import whole_file, write_json
 from zfnet_jax.reproduce.step import Made, Step
-from zfnet_jax.reproduce.study import Study, content_digest
+from zfnet_jax.reproduce.study import CROPS, Study, content_digest
 
 COUNT = 5  # photos of the paper's Fig. 5
 
@@ -43,12 +43,14 @@ def photos_step(study: Study, evaluation: Step) -> Step:
 
 def chosen(study: Study) -> list[Photo]:
     """What the step has left."""
-    records = json.loads((study.report / "photos" / "photos.json").read_text(encoding="utf-8"))
-    return [Photo(Path(one["path"]), one["class"], one["key"]) for one in records]
+    folder = study.report / "photos"
+    records = json.loads((folder / "photos.json").read_text(encoding="utf-8"))
+    return [Photo(folder / one["path"], one["class"], one["key"]) for one in records]
 
 
 def _named(study: Study) -> Step:
     paths = study.sources.images
+    where = [str(Path(path).resolve()) for path in paths]
     missing, digests, labels = None, [], []
     try:
         digests = [content_digest(path) for path in paths]
@@ -59,19 +61,19 @@ def _named(study: Study) -> Step:
 
     def make() -> Made:
         records = [
-            {"path": str(Path(path).resolve()), "class": label, "key": Path(path).name}
-            for path, label in zip(paths, labels, strict=True)
+            {"path": path, "class": label, "key": "/".join(Path(path).parts[-2:])}
+            for path, label in zip(where, labels, strict=True)
         ]
         return Made([_write(study, records)], [f"The {len(records)} photos were named by hand."])
 
-    options = {"photos": digests, "labels": labels}
+    options = {"photos": digests, "labels": labels, "paths": where}
     return Step("photos", "Reading the photos", make, options=options, missing=missing)
 
 
 def _choose(study: Study) -> Made:
     """Of classes evenly spread the first validation image that the net answers right."""
     split = study.split("validation")
-    path = predictions.path_of(study.workdir, "validation", study.run.step, 10)
+    path = predictions.path_of(study.workdir, "validation", study.run.step, CROPS)
     right = predictions.load(path, probabilities=False).rank == 0
     names, files, records = study.run.class_names, [], []
     count = min(COUNT, len(names))
@@ -82,9 +84,7 @@ def _choose(study: Study) -> Made:
         row = rows[np.argmax(right[rows])]  # the first where none is right
         file = study.report / "photos" / f"{row}.png"
         files.append(_save(split.rows(np.array([row]))[0], file))
-        records.append(
-            {"path": str(file.resolve()), "class": names[number], "key": split.keys[row]}
-        )
+        records.append({"path": file.name, "class": names[number], "key": split.keys[row]})
     note = (
         "The photos are validation images: of classes evenly spread the first that the net"
         " answers right, or the first of all where there is none."

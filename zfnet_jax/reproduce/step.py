@@ -95,7 +95,9 @@ def read_record(workdir: Path, name: str) -> dict[str, Any] | None:
 
 def write_record(workdir: Path, name: str, made: Made, rest: Mapping[str, Any]) -> None:
     """Keeps what a step has left; `rest` are fields such as 'fingerprint' and 'seconds'."""
-    files = {os.path.relpath(path, workdir): file_digest(path) for path in made.files}
+    # Of links resolved: '..' after a link leads elsewhere.
+    root = workdir.resolve()
+    files = {os.path.relpath(path.resolve(), root): file_digest(path) for path in made.files}
     maps = {layer: [int(number) for number in numbers] for layer, numbers in made.maps.items()}
     record = {"name": name, "files": files, "notes": list(made.notes), "maps": maps, **rest}
     (workdir / FOLDER).mkdir(parents=True, exist_ok=True)
@@ -105,11 +107,10 @@ def write_record(workdir: Path, name: str, made: Made, rest: Mapping[str, Any]) 
 def is_done(workdir: Path, name: str, fingerprint: str) -> bool:
     """Whether a step was made like this and its files are those that it left."""
     record = read_record(workdir, name)
-    return (
-        record is not None
-        and record["fingerprint"] == fingerprint
-        and all(file_digest(workdir / path) == was for path, was in record["files"].items())
-    )
+    if record is None or record["fingerprint"] != fingerprint:
+        return False
+    root = workdir.resolve()
+    return all(file_digest(root / path) == was for path, was in record["files"].items())
 
 
 def file_digest(path: Path) -> str | None:

@@ -6,7 +6,6 @@ import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +71,19 @@ class Effort:
 
 
 DRAFT = Effort(50, 20, 999, 1000, crops=1, folds=2, scratch_folds=1, curve=False, draft=True)
+CROPS: Crops = 10  # of a validation image
 LEVEL, BINS, SEED = 0.95, 15, 0  # of confidence intervals, of calibration, of all that is drawn
+
+_OF_STEP = (  # scripts that are told which checkpoint
+    "mine",
+    "evaluate",
+    "invariance",
+    "occlusion",
+    "correspondence",
+    "transfer",
+    "voc",
+)
+_FIGURES_OF_STEP = ("--figure=1", "--figure=2", "--figure=5")
 
 
 class Study:
@@ -88,6 +99,7 @@ class Study:
     ) -> None:
         """`recipe` is the config that nets are trained from scratch with; the run's own if None."""
         self.run: Run = open_run(workdir, step)
+        self._step = step
         self.sources, self.effort = sources or Sources(), effort or Effort()
         sources, self.recipe = self.sources, recipe or self.run.config
         if sources.prepared_dir:
@@ -139,6 +151,9 @@ class Study:
         prepared = self.sources.prepared_dir
         if prepared and script in ("mine", "evaluate", "invariance"):
             arguments = (*arguments, f"--prepared_dir={prepared}")
+        of_step = script in _OF_STEP or (script == "figures" and arguments[0] in _FIGURES_OF_STEP)
+        if self._step is not None and of_step and not any("--step=" in one for one in arguments):
+            arguments = (*arguments, f"--step={self._step}")
         return " ".join([f"python -m scripts.{script}", f"--workdir={self.workdir}", *arguments])
 
 
@@ -163,7 +178,3 @@ def other_run(workdir: str | Path) -> dict[str, Any]:
         "config": content_digest(workdir / "config.json"),
         "step": steps[-1] if steps else None,
     }
-
-
-def photo_digests(paths: Sequence[str | Path]) -> list[str]:
-    return [content_digest(path) for path in paths]
