@@ -185,17 +185,17 @@ def _figure6(out: Path) -> dict:
 def _figure7(_: Path) -> dict:
     from zfnet_jax.report.figure7 import figure7
 
-    with np.load(_required("arrays")) as arrays:
-        return {
-            "figure7": figure7(dict(arrays), _mined(_WORKDIR.value) if _WORKDIR.value else None)
-        }
+    arrays = _arrays("whole_probability", "step")
+    step = _STEP.value if _STEP.value is not None else int(arrays["step"])
+    mined = _mined(_WORKDIR.value, step) if _WORKDIR.value else None
+    return {"figure7": figure7(arrays, mined)}
 
 
 def _figure8(_: Path) -> dict:
     from zfnet_jax.report.figure8 import figure8
 
-    with np.load(_required("arrays")) as arrays:
-        return {"figure8": figure8(dict(arrays), rows=5, draws=_MAPS.value or 3)}
+    arrays = _arrays("corner/part")
+    return {"figure8": figure8(arrays, rows=5, draws=_MAPS.value or 3)}
 
 
 def _figure9(_: Path) -> dict:
@@ -205,13 +205,23 @@ def _figure9(_: Path) -> dict:
     return {"figure9": figure9(curves(Path(_required("workdir")), _DATA.value))}
 
 
-def _mined(workdir: str) -> Winners:
-    """What was mined of the checkpoint of --step, or of the newest that was mined."""
+def _arrays(*names: str) -> dict[str, np.ndarray]:
+    """The arrays of --arrays. ValueError unless these, which only its study leaves, are there."""
+    path = _required("arrays")
+    with np.load(path) as arrays:
+        if not set(names) <= set(arrays):
+            raise ValueError(f"{path} holds no arrays of figure {_FIGURE.value}")
+        return dict(arrays)
+
+
+def _mined(workdir: str, step: int | None = None) -> Winners:
+    """What was mined of a checkpoint, that of --step or the newest if it is not named."""
     from zfnet_jax import winners
     from zfnet_jax.report.chosen import mined_steps
 
     steps = mined_steps(workdir, _SPLIT.value)
-    step = max(steps) if _STEP.value is None else _STEP.value
+    step = _STEP.value if step is None else step
+    step = max(steps) if step is None else step
     if step not in steps:
         raise ValueError(f"{workdir}: step {step} is not mined, only {', '.join(map(str, steps))}")
     return winners.load(steps[step])

@@ -392,6 +392,7 @@ def test_predictions_that_are_missing_or_damaged(tmp_path):
 CHANGES = [
     (("preprocessing", "crop"), 48, "preprocessing.crop is 48, not 56"),
     (("preprocessing", "scale"), 1.0, "preprocessing.scale is 1.0, not 16.0"),
+    (("preprocessing", "scale"), [58.0, 57.0], "preprocessing.scale is [58.0, 57.0], not 16.0"),
     (("preprocessing", "mean"), "x", "preprocessing.mean is 'x', not '"),
     (("preprocessing", "image_size"), 72, "preprocessing.image_size is 72, not 64"),
     (("data",), "x", "data is 'x', not '"),
@@ -413,6 +414,8 @@ def test_runs_that_do_not_match_are_refused_by_name(run, split, field, value, me
     with pytest.raises(ValueError, match="other does not match") as error:
         predictions.check_ensemble([info, other])
     assert f"{info['run']}: {message}" in str(error.value)
+    with pytest.raises(ValueError, match="does not match other"):
+        predictions.check_ensemble([other, info])
 
 
 def test_a_class_of_another_name_is_told(run, split):

@@ -260,6 +260,15 @@ BAD_COMMANDS = {
     "cannot read the photo {tmp}/bad\\nname<b>.jpg": [
         *("visualize", "--workdir={run}", "--image={tmp}/bad\nname<b>.jpg", "--out={tmp}/x.png")
     ],
+    "augment.crop 65: must be between 1 and config.data.image_size, 64": [
+        *("train", "{tiny}", "--workdir={tmp}/new", "--config.augment.crop=65")
+    ],
+    "augment.crops 'five': must be ten or random": [
+        *("train", "{tiny}", "--workdir={tmp}/new", "--config.augment.crops=five")
+    ],
+    "--processes and --process need --coordinator": [
+        *("train", "{tiny}", "--workdir={tmp}/new", "--processes=2", "--process=0")
+    ],
     "should be one of <train|validation>": ["evaluate", "--workdir={run}", "--split=test"],
 }
 
@@ -296,3 +305,4 @@ def test_bad_commands_are_one_line_and_code_2(prepared_pictures, tiny_run, tmp_p
         assert fill(message).replace("\\n", " ") in said
         assert next(lines) == "exit 2"
     assert metrics_without_times(tiny_run) == before
+    assert not (tmp_path / "new").exists()

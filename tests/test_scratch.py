@@ -10,8 +10,10 @@ from zfnet_jax.analysis.folds import choose_classes, make_fold
 from zfnet_jax.analysis.image_sets import Photos
 from zfnet_jax.analysis.predict import predict
 from zfnet_jax.analysis.transfer_scores import Score, Study, TransferScores
+from zfnet_jax.checkpoint import open_checkpoints
 from zfnet_jax.data.prepared import open_prepared, verify
 from zfnet_jax.data.subset import write_subset
+from zfnet_jax.metrics import read_metrics
 from zfnet_jax.run import open_run
 
 
@@ -48,6 +50,7 @@ def test_a_fold_is_trained_on_its_training_images_and_goes_on_where_it_stopped(
     transfer_scores.save(tmp_path, TransferScores(study, {}, ()))
     fold = make_fold(choose_classes(train.labels, names, ()), 5, 0, seed=3, test_per_class=50)
     tiny_config.epochs, seen = 2, []
+    tiny_config.data.exclude = str(tmp_path / "of the run's own pictures.json")
     train_and_evaluate = scratch.train_and_evaluate
 
     def interrupted(config, directory):
@@ -57,9 +60,9 @@ def test_a_fold_is_trained_on_its_training_images_and_goes_on_where_it_stopped(
         if len(seen) == 1:
             raise KeyboardInterrupt
 
-    def train_folds() -> TransferScores:
+    def train_folds(*, replace: bool = False) -> TransferScores:
         how = {"run": "tiny", "per_class": [5], "folds": 1, "progress": False}
-        return scratch.train_folds(tiny_config, train, tmp_path, **how)
+        return scratch.train_folds(tiny_config, train, tmp_path, replace=replace, **how)
 
     monkeypatch.setattr(scratch, "train_and_evaluate", interrupted)
     with pytest.raises(KeyboardInterrupt):
@@ -91,6 +94,17 @@ def test_a_fold_is_trained_on_its_training_images_and_goes_on_where_it_stopped(
     tiny_config.epochs = 3
     with pytest.raises(ValueError, match="epochs is 2 there and 3 here"):
         train_folds()
+    # Dropped once: the same command again goes on with what it has trained since.
+    seen.clear()
+    with pytest.raises(KeyboardInterrupt):
+        train_folds(replace=True)
+    assert not transfer_scores.load(tmp_path).scores
+    half = tmp_path / "scratch" / "5-0" / "run" / "checkpoints" / "4"
+    assert half.exists()
+    (score,) = train_folds(replace=True).scores
+    with open_checkpoints(half.parent) as checkpoints:
+        assert checkpoints.all_steps() == [6, 9]
+    assert read_metrics(half.parents[1])[0]["step"] == 3  # of the first, interrupted session
 
 
 def test_images_of_another_size_are_refused(tiny_config, train, tmp_path):

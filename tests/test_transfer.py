@@ -379,6 +379,10 @@ def test_scores_made_otherwise_are_replaced_where_that_is_asked_for(study, tmp_p
     assert scratch in after.scores
     assert {score.per_class for score in after.scores if score.method == "pretrained"} == {2}
     assert study(per_class=(2,), options=other, replace=True) == after  # its own are kept
+    # Another process adds its scores meanwhile.
+    second = dataclasses.replace(scratch, fold=1)
+    transfer_scores.add(folder, made, second, rows, rows, rows)
+    assert {*after.scores, second} == set(transfer_scores.load(folder).scores)
 
 
 def test_accuracy_is_the_mean_over_classes():

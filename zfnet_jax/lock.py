@@ -6,7 +6,7 @@ import fcntl
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -43,6 +43,15 @@ def locked(path: Path, who: str) -> Iterator[int]:
             yield file.fileno()
         finally:
             _say(file, "")
+
+
+@contextmanager
+def waited_for(path: Path) -> Iterator[None]:
+    """Holds a lock file for a moment; waits for whoever holds it. Free without locks' support."""
+    with path.open("a", encoding="utf-8") as file:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _take(file: TextIO, holder: str) -> bool:

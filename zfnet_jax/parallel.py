@@ -34,14 +34,23 @@ def initialize(
     if coordinator is None:
         coordinator = os.environ.get("JAX_COORDINATOR_ADDRESS")
         if coordinator is not None:
-            processes = int(os.environ["JAX_NUM_PROCESSES"])
-            process = int(os.environ["JAX_PROCESS_ID"])
+            processes = _number("JAX_NUM_PROCESSES")
+            process = _number("JAX_PROCESS_ID")
+        elif processes is not None or process is not None:
+            raise ValueError("--processes and --process need --coordinator=HOST:PORT")
     if coordinator is not None:
         jax.distributed.initialize(coordinator, processes, process)
     elif any(int(os.environ.get(name, "1")) > 1 for name in _LAUNCHER_SIZES) or (
         len(os.environ.get("TPU_WORKER_HOSTNAMES", "").split(",")) > 1
     ):
         jax.distributed.initialize()
+
+
+def _number(variable: str) -> int:
+    text = os.environ.get(variable, "")
+    if not text.isdecimal():
+        raise ValueError(f"JAX_COORDINATOR_ADDRESS is set, but {variable} is {text!r}: no number")
+    return int(text)
 
 
 def is_writer() -> bool:

@@ -130,7 +130,7 @@ def _differing(field: str, here: Any, there: Any) -> list[str]:
         return [
             text for key in here for text in _differing(f"{field}.{key}", here[key], there[key])
         ]
-    if isinstance(here, list):
+    if isinstance(here, list) and isinstance(there, list):
         if len(here) != len(there):
             return [f"{field} are {len(here)}, not {len(there)}"]
         place = next(i for i, pair in enumerate(zip(here, there)) if pair[0] != pair[1])

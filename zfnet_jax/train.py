@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 
 from zfnet_jax import model, nonfinite, optimizer, parallel, preemption, workdir
 from zfnet_jax.checkpoint import Checkpoints
-from zfnet_jax.data import batches, splits
+from zfnet_jax.data import augment, batches, splits
 from zfnet_jax.evaluate import Evaluator, make_evaluator
 from zfnet_jax.metrics import MetricsWriter, Progress, epoch_line
 from zfnet_jax.nonfinite import NonFiniteError
@@ -53,6 +53,7 @@ def train_and_evaluate(
       OSError: a file cannot be written; the checkpoints from before are whole.
     """
     nonfinite.check_config(config)
+    augment.check(config)
     parallel.check_batch(config.batch_size, config.optimizer.accumulation)
     parallel.check_batch(config.eval_batch_size)
     train = splits.open_split(config.data, "train")

@@ -57,19 +57,23 @@ def load(folder: str | Path) -> Winners:
 
     Raises:
       FileNotFoundError: nothing was mined there.
+      ValueError: a file of it is missing or damaged.
     """
     folder = Path(folder)
     if not (folder / "info.json").exists():
         raise FileNotFoundError(f"no winners in {folder}: run python -m scripts.mine first")
-    with np.load(folder / "winners.npz") as arrays:
-        winners = dict(arrays)
-    return Winners(
-        folder=folder,
-        info=json.loads((folder / "info.json").read_text(encoding="utf-8")),
-        winners=winners,
-        projections=MappedArrays(folder / "projections.npz"),
-        patches=MappedArrays(folder / "patches.npz"),
-    )
+    try:
+        with np.load(folder / "winners.npz") as arrays:
+            winners = dict(arrays)
+        return Winners(
+            folder=folder,
+            info=json.loads((folder / "info.json").read_text(encoding="utf-8")),
+            winners=winners,
+            projections=MappedArrays(folder / "projections.npz"),
+            patches=MappedArrays(folder / "patches.npz"),
+        )
+    except (zipfile.BadZipFile, OSError, ValueError) as error:
+        raise ValueError(f"{folder} is damaged: remove it and mine again ({error})") from error
 
 
 class MappedArrays(Mapping[str, np.ndarray]):

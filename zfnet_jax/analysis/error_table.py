@@ -218,6 +218,7 @@ def _cell(row: Row, column: Column, saved: _Saved) -> _Cell:
     note = f"{len(there)} of {len(found)} nets: {why}" if lacking else None
     if together:
         return _Cell(predictions.ensemble(there, "ensemble").errors(column.k), note=note)
+    predictions.check_match([one.info for one in there])
     errors = [one.errors(column.k) for one in there]
     if len(errors) > 1:
         alone = [100 * one.mean() for one in errors]

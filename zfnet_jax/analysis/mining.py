@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
+import zipfile
 import zlib
 from pathlib import Path
 
@@ -201,11 +202,15 @@ def _load_partial(path: Path | None, identity: str):
     """State and number of images done, or None where there is no partial file."""
     if path is None or not path.exists():
         return None
-    with np.load(path) as arrays:
-        if str(arrays["identity"]) != identity:
-            raise ValueError(
-                f"{path} is an unfinished pass of another net, other images or another k: remove it"
-            )
-        layers = [name.removesuffix("/value") for name in arrays.files if name.endswith("/value")]
-        state = {n: (arrays[f"{n}/value"], arrays[f"{n}/image"]) for n in layers}
-        return state, int(arrays["done"])
+    try:
+        with np.load(path) as file:
+            arrays = dict(file)
+    except (zipfile.BadZipFile, ValueError) as error:
+        raise ValueError(f"{path} is damaged: remove it, and mining begins anew") from error
+    if str(arrays["identity"]) != identity:
+        raise ValueError(
+            f"{path} is an unfinished pass of another net, other images or another k: remove it"
+        )
+    layers = [name.removesuffix("/value") for name in arrays if name.endswith("/value")]
+    state = {n: (arrays[f"{n}/value"], arrays[f"{n}/image"]) for n in layers}
+    return state, int(arrays["done"])

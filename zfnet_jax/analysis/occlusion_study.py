@@ -55,7 +55,7 @@ def study_photos(
       where the arrays lie, and the arrays: those of `occlusion.occlude`, and
       'projection' [P, H, W, C] float32, the strongest unit of the chosen map projected alone, and
       'window' [P, 4] int32, what it sees (top, left, bottom, right), which may leave the photo;
-      'names' [P], folder and file; 'class_names', 'layer'.
+      'names' [P], folder and file; 'class_names', 'layer', 'step'.
 
     Raises:
       ValueError: see `occlusion.occlude`; or a photo cannot be read, or a class does not exist.
@@ -77,6 +77,7 @@ def study_photos(
         "names": np.array(["/".join(Path(path).resolve().parts[-2:]) for path in paths]),
         "class_names": np.array(run.class_names),
         "layer": np.array(layer),
+        "step": np.array(run.step),
     }
     path = run.directory / "analysis" / "occlusion" / f"{name}-{run.step}-{layer}-{fill}.npz"
     if parallel.is_writer():

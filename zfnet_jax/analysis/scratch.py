@@ -66,8 +66,9 @@ def train_folds(
     fields = workdir.as_json(recipe)
     options = {k: v for k, v in fields.items() if k not in workdir.FREE_FIELDS}
     options["epochs"] = recipe.epochs
+    before = transfer_scores.load(folder).provenance.get("scratch", {}).get("options")
     scores = transfer_scores.begin(folder, study, "scratch", made, options, replace=replace)
-    if replace and not any(score.method == "scratch" for score in scores.scores):
+    if replace and before != options:  # the same command again goes on with what it trained
         shutil.rmtree(folder / "scratch", ignore_errors=True)
     done = scores.keys()
     for count in per_class:
@@ -148,6 +149,7 @@ def _config(recipe: ConfigDict, data: Path) -> ConfigDict:
     config = recipe.copy_and_resolve_references()
     config.data.source, config.data.streaming = "prepared", False
     config.data.prepared_dir = str(data)
+    config.data.exclude = ""  # of the run's own pictures
     # Enough to resume from; more of the many nets of a study would fill disks.
     config.checkpoint.keep_latest, config.checkpoint.keep_best = 2, 0
     config.checkpoint.keep_epochs = ()

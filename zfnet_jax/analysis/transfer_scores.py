@@ -15,12 +15,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from zfnet_jax import lock
 from zfnet_jax.files import write_arrays, write_json
 
 METHODS = ("pretrained", "scratch")
@@ -172,7 +174,11 @@ def begin(
         if differing:
             kept = tuple(score for score in kept if score.method != method)
     merged = found.provenance | {method: {**provenance, "options": dict(options)}}
-    return TransferScores(study, merged, kept)
+    scores = TransferScores(study, merged, kept)
+    if replace:  # at once, so that a stop does not bring the old ones back
+        with _alone(folder):
+            save(folder, scores)
+    return scores
 
 
 def add(
@@ -185,6 +191,8 @@ def add(
 ) -> TransferScores:
     """Writes one more score and its answers; what the folder then holds.
 
+    That includes what other processes have added meanwhile, such as nets from scratch.
+
     Args:
       folder: see `folder_of`.
       scores: of `begin`, or what the last `add` returned.
@@ -193,15 +201,26 @@ def add(
     """
     if score.method not in METHODS:
         raise ValueError(f"a score's method is one of {METHODS}, not {score.method!r}")
-    others = tuple(one for one in scores.scores if one.key != score.key)
-    merged = dataclasses.replace(scores, scores=(*others, score))
     answers = {"rows": rows, "labels": labels, "predicted": predicted}
     write_arrays(
         answers_path(folder, score),
         {name: np.asarray(array, np.int32) for name, array in answers.items()},
     )
-    save(folder, merged)
+    with _alone(folder):
+        there = load(folder) if (folder / "scores.json").exists() else scores
+        own = {score.method: scores.provenance[score.method]}
+        others = tuple(one for one in there.scores if one.key != score.key)
+        merged = TransferScores(scores.study, there.provenance | own, (*others, score))
+        save(folder, merged)
     return merged
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Waits until no other process changes the scores of a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with lock.waited_for(folder / "scores.lock"):
+        yield
 
 
 def save(folder: Path, scores: TransferScores) -> None:

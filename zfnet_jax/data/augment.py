@@ -5,12 +5,13 @@ The mean is per pixel of the whole stored image, so it is cropped with it; the f
 
 from __future__ import annotations
 
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from ml_collections import ConfigDict
 
 # 'ten': one of the paper's ten sub-crops (corners and centre, flipped or not);
 # 'random': any position, flipped or not.
@@ -20,6 +21,18 @@ CropRule = Literal["ten", "random"]
 Scale = float | tuple[float, ...]
 
 Pixels = TypeVar("Pixels", jax.Array, np.ndarray)
+
+
+def check(config: ConfigDict) -> None:
+    """ValueError unless crops as `config.augment` says can be cut from the images."""
+    crop, size = config.augment.crop, config.data.image_size
+    if not 1 <= crop <= size:
+        raise ValueError(
+            f"config.augment.crop {crop}: must be between 1 and config.data.image_size, {size}"
+        )
+    if config.augment.crops not in get_args(CropRule):
+        rules = " or ".join(get_args(CropRule))
+        raise ValueError(f"config.augment.crops {config.augment.crops!r}: must be {rules}")
 
 
 def image_keys(seed: int, epoch: jax.Array, index: jax.Array) -> jax.Array:
@@ -54,10 +67,8 @@ def random_crops(
         where, flip = jax.random.split(key)
         if rule == "ten":
             offset = corners[jax.random.randint(where, (), 0, len(corners))]
-        elif rule == "random":
-            offset = jax.random.randint(where, (2,), 0, room + 1)
         else:
-            raise ValueError(f"augment.crops must be ten or random, got {rule!r}")
+            offset = jax.random.randint(where, (2,), 0, room + 1)
         return offset, jax.random.bernoulli(flip)
 
     offsets, flips = jax.vmap(draw)(keys)

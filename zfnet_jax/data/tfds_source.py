@@ -37,9 +37,15 @@ class TfdsSource:
                 f"config.data.tfds.name: TFDS knows no data set {name!r}{where}"
             ) from error
         if not builder.is_prepared():
-            builder.download_and_prepare(
-                download_config=tfds.download.DownloadConfig(manual_dir=manual_dir or None)
-            )
+            try:
+                builder.download_and_prepare(
+                    download_config=tfds.download.DownloadConfig(manual_dir=manual_dir or None)
+                )
+            # TFDS asserts that the archives are there, and has no common class of errors.
+            except Exception as error:
+                raise ValueError(
+                    f"config.data.tfds: {name!r} cannot be prepared: {error or type(error)}"
+                ) from error
         self.class_names = self._class_names(dict(builder.info.features.items()))
         self._builder = builder
         self._random_access = builder.info.file_format.value == "array_record"

@@ -93,11 +93,12 @@ def _names(arrays: Arrays) -> list[str]:
 
 def _summary(arrays: Arrays, layer: str, names: list[str]) -> str:
     half, every = (int(arrays[f"{layer}/{key}_settled"]) for key in ("half", "all"))
-    settled = "never change" if half == 0 else f"stop changing after epoch {names[half]}"
+    when = [name if name.startswith("step") else f"epoch {name}" for name in names]
+    if every == 0:
+        return "no map ever changes"
+    settled = "never change" if half == 0 else f"stop changing after {when[half]}"
     first = f"half of the maps {settled}" if half >= 0 else "most maps change to the last"
-    if every < 0:
-        return first
-    return f"{first}, all after epoch {names[every]}"
+    return first if every < 0 else f"{first}, all after {when[every]}"
 
 
 def _key(axis: Axes, top: float, line: float) -> None:

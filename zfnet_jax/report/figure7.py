@@ -170,7 +170,7 @@ def _projection(axis: Axes, arrays: Arrays, n: int, x: float, y: float, side: fl
 def _others(arrays: Arrays, mined: Winners | None, n: int, side: float) -> np.ndarray | None:
     """The map's winners in other photos, in a square; None where there are none."""
     layer, number = str(arrays["layer"]), int(arrays["map"][n])
-    if mined is None:
+    if mined is None or layer not in mined.info["layers"]:
         return None
     rows = mined.winners[f"{layer}/image"][number]
     keys = [mined.info["keys"].get(str(row)) for row in rows]

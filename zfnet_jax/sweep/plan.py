@@ -24,7 +24,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from zfnet_jax import architecture, geometry, workdir
-from zfnet_jax.data import splits
+from zfnet_jax.data import augment, splits
 from zfnet_jax.files import write_json
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.=-]{0,99}")
@@ -183,6 +183,7 @@ def _check(runs: Sequence[Run], path: str) -> None:
         if twin is not run:
             raise ValueError(f"{path}: runs {twin.name} and {run.name} are the same, also in seed")
         try:
+            augment.check(run.config)
             net = architecture.from_config(run.config.model, classes=2)
             geometry.layer_sizes(net, run.config.augment.crop)
         except ValueError as error:
@@ -193,9 +194,10 @@ def _check(runs: Sequence[Run], path: str) -> None:
 def _check_folder(run: Run) -> None:
     """ValueError if the run's folder holds a run of another config."""
     try:
-        there = flat(json.loads((run.folder / "config.json").read_text()))
+        saved = json.loads((run.folder / "config.json").read_text())
     except FileNotFoundError:
         return
+    there = flat(saved | {"model": architecture.completed(saved["model"])})
     here = flat(workdir.as_json(run.config))
     goes_on = run.config.optimizer.schedule != "cosine" and there["epochs"] < run.config.epochs
     differing = [
