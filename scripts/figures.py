@@ -175,7 +175,7 @@ def _figure6(out: Path) -> dict:
         try:
             found = _mined(workdir)
         except FileNotFoundError as error:
-            print(f"its second layer is left out: {error}")
+            print(f"{workdir}: its second layer is left out: {error}")
         filters.append(first_layer(open_run(workdir, found and found.info["step"])))
         mined.append(found)
         _save(out / f"figure6_{index}.npz", filters[-1])

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from configs import quickstart
 from zfnet_jax.data import augment
 
 SIZE, CROP, SCALE = 12, 8, 64.0
@@ -76,7 +76,15 @@ def test_ten_crops_and_centre_crop(images, mean):
     np.testing.assert_allclose(centre, ten[:, 4], atol=1e-6)
 
 
-def test_an_unknown_rule_is_refused(images, mean):
-    keys = jax.random.split(jax.random.key(0), len(images))
-    with pytest.raises(ValueError, match="must be ten or random, got 'five'"):
-        augment.random_crops(images, keys, mean, CROP, "five", SCALE)
+def test_crops_that_cannot_be_are_refused():
+    config = quickstart.get_config()
+    augment.check(config)
+    for field, value, message in (
+        ("augment.crop", config.data.image_size + 1, "config.augment.crop 73: must be between 1"),
+        ("augment.crop", 0, "config.augment.crop 0: must be between 1"),
+        ("augment.crops", "five", "config.augment.crops 'five': must be ten or random"),
+    ):
+        other = config.copy_and_resolve_references()
+        other.update_from_flattened_dict({field: value})
+        with pytest.raises(ValueError, match=message):
+            augment.check(other)

@@ -374,7 +374,7 @@ def test_the_script_draws_each_figure(
         assert (out / f"{name}.pdf").read_bytes().startswith(b"%PDF")
         assert str(out / f"{name}.png") in result.stdout
     if number == "6":
-        assert f"{tiny_run} is not mined: its second layer is left out" in result.stdout
+        assert f"{tiny_run}: its second layer is left out: nothing is mined" in result.stdout
     if number == "4":
         with np.load(out / "figure4.npz") as arrays, figures.use("screen"):
             figures.save(figure4(arrays, across=3), tmp_path / "again.png")
