@@ -13,7 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from zfnet_jax.checkpoint import Checkpoints, DamagedCheckpointError, open_checkpoints
+from zfnet_jax.checkpoint import (
+    Checkpoints,
+    DamagedCheckpointError,
+    first_line,
+    open_checkpoints,
+)
 
 Momentum = namedtuple("Momentum", ["trace", "count"])
 KEEP = {"keep_latest": 2, "keep_best": 1, "keep_steps": (20,)}
@@ -362,3 +367,12 @@ def test_two_processes_save_one_checkpoint_and_fall_back_together(tmp_path):
         assert checkpoints.all_steps() == [2, 3]
         assert checkpoints.best_step() == 2
         assert checkpoints.restore_latest()[0] == 3
+
+
+def test_a_long_error_keeps_the_systems_reason():
+    for end in ("No space left on device", "[os_error_code='28']"):
+        error = ValueError(f"OUT_OF_RANGE: {'x' * 500} {end}\nmore")
+        text = first_line(error)
+        assert text.startswith("ValueError: OUT_OF_RANGE")
+        assert text.endswith("No space left on device")
+        assert len(text) < 400

@@ -19,6 +19,8 @@ import dataclasses
 import hashlib
 import json
 import math
+import os
+import re
 from collections.abc import Mapping, Sequence
 from logging import LogRecord
 from pathlib import Path
@@ -242,7 +244,7 @@ class Checkpoints:
         except Exception as exception:
             self._manager.reload()
             raise OSError(
-                f"could not write a checkpoint in {self.directory}: {_first_line(exception)}"
+                f"could not write a checkpoint in {self.directory}: {first_line(exception)}"
             ) from exception
 
     def close(self) -> None:
@@ -265,7 +267,7 @@ class Checkpoints:
         except Exception as exception:
             # Whatever orbax and tensorstore make of a broken file; the cause stays chained.
             raise self._damage(
-                step, f"cannot read its {item}: {_first_line(exception)}"
+                step, f"cannot read its {item}: {first_line(exception)}"
             ) from exception
 
     def _read_record(self, step: int) -> dict[str, Any]:
@@ -328,12 +330,19 @@ def _record_digest(stored: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _first_line(exception: Exception) -> str:
-    """The first line, without the middle if it is long: the system's reason stands at the end."""
+def first_line(exception: Exception) -> str:
+    """The first line, without the middle if it is long, and the system's reason.
+
+    That stands at the end, or in what is cut out with its number at the end.
+    """
     line = (str(exception).splitlines() or [""])[0]
+    reason = ""
     if len(line) > 300:
+        number = re.search(r"os_error_code='(\d+)'", line)
         line = f"{line[:120]} ... {line[-175:]}"
-    return f"{type(exception).__name__}: {line}"
+        if number and (text := os.strerror(int(number[1]))) not in line:
+            reason = f": {text}"
+    return f"{type(exception).__name__}: {line}{reason}"
 
 
 def _not_of_orbax(record: LogRecord) -> bool:
