@@ -186,8 +186,7 @@ def _figure7(_: Path) -> dict:
     from zfnet_jax.report.figure7 import figure7
 
     arrays = _arrays("whole_probability", "step")
-    step = _STEP.value if _STEP.value is not None else int(arrays["step"])
-    mined = _mined(_WORKDIR.value, step) if _WORKDIR.value else None
+    mined = _mined(_WORKDIR.value, int(arrays["step"])) if _WORKDIR.value else None
     return {"figure7": figure7(arrays, mined)}
 
 
@@ -214,13 +213,13 @@ def _arrays(*names: str) -> dict[str, np.ndarray]:
         return dict(arrays)
 
 
-def _mined(workdir: str, step: int | None = None) -> Winners:
-    """What was mined of a checkpoint, that of --step or the newest if it is not named."""
+def _mined(workdir: str, usual: int | None = None) -> Winners:
+    """What was mined of the checkpoint of --step; else of the step `usual`, or the newest."""
     from zfnet_jax import winners
     from zfnet_jax.report.chosen import mined_steps
 
     steps = mined_steps(workdir, _SPLIT.value)
-    step = _STEP.value if step is None else step
+    step = usual if _STEP.value is None else _STEP.value
     step = max(steps) if step is None else step
     if step not in steps:
         raise ValueError(f"{workdir}: step {step} is not mined, only {', '.join(map(str, steps))}")
