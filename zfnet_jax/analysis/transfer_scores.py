@@ -153,6 +153,23 @@ def begin(
       ValueError: the folder holds scores of another study, or of the method with other options;
         names what differs.
     """
+    if not replace:
+        return _begun(folder, study, method, provenance, options, replace=False)
+    with _alone(folder):  # written at once, so that a stop does not bring the old ones back
+        scores = _begun(folder, study, method, provenance, options, replace=True)
+        save(folder, scores)
+    return scores
+
+
+def _begun(
+    folder: Path,
+    study: Study,
+    method: str,
+    provenance: Mapping[str, Any],
+    options: Mapping,
+    *,
+    replace: bool,
+) -> TransferScores:
     try:
         found = load(folder)
     except FileNotFoundError:
@@ -174,11 +191,7 @@ def begin(
         if differing:
             kept = tuple(score for score in kept if score.method != method)
     merged = found.provenance | {method: {**provenance, "options": dict(options)}}
-    scores = TransferScores(study, merged, kept)
-    if replace:  # at once, so that a stop does not bring the old ones back
-        with _alone(folder):
-            save(folder, scores)
-    return scores
+    return TransferScores(study, merged, kept)
 
 
 def add(
