@@ -22,8 +22,10 @@ from absl import flags
 
 from scripts import shell
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
-_PREPARED = flags.DEFINE_string("prepared_dir", None, "Prepared images, all in one split.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
+_PREPARED = flags.DEFINE_string(
+    "prepared_dir", None, "Prepared images, all in one split.", required=True
+)
 _SPLIT = flags.DEFINE_string("split", "train", "The split.")
 _LEAVE_OUT = flags.DEFINE_multi_string("leave_out", [], "A class that does not count.")
 _LAYER = flags.DEFINE_string("layer", None, "An activation; the output of layer 1 if not given.")
@@ -128,5 +130,4 @@ def _alone(path: Path, train: np.ndarray, test: np.ndarray, labels: np.ndarray, 
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["workdir", "prepared_dir"])
     shell.run(main)

@@ -20,7 +20,7 @@ from zfnet_jax.data.pictures import OBJECTS, TRANSFER
 if TYPE_CHECKING:
     from zfnet_jax.data.parts import PartPhotos
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _FACES = flags.DEFINE_string("faces", None, "Folder of photos with a landmarks.json.")
 _PICTURES = flags.DEFINE_enum(
     "pictures", None, [*OBJECTS, *TRANSFER], "Class of built-in pictures, instead of photos."
@@ -76,5 +76,4 @@ def _photos(size: int) -> tuple[PartPhotos, str, dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["workdir"])
     shell.run(main)

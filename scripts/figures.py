@@ -31,7 +31,9 @@ from scripts import shell
 if TYPE_CHECKING:
     from zfnet_jax.winners import Winners
 
-_FIGURE = flags.DEFINE_enum("figure", None, list("123456789"), "Number in the paper.")
+_FIGURE = flags.DEFINE_enum(
+    "figure", None, list("123456789"), "Number in the paper.", required=True
+)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
 _RUNS = flags.DEFINE_list("runs", [], "Folders of the runs to compare (6).")
 _IMAGE = flags.DEFINE_string("image", None, "A photo (1).")
@@ -57,7 +59,7 @@ _ARRAYS = flags.DEFINE_string("arrays", None, "What was measured, .npz (7, 8).")
 _DATA = flags.DEFINE_multi_string(
     "data", [], "Data sets of scripts.transfer; all of the run if not given (9)."
 )
-_OUT = flags.DEFINE_string("out", None, "The folder to write into.")
+_OUT = flags.DEFINE_string("out", None, "The folder to write into.", required=True)
 _CONFIG = config_flags.DEFINE_config_file("config", None, "A config instead of a run (3).")
 
 
@@ -241,5 +243,4 @@ def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["figure", "out"])
     shell.run(main)

@@ -19,7 +19,7 @@ from scripts import inputs, processes, shell
 if TYPE_CHECKING:
     from zfnet_jax.analysis.invariance import Sweeps
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _IMAGES = flags.DEFINE_multi_string("image", [], "A photo; may be repeated.")
 _LABELS = flags.DEFINE_multi_string("label", [], "Its class; one for each photo.")
 _SUMMARY = flags.DEFINE_integer(
@@ -105,5 +105,4 @@ def _range(kind: str, text: str) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["workdir"])
     shell.run(main)

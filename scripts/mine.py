@@ -12,7 +12,7 @@ from absl import flags
 
 from scripts import inputs, processes, shell
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _SPLIT = flags.DEFINE_enum("split", "validation", ["train", "validation"], "Images to search.")
 _STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; the newest if not given.")
 _K = flags.DEFINE_integer("k", 9, "Winners per map.", lower_bound=1)
@@ -61,5 +61,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["workdir"])
     shell.run(main)

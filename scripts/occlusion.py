@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from zfnet_jax.run import Run
     from zfnet_jax.winners import Winners
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
-_IMAGES = flags.DEFINE_multi_string("image", None, "A photo; may be repeated.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
+_IMAGES = flags.DEFINE_multi_string("image", None, "A photo; may be repeated.", required=True)
 _LABELS = flags.DEFINE_multi_string("label", [], "A class: one for all photos, or one for each.")
 _SQUARE = flags.DEFINE_integer("square", None, "Side of the square, pixels.")
 _STRIDE = flags.DEFINE_integer("stride", None, "Pixels between positions.")
@@ -102,5 +102,4 @@ def _mined(run: Run, layer: str) -> Winners | None:
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["workdir", "image"])
     shell.run(main)

@@ -17,7 +17,7 @@ from absl import flags
 
 from scripts import inputs, processes, shell
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _IMAGES = flags.DEFINE_integer("images", 200, "Validation pictures; at most all.", lower_bound=1)
 _SQUARE = flags.DEFINE_integer("square", None, "Side, pixels; 48 of 224 if not given.")
 _STRIDE = flags.DEFINE_integer("stride", None, "Pixels between positions; 8 of 224.")
@@ -73,5 +73,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["workdir"])
     shell.run(main)

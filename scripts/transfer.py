@@ -37,10 +37,13 @@ if TYPE_CHECKING:
     from zfnet_jax.data.prepared import PreparedSplit
     from zfnet_jax.run import Run
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; the newest if not given.")
 _DATA = flags.DEFINE_string(
-    "data", None, f"Name of the data set; of {', '.join(PROTOCOLS)} the protocol is known."
+    "data",
+    None,
+    f"Name of the data set; of {', '.join(PROTOCOLS)} the protocol is known.",
+    required=True,
 )
 _FOLDER = flags.DEFINE_string("folder", None, "Photos, one folder per class, to prepare.")
 _PREPARED = flags.DEFINE_string("prepared_dir", None, "Prepared images; data/DATA-SIZE.")
@@ -196,5 +199,4 @@ def _print(
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["workdir", "data"])
     shell.run(main)

@@ -19,7 +19,7 @@ from absl import flags
 from scripts import lists, shell
 from zfnet_jax.analysis.protocols import PARTS, VOC_GRID, VOC_TOLERANCE
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; the newest if not given.")
 _NAME = flags.DEFINE_string("name", "voc/2012", "The set in TFDS.")
 _DATA_DIR = flags.DEFINE_string("data_dir", "", "Where TFDS keeps data sets; its own default.")
@@ -71,5 +71,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["workdir"])
     shell.run(main)
