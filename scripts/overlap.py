@@ -23,7 +23,9 @@ _OUT = flags.DEFINE_string("out", None, "Folder for the results.", required=True
 _THRESHOLD = flags.DEFINE_float(
     "threshold", None, "Correlation from which on two photos are one; that of analysis/overlap.py."
 )
-_WORKERS = flags.DEFINE_integer("workers", os.cpu_count(), "Decoding processes.", lower_bound=1)
+_WORKERS = flags.DEFINE_integer(
+    "workers", os.cpu_count() or 1, "Decoding processes.", lower_bound=1
+)
 
 
 def main(a: str, b: str) -> None:

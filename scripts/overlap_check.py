@@ -46,7 +46,9 @@ _MOST = flags.DEFINE_integer(
 _OUT = flags.DEFINE_string(
     "out", None, "Folder for copies, results and the page of wrong pairs.", required=True
 )
-_WORKERS = flags.DEFINE_integer("workers", os.cpu_count(), "Decoding processes.", lower_bound=1)
+_WORKERS = flags.DEFINE_integer(
+    "workers", os.cpu_count() or 1, "Decoding processes.", lower_bound=1
+)
 
 QUALITY = 90
 LOWEST = 0.7  # threshold of the table

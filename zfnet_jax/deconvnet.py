@@ -95,7 +95,7 @@ def reconstructions(
         conv = net.convs[depth]
         maps_size = (heights[conv.name], widths[conv.name])
         if conv.pool and (depth < top or kind == "pool"):
-            pads = tuple(geometry.pool_padding(size, conv.pool) for size in maps_size)
+            pads = geometry.both_axes(geometry.pool_padding(size, conv.pool) for size in maps_size)
             switches = activations[f"switches{conv.number}"]
             x = max_unpool(
                 x, switches, maps_size, conv.pool.window, conv.pool.stride, pads, overlap

@@ -225,7 +225,8 @@ def _windows(size: int, window: int, stride: int) -> int:
 def _pads(padding: Padding) -> Pads:
     if isinstance(padding, int):
         return ((padding, padding), (padding, padding))
-    return tuple(tuple(int(n) for n in pad) for pad in padding)
+    (top, bottom), (left, right) = padding
+    return (int(top), int(bottom)), (int(left), int(right))
 
 
 def _check_window(window: int, stride: int) -> None:

@@ -233,7 +233,7 @@ def _picture(filters: jax.Array) -> np.ndarray:
 
 def _batches_of(
     split: splits.Split, config: ConfigDict, epoch: int, start: int
-) -> Iterator[batches.Batch]:
+) -> Iterator[batches.Batch[np.ndarray]]:
     """The batches of an epoch from one on, read ahead in a thread and placed on the devices."""
     rows = batches.train_batches(
         split,

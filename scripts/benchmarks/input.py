@@ -37,7 +37,7 @@ def rows(options: Options) -> Iterator[Row]:
             fingerprint="",
         )
 
-        def of_epoch(epoch: int, batch_size: int) -> Iterator[batches.Batch]:
+        def of_epoch(epoch: int, batch_size: int) -> Iterator[batches.Batch[np.ndarray]]:
             return batches.train_batches(
                 split,
                 seed=0,

@@ -15,12 +15,12 @@ import numpy as np
 from jax import lax
 from tqdm import tqdm
 
-from zfnet_jax import parallel
+from zfnet_jax import model, parallel
 from zfnet_jax.analysis import transforms
-from zfnet_jax.analysis.image_sets import Images
 from zfnet_jax.analysis.transforms import IDENTITY, Kind
 from zfnet_jax.architecture import Architecture
 from zfnet_jax.data import augment, batches
+from zfnet_jax.data.splits import Images
 from zfnet_jax.optimizer import Params
 from zfnet_jax.run import Run
 
@@ -130,13 +130,13 @@ def _make_step(run: Run, kind: Kind, layers: tuple[str, ...]):
     """(params, mean, batch, amounts [1 + T], the first of them none) -> arrays [1 + T, B]."""
     crop, scale = run.config.augment.crop, run.config.augment.scale
 
-    def step(params: Params, mean: jax.Array, batch: batches.Batch, amounts: jax.Array):
+    def step(params: Params, mean: jax.Array, batch: batches.Batch[jax.Array], amounts: jax.Array):
         centre = augment.centre(mean, (crop, crop))
 
         def look(amount: jax.Array) -> tuple[dict[str, jax.Array], jax.Array]:
             photos = transforms.transform(batch.images, kind, amount, crop, outside=centre)
             inputs = augment.centre_crops(photos, centre, crop, scale)
-            logits, activations = run.net.apply({"params": params}, inputs)
+            logits, activations = model.forward(run.net, params, inputs)
             return {layer: activations[layer] for layer in layers}, jax.nn.softmax(logits)
 
         # The first amount leaves photos as they are; its features are carried along, so that they

@@ -21,7 +21,7 @@ import numpy as np
 from jax import lax
 from tqdm import tqdm
 
-from zfnet_jax import parallel
+from zfnet_jax import model, parallel
 from zfnet_jax.data import augment, batches
 from zfnet_jax.data.splits import Split
 from zfnet_jax.files import whole_file
@@ -113,9 +113,11 @@ def _make_step(run: Run):
     crop, scale = run.config.augment.crop, run.config.augment.scale
     layers = [conv.name for conv in run.architecture.convs]
 
-    def step(params: Params, mean: jax.Array, state, batch: batches.Batch, first: jax.Array):
+    def step(
+        params: Params, mean: jax.Array, state, batch: batches.Batch[jax.Array], first: jax.Array
+    ):
         images = augment.centre_crops(batch.images, mean, crop, scale)
-        _, activations = run.net.apply({"params": params}, images)
+        _, activations = model.forward(run.net, params, images)
         index = lax.all_gather(batch.index + first, parallel.AXIS, tiled=True)
         new = {}
         for layer in layers:

@@ -17,7 +17,7 @@ from jax import lax
 from PIL import Image, ImageFilter
 from tqdm import tqdm
 
-from zfnet_jax import geometry, parallel, units
+from zfnet_jax import geometry, model, parallel, units
 from zfnet_jax.data import augment
 from zfnet_jax.model import ZFNet
 from zfnet_jax.occluded_forward import Squares, occluded, unoccluded
@@ -167,7 +167,7 @@ def _make_steps(
 
     @jax.jit
     def prepare(params: Params, inputs: jax.Array, fills: jax.Array, labels: jax.Array | None):
-        logits, activations = net.apply({"params": params}, inputs)
+        logits, activations = model.forward(net, params, inputs)
         maps = activations[layer]
         number = units.strongest_maps(maps, 1)[0][:, 0]
         position = jnp.stack(units.strongest_position(maps, number), axis=1)
@@ -187,9 +187,7 @@ def _make_steps(
             logits, activity = occluded(net, params, maps, grid, layer, squares)
         else:
             inputs, fills, number = maps
-            logits, activations = net.apply(
-                {"params": params}, _covered(inputs, fills, grid, squares)
-            )
+            logits, activations = model.forward(net, params, _covered(inputs, fills, grid, squares))
             activity = _chosen(activations[layer], number[squares.photo])
         answers = _answers(logits, activity, label[squares.photo])
         return lax.all_gather(answers, parallel.AXIS, tiled=True)

@@ -11,8 +11,8 @@ from jax import lax
 from tqdm import tqdm
 
 from zfnet_jax import parallel
-from zfnet_jax.analysis.image_sets import Images
 from zfnet_jax.data import augment, batches
+from zfnet_jax.data.splits import Images
 from zfnet_jax.optimizer import Params
 from zfnet_jax.predictions import outcomes
 from zfnet_jax.run import Run
@@ -107,7 +107,7 @@ def _make_step(run: Run, crops: Crops):
     def softmax(params: Params, inputs: jax.Array) -> jax.Array:
         return jax.nn.softmax(run.net.apply({"params": params}, inputs)[0].astype(jnp.float32))
 
-    def step(params: Params, mean: jax.Array, batch: batches.Batch):
+    def step(params: Params, mean: jax.Array, batch: batches.Batch[jax.Array]):
         if crops == 1:
             views = augment.centre_crops(batch.images, mean, crop, scale)
             answers = softmax(params, views)

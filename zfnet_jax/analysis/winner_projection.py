@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from zfnet_jax import geometry
+from zfnet_jax import geometry, model
 from zfnet_jax.data import augment
 from zfnet_jax.data.splits import Split
 from zfnet_jax.deconvnet import Rectify
@@ -202,7 +202,7 @@ def _used(images: dict[str, np.ndarray]) -> np.ndarray:
 @functools.partial(jax.jit, static_argnames=("net", "needed"))
 def _activations(net: Any, params: Any, inputs: jax.Array, needed: tuple[str, ...]) -> Any:
     def alone(image: jax.Array) -> dict[str, jax.Array]:
-        _, activations = net.apply({"params": params}, image[None])
+        _, activations = model.forward(net, params, image[None])
         return {name: activations[name][0] for name in needed}
 
     return jax.lax.map(alone, inputs)
