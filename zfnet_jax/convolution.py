@@ -52,14 +52,18 @@ def _strided(x: jax.Array, kernel: jax.Array, conv: Conv, precision: str) -> jax
     return lax.map(lambda image: jnp.dot(_columns(image, conv), matrix, precision=precision), x)
 
 
-def _strided_forward(x, kernel, conv, precision):
+def _strided_forward(
+    x: jax.Array, kernel: jax.Array, conv: Conv, precision: str
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
     return _strided(x, kernel, conv, precision), (x, kernel)
 
 
-def _strided_backward(conv, precision, inputs, gradient):
+def _strided_backward(
+    conv: Conv, precision: str, inputs: tuple[jax.Array, jax.Array], gradient: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     x, kernel = inputs
     return (
-        transposed_by_columns(gradient, kernel, conv, x.shape[1:3], precision),
+        transposed_by_columns(gradient, kernel, conv, (x.shape[1], x.shape[2]), precision),
         _kernel_gradient(x, gradient, kernel, conv, precision),
     )
 

@@ -102,8 +102,10 @@ def reconstructions(
             )
         x = rectified(x, activations[conv.name], rectify)
         below = net.convs[depth - 1] if depth else None
-        output = below and (f"pool{below.number}" if below.pool else below.name)
-        input_size = (heights[output], widths[output]) if below else image_size
+        input_size = image_size
+        if below:
+            output = f"pool{below.number}" if below.pool else below.name
+            input_size = (heights[output], widths[output])
         x = filter_transposed(x, params[conv.name]["kernel"], conv, input_size, precision)
         result[f"layer{conv.number}"] = x
     return result

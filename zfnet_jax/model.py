@@ -137,7 +137,7 @@ def from_config(config: ConfigDict, classes: int) -> ZFNet:
     """The net that `config.model` describes (see configs/architectures.py)."""
     normal = nn.initializers.normal(config.init_std)
     if config.init == "normal":
-        inits = {"kernel_init": normal}
+        inits: dict[str, Any] = {"kernel_init": normal}
     elif config.init == "he":
         # He et al. 2015 is for layers that a relu follows.
         inits = {

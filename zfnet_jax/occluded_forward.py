@@ -164,6 +164,7 @@ def occluded(
                 activity += photos.activity[squares.photo]
     if plan[-1].spans:
         x = _pasted_whole(photos.maps[plan[-1].name], x, plan[-1], squares)
+    assert activity is not None  # `layer` is a step
     return _dense(net, params, x), activity
 
 

@@ -86,7 +86,7 @@ def _running_maximum(
         last = (height - window + row + 1, width - window + column + 1)
         view = lax.slice(x, (0, row, column, 0), (batch, *last, maps), (1, stride, stride, 1))
         here = real[row : last[0] : stride, column : last[1] : stride, None]
-        if best is None:
+        if best is None or switch is None or found is None:
             best, switch, found = view, jnp.zeros(view.shape, jnp.uint8), here
             continue
         # A NaN takes the place of any number, being not at most that, and keeps it.
@@ -96,7 +96,7 @@ def _running_maximum(
             found = found | here
         best = jnp.where(better, view, best)
         switch = jnp.where(better, jnp.uint8(position), switch)
-    if not found.all():
+    if best is None or switch is None or found is None or not found.all():
         raise ValueError(f"padding {pads} fills whole windows of {window} pixels")
     return best, switch
 
@@ -129,12 +129,20 @@ def _join(pieces: list[tuple[jax.Array, jax.Array]], axis: int) -> tuple[jax.Arr
     return jnp.concatenate(values, axis), jnp.concatenate(switches, axis)
 
 
-def _pool_forward(x, window, stride, pads):
+def _pool_forward(
+    x: jax.Array, window: int, stride: int, pads: Pads
+) -> tuple[tuple[jax.Array, jax.Array], tuple[jax.Array, tuple[int, ...]]]:
     pooled, switches = _pool(x, window, stride, pads)
     return (pooled, switches), (switches, x.shape)
 
 
-def _pool_backward(window, stride, pads, residuals, cotangents):
+def _pool_backward(
+    window: int,
+    stride: int,
+    pads: Pads,
+    residuals: tuple[jax.Array, tuple[int, ...]],
+    cotangents: tuple[jax.Array, jax.Array],
+) -> tuple[jax.Array]:
     switches, shape = residuals
     gradient, _ = cotangents  # switches are integers: no gradient comes through them
     return (max_unpool(gradient, switches, shape, window, stride, pads, "sum"),)
@@ -181,7 +189,7 @@ def max_unpool(
             f"{(height, width)} (window {window}, stride {stride}, padding {pads})"
         )
 
-    def spread(position: int, values: jax.Array, empty: float) -> jax.Array:
+    def spread(position: int, values: jax.Array, empty: float | jax.Array) -> jax.Array:
         """Window values onto the pixels at one position of their windows: stride becomes gaps."""
         row, column = divmod(position, window)
         edges = []
@@ -193,7 +201,9 @@ def max_unpool(
     named = [switches == position for position in range(window * window)]
     zero = jnp.zeros((), pooled.dtype)
     if overlap == "sum":
-        return sum(spread(p, jnp.where(named[p], pooled, zero), 0) for p in range(window**2))
+        return sum(
+            (spread(p, jnp.where(named[p], pooled, zero), 0) for p in range(window**2)), zero
+        )
     if overlap == "mean":
         total = sum(spread(p, jnp.where(named[p], pooled, zero), 0) for p in range(window**2))
         count = sum(spread(p, named[p].astype(pooled.dtype), 0) for p in range(window**2))

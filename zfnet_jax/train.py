@@ -70,6 +70,7 @@ def train_and_evaluate(
         epochs=config.epochs,
         steps_per_epoch=steps_per_epoch,
     )
+    assert train.mean is not None  # training splits have one
     crop, channels = config.augment.crop, train.mean.shape[2]
     step = make_train_step(net, config, direction, schedule, steps_per_epoch)
     job = _Job(
@@ -134,7 +135,7 @@ def _train(
         state, plateau = arrays["state"], optimizer.Plateau(**record["plateau"])
     if rollbacks > plateau.rollbacks:
         plateau = plateau.rolled_back(rollbacks, config.rollback.rate_factor)
-        state = state.replace(rate_scale=jnp.float32(plateau.scale))
+        state = dataclasses.replace(state, rate_scale=jnp.float32(plateau.scale))
     step = int(state.step)
     state, mean = parallel.replicate((state, train.mean))
     metrics = MetricsWriter(
@@ -168,6 +169,7 @@ def _train(
     mid_epoch_saves = range(0, total_steps, every) if every else ()
     unchecked: collections.deque[tuple[int, jax.Array, jax.Array]] = collections.deque()
     result: dict[str, float] = {}
+    told = False
     measured = ["loss", "top1"]
     if len(train.class_names) > 5:  # of five the true one is always among the first five
         measured.append("top5")
@@ -203,7 +205,7 @@ def _train(
                 "epoch": epoch + 1,
                 **{f"train/{k}": sums[k] / sums["steps"] for k in measured},
                 **{f"val/{k}": validated[k] for k in measured},
-                "learning_rate": float(job.schedule(step - 1)) * plateau.scale,
+                "learning_rate": float(np.asarray(job.schedule(step - 1))) * plateau.scale,
                 "clipped": sums["clipped"] / sums["steps"],
             }
             times = {

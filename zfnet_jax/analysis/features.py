@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -168,11 +168,13 @@ def _show_all(
             bar.update(write(before))
 
 
-def _make_step(run: Run, layers: tuple[str, ...]):
+def _make_step(run: Run, layers: tuple[str, ...]) -> Callable[..., dict[str, jax.Array]]:
     """One batch: (params, mean, batch) -> features [B, D] of each layer."""
     crop, scale = run.config.augment.crop, run.config.augment.scale
 
-    def step(params: Params, mean: jax.Array, batch: batches.Batch[jax.Array]):
+    def step(
+        params: Params, mean: jax.Array, batch: batches.Batch[jax.Array]
+    ) -> dict[str, jax.Array]:
         images = augment.centre_crops(batch.images, mean, crop, scale)
         _, activations = model.forward(run.net, params, images)
         flat = {

@@ -7,7 +7,7 @@ layer 1 is its maps after pooling and contrast norm where it has them ('norm1', 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -126,11 +126,15 @@ def measure(
     return _result(images, sweeps, layers, found)
 
 
-def _make_step(run: Run, kind: Kind, layers: tuple[str, ...]):
+def _make_step(
+    run: Run, kind: Kind, layers: tuple[str, ...]
+) -> Callable[..., dict[str, jax.Array]]:
     """(params, mean, batch, amounts [1 + T], the first of them none) -> arrays [1 + T, B]."""
     crop, scale = run.config.augment.crop, run.config.augment.scale
 
-    def step(params: Params, mean: jax.Array, batch: batches.Batch[jax.Array], amounts: jax.Array):
+    def step(
+        params: Params, mean: jax.Array, batch: batches.Batch[jax.Array], amounts: jax.Array
+    ) -> dict[str, jax.Array]:
         centre = augment.centre(mean, (crop, crop))
 
         def look(amount: jax.Array) -> tuple[dict[str, jax.Array], jax.Array]:
@@ -141,7 +145,9 @@ def _make_step(run: Run, kind: Kind, layers: tuple[str, ...]):
 
         # The first amount leaves photos as they are; its features are carried along, so that they
         # come from the same program as the ones they are compared with.
-        def compare(reference, place_and_amount):
+        def compare(
+            reference: dict[str, jax.Array], place_and_amount: tuple[jax.Array, jax.Array]
+        ) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
             place, amount = place_and_amount
             features, probabilities = look(amount)
             reference = jax.tree.map(

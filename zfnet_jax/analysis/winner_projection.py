@@ -131,7 +131,9 @@ def project_winners(
             for number, slot, row in block.winners(images[layer]):
                 at = (number, slot)
                 strength = value[at] if unit_value is None else np.full(len(row), unit_value)
-                units = Units(row, number, *position[at].T, strength.astype(np.float32))
+                units = Units(
+                    row, number, position[at][:, 0], position[at][:, 1], strength.astype(np.float32)
+                )
                 pixels = project_units(
                     run.architecture,
                     params,
