@@ -66,7 +66,9 @@ def main() -> None:
         )
 
 
-def _in_a_process(form: Callable, problem: Problem) -> tuple[np.ndarray, float, int] | str:
+def _in_a_process(
+    form: Callable[..., np.ndarray], problem: Problem
+) -> tuple[np.ndarray, float, int] | str:
     """Answers, seconds and MB of a form; or why there are none."""
     spawn = multiprocessing.get_context("spawn")
     receiver, sender = spawn.Pipe(duplex=False)
@@ -85,7 +87,9 @@ def _in_a_process(form: Callable, problem: Problem) -> tuple[np.ndarray, float, 
         process.join()
 
 
-def _measure(form: Callable, problem: Problem, c: float, sender: Connection) -> None:
+def _measure(
+    form: Callable[..., np.ndarray], problem: Problem, c: float, sender: Connection
+) -> None:
     from zfnet_jax.analysis.transfer import peak_memory_mb
 
     began = time.perf_counter()
@@ -97,7 +101,9 @@ def _measure(form: Callable, problem: Problem, c: float, sender: Connection) -> 
     sender.send((predicted, time.perf_counter() - began, peak_memory_mb()))
 
 
-def _here(path: Path, train: np.ndarray, test: np.ndarray, labels: np.ndarray, c: float):
+def _here(
+    path: Path, train: np.ndarray, test: np.ndarray, labels: np.ndarray, c: float
+) -> np.ndarray:
     from zfnet_jax.analysis import features, gram, heads
 
     rows = np.concatenate([train, test])
@@ -110,7 +116,9 @@ def _here(path: Path, train: np.ndarray, test: np.ndarray, labels: np.ndarray, c
     return heads.fit_svm(found.train, labels, c).predict(found.test)
 
 
-def _alone(path: Path, train: np.ndarray, test: np.ndarray, labels: np.ndarray, c: float):
+def _alone(
+    path: Path, train: np.ndarray, test: np.ndarray, labels: np.ndarray, c: float
+) -> np.ndarray:
     from zfnet_jax.analysis import features, heads
 
     rows = np.array(features.open_features(path)[train])

@@ -8,9 +8,15 @@ same command again goes on with a pass over the images that was stopped.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, cast
+
 from absl import flags
 
 from scripts import inputs, processes, shell
+
+if TYPE_CHECKING:
+    from zfnet_jax.deconvnet import Rectify
+    from zfnet_jax.pooling import Overlap
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _SPLIT = flags.DEFINE_enum("split", "validation", ["train", "validation"], "Images to search.")
@@ -47,8 +53,8 @@ def main() -> None:
         k=_K.value,
         one_per_image=not _ALL_POSITIONS.value,
         unit_value=_UNIT_VALUE.value,
-        rectify=_RECTIFY.value,
-        overlap=_OVERLAP.value,
+        rectify=cast("Rectify", _RECTIFY.value),
+        overlap=cast("Overlap", _OVERLAP.value),
         batch_size=_BATCH.value or run.config.eval_batch_size,
         progress=True,
     )

@@ -11,6 +11,7 @@ The numbers go to WORKDIR/analysis/occlusion/masks-STEP.json, the arrays beside 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from absl import flags
@@ -43,7 +44,7 @@ def main() -> None:
     rows = np.arange(count) * len(split) // count
     photos, masks = occlusion_masks.pictures_and_masks(split, rows)
     square, stride = occlusion_study.paper_sizes(run)
-    options = {
+    options: dict[str, Any] = {
         "square": square if _SQUARE.value is None else _SQUARE.value,
         "stride": stride if _STRIDE.value is None else _STRIDE.value,
         "layer": _LAYER.value or run.architecture.convs[-1].name,

@@ -52,7 +52,7 @@ class Soak:
     processes: int = 1
     seconds_to_end: float = 360.0
 
-    def start(self, workdir: Path) -> list[subprocess.Popen]:
+    def start(self, workdir: Path) -> list[subprocess.Popen[bytes]]:
         """Starts a training, or goes on with it; it writes to WORKDIR.log."""
         command = [sys.executable, "-m", "scripts.train", *self.arguments, f"--workdir={workdir}"]
         together: list[list[str]] = [[]]

@@ -10,12 +10,16 @@ from __future__ import annotations
 import io
 import itertools
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from scripts.benchmarks.trials import Options, Row, spread, take_turns
+
+if TYPE_CHECKING:
+    from zfnet_jax.data import batches
 
 _PHOTOS, _SIZE, _BATCH = 256, 256, 64
 _LOOP_BATCH, _LOOP_EPOCHS = 32, 8  # the photos again and again, as one long epoch
@@ -73,7 +77,7 @@ def rows(options: Options) -> Iterator[Row]:
         yield from _loop(of_epoch, options)
 
 
-def _transfer(batch, options: Options) -> Iterator[Row]:
+def _transfer(batch: batches.Batch[np.ndarray], options: Options) -> Iterator[Row]:
     import jax
 
     from zfnet_jax import parallel
@@ -84,7 +88,9 @@ def _transfer(batch, options: Options) -> Iterator[Row]:
     yield Row(f"placing batches of {_BATCH}", "host to device", "images/s", *rates, share=share)
 
 
-def _loop(of_epoch: Callable, options: Options) -> Iterator[Row]:
+def _loop(
+    of_epoch: Callable[[int, int], Iterator[batches.Batch[np.ndarray]]], options: Options
+) -> Iterator[Row]:
     """The small net: its step is short, so what the loop adds shows most."""
     import jax
 
@@ -101,7 +107,7 @@ def _loop(of_epoch: Callable, options: Options) -> Iterator[Row]:
     on_device = parallel.split_rows(next(of_epoch(0, config.batch_size)))
     epoch = 0
 
-    def train(rows) -> None:
+    def train(rows: Iterable[batches.Batch[jax.Array]]) -> None:
         nonlocal state
         losses = []
         for batch in rows:

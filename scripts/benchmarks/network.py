@@ -8,10 +8,21 @@ subtracts the mean, limits the filters' RMS and counts errors.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from scripts.benchmarks.trials import Form, Options, Row, Work, check_installed, compare
+
+if TYPE_CHECKING:
+    import jax
+    import torch
+    from ml_collections import ConfigDict
+
+    from scripts.torch_net import TorchZFNet
+    from zfnet_jax.model import ZFNet
+    from zfnet_jax.optimizer import Params
+    from zfnet_jax.train_step import TrainState
 
 _CLASSES, _CROP, _STORED = 1000, 224, 256
 _TARGET = 1.0
@@ -60,7 +71,8 @@ class Nets:
     def check(self) -> None:
         """RuntimeError unless both nets give the same logits."""
         ours = self.our_forward()()
-        theirs = self.torch_forward(compiled=False)().float().cpu().numpy()
+        theirs: Any = self.torch_forward(compiled=False)()
+        theirs = theirs.float().cpu().numpy()
         error = np.abs(np.asarray(ours) - theirs).max() / np.abs(theirs).max()
         if not error < (1e-3 if self.dtype == "float32" else 1e-1):
             raise RuntimeError(f"the PyTorch net's logits differ by {error:.1e} of the largest")
@@ -127,11 +139,11 @@ class Nets:
         import torch
 
         net, images = self._in_torch()
-        net = _maybe_compiled(net.eval(), compiled)
+        forward = _maybe_compiled(net.eval(), compiled)
 
-        def run():
+        def run() -> torch.Tensor:
             with torch.inference_mode(), self._autocast():
-                logits = net(images)
+                logits = forward(images)
                 _wait()
             return logits
 
@@ -142,37 +154,39 @@ class Nets:
 
         net, images = self._in_torch()
         optimizer = torch.optim.SGD(net.parameters(), lr=1e-4, momentum=0.9, fused=True)
-        net = _maybe_compiled(net.train(), compiled)
+        forward = _maybe_compiled(net.train(), compiled)
         labels = torch.from_numpy(self.labels).long().to(images.device)
 
         def run() -> None:
             optimizer.zero_grad(set_to_none=True)
             with self._autocast():
-                loss = torch.nn.functional.cross_entropy(net(images), labels)
+                loss = torch.nn.functional.cross_entropy(forward(images), labels)
             loss.backward()
             optimizer.step()
             _wait()
 
         return run
 
-    def _in_torch(self):
+    def _in_torch(self) -> tuple[TorchZFNet, torch.Tensor]:
         import torch
 
-        from scripts.torch_net import TorchZFNet
+        from scripts.torch_net import TorchZFNet, laid_out
 
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
         memory = torch.channels_last
         net = TorchZFNet(self.net.architecture, self.params, _CROP)
         images = torch.from_numpy(self.images.transpose(0, 3, 1, 2).copy())
-        return (tensors.to(_device(), memory_format=memory) for tensors in (net, images))
+        return laid_out(net, memory, _device()), images.to(_device(), memory_format=memory)
 
-    def _autocast(self):
+    def _autocast(self) -> torch.autocast:
         import torch
 
         return torch.autocast(_device(), torch.bfloat16, enabled=self.dtype == "bfloat16")
 
 
-def trainer(config, net, params):
+def trainer(
+    config: ConfigDict, net: ZFNet, params: Params
+) -> tuple[Callable[..., Any], TrainState, jax.Array]:
     """The train step of a run as it is mapped over the devices, a state, and a mean."""
     import jax
     import jax.numpy as jnp
@@ -201,7 +215,7 @@ def _device() -> str:
     return "cuda" if jax.default_backend() == "gpu" else "cpu"
 
 
-def _maybe_compiled(net, compiled: bool):
+def _maybe_compiled(net: TorchZFNet, compiled: bool) -> Callable[[torch.Tensor], torch.Tensor]:
     import torch
 
     return torch.compile(net) if compiled else net

@@ -7,19 +7,22 @@ unless all give the same logits.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from scripts.benchmarks.trials import (
-    Form,
     Options,
     Row,
     check_installed,
     spread,
     take_turns,
 )
+
+if TYPE_CHECKING:
+    from zfnet_jax.run import Run
 
 _SQUARE, _STRIDE = 48, 8  # pixels
 _BATCH = 32  # positions per step of ours
@@ -32,9 +35,9 @@ def rows(options: Options) -> Iterator[Row]:
     import torch
 
     from configs import zfnet
-    from scripts.torch_net import TorchZFNet
+    from scripts.torch_net import TorchZFNet, laid_out
     from zfnet_jax import geometry, model
-    from zfnet_jax.analysis.occlusion import GREY, occlude
+    from zfnet_jax.analysis.occlusion import GREY, Form, occlude
     from zfnet_jax.run import Run
 
     config = zfnet.get_config()
@@ -56,7 +59,7 @@ def rows(options: Options) -> Iterator[Row]:
     grey = float((GREY - mean[0, 0, 0]) / config.augment.scale)
     _check(run, photo, torch_net(images).detach().numpy())
 
-    def ours(form: str) -> dict[str, np.ndarray]:
+    def ours(form: Form) -> dict[str, np.ndarray]:
         return occlude(
             run,
             photo,
@@ -74,7 +77,7 @@ def rows(options: Options) -> Iterator[Row]:
     def captums(channels_last: bool, at_once: int) -> None:
         memory = torch.channels_last if channels_last else torch.contiguous_format
         with torch.no_grad():
-            captum.attr.Occlusion(torch_net.to(memory_format=memory)).attribute(
+            captum.attr.Occlusion(laid_out(torch_net, memory)).attribute(
                 images.contiguous(memory_format=memory),
                 sliding_window_shapes=(3, _SQUARE, _SQUARE),
                 strides=(3, _STRIDE, _STRIDE),
@@ -90,7 +93,7 @@ def rows(options: Options) -> Iterator[Row]:
     )
     if not worst < 1e-3:
         raise RuntimeError(f"fast and plain differ by {worst:.1e} of the largest value")
-    forms: dict[str, Form] = {
+    forms: dict[str, Callable[[], object]] = {
         "fast": lambda: ours("fast"),
         "plain batched forward pass": lambda: ours("plain"),
     }
@@ -106,7 +109,7 @@ def rows(options: Options) -> Iterator[Row]:
         first = first or rates[0]
 
 
-def _check(run, photo: np.ndarray, logits: np.ndarray) -> None:
+def _check(run: Run, photo: np.ndarray, logits: np.ndarray) -> None:
     expected = np.asarray(run.forward(run.inputs(photo))[0])
     error = np.abs(logits - expected).max() / np.abs(expected).max()
     if not error < 1e-3:
