@@ -5,5 +5,9 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 ruff check .
 ruff format --check .
+if [ $# = 0 ]; then # not while working on one room's tests
+  lint-imports --no-cache --no-logo
+  pyrefly check
+fi
 # Most of the time is compiling, on one core each: two files at once.
 python -m pytest -n auto --dist loadfile "$@"

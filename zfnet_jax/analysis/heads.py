@@ -36,9 +36,9 @@ class Weights(NamedTuple, Generic[Array]):
     kernel: Array
     bias: Array
 
-    def predict(self, inputs: Array) -> Array:
+    def predict(self, inputs: np.ndarray) -> np.ndarray:
         """The most probable class [N] of coordinates [N, R]."""
-        return (inputs @ self.kernel + self.bias).argmax(axis=1)
+        return np.asarray(inputs @ self.kernel + self.bias).argmax(axis=1)
 
 
 def fit(
