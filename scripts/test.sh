@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Passes the tests and the style checks, making .venv where it is missing. Further arguments go to
-# pytest. With ZFNET_PHOTOS naming a folder of photo sets the tests on photos run too.
+# Passes the tests and the checks of style, imports and types, making .venv where it is missing.
+# Arguments go to pytest. With ZFNET_PHOTOS naming a folder of photo sets the tests on photos run too.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 ruff check .
