@@ -1,4 +1,8 @@
-"""The convolution of a layer and its adjoint, in the forms that a CPU runs well."""
+"""The convolution of a layer and its adjoint: on a CPU in forms that it runs well.
+
+Which form is used is settled when a program is lowered for a device, so that one exported for
+several kinds of device holds each one's own.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +31,7 @@ def filter_maps(x: jax.Array, kernel: jax.Array, conv: Conv, precision: str) -> 
       [B, h, w, maps].
     """
     # XLA's CPU code is slow on strided convolutions and on their gradients.
-    if jax.default_backend() == "cpu" and conv.stride > 1 and conv.groups == 1:
+    if conv.stride > 1 and conv.groups == 1:
         return _strided(x, kernel, conv, precision)
     return plain(x, kernel, conv, precision)
 
@@ -47,9 +51,12 @@ def plain(x: jax.Array, kernel: jax.Array, conv: Conv, precision: str) -> jax.Ar
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _strided(x: jax.Array, kernel: jax.Array, conv: Conv, precision: str) -> jax.Array:
-    """A matrix product with the columns of one image at a time, which stay in the cache."""
-    matrix = kernel.reshape(-1, kernel.shape[3])
-    return lax.map(lambda image: jnp.dot(_columns(image, conv), matrix, precision=precision), x)
+    return lax.platform_dependent(
+        x,
+        kernel,
+        cpu=partial(_by_columns, conv=conv, precision=precision),
+        default=partial(plain, conv=conv, precision=precision),
+    )
 
 
 def _strided_forward(x, kernel, conv, precision):
@@ -57,14 +64,25 @@ def _strided_forward(x, kernel, conv, precision):
 
 
 def _strided_backward(conv, precision, inputs, gradient):
-    x, kernel = inputs
-    return (
-        transposed_by_columns(gradient, kernel, conv, x.shape[1:3], precision),
-        _kernel_gradient(x, gradient, kernel, conv, precision),
-    )
+    def by_columns(x, kernel, gradient):
+        return (
+            transposed_by_columns(gradient, kernel, conv, x.shape[1:3], precision),
+            _kernel_gradient(x, gradient, kernel, conv, precision),
+        )
+
+    def of_plain(x, kernel, gradient):
+        return jax.vjp(partial(plain, conv=conv, precision=precision), x, kernel)[1](gradient)
+
+    return lax.platform_dependent(*inputs, gradient, cpu=by_columns, default=of_plain)
 
 
 _strided.defvjp(_strided_forward, _strided_backward)
+
+
+def _by_columns(x: jax.Array, kernel: jax.Array, conv: Conv, precision: str) -> jax.Array:
+    """A matrix product with the columns of one image at a time, which stay in the cache."""
+    matrix = kernel.reshape(-1, kernel.shape[3])
+    return lax.map(lambda image: jnp.dot(_columns(image, conv), matrix, precision=precision), x)
 
 
 def _kernel_gradient(

@@ -48,15 +48,24 @@ def max_pool_with_switches(
 
 @partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
 def _pool(x: jax.Array, window: int, stride: int, pads: Pads) -> tuple[jax.Array, jax.Array]:
-    # Padding all of x would copy it, which takes longer than pooling it. So the few windows that
-    # reach over an edge are pooled apart, from strips that are padded, and joined to the rest.
-    rows, columns = (
-        _segments(n, window, stride, pad) for n, pad in zip(x.shape[1:3], pads, strict=True)
-    )
-    if not rows or not columns:
+    if any(_windows(n + sum(pad), window, stride) < 1 for n, pad in zip(x.shape[1:3], pads)):
         raise ValueError(
             f"maps of {x.shape[1:3]} with padding {pads} hold no {window}-pixel window"
         )
+    return lax.platform_dependent(
+        x,
+        cpu=partial(_pool_strips, window=window, stride=stride, pads=pads),
+        default=partial(_running_maximum, window=window, stride=stride, pads=pads),
+    )
+
+
+def _pool_strips(x: jax.Array, window: int, stride: int, pads: Pads) -> tuple[jax.Array, jax.Array]:
+    """On a CPU padding all of x would copy it, which takes longer than pooling it. So the few
+    windows that reach over an edge are pooled apart, from strips that are padded, and joined to the
+    rest."""
+    rows, columns = (
+        _segments(n, window, stride, pad) for n, pad in zip(x.shape[1:3], pads, strict=True)
+    )
     bands = []
     for row in rows:
         pieces = []
