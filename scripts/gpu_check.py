@@ -17,6 +17,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,40 +56,56 @@ PARTS = (
 
 
 def main() -> None:
-    out = Path(_OUT.value)
-    out.mkdir(parents=True, exist_ok=True)
     names = [part.suite for part in PARTS]
     if unknown := set(_PARTS.value or ()) - set(names):
         raise ValueError(f"no part {', '.join(sorted(unknown))}: there are {', '.join(names)}")
-    began = time.monotonic()
-    notes: dict[str, str] = {}
     chosen = [part for part in PARTS if part.suite in (_PARTS.value or names)]
-    for part in chosen:
-        left = _SECONDS.value - (time.monotonic() - began)
-        if left <= 0:
-            notes[part.suite] = "left out: the time was over"
-        else:
-            notes[part.suite] = _run(part, out, min(part.seconds, left))
-        print(f"{part.suite}: {notes[part.suite]}", flush=True)
-        _write(out, chosen, notes, time.monotonic() - began)
-    print(f"{out / 'gpu_check.md'}, {time.monotonic() - began:.0f} s")
-    if any(not note.startswith("done") for note in notes.values()):
+    began = time.monotonic()
+    notes = check(Path(_OUT.value), chosen, seconds=_SECONDS.value, small=_SMALL.value)
+    print(f"{_OUT.value}/gpu_check.md, {time.monotonic() - began:.0f} s")
+    if not all(note.startswith("done") for note in notes.values()):
         raise SystemExit(1)
 
 
-def _run(part: Part, out: Path, seconds: float) -> str:
+def check(out: Path, parts: Sequence[Part], *, seconds: float, small: bool) -> dict[str, str]:
+    """Runs parts one after the other and writes gpu_check.json and gpu_check.md after each.
+
+    Args:
+      seconds: parts that would begin later are left out.
+      small: a rehearsal.
+
+    Returns:
+      what became of each part, by its suite: 'done in 5 s', ...
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
+    notes: dict[str, str] = {}
+    for part in parts:
+        left = seconds - (time.monotonic() - began)
+        if left > 0:
+            notes[part.suite] = _run(part, out, min(part.seconds, left), small)
+        else:
+            notes[part.suite] = "left out: the time was over"
+        print(f"{part.suite}: {notes[part.suite]}", flush=True)
+        title = f"{time.monotonic() - began:.0f} s in all" + (", a rehearsal" if small else "")
+        _write(out, parts, notes, title)
+    return notes
+
+
+def _run(part: Part, out: Path, seconds: float, small: bool) -> str:
     """Runs a part to its end or its limit; what became of it."""
     command = [sys.executable, "-m", "scripts.benchmark", f"--suite={part.suite}"]
-    command += [f"--out={out / part.suite}", *(part.small if _SMALL.value else part.flags)]
-    command += ["--small"] if _SMALL.value else []
+    command += [f"--out={out / part.suite}", *(part.small if small else part.flags)]
+    command += ["--small"] if small else []
     settings = {
         "JAX_COMPILATION_CACHE_DIR": str(out / "compiled"),
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # PyTorch needs memory of the same card
     }
+    log = out / f"{part.suite}.log"
     began = time.monotonic()
-    with (out / f"{part.suite}.log").open("w", encoding="utf-8") as log:
+    with log.open("w", encoding="utf-8") as file:
         process = subprocess.Popen(
-            command, cwd=_ROOT, env=os.environ | settings, stdout=log, stderr=subprocess.STDOUT
+            command, cwd=_ROOT, env=os.environ | settings, stdout=file, stderr=subprocess.STDOUT
         )
         try:
             code = process.wait(seconds)
@@ -98,12 +115,12 @@ def _run(part: Part, out: Path, seconds: float) -> str:
             return f"stopped after {seconds:.0f} s; what was measured by then counts"
     taken = f"{time.monotonic() - began:.0f} s"
     if code:
-        lines = (out / f"{part.suite}.log").read_text(encoding="utf-8").strip().splitlines()
+        lines = log.read_text(encoding="utf-8").strip().splitlines()
         return f"failed after {taken}: {lines[-1] if lines else f'exit code {code}'}"
     return f"done in {taken}"
 
 
-def _write(out: Path, parts: list[Part], notes: dict[str, str], seconds: float) -> None:
+def _write(out: Path, parts: Sequence[Part], notes: Mapping[str, str], title: str) -> None:
     """All parts so far, as JSON and as Markdown."""
     from scripts.benchmarks import report
     from scripts.benchmarks.trials import Row
@@ -123,12 +140,12 @@ def _write(out: Path, parts: list[Part], notes: dict[str, str], seconds: float) 
             lines.append(report.table(rows))
         sections.append("\n\n".join(lines))
     heading = report.heading(about).replace("\n", "  \n") if about else "no part has results"
-    heading += f"  \n{seconds:.0f} s in all" + (", a rehearsal" if _SMALL.value else "")
+    heading = f"{heading}  \n{title}"
     text = "\n\n".join(["# The check on an accelerator", heading, *sections]) + "\n"
     files.write_text(out / "gpu_check.md", text)
     files.write_json(
         out / "gpu_check.json",
-        {"machine": about, "seconds": seconds, "parts": notes, "results": results},
+        {"machine": about, "time": title, "parts": notes, "results": results},
     )
 
 

@@ -13,6 +13,7 @@ from functools import partial
 import numpy as np
 
 from scripts.benchmarks import machine
+from scripts.benchmarks.made import narrow
 from scripts.benchmarks.trials import Form, Options, Row, Work, check_installed, compare
 
 _CLASSES, _CROP, _STORED = 1000, 224, 256
@@ -43,7 +44,7 @@ def rows(options: Options) -> Iterator[Row]:
 class Nets:
     """The net in both frameworks with the same weights, and a batch for each."""
 
-    def __init__(self, mode: str, batch: int) -> None:
+    def __init__(self, mode: str, batch: int, *, small: bool = False) -> None:
         from configs import zfnet
         from zfnet_jax import model
 
@@ -53,6 +54,8 @@ class Nets:
         self.config.model.init = "he"  # N(0, 0.01) leaves nothing of an image in the last layers
         self.config.augment.scale = 64.0
         self.config.batch_size = batch
+        if small:
+            narrow(self.config)
         self.net = model.from_config(self.config.model, _CLASSES)
         self.params = model.initial_params(self.net, 0, _CROP, 3)
         rng = np.random.default_rng(0)

@@ -20,7 +20,9 @@ def rows(options: Options) -> Iterator[Row]:
     steps = 2 if options.small else _STEPS
     for mode in modes:
         for batch in options.batches:
-            nets = Nets(mode, batch)
+            nets = Nets(mode, batch, small=options.small)
+            if batch == options.batches[0]:
+                nets.check()
             yield from compare(
                 f"ZFNet train step, {mode}, batch {batch}, {steps} steps under way",
                 nets.step_forms(steps),
