@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from zfnet_jax import contrast_norm, pooling
+from zfnet_jax import contrast_norm, convolution, pooling
 from zfnet_jax.architecture import ContrastNorm, Conv
 from zfnet_jax.convolution import filter_maps
 from zfnet_jax.deconvnet import filter_transposed
@@ -88,15 +88,52 @@ def test_on_accelerators_neighbours_are_added_up_in_one_pass():
     assert "dot_general" not in _lowered("cuda", _norm_gradient, X)
 
 
-def test_the_forms_agree():
+@pytest.mark.parametrize(
+    ("window", "stride", "pads"),
+    [
+        (3, 2, ((0, 1), (0, 1))),
+        (3, 2, ((1, 2), (0, 1))),
+        (2, 2, ((0, 0), (1, 1))),
+        (5, 2, ((2, 2), (0, 0))),
+        (2, 3, ((0, 0), (0, 0))),
+        (3, 1, ((1, 1), (2, 0))),
+    ],
+)
+def test_both_forms_of_pooling_and_unpooling_agree(window, stride, pads):
     x = np.random.default_rng(0).normal(size=X.shape).astype(np.float32)
-    x[0, :3, :3] = 0  # ties
-    given = {"window": 3, "stride": 2, "pads": ((1, 2), (0, 1))}
+    x[0, :4, :4] = 0  # ties
+    given = {"window": window, "stride": stride, "pads": pads}
     whole, strips = (
         jax.jit(partial(form, **given))(x)
         for form in (pooling._running_maximum, pooling._pool_strips)
     )
     jax.tree.map(np.testing.assert_array_equal, whole, strips)
+    pooled, switches = whole
+    geometry = pooling._Geometry(x.shape[1:3], pooled.shape[1:3], window, stride, pads)
+    values = np.random.default_rng(1).normal(size=pooled.shape).astype(np.float32)
+    by_pixel, by_position = (
+        jax.jit(partial(form, geometry=geometry))(values, switches)
+        for form in (pooling._sum_by_pixel, pooling._sum_by_position)
+    )
+    np.testing.assert_allclose(by_pixel, by_position, atol=1e-6)
+
+
+@pytest.mark.parametrize(("kernel", "stride", "padding"), [(7, 2, 1), (11, 4, 2), (3, 3, 0)])
+@pytest.mark.parametrize("size", [(29, 34), (32, 33)])
+def test_a_folded_image_gives_the_same_convolution(kernel, stride, padding, size):
+    conv = Conv(1, maps=5, kernel=kernel, stride=stride, padding=padding)
+    rng = np.random.default_rng(0)
+    x, filters = rng.normal(size=(2, *size, 3)), rng.normal(size=(kernel, kernel, 3, 5))
+    with jax.enable_x64(True):
+        folded, plain = (
+            jax.jit(partial(form, conv=conv, precision="highest"))(x, filters)
+            for form in (convolution._folded, convolution.plain)
+        )
+        np.testing.assert_allclose(folded, plain, atol=1e-12)
+
+
+def test_both_sums_over_neighbours_agree():
+    x = np.random.default_rng(0).normal(size=X.shape).astype(np.float32)
     shifts, product = (
         form(jnp.asarray(x), 5)
         for form in (contrast_norm._sum_by_shifts, contrast_norm._sum_by_product)
