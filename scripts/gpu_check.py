@@ -46,7 +46,7 @@ class Part:
 # In the order of what is to be known first.
 PARTS = (
     Part("parity", 120),
-    Part("step", 240, ("--batches=128,1024", "--trials=3"), ("--batches=2", "--trials=1")),
+    Part("step", 220, ("--batches=128,1024", "--trials=3"), ("--batches=2", "--trials=1")),
     Part("atlas", 120),
     Part("loop", 90, ("--batches=128,1024", "--trials=3"), ("--batches=8", "--trials=1")),
     Part("resume", 120),

@@ -18,7 +18,7 @@ def options(**changes) -> Options:
 
 def test_forms_take_turns_in_alternating_order(monkeypatch):
     monkeypatch.setattr(trials, "_WARM_UP", 1)
-    monkeypatch.setattr(trials, "_PAUSE", 0)
+    monkeypatch.setattr(trials, "_PAUSE", (0, 0))
     order = []
     seconds = trials.take_turns({n: lambda n=n: order.append(n) for n in "ab"}, trials=3)
     assert "".join(order) == "baabbaab"
@@ -26,7 +26,7 @@ def test_forms_take_turns_in_alternating_order(monkeypatch):
 
 
 def test_a_short_form_is_repeated_and_its_mean_counts(monkeypatch):
-    monkeypatch.setattr(trials, "_PAUSE", 0)
+    monkeypatch.setattr(trials, "_PAUSE", (0, 0))
     clock = [0.0]
     monkeypatch.setattr(trials.time, "perf_counter", lambda: clock[0])
 

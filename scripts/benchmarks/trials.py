@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Mapping
 Form = Callable[[], object]
 
 _WARM_UP = 2  # rounds that compile and fill caches; they do not count
-_LEAST = 0.2  # seconds of a trial; what takes less is repeated
-# Seconds before each on a CPU, where threads of the form before wait a while before they sleep.
-_PAUSE = 0.3
+# On a CPU and elsewhere: seconds of a trial (what takes less is repeated), seconds before each, since
+# a CPU's threads wait a while after a form before they sleep.
+_LEAST, _PAUSE = (0.2, 0.05), (0.3, 0.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,11 +95,12 @@ class Row:
 def take_turns(forms: Mapping[str, Form], trials: int) -> dict[str, list[float]]:
     """Seconds of each form in every round that counts; every other round goes backwards.
 
-    A form that takes less than `_LEAST` is called several times, and their mean counts.
+    A form that takes little is called several times, and their mean counts.
     """
     import jax
 
-    pause = _PAUSE if jax.default_backend() == "cpu" else 0
+    elsewhere = jax.default_backend() != "cpu"
+    least, pause = _LEAST[elsewhere], _PAUSE[elsewhere]
     seconds: dict[str, list[float]] = {name: [] for name in forms}
     calls = dict.fromkeys(forms, 1)
     for number in range(_WARM_UP + trials):
@@ -112,7 +113,7 @@ def take_turns(forms: Mapping[str, Form], trials: int) -> dict[str, list[float]]
             if number >= _WARM_UP:
                 seconds[name].append(taken)
             elif number:  # compiled
-                calls[name] = max(1, round(_LEAST / taken))
+                calls[name] = max(1, round(least / taken))
     return seconds
 
 
