@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -43,32 +44,36 @@ class Part:
     small: tuple[str, ...] = ()
 
 
-# In the order of what is to be known first.
+# In the order of what is to be known first. Nothing in the first two is timed: they run together.
+TOGETHER = (Part("parity", 120), Part("resume", 120))
 PARTS = (
-    Part("parity", 120),
-    Part("step", 220, ("--batches=128,1024", "--trials=3"), ("--batches=2", "--trials=1")),
+    Part("step", 300, ("--batches=128,1024", "--trials=3"), ("--batches=2", "--trials=1")),
     Part("atlas", 120),
     Part("loop", 90, ("--batches=128,1024", "--trials=3"), ("--batches=8", "--trials=1")),
-    Part("resume", 120),
     Part("stages", 120, ("--batches=128", "--trials=3"), ("--batches=2", "--trials=1")),
     Part("occlusion", 90, ("--trials=3",), ("--trials=1",)),
 )
 
 
 def main() -> None:
-    names = [part.suite for part in PARTS]
+    names = [part.suite for part in (*TOGETHER, *PARTS)]
     if unknown := set(_PARTS.value or ()) - set(names):
         raise ValueError(f"no part {', '.join(sorted(unknown))}: there are {', '.join(names)}")
-    chosen = [part for part in PARTS if part.suite in (_PARTS.value or names)]
+    groups = [TOGETHER, *([part] for part in PARTS)]
+    if _PARTS.value:
+        groups = [[part for part in group if part.suite in _PARTS.value] for group in groups]
     began = time.monotonic()
-    notes = check(Path(_OUT.value), chosen, seconds=_SECONDS.value, small=_SMALL.value)
+    notes = check(Path(_OUT.value), groups, seconds=_SECONDS.value, small=_SMALL.value)
     print(f"{_OUT.value}/gpu_check.md, {time.monotonic() - began:.0f} s")
     if not all(note.startswith("done") for note in notes.values()):
         raise SystemExit(1)
 
 
-def check(out: Path, parts: Sequence[Part], *, seconds: float, small: bool) -> dict[str, str]:
-    """Runs parts one after the other and writes gpu_check.json and gpu_check.md after each.
+def check(
+    out: Path, groups: Sequence[Sequence[Part]], *, seconds: float, small: bool
+) -> dict[str, str]:
+    """Runs groups of parts one after the other, the parts of a group at the same time, and writes
+    gpu_check.json and gpu_check.md after each.
 
     Args:
       seconds: parts that would begin later are left out.
@@ -80,20 +85,24 @@ def check(out: Path, parts: Sequence[Part], *, seconds: float, small: bool) -> d
     out.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     notes: dict[str, str] = {}
-    for part in parts:
+    parts = [part for group in groups for part in group]
+    for group in groups:
         left = seconds - (time.monotonic() - began)
-        if left > 0:
-            notes[part.suite] = _run(part, out, min(part.seconds, left), small)
-        else:
-            notes[part.suite] = "left out: the time was over"
-        print(f"{part.suite}: {notes[part.suite]}", flush=True)
+        with ThreadPoolExecutor(max(1, len(group))) as pool:
+            ran = pool.map(lambda part, left=left: _run(part, out, left, small), group)
+            for part, note in zip(group, ran):
+                notes[part.suite] = note
+                print(f"{part.suite}: {note}", flush=True)
         title = f"{time.monotonic() - began:.0f} s in all" + (", a rehearsal" if small else "")
         _write(out, parts, notes, title)
     return notes
 
 
-def _run(part: Part, out: Path, seconds: float, small: bool) -> str:
-    """Runs a part to its end or its limit; what became of it."""
+def _run(part: Part, out: Path, left: float, small: bool) -> str:
+    """Runs a part to its end or its limit, `left` seconds at most; what became of it."""
+    if left <= 0:
+        return "left out: the time was over"
+    seconds = min(part.seconds, left)
     command = [sys.executable, "-m", "scripts.benchmark", f"--suite={part.suite}"]
     command += [f"--out={out / part.suite}", *(part.small if small else part.flags)]
     command += ["--small"] if small else []

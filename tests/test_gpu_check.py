@@ -9,11 +9,8 @@ from scripts.gpu_check import Part
 
 
 def test_a_part_that_fails_or_hangs_is_named_and_the_rest_counts(tmp_path, monkeypatch, capsys):
-    parts = (
-        Part("nothing", 60),  # no such suite
-        Part("parity", 0.01),
-        Part("pooling", 60),
-    )
+    # There is no suite of the first name.
+    groups = [(Part("nothing", 60), Part("parity", 0.01)), (Part("pooling", 60),)]
     (tmp_path / "pooling").mkdir()
     ran = gpu_check._run
     result = {"suite": "pooling", "what": "pool", "form": "ours", "unit": "s", "median": 2.0}
@@ -23,15 +20,15 @@ def test_a_part_that_fails_or_hangs_is_named_and_the_rest_counts(tmp_path, monke
         "limits": {"flops_per_second": {"float32": 1e9}, "bytes_per_second": 1e9}, "trials": 1,
     }  # fmt: skip
 
-    def run(part, out, seconds, small):
+    def run(part, out, left, small):
         if part.suite != "pooling":
-            return ran(part, out, seconds, small)
+            return ran(part, out, left, small)
         text = json.dumps({"machine": machine, "results": [result | {"share": None}]})
         (out / "pooling" / "results.json").write_text(text)
         return "done in 1 s"
 
     monkeypatch.setattr(gpu_check, "_run", run)
-    notes = gpu_check.check(tmp_path, parts, seconds=100, small=True)
+    notes = gpu_check.check(tmp_path, groups, seconds=100, small=True)
     said = json.loads((tmp_path / "gpu_check.json").read_text())
     assert said["parts"] == notes
     assert said["parts"]["nothing"].startswith("failed after")
@@ -43,3 +40,9 @@ def test_a_part_that_fails_or_hangs_is_named_and_the_rest_counts(tmp_path, monke
     text = (tmp_path / "gpu_check.md").read_text()
     assert text.index("no suite nothing") < text.index("| ours | 2 s | 1 - 3 |")
     assert "pooling: done in 1 s" in capsys.readouterr().out
+
+
+def test_when_the_time_is_over_parts_are_left_out(tmp_path):
+    notes = gpu_check.check(tmp_path, [(Part("parity", 60),)], seconds=0, small=True)
+    assert notes == {"parity": "left out: the time was over"}
+    assert "left out" in (tmp_path / "gpu_check.md").read_text()

@@ -85,7 +85,8 @@ _strided.defvjp(_strided_forward, _strided_backward)
 
 
 def _on_accelerators(x: jax.Array, kernel: jax.Array, conv: Conv, precision: str) -> jax.Array:
-    if x.shape[3] < _FEW_MAPS:
+    # At full float32 precision a GPU's matrix units do not take part.
+    if x.shape[3] < _FEW_MAPS and (x.dtype != jnp.float32 or precision != "highest"):
         return _folded(x, kernel, conv, precision)
     return plain(x, kernel, conv, precision)
 
@@ -94,7 +95,7 @@ def _folded(x: jax.Array, kernel: jax.Array, conv: Conv, precision: str) -> jax.
     """A convolution without stride of an image whose `stride` x `stride` pixels lie in one.
 
     For an image of three colours a GPU's matrix units stand idle otherwise: layer 1 in bfloat16
-    takes a third of the time.
+    takes a third of the time, in TF32 two thirds of PyTorch's (docs/speed.md).
     """
     s, k, p, maps = conv.stride, conv.kernel, conv.padding, x.shape[3]
     side = -(-k // s)

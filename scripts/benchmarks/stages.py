@@ -18,10 +18,9 @@ _CALLS = 20  # under way before anybody waits
 
 
 def rows(options: Options) -> Iterator[Row]:
-    modes = ("float32",) if options.small else ("bfloat16", "TF32")
-    for mode in modes:
-        for batch in options.batches[:1]:
-            yield from _Stages(mode, batch, options).rows()
+    mode = "float32" if options.small else "bfloat16"
+    for batch in options.batches:
+        yield from _Stages(mode, batch, options).rows()
 
 
 class _Stages:

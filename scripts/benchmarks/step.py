@@ -6,6 +6,7 @@ in each of the modes in which an accelerator computes.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 from scripts.benchmarks.network import Nets
@@ -16,13 +17,10 @@ _STEPS = 10
 
 
 def rows(options: Options) -> Iterator[Row]:
-    small, large = min(options.batches), max(options.batches)
-    cases = [("bfloat16", small), ("bfloat16", large), ("TF32", small), ("float32", small)]
-    if options.small:
-        cases = [("float32", small)]
-    for mode, batch in cases:
+    modes = ("float32",) if options.small else ("bfloat16", "TF32")
+    for mode, batch in itertools.product(modes, options.batches):
         nets = Nets(mode, batch, small=options.small)
-        if batch == small:
+        if batch == options.batches[0]:
             nets.check()
         steps = 2 if options.small else _STEPS
         yield from compare(

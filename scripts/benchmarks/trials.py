@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 Form = Callable[[], object]
 
 _WARM_UP = 2  # rounds that compile and fill caches; they do not count
-# On a CPU and elsewhere: seconds of a trial (what takes less is repeated), seconds before each, since
-# a CPU's threads wait a while after a form before they sleep.
+# On a CPU and elsewhere: seconds of a trial (what takes less is repeated), and before each (a CPU's
+# threads wait a while after a form before they sleep).
 _LEAST, _PAUSE = (0.2, 0.05), (0.3, 0.0)
 
 
