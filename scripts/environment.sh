@@ -8,9 +8,9 @@ if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
   exit 1
 fi
 
-# install NAME ARGUMENTS...: has pip install them, unless it has with the list of pyproject.toml as
+# ensure NAME ARGUMENTS...: has pip install them, unless it has with the list of pyproject.toml as
 # it is. The stamp goes down last, so an install that broke off is done again.
-install() {
+ensure() {
   local stamp=$venv/installed-$1.json list
   list=$("$python" -c 'import json, tomllib
 print(json.dumps(tomllib.load(open("pyproject.toml", "rb"))["project"]))') || return
@@ -22,5 +22,5 @@ print(json.dumps(tomllib.load(open("pyproject.toml", "rb"))["project"]))') || re
   fi
 }
 
-install zfnet_jax -r requirements.txt
+ensure zfnet_jax -r requirements.txt
 source "$venv/bin/activate"
