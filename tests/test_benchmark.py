@@ -12,12 +12,13 @@ from scripts.benchmarks.trials import Options, Row, Work
 
 def options(**changes) -> Options:
     fields = {"trials": 3, "batches": (1,), "workdir": None, "photos": None}
-    return Options(**fields, flops_per_second=100.0, bytes_per_second=10.0, **changes)
+    limits = {"flops_per_second": {"float32": 100.0}, "bytes_per_second": 10.0}
+    return Options(**fields, **limits, small=True, **changes)
 
 
 def test_forms_take_turns_in_alternating_order(monkeypatch):
     monkeypatch.setattr(trials, "_WARM_UP", 1)
-    monkeypatch.setattr(trials, "_PAUSE", 0)
+    monkeypatch.setattr(trials, "_PAUSE", (0, 0))
     order = []
     seconds = trials.take_turns({n: lambda n=n: order.append(n) for n in "ab"}, trials=3)
     assert "".join(order) == "baabbaab"
@@ -25,7 +26,7 @@ def test_forms_take_turns_in_alternating_order(monkeypatch):
 
 
 def test_a_short_form_is_repeated_and_its_mean_counts(monkeypatch):
-    monkeypatch.setattr(trials, "_PAUSE", 0)
+    monkeypatch.setattr(trials, "_PAUSE", (0, 0))
     clock = [0.0]
     monkeypatch.setattr(trials.time, "perf_counter", lambda: clock[0])
 
@@ -69,7 +70,7 @@ def test_results_are_written_as_markdown_and_json(tmp_path):
         "load": 0.1,
         "python": "3",
         "versions": {"jax": "1", "torch": None},
-        "limits": {"flops_per_second": 1e9, "bytes_per_second": 1e9},
+        "limits": {"flops_per_second": {"float32": 1e9}, "bytes_per_second": 1e9},
         "trials": 3,
     }
     report.write(tmp_path / "new", about, {"pooling": rows})

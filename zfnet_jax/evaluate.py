@@ -50,7 +50,8 @@ def make_evaluator(model: ZFNet, config: ConfigDict, split: Split) -> Evaluator:
             process_index=jax.process_index(),
             process_count=jax.process_count(),
         )
-        partial_sums = [mapped(params, mean, batch) for batch in parallel.to_devices(rows, ahead=2)]
+        placed = parallel.to_devices(batches.prefetch(rows, size=2), ahead=2)
+        partial_sums = [mapped(params, mean, batch) for batch in placed]
         totals = {name: sum(part[name].item() for part in partial_sums) for name in partial_sums[0]}
         images = totals.pop("images")
         if images != len(split):

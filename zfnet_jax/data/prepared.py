@@ -15,6 +15,7 @@ without images.npy, and has the same fingerprint.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -23,6 +24,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from zfnet_jax.data.row_reader import RowReader
 
 FORMAT = 1
 INDEX_SUFFIX = "_index"  # of the folder's name when it holds no images
@@ -33,7 +36,7 @@ class PreparedSplit:
     """One split, read directly from its files.
 
     Attributes:
-      images: uint8 `[N, S, S, 3]`, mapped from the disk and read-only.
+      images: uint8 `[N, S, S, 3]`, as they are opened mapped from the disk and read-only.
       labels: int32 `[N]`, indices into `class_names`.
       keys: the N names of the pictures.
       mean: float32 `[S, S, 3]`, the per-pixel mean; None but for the training split.
@@ -56,7 +59,13 @@ class PreparedSplit:
 
     def rows(self, index: np.ndarray) -> np.ndarray:
         """The pictures at `index` `[b]`: uint8 `[b, S, S, 3]`."""
-        return np.asarray(self.images[index])
+        if isinstance(self.images, np.memmap):
+            return self._reader.rows(index)
+        return self.images[index]
+
+    @functools.cached_property
+    def _reader(self) -> RowReader:
+        return RowReader(self.images)
 
 
 @dataclass(frozen=True)

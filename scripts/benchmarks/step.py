@@ -1,0 +1,35 @@
+"""ZFNet's train step on an accelerator against the same net in PyTorch, eager and compiled.
+
+As `network` compares them, but many steps are under way before anybody waits, as in a training, and
+in each of the modes in which an accelerator computes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from scripts.benchmarks.network import Nets
+from scripts.benchmarks.trials import Options, Row, compare
+
+_TARGET = 1 / 1.2  # of compiled PyTorch's time, in bfloat16
+_STEPS = 10
+
+
+def rows(options: Options) -> Iterator[Row]:
+    small, large = min(options.batches), max(options.batches)
+    cases = [("bfloat16", small), ("bfloat16", large), ("TF32", small), ("float32", small)]
+    if options.small:
+        cases = [("float32", small)]
+    for mode, batch in cases:
+        nets = Nets(mode, batch, small=options.small)
+        if batch == small:
+            nets.check()
+        steps = 2 if options.small else _STEPS
+        yield from compare(
+            f"ZFNet train step, {mode}, batch {batch}, {steps} steps under way",
+            nets.step_forms(steps),
+            options,
+            work=nets.work(3),
+            targets={"PyTorch, torch.compile": _TARGET} if mode == "bfloat16" else None,
+            repeats=steps,
+        )
