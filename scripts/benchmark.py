@@ -27,17 +27,26 @@ SUITES = (
     "input",
     "crops",
     "startup",
+    # Made for an accelerator; scripts/gpu_check.sh runs them, each with its settings.
+    "parity",
+    "step",
+    "stages",
+    "atlas",
+    "loop",
+    "resume",
 )
+_NOT_ALONE = ("mining", "parity", "step", "stages", "atlas", "loop", "resume")
 
 _SUITE = flags.DEFINE_list(
     "suite",
-    [name for name in SUITES if name != "mining"],
+    [name for name in SUITES if name not in _NOT_ALONE],
     f"Which of {', '.join(SUITES)}; mining needs --workdir.",
 )
 _OUT = flags.DEFINE_string("out", None, "Folder for results.md and results.json; made if missing.")
 _TRIALS = flags.DEFINE_integer("trials", 5, "Rounds that count.", lower_bound=1)
 _BATCHES = flags.DEFINE_list("batches", ["1", "16", "128"], "Batches of network and memory.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "A run's folder, for mining.")
+_SMALL = flags.DEFINE_bool("small", False, "Rehearse the suites made for an accelerator.")
 _PHOTOS = flags.DEFINE_string("photos", None, "Folder of JPEG files, for input.")
 
 
@@ -56,6 +65,7 @@ def main() -> None:
         photos=_PHOTOS.value,
         flops_per_second=flops,
         bytes_per_second=bytes_per_second,
+        small=_SMALL.value,
     )
     about = machine.description() | {
         "limits": {"flops_per_second": flops, "bytes_per_second": bytes_per_second},
@@ -66,10 +76,12 @@ def main() -> None:
     for name in _SUITE.value:
         print(f"\n## {name}\n", flush=True)
         suite = importlib.import_module(f"scripts.benchmarks.{name}")
-        suites[name] = list(suite.rows(options))
+        suites[name] = []
+        for row in suite.rows(options):
+            suites[name].append(row)
+            if _OUT.value:  # what is measured is not lost if what follows fails
+                report.write(Path(_OUT.value), about, suites)
         print(report.table(suites[name]), flush=True)
-        if _OUT.value:  # after each suite: what is measured is not lost if a later one fails
-            report.write(Path(_OUT.value), about, suites)
     if _OUT.value:
         print(f"\nthe results lie in {_OUT.value}")
 

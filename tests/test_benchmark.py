@@ -12,7 +12,8 @@ from scripts.benchmarks.trials import Options, Row, Work
 
 def options(**changes) -> Options:
     fields = {"trials": 3, "batches": (1,), "workdir": None, "photos": None}
-    return Options(**fields, flops_per_second=100.0, bytes_per_second=10.0, **changes)
+    limits = {"flops_per_second": {"float32": 100.0}, "bytes_per_second": 10.0}
+    return Options(**fields, **limits, small=True, **changes)
 
 
 def test_forms_take_turns_in_alternating_order(monkeypatch):
@@ -69,7 +70,7 @@ def test_results_are_written_as_markdown_and_json(tmp_path):
         "load": 0.1,
         "python": "3",
         "versions": {"jax": "1", "torch": None},
-        "limits": {"flops_per_second": 1e9, "bytes_per_second": 1e9},
+        "limits": {"flops_per_second": {"float32": 1e9}, "bytes_per_second": 1e9},
         "trials": 3,
     }
     report.write(tmp_path / "new", about, {"pooling": rows})

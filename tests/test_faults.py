@@ -15,15 +15,17 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from scripts.soak import TINY, Soak, differences, train_arguments
 from tests.conftest import ROOT
 from tests.test_train import final_state, largest_difference, metrics_without_times
-from zfnet_jax import lock, nonfinite, preemption, train
+from zfnet_jax import lock, model, nonfinite, optimizer, parallel, preemption, train
 from zfnet_jax.checkpoint import open_checkpoints
+from zfnet_jax.data.batches import Batch
 from zfnet_jax.metrics import read_metrics
-from zfnet_jax.train_step import TrainState
+from zfnet_jax.train_step import TrainState, initial_state, make_train_step
 
 
 def saved_steps(workdir: Path) -> list[int]:
@@ -104,9 +106,11 @@ def test_the_first_tensor_that_is_not_finite_is_named():
                 params,
             )
 
-        state = TrainState(0, tree(broken_params), tree(broken_momentum), 1.0, {})
-        step = nonfinite.watched(lambda state, loss: (state, loss))
-        return nonfinite.culprit_of(params, int(step(state, jnp.float32(loss))[1][1]))
+        broken = TrainState(1, tree(broken_params), tree(broken_momentum), 1.0, {})
+        step = nonfinite.watched(lambda _, loss: (broken, loss))
+        whole = TrainState(0, params, params, 1.0, {})
+        state, healthy, loss = step(whole, jnp.bool_(True), jnp.float32(loss))
+        return None if healthy else nonfinite.culprit_of(state, loss)
 
     every = ["conv1/bias", "conv1/kernel", "fc2"]
     assert culprit(1, [], []) is None
@@ -114,6 +118,38 @@ def test_the_first_tensor_that_is_not_finite_is_named():
     assert culprit(1, every, every) == "the gradient of fc2"
     assert culprit(1, every[:2], every[:2]) == "the gradient of conv1/kernel"
     assert culprit(1, [], ["conv1/bias"]) == "the parameter conv1/bias"
+
+
+def test_steps_after_one_that_is_not_finite_leave_its_state():
+    """The host learns of it some steps later, and finds the state that the bad step left."""
+    step = nonfinite.watched(lambda state, loss: (state.replace(step=state.step + 1), loss))
+    state, healthy = TrainState(jnp.int32(0), {"w": jnp.ones(2)}, {}, 1.0, {}), jnp.bool_(True)
+    for loss in (0.5, np.nan, 0.25, 0.125):
+        state, healthy, _ = step(state, healthy, jnp.float32(loss))
+    assert int(state.step) == 2
+    assert not healthy
+
+
+def test_a_train_step_has_no_branch_and_asks_nothing_of_the_host(tiny_config):
+    """A GPU copies what a branch depends on to the host and waits for it, in every step."""
+    net = model.from_config(tiny_config.model, classes=10)
+    direction = optimizer.direction(tiny_config.optimizer)
+    schedule = optax.constant_schedule(0.1)
+    step = nonfinite.watched(make_train_step(net, tiny_config, direction, schedule, 4))
+    mapped = parallel.map_over_devices(step, in_axes=(None, None, None, 0))
+    size, crop = tiny_config.data.image_size, tiny_config.augment.crop
+    state = initial_state(model.initial_params(net, 0, crop, 3), direction)
+    batch = Batch(
+        images=np.zeros((1, 16, size, size, 3), np.uint8),
+        labels=np.zeros((1, 16), np.int32),
+        index=np.zeros((1, 16), np.int32),
+        mask=np.ones((1, 16), np.float32),
+    )
+    lowered = mapped.lower(state, jnp.bool_(True), np.zeros((size, size, 3), np.float32), batch)
+    text = lowered.compile().as_text()
+    assert "fusion" in text
+    assert " conditional(" not in text
+    assert "callback" not in text
 
 
 def test_an_overflow_before_a_save_is_never_saved_and_a_rollback_halves_the_rate(

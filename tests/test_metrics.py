@@ -267,3 +267,14 @@ def test_progress_of_other_processes_is_silent(monkeypatch, capsys):
         progress.update(2, title="epoch 1/2", loss=1.0)
         progress.line("a line")
     assert stream.getvalue() == capsys.readouterr().out == ""
+
+
+def test_without_tensorboards_package_metrics_are_written_all_the_same(
+    tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    with MetricsWriter(tmp_path, resume_step=-1, is_writer=True) as writer:
+        writer.write(1, {"loss": 2.0})
+        writer.image("filters", np.zeros((2, 2, 3), np.uint8), 1)
+    assert read_metrics(tmp_path) == [{"step": 1, "loss": 2.0}]
+    assert "tensorboardX is not installed" in caplog.text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -39,13 +41,7 @@ def norm_inside(x: jax.Array, norm: ContrastNorm) -> jax.Array:
     """
     x32 = x.astype(jnp.float32)
     if norm.region == "across_maps":
-        # A product with a banded matrix sums each map's neighbours: a windowed reduction over maps,
-        # or shifted views of them, take several times as long, and their gradients more.
-        number = np.arange(x.shape[3])
-        band = np.abs(number[:, None] - number) <= norm.maps // 2
-        squares = jnp.einsum(
-            "bhwc,cd->bhwd", jnp.square(x32), band.astype(np.float32), precision="highest"
-        )
+        squares = _neighbours_sum(jnp.square(x32), norm.maps)
     else:
         edge, (_, height, width, _) = norm.window // 2, x.shape
         window = (1, norm.window, norm.window, 1)
@@ -55,3 +51,32 @@ def norm_inside(x: jax.Array, norm: ContrastNorm) -> jax.Array:
     # exp and log: XLA's CPU code for a power is slow.
     divisor_power = jnp.exp(-norm.beta * jnp.log(norm.k + alpha * squares))
     return (x32 * divisor_power).astype(x.dtype)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _neighbours_sum(x: jax.Array, maps: int) -> jax.Array:
+    """The sum over the `maps` maps centred on each map. It is its own adjoint."""
+    return lax.platform_dependent(
+        x, cpu=partial(_sum_by_product, maps=maps), default=partial(_sum_by_shifts, maps=maps)
+    )
+
+
+_neighbours_sum.defvjp(
+    lambda x, maps: (_neighbours_sum(x, maps), None),
+    lambda maps, _, gradient: (_neighbours_sum(gradient, maps),),
+)
+
+
+def _sum_by_product(x: jax.Array, maps: int) -> jax.Array:
+    """With a banded matrix: on a CPU a windowed reduction over maps, or shifted views of them, take
+    several times as long."""
+    number = np.arange(x.shape[3])
+    band = np.abs(number[:, None] - number) <= maps // 2
+    return jnp.einsum("bhwc,cd->bhwd", x, band.astype(np.float32), precision="highest")
+
+
+def _sum_by_shifts(x: jax.Array, maps: int) -> jax.Array:
+    """As one pass over the maps, which other devices fuse with what comes before and after."""
+    edge = maps // 2
+    padded = jnp.pad(x, ((0, 0), (0, 0), (0, 0), (edge, edge)))
+    return sum(lax.slice_in_dim(padded, n, n + x.shape[3], axis=3) for n in range(maps))

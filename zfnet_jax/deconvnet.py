@@ -130,9 +130,11 @@ def filter_transposed(
       [B, H, W, input maps] float32.
     """
     maps, kernel = maps.astype(jnp.float32), kernel.astype(jnp.float32)
-    if jax.default_backend() == "cpu" and conv.groups == 1:
-        return transposed_by_columns(maps, kernel, conv, input_size, precision)
-    return filter_flipped(maps, kernel, conv, input_size, precision)
+    flipped = partial(filter_flipped, conv=conv, input_size=input_size, precision=precision)
+    if conv.groups > 1:
+        return flipped(maps, kernel)
+    columns = partial(transposed_by_columns, conv=conv, input_size=input_size, precision=precision)
+    return lax.platform_dependent(maps, kernel, cpu=columns, default=flipped)
 
 
 def filter_flipped(
@@ -144,9 +146,13 @@ def filter_flipped(
 ) -> jax.Array:
     """`filter_transposed` as a convolution of the dilated maps with flipped filters."""
     k, _, fan_in, out = kernel.shape
-    kernel = kernel[::-1, ::-1]
-    kernel = kernel.reshape(k, k, fan_in, conv.groups, out // conv.groups)
-    kernel = kernel.transpose(0, 1, 4, 3, 2).reshape(k, k, out // conv.groups, conv.groups * fan_in)
+    # Input and output maps change places by name alone: cuDNN's transposed convolution is found
+    # only where the flip is the last thing that happens to the filters.
+    order = "HWOI"
+    if conv.groups > 1:
+        kernel = kernel.reshape(k, k, fan_in, conv.groups, out // conv.groups)
+        kernel = kernel.transpose(0, 1, 4, 3, 2).reshape(k, k, -1, conv.groups * fan_in)
+        order = "HWIO"
     pads = []
     for size, full in zip(maps.shape[1:3], input_size, strict=True):
         before = k - 1 - conv.padding
@@ -154,11 +160,11 @@ def filter_flipped(
         pads.append((before, full - dilated - before + k - 1))
     return lax.conv_general_dilated(
         maps,
-        kernel,
+        lax.rev(kernel, (0, 1)),
         window_strides=(1, 1),
         padding=pads,
         lhs_dilation=(conv.stride, conv.stride),
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        dimension_numbers=("NHWC", order, "NHWC"),
         feature_group_count=conv.groups,
         precision=precision,
     )

@@ -14,14 +14,16 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 from absl import logging
-from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 from zfnet_jax import files
+
+if TYPE_CHECKING:
+    from tensorboardX import SummaryWriter
 
 _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _SECONDS_BETWEEN_LOG_LINES = 10.0
@@ -57,14 +59,7 @@ class MetricsWriter:
         path = workdir / "metrics.jsonl"
         _remove_records_after(path, resume_step)
         self._file = path.open("a", encoding="utf-8")
-        first_step = resume_step + 1
-        self._tensorboard = SummaryWriter(
-            str(workdir / "tensorboard"),
-            purge_step=first_step,
-            flush_secs=_TENSORBOARD_FLUSH_SECONDS,
-            # Else a run resumed within the same second would overwrite the file before.
-            filename_suffix=f".{first_step}",
-        )
+        self._tensorboard = _summary_writer(workdir / "tensorboard", resume_step + 1)
 
     def write(
         self,
@@ -80,7 +75,7 @@ class MetricsWriter:
           scalars: numbers that are the same whenever the run is repeated.
           time_fields: numbers that are not, such as seconds and images per second.
         """
-        if self._file is None or self._tensorboard is None:
+        if self._file is None:
             return
         time_fields = time_fields or {}
         names = ["step", *scalars, *time_fields]
@@ -95,7 +90,7 @@ class MetricsWriter:
         self._file.flush()
         os.fsync(self._file.fileno())
         for name, value in record.items():
-            if name != "step":
+            if name != "step" and self._tensorboard:
                 self._tensorboard.add_scalar(name, value, record["step"])
 
     def image(self, tag: str, array: np.ndarray, step: int) -> None:
@@ -111,8 +106,9 @@ class MetricsWriter:
 
     def close(self) -> None:
         """Flushes and closes the files; the writer does nothing afterwards."""
-        if self._file is not None and self._tensorboard is not None:
+        if self._file is not None:
             self._file.close()
+        if self._tensorboard is not None:
             self._tensorboard.close()
         self._file = self._tensorboard = None
 
@@ -283,6 +279,22 @@ def _whole_lines(path: Path) -> list[str]:
             ) from error
         whole.append(line.decode())
     return whole
+
+
+def _summary_writer(folder: Path, first_step: int) -> SummaryWriter | None:
+    """TensorBoard's; None, with a line in the log, where its package is not installed."""
+    try:
+        from tensorboardX import SummaryWriter
+    except ImportError:
+        logging.warning("no TensorBoard files are written: tensorboardX is not installed")
+        return None
+    return SummaryWriter(
+        str(folder),
+        purge_step=first_step,
+        flush_secs=_TENSORBOARD_FLUSH_SECONDS,
+        # Else a run resumed within the same second would overwrite the file before.
+        filename_suffix=f".{first_step}",
+    )
 
 
 def _remove_records_after(path: Path, step: int) -> None:

@@ -26,7 +26,8 @@ class ZFNet(nn.Module):
       architecture: layers, widths, dropout.
       kernel_init: initialiser of every filter and weight matrix; biases start at zero.
       first_init, logits_init: of the first layer and of the softmax layer, where they differ.
-      dtype: what activations are computed in, float32 or bfloat16; parameters stay float32.
+      dtype: what activations are computed in, float32 or bfloat16; parameters and class scores
+        stay float32.
       precision: of matrix products, 'default', 'high' or 'highest' (full float32 on a GPU or TPU).
     """
 
@@ -62,15 +63,18 @@ class ZFNet(nn.Module):
 
         x = x.reshape(x.shape[0], -1)
         for depth, (name, units) in enumerate(zip(net.dense_names, net.dense, strict=True)):
-            x = nn.relu(self._dense(name, units, self.kernel_init, x))
+            x = nn.relu(self._dense(name, units, self.kernel_init, x, self.dtype))
             if dropout_keys is None and not net.dropout_scales_training:
                 x = x * (1 - net.dropout)
             activations[name] = x
             if dropout_keys is not None and net.dropout:
                 keys = jax.vmap(jax.random.fold_in, (0, None))(dropout_keys, depth)
                 x = dropout(x, keys, net.dropout, net.dropout_scales_training)
-        logits = self._dense("logits", net.classes, self.logits_init or self.kernel_init, x)
-        return logits.astype(jnp.float32), activations
+        # In float32 whatever the rest is computed in: of a thousand scores in bfloat16 many tie.
+        logits = self._dense(
+            "logits", net.classes, self.logits_init or self.kernel_init, x, jnp.float32
+        )
+        return logits, activations
 
     def _conv_layer(self, conv: Conv, x: jax.Array, activations: Activations) -> jax.Array:
         """Filter and rectify, then pool and normalise where the layer does (Section 3)."""
@@ -89,12 +93,17 @@ class ZFNet(nn.Module):
         return x
 
     def _dense(
-        self, name: str, units: int, init: nn.initializers.Initializer, x: jax.Array
+        self,
+        name: str,
+        units: int,
+        init: nn.initializers.Initializer,
+        x: jax.Array,
+        dtype: DTypeLike,
     ) -> jax.Array:
         return nn.Dense(
             units,
             kernel_init=init,
-            dtype=self.dtype,
+            dtype=dtype,
             precision=self.precision,
             name=name,
         )(x)

@@ -11,7 +11,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from absl import logging
-from jax import lax
 from ml_collections import ConfigDict
 
 from zfnet_jax import array_tree, files, parallel
@@ -38,36 +37,44 @@ class NonFiniteError(FloatingPointError):
 
 
 def watched(train_step: Callable[..., tuple[TrainState, jax.Array]]) -> Callable[..., Any]:
-    """A train step that returns (state, (loss, culprit)): see `culprit_of` for the latter.
+    """A train step (state, healthy, ...) that returns (state, healthy, loss).
 
-    Where the parameters are finite so was the gradient: reading them once is all that a good step
-    pays for.
+    `healthy`, a bool scalar, says whether all steps so far were finite, this one included. From the
+    first that was not on the state stays as that step left it: the host, which never waits for the
+    step that it just started, finds it there and asks `culprit_of`. So a step needs no branch, for
+    which a GPU would wait for the host.
+
+    Where the parameters are finite so was the gradient: reading them once is all that a step pays.
     """
 
-    def step(state: TrainState, *arguments: Any) -> tuple[TrainState, tuple[jax.Array, jax.Array]]:
-        state, loss = train_step(state, *arguments)
-        params, momentum = jax.tree.leaves(state.params), jax.tree.leaves(state.momentum)
-        healthy = jnp.isfinite(loss) & jnp.all(_finite(params))
-
-        def search() -> jax.Array:
-            finite = [jnp.isfinite(loss)[None], _finite(momentum[::-1]), _finite(params)]
-            return 1 + jnp.argmin(jnp.concatenate(finite)).astype(jnp.int32)
-
-        return state, (loss, lax.cond(healthy, lambda: jnp.int32(0), search))
+    def step(
+        state: TrainState, healthy: jax.Array, *arguments: Any
+    ) -> tuple[TrainState, jax.Array, jax.Array]:
+        new, loss = train_step(state, *arguments)
+        state = jax.tree.map(lambda after, before: jnp.where(healthy, after, before), new, state)
+        finite = jnp.isfinite(loss) & jnp.all(_finite(jax.tree.leaves(new.params)))
+        return state, healthy & finite, loss
 
     return step
 
 
-def culprit_of(params: Any, culprit: int) -> str | None:
-    """The name of a watched step's first tensor that is not finite; None if all are.
+def culprit_of(state: TrainState, loss: jax.Array) -> str:
+    """The first tensor that is not finite of the step that left this state.
 
     The order is that of the computation: the loss, the gradients from the last layer back to the
     first (in the momentum that they enter), the new parameters.
     """
-    names = list(array_tree.named_leaves(params))
+    names = list(array_tree.named_leaves(state.params))
     ordered = ["the loss", *(f"the gradient of {name}" for name in names[::-1])]
     ordered += [f"the parameter {name}" for name in names]
-    return ordered[culprit - 1] if culprit else None
+    return ordered[int(_first_not_finite(state, loss))]
+
+
+@jax.jit
+def _first_not_finite(state: TrainState, loss: jax.Array) -> jax.Array:
+    params, momentum = jax.tree.leaves(state.params), jax.tree.leaves(state.momentum)
+    finite = [jnp.isfinite(loss)[None], _finite(momentum[::-1]), _finite(params)]
+    return jnp.argmin(jnp.concatenate(finite))
 
 
 def error_of_step(

@@ -9,6 +9,7 @@ A switch is the row-major position inside its window, `row * window + column`, u
 
 from __future__ import annotations
 
+import itertools
 from functools import partial
 from typing import Literal, NamedTuple
 
@@ -48,15 +49,24 @@ def max_pool_with_switches(
 
 @partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
 def _pool(x: jax.Array, window: int, stride: int, pads: Pads) -> tuple[jax.Array, jax.Array]:
-    # Padding all of x would copy it, which takes longer than pooling it. So the few windows that
-    # reach over an edge are pooled apart, from strips that are padded, and joined to the rest.
-    rows, columns = (
-        _segments(n, window, stride, pad) for n, pad in zip(x.shape[1:3], pads, strict=True)
-    )
-    if not rows or not columns:
+    if any(_windows(n + sum(pad), window, stride) < 1 for n, pad in zip(x.shape[1:3], pads)):
         raise ValueError(
             f"maps of {x.shape[1:3]} with padding {pads} hold no {window}-pixel window"
         )
+    return lax.platform_dependent(
+        x,
+        cpu=partial(_pool_strips, window=window, stride=stride, pads=pads),
+        default=partial(_running_maximum, window=window, stride=stride, pads=pads),
+    )
+
+
+def _pool_strips(x: jax.Array, window: int, stride: int, pads: Pads) -> tuple[jax.Array, jax.Array]:
+    """On a CPU padding all of x would copy it, which takes longer than pooling it. So the few
+    windows that reach over an edge are pooled apart, from strips that are padded, and joined to the
+    rest."""
+    rows, columns = (
+        _segments(n, window, stride, pad) for n, pad in zip(x.shape[1:3], pads, strict=True)
+    )
     bands = []
     for row in rows:
         pieces = []
@@ -181,36 +191,94 @@ def max_unpool(
             f"{(height, width)} (window {window}, stride {stride}, padding {pads})"
         )
 
-    def spread(position: int, values: jax.Array, empty: float) -> jax.Array:
-        """Window values onto the pixels at one position of their windows: stride becomes gaps."""
-        row, column = divmod(position, window)
-        edges = []
-        for n, count, offset, pad in zip((height, width), (h, w), (row, column), pads):
-            before = offset - pad[0]
-            edges.append((before, n - before - ((count - 1) * stride + 1), stride - 1))
-        return lax.pad(values, jnp.array(empty, values.dtype), ((0, 0, 0), *edges, (0, 0, 0)))
-
-    named = [switches == position for position in range(window * window)]
-    zero = jnp.zeros((), pooled.dtype)
+    geometry = _Geometry((height, width), (h, w), window, stride, pads)
     if overlap == "sum":
-        return sum(spread(p, jnp.where(named[p], pooled, zero), 0) for p in range(window**2))
+        return _sum(pooled, switches, geometry)
     if overlap == "mean":
-        total = sum(spread(p, jnp.where(named[p], pooled, zero), 0) for p in range(window**2))
-        count = sum(spread(p, named[p].astype(pooled.dtype), 0) for p in range(window**2))
-        return (total / jnp.maximum(count, 1)).astype(pooled.dtype)
+        count = _sum(jnp.ones_like(pooled), switches, geometry)
+        return (_sum(pooled, switches, geometry) / jnp.maximum(count, 1)).astype(pooled.dtype)
+    spread = geometry.spread
     if overlap == "max":
-        lowest = jnp.array(_lowest(pooled.dtype), pooled.dtype)
-        result = jnp.full((pooled.shape[0], height, width, pooled.shape[3]), lowest)
+        lowest = _lowest(pooled.dtype)
+        result = jnp.full((pooled.shape[0], height, width, pooled.shape[3]), lowest, pooled.dtype)
         for p in range(window**2):
-            result = jnp.maximum(result, spread(p, jnp.where(named[p], pooled, lowest), lowest))
-        return jnp.where(result == lowest, zero, result)
+            values = jnp.where(switches == p, pooled, jnp.array(lowest, pooled.dtype))
+            result = jnp.maximum(result, spread(p, values, lowest))
+        return jnp.where(result == lowest, jnp.zeros((), pooled.dtype), result)
     if overlap == "overwrite":
         # For one pixel a later window means an earlier position in it: go from last to first.
         result = jnp.zeros((pooled.shape[0], height, width, pooled.shape[3]), pooled.dtype)
         for p in reversed(range(window**2)):
-            result = jnp.where(spread(p, named[p], False), spread(p, pooled, 0), result)
+            result = jnp.where(spread(p, switches == p, False), spread(p, pooled, 0), result)
         return result
     raise ValueError(f"overlap must be sum, max, mean or overwrite, got {overlap!r}")
+
+
+class _Geometry(NamedTuple):
+    """Where the windows of a pooling lie; sizes in pixels, pairs of rows and columns."""
+
+    size: tuple[int, int]  # of the maps
+    count: tuple[int, int]  # of the windows
+    window: int
+    stride: int
+    pads: Pads
+
+    def spread(self, position: int, values: jax.Array, empty: float) -> jax.Array:
+        """Window values onto the pixels at one position of their windows: stride becomes gaps."""
+        edges = []
+        offsets = divmod(position, self.window)
+        for n, count, offset, pad in zip(self.size, self.count, offsets, self.pads):
+            before = offset - pad[0]
+            edges.append((before, n - before - ((count - 1) * self.stride + 1), self.stride - 1))
+        return lax.pad(values, jnp.array(empty, values.dtype), ((0, 0, 0), *edges, (0, 0, 0)))
+
+
+def _sum(pooled: jax.Array, switches: jax.Array, geometry: _Geometry) -> jax.Array:
+    return lax.platform_dependent(
+        pooled,
+        switches,
+        cpu=partial(_sum_by_position, geometry=geometry),
+        default=partial(_sum_by_pixel, geometry=geometry),
+    )
+
+
+def _sum_by_position(pooled: jax.Array, switches: jax.Array, geometry: _Geometry) -> jax.Array:
+    """Position after position of the windows, the values of those that name it are spread out."""
+    zero = jnp.zeros((), pooled.dtype)
+    return sum(
+        geometry.spread(position, jnp.where(switches == position, pooled, zero), 0)
+        for position in range(geometry.window**2)
+    )
+
+
+def _sum_by_pixel(pooled: jax.Array, switches: jax.Array, geometry: _Geometry) -> jax.Array:
+    """Each pixel adds the values of those windows over it that name it, four of 3 x 3, stride 2.
+
+    In one pass without gaps: three times as fast on a GPU as values that are spread out. Pixels are
+    taken in cells of `stride` x `stride`, over all of which the same windows lie.
+    """
+    _, _, window, stride, pads = geometry
+    cells = [-(-(n + pad[0]) // stride) for n, pad in zip(geometry.size, pads)]
+    total = jnp.zeros((), pooled.dtype)
+    # A window that begins `up` cells above a cell and `left` before it, if it reaches into it.
+    for up, left in itertools.product(range(-(-window // stride)), repeat=2):
+        edges = [
+            (before, cell - count - before, 0)
+            for before, cell, count in zip((up, left), cells, geometry.count)
+        ]
+        value, switch = (
+            lax.pad(array, jnp.zeros((), array.dtype), ((0, 0, 0), *edges, (0, 0, 0)))
+            for array in (pooled, switches)
+        )
+        row, column = (np.arange(stride) + stride * before for before in (up, left))
+        row, column = row[:, None, None, None], column[:, None]  # of a cell's pixels in the window
+        inside = (row < window) & (column < window)
+        named = inside & (switch[:, :, None, :, None] == row * window + column)
+        total += jnp.where(named, value[:, :, None, :, None], jnp.zeros((), value.dtype))
+    batch, maps = pooled.shape[0], pooled.shape[3]
+    total = total.reshape(batch, cells[0] * stride, cells[1] * stride, maps)
+    rows, columns = (slice(pad[0], pad[0] + n) for n, pad in zip(geometry.size, pads))
+    return total[:, rows, columns]
 
 
 def switch_positions(switches: jax.Array, window: int) -> tuple[jax.Array, jax.Array]:

@@ -83,7 +83,7 @@ def train_and_evaluate(
             model.initial_params(net, config.seed, crop, channels), direction
         ),
         train_step=parallel.map_over_devices(
-            nonfinite.watched(step), in_axes=(None, None, 0), donate=(0,)
+            nonfinite.watched(step), in_axes=(None, None, None, 0), donate=(0,)
         ),
         evaluate=make_evaluator(net, config, validation),
     )
@@ -136,7 +136,7 @@ def _train(
         plateau = plateau.rolled_back(rollbacks, config.rollback.rate_factor)
         state = state.replace(rate_scale=jnp.float32(plateau.scale))
     step = int(state.step)
-    state, mean = parallel.replicate((state, train.mean))
+    state, healthy, mean = parallel.replicate((state, np.bool_(True), train.mean))
     metrics = MetricsWriter(
         job.directory, resume_step=step if restored else -1, is_writer=parallel.is_writer()
     )
@@ -155,9 +155,10 @@ def _train(
             error,
         )
 
-    def checked(step: int, loss: jax.Array, culprit: jax.Array) -> float:
+    def checked(step: int, loss: jax.Array, healthy: jax.Array) -> float:
         """The loss of a step, on the host. NonFiniteError unless all of the step is finite."""
-        if tensor := nonfinite.culprit_of(state.params, int(culprit)):
+        if not healthy:
+            tensor = nonfinite.culprit_of(state, loss)
             raise nonfinite.error_of_step(
                 step, tensor, job.directory, train, config, plateau.rollbacks
             )
@@ -176,9 +177,9 @@ def _train(
             epoch = step // steps_per_epoch
             title, began, first = f"epoch {epoch + 1}/{config.epochs}", time.monotonic(), step
             for batch in _batches_of(train, config, epoch, step % steps_per_epoch):
-                state, (loss, culprit) = job.train_step(state, mean, batch)
+                state, healthy, loss = job.train_step(state, healthy, mean, batch)
                 step += 1
-                unchecked.append((step, loss, culprit))
+                unchecked.append((step, loss, healthy))
                 if len(unchecked) > 2:  # the host never waits for the step that it just started
                     progress.update(step, title=title, loss=checked(*unchecked.popleft()))
                 told = watch.told(step)

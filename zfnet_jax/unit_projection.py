@@ -164,8 +164,13 @@ def _take_tiles(maps: jax.Array, tiles: Sequence[Tile], units: Units, wider: int
     row, column = (
         jnp.asarray(tile.starts)[unit] for tile, unit in zip(tiles, (units.row, units.column))
     )
-    # One after the other: XLA's CPU code for vmap would gather anew wherever a tile is used.
-    return lax.map(
-        lambda unit: lax.dynamic_slice(maps, (*unit, 0), (1, *size, maps.shape[3]))[0],
+
+    def take(unit: tuple[jax.Array, ...]) -> jax.Array:
+        return lax.dynamic_slice(maps, (*unit, 0), (1, *size, maps.shape[3]))[0]
+
+    # On a CPU one after the other: vmap's gather would be computed anew wherever a tile is used.
+    return lax.platform_dependent(
         (units.image, row, column),
+        cpu=lambda places: lax.map(take, places),
+        default=jax.vmap(take),
     )

@@ -1,20 +1,19 @@
 """Batches from prepared arrays against decoding JPEGs, and a training loop against its bare step.
 
 Reading and decoding run in one thread. The pictures are a folder's JPEG photos, or built-in ones
-saved as JPEG. The loop is the trainer's: batches read ahead in a thread, placed on the devices
-while they compute, no wait for the step just started.
+saved as JPEG. For the loop see `loop`.
 """
 
 from __future__ import annotations
 
 import io
-import itertools
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from scripts.benchmarks.loop import OfEpoch, compare_loop
 from scripts.benchmarks.trials import Options, Row, spread, take_turns
 
 _PHOTOS, _SIZE, _BATCH = 256, 256, 64
@@ -84,50 +83,17 @@ def _transfer(batch, options: Options) -> Iterator[Row]:
     yield Row(f"placing batches of {_BATCH}", "host to device", "images/s", *rates, share=share)
 
 
-def _loop(of_epoch: Callable, options: Options) -> Iterator[Row]:
+def _loop(of_epoch: OfEpoch, options: Options) -> Iterator[Row]:
     """The small net: its step is short, so what the loop adds shows most."""
-    import jax
-
     from configs import imagenette
-    from scripts.benchmarks.network import trainer
-    from zfnet_jax import model, parallel
-    from zfnet_jax.data import batches
+    from zfnet_jax import model
 
     config = imagenette.get_config("small")
     config.data.image_size, config.augment.crop, config.batch_size = _SIZE, 112, _LOOP_BATCH
     net = model.from_config(config.model, 10)
-    step, state, mean = trainer(config, net, model.initial_params(net, 0, config.augment.crop, 3))
     steps = _LOOP_EPOCHS * (_PHOTOS // config.batch_size)
-    on_device = parallel.split_rows(next(of_epoch(0, config.batch_size)))
-    epoch = 0
-
-    def train(rows) -> None:
-        nonlocal state
-        losses = []
-        for batch in rows:
-            state, loss = step(state, mean, batch)
-            losses.append(loss)
-            if len(losses) > 2:
-                float(losses.pop(0))
-        jax.block_until_ready((state, losses))
-
-    def end_to_end() -> None:
-        nonlocal epoch
-        epoch += _LOOP_EPOCHS
-        rows = itertools.chain.from_iterable(
-            of_epoch(epoch + number, config.batch_size) for number in range(_LOOP_EPOCHS)
-        )
-        train(parallel.to_devices(batches.prefetch(rows, size=2), ahead=2))
-
-    forms = {
-        "fed from prepared arrays": end_to_end,
-        "bare steps": lambda: train([on_device] * steps),
-    }
     what = f"training loop, small net, {steps} steps of {config.batch_size}"
-    seconds = take_turns(forms, options.trials)
-    loop, bare = (spread(values) for values in seconds.values())
-    yield Row(what, "fed from prepared arrays", "s", *loop)
-    yield Row(what, "bare steps", "s", *bare, ratio=loop[0] / bare[0], target=1.05)
+    yield from compare_loop(what, config, net, of_epoch, _LOOP_EPOCHS, steps, options)
 
 
 def _rates(seconds: list[float], count: int) -> tuple[float, float, float]:

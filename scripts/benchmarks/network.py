@@ -8,9 +8,12 @@ subtracts the mean, limits the filters' RMS and counts errors.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 
+from scripts.benchmarks import machine
+from scripts.benchmarks.made import narrow
 from scripts.benchmarks.trials import Form, Options, Row, Work, check_installed, compare
 
 _CLASSES, _CROP, _STORED = 1000, 224, 256
@@ -21,16 +24,16 @@ def rows(options: Options) -> Iterator[Row]:
     check_installed("torch")
     import jax
 
-    for dtype in ("float32",) if jax.default_backend() == "cpu" else ("float32", "bfloat16"):
+    for mode in ("float32",) if jax.default_backend() == "cpu" else ("float32", "bfloat16"):
         for batch in options.batches:
-            nets = Nets(dtype, batch)
+            nets = Nets(mode, batch)
             nets.check()
             for what, work, forms in (
                 ("forward", nets.work(1), nets.forward_forms()),
                 ("train step", nets.work(3), nets.step_forms()),
             ):
                 yield from compare(
-                    f"ZFNet {what}, {dtype}, batch {batch}",
+                    f"ZFNet {what}, {mode}, batch {batch}",
                     forms,
                     options,
                     work=work,
@@ -41,16 +44,18 @@ def rows(options: Options) -> Iterator[Row]:
 class Nets:
     """The net in both frameworks with the same weights, and a batch for each."""
 
-    def __init__(self, dtype: str, batch: int) -> None:
+    def __init__(self, mode: str, batch: int, *, small: bool = False) -> None:
         from configs import zfnet
         from zfnet_jax import model
 
-        self.dtype, self.batch = dtype, batch
+        self.mode, self.batch = mode, batch
         self.config = zfnet.get_config()
-        self.config.model.dtype, self.config.model.precision = dtype, "highest"
+        self.config.model.dtype, self.config.model.precision = machine.MODES[mode]
         self.config.model.init = "he"  # N(0, 0.01) leaves nothing of an image in the last layers
         self.config.augment.scale = 64.0
         self.config.batch_size = batch
+        if small:
+            narrow(self.config)
         self.net = model.from_config(self.config.model, _CLASSES)
         self.params = model.initial_params(self.net, 0, _CROP, 3)
         rng = np.random.default_rng(0)
@@ -62,7 +67,7 @@ class Nets:
         ours = self.our_forward()()
         theirs = self.torch_forward(compiled=False)().float().cpu().numpy()
         error = np.abs(np.asarray(ours) - theirs).max() / np.abs(theirs).max()
-        if not error < (1e-3 if self.dtype == "float32" else 1e-1):
+        if not error < {"float32": 1e-3, "TF32": 2e-2, "bfloat16": 1e-1}[self.mode]:
             raise RuntimeError(f"the PyTorch net's logits differ by {error:.1e} of the largest")
 
     def work(self, passes: int) -> Work:
@@ -75,13 +80,16 @@ class Nets:
             for name, layer in self.params.items()
         ]
         first = 2.0 * self.params["conv1"]["kernel"].size * sizes["conv1"] ** 2
-        return Work(flops=self.batch * (passes * sum(flops) - (first if passes > 1 else 0)))
+        needed = passes * sum(flops) - (first if passes > 1 else 0)
+        return Work(flops=self.batch * needed, mode=self.mode)
 
     def forward_forms(self) -> dict[str, Form]:
         return {"ours": self.our_forward(), **self._torch_forms(self.torch_forward)}
 
-    def step_forms(self) -> dict[str, Form]:
-        return {"ours": self.our_step(), **self._torch_forms(self.torch_step)}
+    def step_forms(self, steps: int = 1) -> dict[str, Form]:
+        """Each does so many steps, and waits only then."""
+        torch_step = partial(self.torch_step, steps=steps)
+        return {"ours": self.our_step(steps), **self._torch_forms(torch_step)}
 
     def _torch_forms(self, make: Callable[..., Form]) -> dict[str, Form]:
         forms = {"PyTorch": make(compiled=False)}
@@ -101,13 +109,15 @@ class Nets:
         images = jax.device_put(self.images)
         return lambda: jax.block_until_ready(forward(self.params, images))
 
-    def our_step(self) -> Form:
+    def our_step(self, steps: int = 1) -> Form:
         import jax
+        import jax.numpy as jnp
 
         from zfnet_jax import parallel
         from zfnet_jax.data.batches import Batch
 
         step, state, mean = trainer(self.config, self.net, self.params)
+        healthy = parallel.replicate(jnp.bool_(True))
         stored = np.random.default_rng(0).integers(
             0, 256, (self.batch, _STORED, _STORED, 3), np.uint8
         )
@@ -117,8 +127,9 @@ class Nets:
         )
 
         def run() -> None:
-            nonlocal state
-            state, loss = step(state, mean, batch)
+            nonlocal state, healthy
+            for _ in range(steps):
+                state, healthy, loss = step(state, healthy, mean, batch)
             jax.block_until_ready((state, loss))
 
         return run
@@ -132,12 +143,12 @@ class Nets:
         def run():
             with torch.inference_mode(), self._autocast():
                 logits = net(images)
-                _wait()
+                wait()
             return logits
 
         return run
 
-    def torch_step(self, compiled: bool) -> Form:
+    def torch_step(self, compiled: bool, steps: int = 1) -> Form:
         import torch
 
         net, images = self._in_torch()
@@ -146,12 +157,13 @@ class Nets:
         labels = torch.from_numpy(self.labels).long().to(images.device)
 
         def run() -> None:
-            optimizer.zero_grad(set_to_none=True)
-            with self._autocast():
-                loss = torch.nn.functional.cross_entropy(net(images), labels)
-            loss.backward()
-            optimizer.step()
-            _wait()
+            for _ in range(steps):
+                optimizer.zero_grad(set_to_none=True)
+                with self._autocast():
+                    loss = torch.nn.functional.cross_entropy(net(images), labels)
+                loss.backward()
+                optimizer.step()
+            wait()
 
         return run
 
@@ -160,24 +172,26 @@ class Nets:
 
         from scripts.torch_net import TorchZFNet
 
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+        tf32 = self.mode == "TF32"
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
         memory = torch.channels_last
         net = TorchZFNet(self.net.architecture, self.params, _CROP)
         images = torch.from_numpy(self.images.transpose(0, 3, 1, 2).copy())
-        return (tensors.to(_device(), memory_format=memory) for tensors in (net, images))
+        return (tensors.to(device(), memory_format=memory) for tensors in (net, images))
 
     def _autocast(self):
         import torch
 
-        return torch.autocast(_device(), torch.bfloat16, enabled=self.dtype == "bfloat16")
+        return torch.autocast(device(), torch.bfloat16, enabled=self.mode == "bfloat16")
 
 
 def trainer(config, net, params):
-    """The train step of a run as it is mapped over the devices, a state, and a mean."""
+    """The train step of a run as it is mapped over the devices, see `nonfinite.watched`, a state,
+    and a mean."""
     import jax
     import jax.numpy as jnp
 
-    from zfnet_jax import optimizer, parallel
+    from zfnet_jax import nonfinite, optimizer, parallel
     from zfnet_jax.train_step import initial_state, make_train_step
 
     direction = optimizer.direction(config.optimizer)
@@ -185,8 +199,8 @@ def trainer(config, net, params):
         config.optimizer, batch_size=config.batch_size, epochs=1, steps_per_epoch=1000
     )
     step = parallel.map_over_devices(
-        make_train_step(net, config, direction, schedule, 1000),
-        in_axes=(None, None, 0),
+        nonfinite.watched(make_train_step(net, config, direction, schedule, 1000)),
+        in_axes=(None, None, None, 0),
         donate=(0,),
     )
     state = initial_state(jax.tree.map(jnp.copy, params), direction)  # the step takes it over
@@ -195,7 +209,7 @@ def trainer(config, net, params):
     return step, *parallel.replicate((state, mean))
 
 
-def _device() -> str:
+def device() -> str:
     import jax
 
     return "cuda" if jax.default_backend() == "gpu" else "cpu"
@@ -207,8 +221,8 @@ def _maybe_compiled(net, compiled: bool):
     return torch.compile(net) if compiled else net
 
 
-def _wait() -> None:
+def wait() -> None:
     import torch
 
-    if _device() == "cuda":
+    if device() == "cuda":
         torch.cuda.synchronize()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from scripts.benchmarks.made import narrow
 from scripts.benchmarks.trials import (
     Form,
     Options,
@@ -27,20 +28,19 @@ _PERTURBATIONS = (1, 8, 16, 32)
 
 
 def rows(options: Options) -> Iterator[Row]:
-    check_installed("torch", "captum")
-    import captum.attr
-    import torch
+    import jax
 
     from configs import zfnet
-    from scripts.torch_net import TorchZFNet
     from zfnet_jax import geometry, model
-    from zfnet_jax.analysis.occlusion import GREY, occlude
+    from zfnet_jax.analysis.occlusion import occlude
     from zfnet_jax.run import Run
 
     config = zfnet.get_config()
     config.model.dtype, config.model.precision = "float32", "highest"
     config.model.init = "he"  # N(0, 0.01) leaves nothing of a random photo in the last layers
     config.augment.scale = 64.0  # else scores of hundreds, whose softmax magnifies rounding
+    if options.small:
+        narrow(config)
     size, classes = config.augment.crop, 1000
     config.data.image_size = size
     net = model.from_config(config.model, classes)
@@ -50,11 +50,6 @@ def rows(options: Options) -> Iterator[Row]:
     mean = np.full((size, size, 3), 118, np.float32)
     run = Run(Path(), 0, config, net, params, mean, names)
     positions = len(geometry.square_starts(size, _SQUARE, _STRIDE)) ** 2
-
-    torch_net = TorchZFNet(net.architecture, params, size).eval()
-    images = torch.from_numpy(np.asarray(run.inputs(photo)).transpose(0, 3, 1, 2).copy())
-    grey = float((GREY - mean[0, 0, 0]) / config.augment.scale)
-    _check(run, photo, torch_net(images).detach().numpy())
 
     def ours(form: str) -> dict[str, np.ndarray]:
         return occlude(
@@ -71,6 +66,41 @@ def rows(options: Options) -> Iterator[Row]:
             progress=False,
         )
 
+    fast, plain = ours("fast"), ours("plain")
+    worst = max(
+        np.abs(fast[name] - plain[name]).max() / np.abs(plain[name]).max()
+        for name in ("activity", "probability")
+    )
+    if not worst < 1e-3:
+        raise RuntimeError(f"fast and plain differ by {worst:.1e} of the largest value")
+    forms: dict[str, Form] = {
+        "fast": lambda: ours("fast"),
+        "plain batched forward pass": lambda: ours("plain"),
+    }
+    # Captum runs on the CPU here: beside an accelerator it says nothing.
+    if jax.default_backend() == "cpu" and not options.small:
+        forms |= _captums(run, photo)
+    what = f"occlusion, {size} pixels, square {_SQUARE}, stride {_STRIDE}: {positions} positions"
+    first = None
+    for name, seconds in take_turns(forms, options.trials).items():
+        rates = spread([positions / value for value in seconds])
+        yield Row(what, name, "positions/s", *rates, ratio=first and first / rates[0])
+        first = first or rates[0]
+
+
+def _captums(run, photo: np.ndarray) -> dict[str, Form]:
+    check_installed("torch", "captum")
+    import captum.attr
+    import torch
+
+    from scripts.torch_net import TorchZFNet
+    from zfnet_jax.analysis.occlusion import GREY
+
+    torch_net = TorchZFNet(run.architecture, run.params, run.input_size[0]).eval()
+    images = torch.from_numpy(np.asarray(run.inputs(photo)).transpose(0, 3, 1, 2).copy())
+    grey = float((GREY - run.mean[0, 0, 0]) / run.config.augment.scale)
+    _check(run, photo, torch_net(images).detach().numpy())
+
     def captums(channels_last: bool, at_once: int) -> None:
         memory = torch.channels_last if channels_last else torch.contiguous_format
         with torch.no_grad():
@@ -83,27 +113,13 @@ def rows(options: Options) -> Iterator[Row]:
                 perturbations_per_eval=at_once,
             )
 
-    fast, plain = ours("fast"), ours("plain")
-    worst = max(
-        np.abs(fast[name] - plain[name]).max() / np.abs(plain[name]).max()
-        for name in ("activity", "probability")
-    )
-    if not worst < 1e-3:
-        raise RuntimeError(f"fast and plain differ by {worst:.1e} of the largest value")
-    forms: dict[str, Form] = {
-        "fast": lambda: ours("fast"),
-        "plain batched forward pass": lambda: ours("plain"),
+    return {
+        f"Captum, {count} at once{', channels last' if last else ''}": (
+            lambda last=last, count=count: captums(last, count)
+        )
+        for count in _PERTURBATIONS
+        for last in (False, True)
     }
-    for count in _PERTURBATIONS:
-        for last in (False, True):
-            name = f"Captum, {count} at once" + (", channels last" if last else "")
-            forms[name] = lambda last=last, count=count: captums(last, count)
-    what = f"occlusion, {size} pixels, square {_SQUARE}, stride {_STRIDE}: {positions} positions"
-    first = None
-    for name, seconds in take_turns(forms, options.trials).items():
-        rates = spread([positions / value for value in seconds])
-        yield Row(what, name, "positions/s", *rates, ratio=first and first / rates[0])
-        first = first or rates[0]
 
 
 def _check(run, photo: np.ndarray, logits: np.ndarray) -> None:

@@ -19,11 +19,14 @@ def heading(about: Mapping[str, Any]) -> str:
     """The machine in a few lines."""
     versions = ", ".join(f"{name} {v}" for name, v in about["versions"].items() if v)
     limits = about["limits"]
+    rates = ", ".join(
+        f"{rate / 1e9:.0f} ({mode})" for mode, rate in limits["flops_per_second"].items()
+    )
     return (
         f"{about['processor']}, {about['cores']} cores; {', '.join(about['devices'])}; "
         f"load {about['load']:.1f}\n"
         f"Python {about['python']}, {versions}\n"
-        f"limits: {limits['flops_per_second'] / 1e9:.0f} GFLOP/s (matrix product, float32), "
+        f"limits: matrix product at {rates} GFLOP/s, "
         f"{limits['bytes_per_second'] / 1e9:.1f} GB/s (read and written); {about['trials']} trials"
     )
 

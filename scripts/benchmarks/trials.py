@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator, Mapping
 Form = Callable[[], object]
 
 _WARM_UP = 2  # rounds that compile and fill caches; they do not count
-_PAUSE = 0.3  # seconds before each: threads of the form before wait a while before they sleep
 _LEAST = 0.2  # seconds of a trial; what takes less is repeated
+# Seconds before each on a CPU, where threads of the form before wait a while before they sleep.
+_PAUSE = 0.3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,10 +23,12 @@ class Work:
     Attributes:
       flops: of its matrix products, a multiplication and an addition counting as two.
       bytes: read and written.
+      mode: what the products are computed in, see `machine.MODES`.
     """
 
     flops: float = 0.0
     bytes: float = 0.0
+    mode: str = "float32"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,19 +40,22 @@ class Options:
       batches: batch sizes of the suites that vary them.
       workdir: a run's folder, for the suites that need a trained net; None leaves them out.
       photos: a folder of JPEG files for the input suite; None draws pictures.
-      flops_per_second, bytes_per_second: the measured limits of the machine.
+      flops_per_second: the measured limit of the machine, by `machine.MODES`.
+      bytes_per_second: likewise.
+      small: sizes of a rehearsal, for the suites that are made for an accelerator.
     """
 
     trials: int
     batches: tuple[int, ...]
     workdir: str | None
     photos: str | None
-    flops_per_second: float
+    flops_per_second: Mapping[str, float]
     bytes_per_second: float
+    small: bool
 
     def share(self, work: Work, seconds: float) -> float:
         """The time that the limits allow, as a share of the time it took."""
-        limits = (work.flops / self.flops_per_second, work.bytes / self.bytes_per_second)
+        limits = (work.flops / self.flops_per_second[work.mode], work.bytes / self.bytes_per_second)
         return max(limits) / seconds
 
 
@@ -60,7 +66,7 @@ class Row:
     Attributes:
       what: the computation, the same for all forms that are compared.
       form: who computes it; ours comes first.
-      unit: of the next three: 's', 'images/s', 'MiB'.
+      unit: of the next three: 's', 'images/s', 'MiB', ...
       median, low, high: of the trials; low and high are the quartiles.
       ratio: the median of ours over this one's; None in our own line.
       target: what the ratio should reach, see `reached`.
@@ -91,11 +97,14 @@ def take_turns(forms: Mapping[str, Form], trials: int) -> dict[str, list[float]]
 
     A form that takes less than `_LEAST` is called several times, and their mean counts.
     """
+    import jax
+
+    pause = _PAUSE if jax.default_backend() == "cpu" else 0
     seconds: dict[str, list[float]] = {name: [] for name in forms}
     calls = dict.fromkeys(forms, 1)
     for number in range(_WARM_UP + trials):
         for name in list(forms) if number % 2 else reversed(forms):
-            time.sleep(_PAUSE)
+            time.sleep(pause)
             began = time.perf_counter()
             for _ in range(calls[name]):
                 forms[name]()
@@ -114,16 +123,18 @@ def compare(
     *,
     work: Work | None = None,
     targets: Mapping[str, float] | None = None,
+    repeats: int = 1,
 ) -> Iterator[Row]:
     """Times forms in turns; each form returns only once its result is there.
 
     Args:
       forms: ours first, then what it is compared with.
+      repeats: how often a call of a form does the work; a row is about one.
       targets: by form, the most that our time may be of its.
     """
     ours = None
     for name, seconds in take_turns(forms, options.trials).items():
-        median, low, high = spread(seconds)
+        median, low, high = spread([value / repeats for value in seconds])
         ours = ours or median
         yield Row(
             what=what,

@@ -27,8 +27,15 @@ from zfnet_jax.winners import OUTSIDE, WinnersWriter
 
 Arrays = dict[str, np.ndarray]
 
-_IMAGES = 32  # forwarded at a time
-_UNITS = 16  # projected at a time
+
+class _Portions(NamedTuple):
+    """How much is under way at a time; of each size a program is compiled."""
+
+    images: int  # forwarded
+    units: int  # projected
+
+
+_ON_CPU, _ON_ACCELERATOR = _Portions(images=32, units=16), _Portions(images=128, units=64)
 
 
 def locate(
@@ -36,8 +43,9 @@ def locate(
 ) -> Arrays:
     """The k winners of every map and where in their images they are.
 
-    Equal activations: the first image, and in it the first position in row-major order. Each image
-    is forwarded alone, so that an activation does not depend on what else is in a batch.
+    Equal activations: the first image, and in it the first position in row-major order. On a CPU
+    each image is forwarded alone, elsewhere always as many together, so that an activation does not
+    depend on what else is in a batch.
 
     Args:
       mined: '{layer}/image' [M, K], from `mining.mine`, K at least k.
@@ -164,12 +172,13 @@ class _Block(NamedTuple):
     activations: dict[str, jax.Array]
 
     def winners(self, images: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """The winners among [M, K] images that lie in this block, at most `_UNITS` at a time: their
+        """The winners among [M, K] images that lie in this block, a portion at a time: their
         maps, their places among the K, and rows of the activations."""
         number, slot = np.nonzero(np.isin(images, self.rows))
         row = np.searchsorted(self.rows, images[number, slot])
-        for begin in range(0, len(row), _UNITS):
-            some = slice(begin, begin + _UNITS)
+        units = _portions().units
+        for begin in range(0, len(row), units):
+            some = slice(begin, begin + units)
             yield number[some], slot[some], row[some]
 
 
@@ -182,13 +191,13 @@ def _blocks(
     progress: bool,
 ) -> Iterator[_Block]:
     """Every image that has a winner, once, with the activations that are needed."""
-    rows = _used(images)
+    rows, count = _used(images), _portions().images
     params = jax.device_put(run.params)
     with tqdm(total=len(rows), desc=title, unit=" images", disable=not progress) as bar:
-        for begin in range(0, len(rows), _IMAGES):
-            some = rows[begin : begin + _IMAGES]
+        for begin in range(0, len(rows), count):
+            some = rows[begin : begin + count]
             photos = split.rows(some)
-            filled = np.concatenate([photos, np.repeat(photos[:1], _IMAGES - len(some), axis=0)])
+            filled = np.concatenate([photos, np.repeat(photos[:1], count - len(some), axis=0)])
             activations = _activations(run.net, params, run.inputs(filled), tuple(needed))
             yield _Block(some, augment.centre(photos, run.input_size), activations)
             bar.update(len(some))
@@ -201,16 +210,24 @@ def _used(images: dict[str, np.ndarray]) -> np.ndarray:
 
 @functools.partial(jax.jit, static_argnames=("net", "needed"))
 def _activations(net: Any, params: Any, inputs: jax.Array, needed: tuple[str, ...]) -> Any:
-    def alone(image: jax.Array) -> dict[str, jax.Array]:
-        _, activations = net.apply({"params": params}, image[None])
-        return {name: activations[name][0] for name in needed}
+    def together(params: Any, inputs: jax.Array) -> dict[str, jax.Array]:
+        _, activations = net.apply({"params": params}, inputs)
+        return {name: activations[name] for name in needed}
 
-    return jax.lax.map(alone, inputs)
+    def one_by_one(params: Any, inputs: jax.Array) -> dict[str, jax.Array]:
+        found = jax.lax.map(lambda image: together(params, image[None]), inputs)
+        return {name: array[:, 0] for name, array in found.items()}
+
+    return jax.lax.platform_dependent(params, inputs, cpu=one_by_one, default=together)
 
 
 def _filled(array: np.ndarray) -> np.ndarray:
-    """`_UNITS` entries, the first repeated: one size, so that nothing is compiled again."""
-    return np.concatenate([array, np.repeat(array[:1], _UNITS - len(array), axis=0)])
+    """A portion of entries, the first repeated: one size, so that nothing is compiled again."""
+    return np.concatenate([array, np.repeat(array[:1], _portions().units - len(array), axis=0)])
+
+
+def _portions() -> _Portions:
+    return _ON_CPU if jax.default_backend() == "cpu" else _ON_ACCELERATOR
 
 
 @functools.partial(jax.jit, static_argnames="count")

@@ -1,0 +1,115 @@
+"""A training loop fed from prepared arrays, as the trainer's, beside its bare steps.
+
+Batches are read ahead in a thread and placed on the devices while they compute; the host never
+waits for the step that it just started.
+"""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scripts.benchmarks.made import MadeImages, narrow
+from scripts.benchmarks.trials import Options, Row, spread, take_turns
+
+OfEpoch = Callable[[int, int], Iterable[Any]]  # epoch, batch size -> batches
+
+_CLASSES, _TARGET = 1000, 1.05
+_IMAGES, _EPOCHS = 8192, 4
+_FEW = 64  # of a rehearsal
+
+
+def rows(options: Options) -> Iterator[Row]:
+    """ZFNet in bfloat16 from a file of made images, which is read once before."""
+    from configs import zfnet
+    from zfnet_jax import model
+    from zfnet_jax.data import batches, prepared
+
+    config = zfnet.get_config()
+    config.model.dtype, config.model.init = "bfloat16", "he"
+    config.augment.scale = 64.0
+    if options.small:
+        narrow(config)
+    net = model.from_config(config.model, _CLASSES)
+    made = MadeImages(_FEW if options.small else _IMAGES, _CLASSES)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "images.npy"
+        shape = (len(made), made.size, made.size, 3)
+        images = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
+        for row in range(len(made)):
+            images[row] = made.rows(np.array([row]))[0]
+        del images
+        split = prepared.PreparedSplit(
+            images=np.load(path, mmap_mode="r"),
+            labels=made.labels,
+            keys=made.keys,
+            class_names=made.class_names,
+            mean=None,
+            fingerprint=made.fingerprint,
+        )
+        for batch_size in options.batches:
+
+            def of_epoch(epoch: int, size: int) -> Iterator[Any]:
+                return batches.train_batches(
+                    split,
+                    seed=0,
+                    epoch=epoch,
+                    start=0,
+                    batch_size=size,
+                    process_index=0,
+                    process_count=1,
+                )
+
+            config.batch_size = batch_size
+            steps = _EPOCHS * (len(made) // batch_size)
+            what = f"training loop, ZFNet, bfloat16, {steps} steps of {batch_size}"
+            yield from compare_loop(what, config, net, of_epoch, _EPOCHS, steps, options)
+
+
+def compare_loop(
+    what: str, config, net, of_epoch: OfEpoch, epochs: int, steps: int, options: Options
+) -> Iterator[Row]:
+    """Rows for `steps` steps of `epochs` epochs, as one long epoch, and for as many bare ones."""
+    import jax
+    import jax.numpy as jnp
+
+    from scripts.benchmarks.network import trainer
+    from zfnet_jax import model, parallel
+    from zfnet_jax.data import batches
+
+    params = model.initial_params(net, 0, config.augment.crop, 3)
+    step, state, mean = trainer(config, net, params)
+    healthy = parallel.replicate(jnp.bool_(True))
+    on_device = parallel.split_rows(next(iter(of_epoch(0, config.batch_size))))
+    epoch = 0
+
+    def train(rows: Iterable[Any]) -> None:
+        nonlocal state, healthy
+        losses = []
+        for batch in rows:
+            state, healthy, loss = step(state, healthy, mean, batch)
+            losses.append(loss)
+            if len(losses) > 2:
+                float(losses.pop(0))
+        jax.block_until_ready((state, losses))
+
+    def end_to_end() -> None:
+        nonlocal epoch
+        epoch += epochs
+        rows = itertools.chain.from_iterable(
+            of_epoch(epoch + number, config.batch_size) for number in range(epochs)
+        )
+        train(parallel.to_devices(batches.prefetch(rows, size=2), ahead=2))
+
+    forms = {
+        "fed from prepared arrays": end_to_end,
+        "bare steps": lambda: train([on_device] * steps),
+    }
+    loop, bare = (spread(values) for values in take_turns(forms, options.trials).values())
+    yield Row(what, "fed from prepared arrays", "s", *loop)
+    yield Row(what, "bare steps", "s", *bare, ratio=loop[0] / bare[0], target=_TARGET)

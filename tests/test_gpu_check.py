@@ -1,0 +1,45 @@
+"""The check on an accelerator: parts that fail or hang cost no other; what ran is kept."""
+
+from __future__ import annotations
+
+import json
+
+from scripts import gpu_check
+from scripts.gpu_check import Part
+
+
+def test_a_part_that_fails_or_hangs_is_named_and_the_rest_counts(tmp_path, monkeypatch, capsys):
+    parts = (
+        Part("nothing", 60),  # no such suite
+        Part("parity", 0.01),
+        Part("pooling", 60),
+    )
+    (tmp_path / "pooling").mkdir()
+    ran = gpu_check._run
+    result = {"suite": "pooling", "what": "pool", "form": "ours", "unit": "s", "median": 2.0}
+    result |= {"low": 1.0, "high": 3.0, "ratio": None, "target": None, "at_least": False}
+    machine = {
+        "processor": "P", "cores": 2, "devices": ["G"], "load": 0.1, "python": "3", "versions": {},
+        "limits": {"flops_per_second": {"float32": 1e9}, "bytes_per_second": 1e9}, "trials": 1,
+    }  # fmt: skip
+
+    def run(part, out, seconds, small):
+        if part.suite != "pooling":
+            return ran(part, out, seconds, small)
+        text = json.dumps({"machine": machine, "results": [result | {"share": None}]})
+        (out / "pooling" / "results.json").write_text(text)
+        return "done in 1 s"
+
+    monkeypatch.setattr(gpu_check, "_run", run)
+    notes = gpu_check.check(tmp_path, parts, seconds=100, small=True)
+    said = json.loads((tmp_path / "gpu_check.json").read_text())
+    assert said["parts"] == notes
+    assert said["parts"]["nothing"].startswith("failed after")
+    assert "no suite nothing" in said["parts"]["nothing"]
+    assert said["parts"]["parity"].startswith("stopped after 0 s")
+    assert said["parts"]["pooling"] == "done in 1 s"
+    assert said["machine"] == machine
+    assert [row["median"] for row in said["results"]] == [2.0]
+    text = (tmp_path / "gpu_check.md").read_text()
+    assert text.index("no suite nothing") < text.index("| ours | 2 s | 1 - 3 |")
+    assert "pooling: done in 1 s" in capsys.readouterr().out
