@@ -124,10 +124,16 @@ class Noting:
         return self.split.rows(index)
 
 
+@pytest.fixture(scope="module")
+def answered(run, split):
+    """By the number of crops."""
+    return {crops: answers(run, split, crops) for crops in (1, 10)}
+
+
 @pytest.mark.parametrize("crops", [1, 10])
 @pytest.mark.parametrize("batch_size", [1, 7, 30, 64])
-def test_the_batch_size_does_not_matter_and_loses_no_image(run, split, batch_size, crops):
-    expected, noting = answers(run, split, crops), Noting(split)
+def test_the_batch_size_does_not_matter_and_loses_no_image(run, split, answered, batch_size, crops):
+    expected, noting = answered[crops], Noting(split)
     found = answers(run, noting, crops, batch_size)
     assert noting.read == list(range(30))
     for name in ("labels", "predicted", "rank"):
@@ -136,7 +142,7 @@ def test_the_batch_size_does_not_matter_and_loses_no_image(run, split, batch_siz
 
 
 @pytest.mark.parametrize(("processes", "devices"), [(1, 8), (2, 2)])
-def test_devices_and_processes_find_the_same(run, split, tiny_run, tmp_path, processes, devices):
+def test_devices_and_processes_find_the_same(answered, tiny_run, tmp_path, processes, devices):
     workdir = tmp_path / "run"
     shutil.copytree(tiny_run, workdir)
     outputs = run_script(
@@ -144,7 +150,7 @@ def test_devices_and_processes_find_the_same(run, split, tiny_run, tmp_path, pro
     )
     assert "| run | 30 | " in outputs[0]
     assert not any("| run |" in output for output in outputs[1:])
-    expected = answers(run, split, crops=10)
+    expected = answered[10]
     found = predictions.load(predictions.path_of(workdir, "validation", 12, 10), probabilities=True)
     for name in ("labels", "predicted", "rank"):
         np.testing.assert_array_equal(getattr(found, name), expected[name], err_msg=name)
