@@ -344,10 +344,10 @@ def test_saved_predictions_are_not_made_again_unless_something_changed(
 
     monkeypatch.setattr(evaluation, "predict", counted)
 
-    def evaluate(net: Run, *, probabilities: bool) -> Predictions:
-        info = evaluation.describe(net, split, "validation", 1)
+    def evaluate(net: Run, *, probabilities: bool, images=split) -> Predictions:
+        info = evaluation.describe(net, images, "validation", 1)
         return evaluation.evaluate(
-            net, split, info, batch_size=16, probabilities=probabilities, progress=False
+            net, images, info, batch_size=16, probabilities=probabilities, progress=False
         )
 
     first = evaluate(run, probabilities=False)
@@ -365,6 +365,10 @@ def test_saved_predictions_are_not_made_again_unless_something_changed(
     params = jax.tree.map(lambda leaf: leaf * 2, run.params)
     evaluate(dataclasses.replace(run, params=params), probabilities=True)
     assert len(passes) == 3
+    evaluate(run, probabilities=True)  # the saved ones are of the other weights now
+    assert len(passes) == 4
+    evaluate(run, probabilities=True, images=dataclasses.replace(split, fingerprint="other"))
+    assert len(passes) == 5
 
 
 def test_an_imported_net_has_a_scale_per_channel_and_no_epochs(tiny_run, split, tmp_path):
