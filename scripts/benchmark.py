@@ -2,9 +2,9 @@
 
     python -m scripts.benchmark [--suite=pooling,network] [--out=DIR]
 
-Needs requirements-bench.txt. The forms of each comparison take turns; medians and quartiles of the
-trials after warm-up. What a suite compares stands at the top of its file in scripts/benchmarks/.
-DIR gets results.md and results.json. Quiet machine, please.
+Needs pip install "zfnet_jax[bench]". The forms of each comparison take turns; medians and
+quartiles of the trials after warm-up. What a suite compares stands at the top of its file in
+scripts/benchmarks/. DIR gets results.md and results.json. Quiet machine, please.
 """
 
 from __future__ import annotations

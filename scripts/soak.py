@@ -54,7 +54,8 @@ class Soak:
 
     def start(self, workdir: Path) -> list[subprocess.Popen[bytes]]:
         """Starts a training, or goes on with it; it writes to WORKDIR.log."""
-        command = [sys.executable, "-m", "scripts.train", *self.arguments, f"--workdir={workdir}"]
+        command = [sys.executable, "-m", "zfnet_jax", "train", *self.arguments]
+        command.append(f"--workdir={workdir}")
         together: list[list[str]] = [[]]
         if self.processes > 1:
             with socket.create_server(("127.0.0.1", 0)) as probe:

@@ -18,6 +18,7 @@ from ml_collections import ConfigDict
 from configs import quickstart
 from tests import photo_folders
 from tests.photo_folders import save_photos
+from tests.quick_compiler import use_quick_compiler
 from zfnet_jax import train
 from zfnet_jax.data.prepare import prepare
 from zfnet_jax.data.prepared import PreparedSplit, open_prepared
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 
+use_quick_compiler()  # before the first program
+
+MIN_SECONDS = 0.1  # what compiles faster is not worth a file
 
 # Of headless Chromium.
 BROWSER_FLAGS = (
@@ -49,10 +53,17 @@ def compilation_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
     """Compiles each program once: many tests start the same training anew."""
     folder = str(tmp_path_factory.getbasetemp().parent / "compilation_cache")
     jax.config.update("jax_compilation_cache_dir", folder)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = folder  # for the processes that tests start
-    yield
-    del os.environ["JAX_COMPILATION_CACHE_DIR"]
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", MIN_SECONDS)
+    # For the processes that tests start. Without a limit of its size JAX need not lock it.
+    started = {
+        "JAX_COMPILATION_CACHE_DIR": folder,
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": str(MIN_SECONDS),
+        "JAX_COMPILATION_CACHE_MAX_SIZE": "-1",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in started.items():
+            patch.setenv(name, value)
+        yield
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -160,15 +171,20 @@ def start_script(
     name: str, *arguments: str, devices: int = 1, stderr: int = subprocess.PIPE
 ) -> subprocess.Popen:
     """Starts a script in a process of its own, with simulated CPU devices."""
-    flags = f"--xla_force_host_platform_device_count={devices}"
     return subprocess.Popen(
         [sys.executable, "-m", f"scripts.{name}", *arguments],
         cwd=ROOT,
-        env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
+        env=os.environ | simulated(devices),
         stdout=subprocess.PIPE,
         stderr=stderr,
         text=True,
     )
+
+
+def simulated(devices: int) -> dict[str, str]:
+    """The environment of a process that sees so many CPU devices."""
+    flags = os.environ["XLA_FLAGS"] + f" --xla_force_host_platform_device_count={devices}"
+    return {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
 
 
 def run_script(name: str, *arguments: str, devices: int = 1, processes: int = 1) -> list[str]:

@@ -14,12 +14,13 @@ from ml_collections import ConfigDict
 
 from tests.conftest import ROOT
 
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 ADDED = {"activity", "wide", "list"}  # by docs/extending.md, which has a test of its own
 
 
 def commands(text: str) -> list[str]:
     """Those of code blocks and of code in lines, comments and continued lines aside."""
+    text = re.sub(r"\bzfnet-jax (?=\w)", "python -m scripts.", text)  # the same from any folder
     blocks = re.findall(r"^```(?:bash)?\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
     lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
     lines += re.findall(r"`(python -m scripts[^`]*)`", text)
@@ -80,6 +81,7 @@ def test_the_readme_has_commands_and_a_wrong_one_is_noticed():
     assert len(commands((ROOT / "README.md").read_text(encoding="utf-8"))) > 30
     assert problems("python -m scripts.train --config=configs/zfnet.py --workdir=x") == []
     assert problems("python -m scripts.trian --workdir=x")
+    assert problems(*commands("`zfnet-jax trian --workdir=x`"))
     assert problems("python -m scripts.train --config=configs/zfnet.py --work_dir=x")
     assert problems("python -m scripts.train --config=configs/zfnet.py --config.epoch=3")
 

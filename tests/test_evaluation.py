@@ -124,10 +124,16 @@ class Noting:
         return self.split.rows(index)
 
 
+@pytest.fixture(scope="module")
+def answered(run, split):
+    """By the number of crops."""
+    return {crops: answers(run, split, crops) for crops in (1, 10)}
+
+
 @pytest.mark.parametrize("crops", [1, 10])
 @pytest.mark.parametrize("batch_size", [1, 7, 30, 64])
-def test_the_batch_size_does_not_matter_and_loses_no_image(run, split, batch_size, crops):
-    expected, noting = answers(run, split, crops), Noting(split)
+def test_the_batch_size_does_not_matter_and_loses_no_image(run, split, answered, batch_size, crops):
+    expected, noting = answered[crops], Noting(split)
     found = answers(run, noting, crops, batch_size)
     assert noting.read == list(range(30))
     for name in ("labels", "predicted", "rank"):
@@ -136,7 +142,7 @@ def test_the_batch_size_does_not_matter_and_loses_no_image(run, split, batch_siz
 
 
 @pytest.mark.parametrize(("processes", "devices"), [(1, 8), (2, 2)])
-def test_devices_and_processes_find_the_same(run, split, tiny_run, tmp_path, processes, devices):
+def test_devices_and_processes_find_the_same(answered, tiny_run, tmp_path, processes, devices):
     workdir = tmp_path / "run"
     shutil.copytree(tiny_run, workdir)
     outputs = run_script(
@@ -144,7 +150,7 @@ def test_devices_and_processes_find_the_same(run, split, tiny_run, tmp_path, pro
     )
     assert "| run | 30 | " in outputs[0]
     assert not any("| run |" in output for output in outputs[1:])
-    expected = answers(run, split, crops=10)
+    expected = answered[10]
     found = predictions.load(predictions.path_of(workdir, "validation", 12, 10), probabilities=True)
     for name in ("labels", "predicted", "rank"):
         np.testing.assert_array_equal(getattr(found, name), expected[name], err_msg=name)
@@ -338,10 +344,10 @@ def test_saved_predictions_are_not_made_again_unless_something_changed(
 
     monkeypatch.setattr(evaluation, "predict", counted)
 
-    def evaluate(net: Run, *, probabilities: bool) -> Predictions:
-        info = evaluation.describe(net, split, "validation", 1)
+    def evaluate(net: Run, *, probabilities: bool, images=split) -> Predictions:
+        info = evaluation.describe(net, images, "validation", 1)
         return evaluation.evaluate(
-            net, split, info, batch_size=16, probabilities=probabilities, progress=False
+            net, images, info, batch_size=16, probabilities=probabilities, progress=False
         )
 
     first = evaluate(run, probabilities=False)
@@ -359,6 +365,10 @@ def test_saved_predictions_are_not_made_again_unless_something_changed(
     params = jax.tree.map(lambda leaf: leaf * 2, run.params)
     evaluate(dataclasses.replace(run, params=params), probabilities=True)
     assert len(passes) == 3
+    evaluate(run, probabilities=True)  # the saved ones are of the other weights now
+    assert len(passes) == 4
+    evaluate(run, probabilities=True, images=dataclasses.replace(split, fingerprint="other"))
+    assert len(passes) == 5
 
 
 def test_an_imported_net_has_a_scale_per_channel_and_no_epochs(tiny_run, split, tmp_path):

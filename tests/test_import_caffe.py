@@ -46,7 +46,7 @@ def imported_run(paths: tuple[Path, Path], options=OPTIONS) -> Run:
 
 
 def check_answers(paths, run: Run, photos: np.ndarray, layers: dict[str, str], mean=MEAN) -> None:
-    pytest.importorskip("cv2", reason="OpenCV before 5 is not installed (requirements-import.txt)")
+    pytest.importorskip("cv2", reason="OpenCV before 5 is not installed (zfnet_jax[test])")
     logits, activations = run.forward(run.inputs(photos))
     x = foreign.nchw(photos, mean, 1, bgr=True, crop=run.input_size[0])
     theirs = caffe_nets.answers(paths, x, layers)

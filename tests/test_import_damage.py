@@ -79,7 +79,7 @@ def exported(imported: write.Imported) -> bytes:
 def the_file(whole: Path, name: str) -> Path:
     path = whole / name
     if not path.exists():
-        pytest.skip(f"no {name}: its package is not installed (requirements-import.txt)")
+        pytest.skip(f"no {name}: its package is not installed (zfnet_jax[import])")
     return path
 
 
@@ -365,7 +365,7 @@ def test_the_script_says_it_in_one_line(whole, tmp_path):
 def test_a_missing_package_is_named(package, name, whole, monkeypatch):
     path = the_file(whole, name)
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(ValueError, match=r"not installed: pip install -r requirements-import\.txt"):
+    with pytest.raises(ValueError, match=r'not installed: pip install "zfnet_jax\[import]"'):
         read(path, whole)
 
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-pytest.importorskip("onnx", reason="onnx is not installed (requirements-import.txt)")
-pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (requirements-import.txt)")
+pytest.importorskip("onnx", reason="onnx is not installed (zfnet_jax[import])")
+pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (zfnet_jax[import])")
 
 import onnx
 from onnx import TensorProto, helper, numpy_helper

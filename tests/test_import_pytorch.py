@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason="PyTorch is not installed (requirements-import.txt)")
+pytest.importorskip("torch", reason="PyTorch is not installed (zfnet_jax[import])")
 
 import jax
 import torch

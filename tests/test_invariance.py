@@ -222,15 +222,21 @@ def test_distances_and_answers_are_those_of_a_loop_over_photos(run, split):
     np.testing.assert_array_equal(found["class"], found["rotation/class"][:, 0])
 
 
+FEW_SWEEPS = {"vertical": np.array([-3.0, 5]), "rotation": np.array([20.0])}
+
+
+@pytest.fixture(scope="module")
+def measured(run, split) -> dict[str, np.ndarray]:
+    return measure(run, split, FEW_SWEEPS, ("pool1", "fc7"), batch_size=30, progress=False)
+
+
 @pytest.mark.parametrize("batch_size", [1, 7, 64])
-def test_the_batch_size_does_not_matter(run, split, batch_size):
-    sweeps = {"vertical": np.array([-3.0, 5]), "rotation": np.array([20.0])}
-    options = {"layers": ("pool1", "fc7"), "progress": False}
-    expected = measure(run, split, sweeps, batch_size=30, **options)
-    found = measure(run, split, sweeps, batch_size=batch_size, **options)
-    assert expected.keys() == found.keys()
-    for name in expected:
-        compare(found[name], expected[name], name)
+def test_the_batch_size_does_not_matter(run, split, measured, batch_size):
+    layers = ("pool1", "fc7")
+    found = measure(run, split, FEW_SWEEPS, layers, batch_size=batch_size, progress=False)
+    assert measured.keys() == found.keys()
+    for name in measured:
+        compare(found[name], measured[name], name)
 
 
 def compare(found: np.ndarray, expected: np.ndarray, name: str) -> None:
@@ -240,23 +246,30 @@ def compare(found: np.ndarray, expected: np.ndarray, name: str) -> None:
         np.testing.assert_array_equal(found, expected, err_msg=name)
 
 
-@pytest.mark.parametrize(("processes", "devices"), [(1, 8), (2, 2)])
-def test_devices_and_processes_find_the_same(run, split, tiny_run, tmp_path, processes, devices):
-    workdir = tmp_path / "run"
-    shutil.copytree(tiny_run, workdir)
-    command = ["--vertical=-6:6:3", "--scale=1:1.5:0.25", "--rotation=45", "--summary=13"]
-    run_script("invariance", f"--workdir={workdir}", *command, processes=processes, devices=devices)
+@pytest.fixture(scope="module")
+def measured_at_once(run, split) -> dict[str, np.ndarray]:
+    """On the one device of this process, what the test below asks of several."""
     sweeps = {
         "vertical": np.arange(-6.0, 7, 3),
         "scale": np.array([1, 1.25, 1.5]),
         "rotation": np.array([45.0]),
     }
     few = evenly_spread(split, 13)
-    expected = measure(run, few, sweeps, ("pool1", "fc7"), batch_size=13, progress=False)
+    return measure(run, few, sweeps, ("pool1", "fc7"), batch_size=13, progress=False)
+
+
+@pytest.mark.parametrize(("processes", "devices"), [(1, 8), (2, 2)])
+def test_devices_and_processes_find_the_same(
+    measured_at_once, tiny_run, tmp_path, processes, devices
+):
+    workdir = tmp_path / "run"
+    shutil.copytree(tiny_run, workdir)
+    command = ["--vertical=-6:6:3", "--scale=1:1.5:0.25", "--rotation=45", "--summary=13"]
+    run_script("invariance", f"--workdir={workdir}", *command, processes=processes, devices=devices)
     with np.load(saved(workdir, "validation")) as found:
         np.testing.assert_array_equal(found["rows"], np.arange(13) * 30 // 13)
-        for name in expected:
-            compare(found[name], expected[name], name)
+        for name, values in measured_at_once.items():
+            compare(found[name], values, name)
 
 
 def test_from_photos_to_tables_and_pictures(tiny_run, split, tmp_path):

@@ -5,6 +5,7 @@ import json
 import math
 import re
 import struct
+import subprocess
 import sys
 from pathlib import Path
 
@@ -278,3 +279,14 @@ def test_without_tensorboards_package_metrics_are_written_all_the_same(
         writer.image("filters", np.zeros((2, 2, 3), np.uint8), 1)
     assert read_metrics(tmp_path) == [{"step": 1, "loss": 2.0}]
     assert "tensorboardX is not installed" in caplog.text
+
+
+def test_no_training_loads_pytorch(tmp_path):
+    """tensorboardX would, wherever it is installed."""
+    code = (
+        "import sys; from pathlib import Path; from zfnet_jax.metrics import MetricsWriter\n"
+        "with MetricsWriter(Path(sys.argv[1]), resume_step=-1, is_writer=True) as writer:\n"
+        "    writer.write(1, {'loss': 2.0})\n"
+        "assert 'tensorboardX' in sys.modules and 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)

@@ -101,17 +101,29 @@ def test_winners_are_those_of_a_sort_of_all_activations(run, split, order, one):
             assert (found[f"{layer}/value"][number, count:] == 0).all()
 
 
+@pytest.fixture(scope="module")
+def mined(run, split):
+    return mine(run, split)
+
+
+@pytest.fixture(scope="module")
+def repeated(run, split):
+    """Images that occur several times, and what is mined in them."""
+    images = Chosen(split, np.arange(30) % 8)
+    return images, mine(run, images)
+
+
 @pytest.mark.parametrize("batch_size", [1, 7, 30, 64])
-def test_the_batch_size_does_not_matter(run, split, batch_size):
-    for images in (split, Chosen(split, np.arange(30) % 8)):
-        expected, found = mine(run, images), mine(run, images, batch_size=batch_size)
+def test_the_batch_size_does_not_matter(run, split, mined, repeated, batch_size):
+    for images, expected in ((split, mined), repeated):
+        found = mine(run, images, batch_size=batch_size)
         assert expected.keys() == found.keys()
         for name in expected:
             np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
 
 
 @pytest.mark.parametrize(("processes", "devices"), [(1, 8), (2, 2)])
-def test_devices_and_processes_find_the_same(run, split, tiny_run, tmp_path, processes, devices):
+def test_devices_and_processes_find_the_same(mined, tiny_run, tmp_path, processes, devices):
     workdir = tmp_path / "run"
     shutil.copytree(tiny_run, workdir)
     outputs = run_script(
@@ -120,10 +132,10 @@ def test_devices_and_processes_find_the_same(run, split, tiny_run, tmp_path, pro
     folder = workdir / "analysis" / "mining" / "validation-12"
     assert f"step 12: {folder}; dead maps: conv1 " in outputs[0]
     assert [path.name for path in folder.parent.iterdir()] == ["validation-12"]
-    expected, found = mine(run, split), load(folder).winners
-    assert expected.keys() == found.keys()
-    for name in expected:
-        np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+    found = load(folder).winners
+    assert mined.keys() == found.keys()
+    for name in mined:
+        np.testing.assert_array_equal(found[name], mined[name], err_msg=name)
 
 
 def test_a_pass_that_was_killed_goes_on_with_the_same_result(run, split, tmp_path, monkeypatch):

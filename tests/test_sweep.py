@@ -17,7 +17,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from configs import ablations, architectures, ensemble
-from tests.conftest import ROOT
+from tests.conftest import ROOT, simulated
 from zfnet_jax.metrics import read_metrics
 from zfnet_jax.sweep import local, lock
 from zfnet_jax.sweep.execute import Row, execute, make_rows
@@ -414,11 +414,10 @@ def test_the_plan_is_saved_for_tables(plan, tmp_path):
 
 
 def start(*arguments: str) -> subprocess.Popen:
-    flag = "--xla_force_host_platform_device_count=2"
     return subprocess.Popen(
         [sys.executable, "-m", "scripts.sweep", *arguments],
         cwd=ROOT,
-        env=os.environ | {"XLA_FLAGS": flag, "JAX_PLATFORMS": "cpu"},
+        env=os.environ | simulated(devices=2),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -152,6 +152,21 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(tiny_config, tmp_pat
     assert whole["sums"]["loss"] == pytest.approx(parts["sums"]["loss"], rel=1e-5)
 
 
+def test_every_step_ends_with_the_filters_limited(tiny_config, tmp_path):
+    limit = tiny_config.optimizer.rms_limit = 0.02
+    train.train_and_evaluate(tiny_config, tmp_path, stop_after_steps=2)
+    state = final_state(tmp_path)[1]
+    rms = np.concatenate(
+        [
+            np.sqrt(np.mean(layer["kernel"] ** 2, axis=(0, 1, 2)))
+            for layer in state["params"].values()
+            if layer["kernel"].ndim == 4
+        ]
+    )
+    assert rms.max() == pytest.approx(limit, rel=1e-5)
+    assert state["sums"]["clipped"] > 0
+
+
 def test_epoch_of_a_finished_run_trains_no_further(tiny_config, tiny_run):
     before = metrics_without_times(tiny_run)
     assert train.train_and_evaluate(tiny_config, tiny_run) == {}

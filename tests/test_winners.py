@@ -28,16 +28,23 @@ RULES = (
 )
 
 
-@pytest.mark.parametrize(("name", "rule"), list(zip(NETS, itertools.cycle(RULES[1:]))))
-def test_cropped_projections_are_windows_of_full_ones(name, rule):
-    """For every layer: the four corners, where the window leaves the image, and units between."""
+# 'small' is the padded zfnet here: no projection passes the contrast norm that tells them apart. Of
+# the net without layers 3 and 4 only what differs from alexnet is looked at.
+CROPPED = {name: 0 for name in NETS if name != "small"} | {"alexnet_without_3_4": 2}
+
+
+@pytest.mark.parametrize("name", CROPPED)
+def test_cropped_projections_are_windows_of_full_ones(name):
+    """For every layer, by one of the rules: the four corners, where the window leaves the image,
+    and units between. Over the nets every layer meets every rule."""
     net, size = NETS[name], (96, 75)
+    rules = itertools.islice(itertools.cycle(RULES), list(CROPPED).index(name), None)
     model = slow.exact_model(net)
     params = slow.random_params(model, (2, *size, 3))
     rng = np.random.default_rng(1)
     images = rng.normal(size=(2, *size, 3)).astype(np.float32)
     activations = jax.jit(model.apply)({"params": params}, images)[1]
-    for conv in net.convs:
+    for conv, (rectify, overlap) in zip(net.convs[CROPPED[name] :], rules):
         _, height, width, maps = activations[conv.name].shape
         # Among the units are active ones: the rules that mask by activation let these through.
         active = np.argwhere(np.asarray(activations[conv.name]) > 0)
@@ -50,19 +57,18 @@ def test_cropped_projections_are_windows_of_full_ones(name, rule):
         seed[np.arange(8), row, column, index] = value
         each = {name: array[image] for name, array in activations.items()}
         field = geometry.receptive_field(net, conv.name)
-        for rectify, overlap in (RULES[0], rule):
-            rules = {"rectify": rectify, "overlap": overlap}
-            full = deconvnet.project(net, params, each, conv.name, seed, size, **rules)
-            cropped = project_units(net, params, activations, conv.name, units, size, **rules)
-            assert cropped.shape == (8, field.size, field.size, 3)
-            assert np.abs(cropped).max(axis=(1, 2, 3)).min() > 0 or overlap != "sum"
-            for n in range(8):
-                rows, columns = field.window(int(row[n])), field.window(int(column[n]))
-                window = (rows[0], columns[0], rows[1], columns[1])
-                expected = window_of(np.asarray(full[n]), window, 0)
-                np.testing.assert_allclose(
-                    cropped[n], expected, atol=1e-5 * np.abs(expected).max(), err_msg=conv.name
-                )
+        rule = {"rectify": rectify, "overlap": overlap}
+        full = deconvnet.project(net, params, each, conv.name, seed, size, **rule)
+        cropped = project_units(net, params, activations, conv.name, units, size, **rule)
+        assert cropped.shape == (8, field.size, field.size, 3)
+        assert np.abs(cropped).max(axis=(1, 2, 3)).min() > 0 or overlap != "sum"
+        for n in range(8):
+            rows, columns = field.window(int(row[n])), field.window(int(column[n]))
+            window = (rows[0], columns[0], rows[1], columns[1])
+            expected = window_of(np.asarray(full[n]), window, 0)
+            np.testing.assert_allclose(
+                cropped[n], expected, atol=1e-5 * np.abs(expected).max(), err_msg=conv.name
+            )
 
 
 def test_only_units_of_conv_layers_are_projected_alone():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -12,12 +13,20 @@ from typing import Any, BinaryIO
 import numpy as np
 
 
+def temporary_name(path: Path) -> Path:
+    """A name beside `path`, of the same ending, that nobody else writes to."""
+    return path.with_name(f".{path.stem}.{secrets.token_hex(4)}.tmp{path.suffix}")
+
+
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write to, which replaces `path` when the block ends without an error."""
-    temporary = path.with_name(path.name + ".tmp")
+    """A file to write to, which replaces `path` when the block ends without an error.
+
+    Of several writers at once each writes a file of its own; the last that ends counts.
+    """
+    temporary = temporary_name(path)
     try:
-        with temporary.open("wb") as file:
+        with temporary.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -7,14 +7,16 @@ field images_per_second; top-k accuracies and shares are fractions of 1.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import numpy as np
 from absl import logging
@@ -284,7 +286,8 @@ def _whole_lines(path: Path) -> list[str]:
 def _summary_writer(folder: Path, first_step: int) -> SummaryWriter | None:
     """TensorBoard's; None, with a line in the log, where its package is not installed."""
     try:
-        from tensorboardX import SummaryWriter
+        with _without_torch():
+            from tensorboardX import SummaryWriter
     except ImportError:
         logging.warning("no TensorBoard files are written: tensorboardX is not installed")
         return None
@@ -309,3 +312,17 @@ def _remove_records_after(path: Path, step: int) -> None:
     if len(kept) < len(lines):
         logging.info("%s: removed %d records after step %d", path, len(lines) - len(kept), step)
     files.write_bytes(path, new)
+
+
+@contextlib.contextmanager
+def _without_torch() -> Iterator[None]:
+    """tensorboardX loads PyTorch where it is installed, for tensors that nobody gives it here; that
+    takes longer than all else that a training loads."""
+    loaded = "torch" in sys.modules
+    if not loaded:
+        sys.modules["torch"] = cast(ModuleType, None)  # Python's way to refuse an import
+    try:
+        yield
+    finally:
+        if not loaded:
+            del sys.modules["torch"]

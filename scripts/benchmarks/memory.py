@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from scripts.benchmarks.trials import Options, Row, check_installed
+from zfnet_jax.command import HOME
 
 _STEPS = 3
 
@@ -27,7 +28,8 @@ def rows(options: Options) -> Iterator[Row]:
 
 def _measure(form: str, batch: int) -> float:
     command = [sys.executable, "-m", __name__, form, str(batch)]
-    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    done = subprocess.run(command, cwd=HOME, capture_output=True, text=True, check=True)
+    return float(done.stdout)
 
 
 def _our_steps(batch: int) -> None:

@@ -12,18 +12,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 from scripts.benchmarks.trials import Options, Row, spread
+from zfnet_jax.command import HOME
 
 _HEAVY = ("tensorflow", "torch", "matplotlib", "jax")
-_ROOT = Path(__file__).parents[2]
 
 
 def rows(options: Options) -> Iterator[Row]:
     bare = _trials([sys.executable, "-c", "import jax"], options.trials)
     yield Row("start-up", "python -c 'import jax'", "s", *spread(bare))
-    for path in sorted((_ROOT / "scripts").glob("*.py")):
+    for path in sorted((HOME / "scripts").glob("*.py")):
         if 'if __name__ == "__main__":' not in path.read_text(encoding="utf-8"):
             continue
         command = [sys.executable, "-m", f"scripts.{path.stem}", "--help"]
@@ -41,7 +40,7 @@ def rows(options: Options) -> Iterator[Row]:
 def heavy_imports(command: list[str]) -> list[str]:
     """Which heavy packages a Python command imports."""
     timed = [command[0], "-X", "importtime", *command[1:]]
-    lines = subprocess.run(timed, cwd=_ROOT, capture_output=True, text=True, check=False).stderr
+    lines = subprocess.run(timed, cwd=HOME, capture_output=True, text=True, check=False).stderr
     modules = set(re.findall(r"\|\s+([\w.]+)\s*$", lines, flags=re.MULTILINE))
     return [name for name in _HEAVY if name in modules]
 
@@ -56,7 +55,7 @@ def _first_step(options: Options) -> Iterator[Row]:
             f"--config.data.prepared_dir={folder}/data",
         ]
         prepare = [sys.executable, "-m", "scripts.prepare_data", config, *sizes]
-        subprocess.run(prepare, cwd=_ROOT, capture_output=True, check=True)
+        subprocess.run(prepare, cwd=HOME, capture_output=True, check=True)
         seconds = {"cold": [], "warm": []}
         for trial in range(options.trials):
             for cache in seconds:
@@ -65,7 +64,7 @@ def _first_step(options: Options) -> Iterator[Row]:
                 where = {"JAX_COMPILATION_CACHE_DIR": f"{folder}/cache{trial}"}
                 began = time.perf_counter()
                 subprocess.run(
-                    command, cwd=_ROOT, env=os.environ | where, capture_output=True, check=True
+                    command, cwd=HOME, env=os.environ | where, capture_output=True, check=True
                 )
                 seconds[cache].append(time.perf_counter() - began)
     cold, warm = spread(seconds["cold"]), spread(seconds["warm"])
@@ -78,6 +77,6 @@ def _trials(command: list[str], trials: int) -> list[float]:
     seconds = []
     for _ in range(1 + trials):  # the first reads the files from the disk
         began = time.perf_counter()
-        subprocess.run(command, cwd=_ROOT, capture_output=True, check=False)
+        subprocess.run(command, cwd=HOME, capture_output=True, check=False)
         seconds.append(time.perf_counter() - began)
     return seconds[1:]

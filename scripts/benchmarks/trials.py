@@ -8,6 +8,8 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
 
+from zfnet_jax import extras
+
 Form = Callable[[], object]
 
 _WARM_UP = 2  # rounds that compile and fill caches; they do not count
@@ -159,11 +161,9 @@ def spread(values: list[float]) -> tuple[float, float, float]:
 
 
 def check_installed(*packages: str) -> None:
-    """ValueError unless the packages of requirements-bench.txt are there."""
+    """ValueError unless these packages of the extra 'bench' are there."""
     for package in packages:
         try:
             importlib.import_module(package)
         except ImportError as error:
-            raise ValueError(
-                f"{error}: this benchmark needs pip install -r requirements-bench.txt"
-            ) from error
+            raise extras.missing(package, "bench") from error

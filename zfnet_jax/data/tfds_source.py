@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from zfnet_jax import extras
 from zfnet_jax.data.examples import Example
 
 
@@ -24,7 +25,10 @@ class TfdsSource:
     def __init__(
         self, name: str, split: str, *, data_dir: str, manual_dir: str, random_access: bool
     ):
-        import tensorflow_datasets as tfds
+        try:
+            import tensorflow_datasets as tfds
+        except ImportError:
+            raise extras.missing("tensorflow-datasets", "tfds") from None
 
         self._name, self._split = name, split
         try:

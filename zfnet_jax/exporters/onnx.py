@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from zfnet_jax import geometry, workdir
+from zfnet_jax import extras, geometry, workdir
 from zfnet_jax.architecture import Architecture, ContrastNorm, Conv, Pool
 from zfnet_jax.data import augment
 from zfnet_jax.exporters import parity
-from zfnet_jax.importers import files, own
+from zfnet_jax.importers import own
 from zfnet_jax.run import Run
 
 OPSET = 13
@@ -33,7 +33,7 @@ def export(run: Run, path: str | Path) -> float:
     try:
         import onnx
     except ImportError:
-        raise files.missing("onnx") from None
+        raise extras.missing("onnx", "import") from None
     model = _model(run)
     onnx.checker.check_model(model)
     with parity.unfinished(Path(path)) as temporary:
@@ -45,7 +45,7 @@ def _forward(run: Run, path: Path, images: np.ndarray) -> np.ndarray:
     try:
         import onnxruntime
     except ImportError:
-        raise files.missing("onnxruntime, to compare the export,") from None
+        raise extras.missing("onnxruntime, to compare the export,", "import") from None
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     pixels = augment.centre(images, run.input_size).transpose(0, 3, 1, 2).astype(np.float32)
     return np.asarray(session.run(["logits"], {"pixels": pixels})[0])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from zfnet_jax.files import temporary_name
 from zfnet_jax.run import Run
 
 TOLERANCE = 1e-4  # of the largest class score
@@ -17,7 +18,7 @@ TOLERANCE = 1e-4  # of the largest class score
 def unfinished(path: Path) -> Iterator[Path]:
     """A name beside `path` to write to; it takes its place if nothing is raised."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}-unfinished{path.suffix}")
+    temporary = temporary_name(path)
     try:
         yield temporary
         temporary.replace(path)

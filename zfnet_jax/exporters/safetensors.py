@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from zfnet_jax import workdir
+from zfnet_jax import extras, workdir
 from zfnet_jax.exporters import parity
-from zfnet_jax.importers import files, own, pytorch
+from zfnet_jax.importers import own, pytorch
 from zfnet_jax.run import Run
 
 
@@ -28,7 +28,7 @@ def export(run: Run, path: str | Path) -> float:
     try:
         from safetensors.numpy import save
     except ImportError:
-        raise files.missing("safetensors") from None
+        raise extras.missing("safetensors", "import") from None
     tensors = own.to_foreign(run.architecture, run.params, run.input_size)
     tensors["mean"] = np.ascontiguousarray(run.mean, np.float32)
     said = own.description(workdir.as_json(run.config), run.class_names, run.step)

@@ -37,10 +37,3 @@ def reading(path: Path, what: str) -> Iterator[None]:
 
 def _named(error: Exception, line: str) -> str:
     return f"it cannot be read: {type(error).__name__}: {line[:200]}"
-
-
-def missing(package: str) -> ValueError:
-    """What to say where an optional package is not installed."""
-    return ValueError(
-        f"this needs {package}, which is not installed: pip install -r requirements-import.txt"
-    )

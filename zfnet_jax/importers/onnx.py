@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from zfnet_jax import extras
 from zfnet_jax.importers import files, own
 from zfnet_jax.importers.chain import Link
 from zfnet_jax.importers.onnx_nodes import NodeReader, title
@@ -53,7 +54,7 @@ def read(path: str | Path) -> Graph:
     try:
         import onnx
     except ImportError:
-        raise files.missing("onnx") from None
+        raise extras.missing("onnx", "import") from None
     path = Path(path)
     files.check_size(path)
     with files.reading(path, "an ONNX model"):

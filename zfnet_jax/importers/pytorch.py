@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from zfnet_jax import extras
 from zfnet_jax.importers import files
 from zfnet_jax.importers.chain import Link
 from zfnet_jax.importers.presets import PRESETS, Preset
@@ -56,7 +57,7 @@ def _read_pickle(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     try:
         import torch
     except ImportError:
-        raise files.missing("PyTorch") from None
+        raise extras.missing("PyTorch", "import") from None
     with files.reading(path, "weights of PyTorch"):
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
@@ -84,7 +85,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]
     try:
         from safetensors import safe_open
     except ImportError:
-        raise files.missing("safetensors") from None
+        raise extras.missing("safetensors", "import") from None
     # As jax arrays, because NumPy's have no bfloat16.
     with files.reading(path, "weights as safetensors"), safe_open(path, "flax") as file:
         names = file.keys()

@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from zfnet_jax.files import temporary_name
 from zfnet_jax.report.tiles import moved_inside, projection_tile
 
 Style = Literal["screen", "paper"]
@@ -75,7 +76,7 @@ def save(figure: Figure, path: Path, style: Style = "screen") -> None:
     """Writes a figure, atomically; the kind of file is the path's extension."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")
+    temporary = temporary_name(path)
     with use(style):
         figure.savefig(temporary)
     temporary.replace(path)

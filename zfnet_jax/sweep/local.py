@@ -30,7 +30,7 @@ class Slot:
 
 def training(run: Run) -> list[str]:
     """The command that trains a run, or goes on with it."""
-    return [sys.executable, "-m", "scripts.train", *run.arguments]
+    return [sys.executable, "-m", "zfnet_jax", "train", *run.arguments]
 
 
 class LocalLauncher:

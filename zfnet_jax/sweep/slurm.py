@@ -12,7 +12,6 @@ import getpass
 import hashlib
 import json
 import os
-import runpy
 import signal
 import subprocess
 import sys
@@ -20,14 +19,18 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import submitit
-from submitit.core.utils import FailedJobError
-
+from zfnet_jax import command, extras
 from zfnet_jax.files import write_json
 from zfnet_jax.preemption import PreemptedError
 from zfnet_jax.sweep.execute import Job
 from zfnet_jax.sweep.lock import SLURM_JOBS
 from zfnet_jax.sweep.plan import Run
+
+try:
+    import submitit
+    from submitit.core.utils import FailedJobError
+except ImportError:
+    raise extras.missing("submitit", "slurm") from None
 
 # How often a run may reach the time limit; an end, so that one that gets nowhere stops some day.
 _MAX_TIMEOUTS = 100
@@ -54,9 +57,8 @@ class Training(submitit.helpers.Checkpointable):
         with log.open("ab") as file:
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
-        sys.argv = ["scripts.train", *self.arguments]
         try:
-            runpy.run_module("scripts.train", run_name="__main__", alter_sys=True)
+            command.run("train", self.arguments)
         except SystemExit as end:  # how a script ends, also well
             if isinstance(end.__cause__, PreemptedError):
                 _wait_for_slurm(end.__cause__.number)
