@@ -8,6 +8,7 @@ The twelve nets of Table 3 are such overrides (`table3`).
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -82,7 +83,7 @@ def _conv(
     *,
     stride: int = 1,
     padding: int = 0,
-    pool: dict | None = None,
+    pool: dict[str, Any] | None = None,
     contrast_norm: bool = False,
 ) -> ConfigDict:
     """One conv layer. A pooling window of 0 means no pool; the fields stay, to be overridden."""

@@ -15,7 +15,7 @@ from absl import flags
 
 from scripts import shell
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _SPLIT = flags.DEFINE_string("split", None, "The split; validation where several were mined.")
 
 
@@ -30,5 +30,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["workdir"])
     shell.run(main)

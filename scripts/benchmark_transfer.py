@@ -22,8 +22,10 @@ from absl import flags
 
 from scripts import shell
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
-_PREPARED = flags.DEFINE_string("prepared_dir", None, "Prepared images, all in one split.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
+_PREPARED = flags.DEFINE_string(
+    "prepared_dir", None, "Prepared images, all in one split.", required=True
+)
 _SPLIT = flags.DEFINE_string("split", "train", "The split.")
 _LEAVE_OUT = flags.DEFINE_multi_string("leave_out", [], "A class that does not count.")
 _LAYER = flags.DEFINE_string("layer", None, "An activation; the output of layer 1 if not given.")
@@ -64,7 +66,9 @@ def main() -> None:
         )
 
 
-def _in_a_process(form: Callable, problem: Problem) -> tuple[np.ndarray, float, int] | str:
+def _in_a_process(
+    form: Callable[..., np.ndarray], problem: Problem
+) -> tuple[np.ndarray, float, int] | str:
     """Answers, seconds and MB of a form; or why there are none."""
     spawn = multiprocessing.get_context("spawn")
     receiver, sender = spawn.Pipe(duplex=False)
@@ -83,7 +87,9 @@ def _in_a_process(form: Callable, problem: Problem) -> tuple[np.ndarray, float, 
         process.join()
 
 
-def _measure(form: Callable, problem: Problem, c: float, sender: Connection) -> None:
+def _measure(
+    form: Callable[..., np.ndarray], problem: Problem, c: float, sender: Connection
+) -> None:
     from zfnet_jax.analysis.transfer import peak_memory_mb
 
     began = time.perf_counter()
@@ -95,7 +101,9 @@ def _measure(form: Callable, problem: Problem, c: float, sender: Connection) -> 
     sender.send((predicted, time.perf_counter() - began, peak_memory_mb()))
 
 
-def _here(path: Path, train: np.ndarray, test: np.ndarray, labels: np.ndarray, c: float):
+def _here(
+    path: Path, train: np.ndarray, test: np.ndarray, labels: np.ndarray, c: float
+) -> np.ndarray:
     from zfnet_jax.analysis import features, gram, heads
 
     rows = np.concatenate([train, test])
@@ -108,7 +116,9 @@ def _here(path: Path, train: np.ndarray, test: np.ndarray, labels: np.ndarray, c
     return heads.fit_svm(found.train, labels, c).predict(found.test)
 
 
-def _alone(path: Path, train: np.ndarray, test: np.ndarray, labels: np.ndarray, c: float):
+def _alone(
+    path: Path, train: np.ndarray, test: np.ndarray, labels: np.ndarray, c: float
+) -> np.ndarray:
     from zfnet_jax.analysis import features, heads
 
     rows = np.array(features.open_features(path)[train])
@@ -128,5 +138,4 @@ def _alone(path: Path, train: np.ndarray, test: np.ndarray, labels: np.ndarray, 
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["workdir", "prepared_dir"])
     shell.run(main)

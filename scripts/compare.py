@@ -13,8 +13,8 @@ from absl import flags
 
 from scripts import shell
 
-_WORKDIRS = flags.DEFINE_multi_string("workdir", None, "Folder of a run; repeat it.")
-_OUT = flags.DEFINE_string("out", None, "The folder to write into.")
+_WORKDIRS = flags.DEFINE_multi_string("workdir", None, "Folder of a run; repeat it.", required=True)
+_OUT = flags.DEFINE_string("out", None, "The folder to write into.", required=True)
 
 
 def main() -> None:
@@ -24,5 +24,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["workdir", "out"])
     shell.run(main)

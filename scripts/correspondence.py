@@ -20,7 +20,7 @@ from zfnet_jax.data.pictures import OBJECTS, TRANSFER
 if TYPE_CHECKING:
     from zfnet_jax.data.parts import PartPhotos
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _FACES = flags.DEFINE_string("faces", None, "Folder of photos with a landmarks.json.")
 _PICTURES = flags.DEFINE_enum(
     "pictures", None, [*OBJECTS, *TRANSFER], "Class of built-in pictures, instead of photos."
@@ -66,15 +66,15 @@ def _photos(size: int) -> tuple[PartPhotos, str, dict[str, Any]]:
     """The photos, a name for the result, and what they are."""
     from zfnet_jax.data import parts
 
-    if (_FACES.value is None) == (_PICTURES.value is None):
-        raise ValueError("give either --faces=FOLDER or --pictures=CLASS")
-    if _FACES.value is not None:
-        photos = parts.read_photos(_FACES.value, _PARTS.value, size)
-        return photos, Path(_FACES.value).resolve().name, {"folder": str(_FACES.value)}
-    photos = parts.draw_pictures(_PICTURES.value, _PARTS.value, _COUNT.value, size)
-    return photos, f"pictures-{_PICTURES.value}", {"pictures": _PICTURES.value}
+    faces, pictures = _FACES.value, _PICTURES.value
+    if faces is not None and pictures is None:
+        photos = parts.read_photos(faces, _PARTS.value, size)
+        return photos, Path(faces).resolve().name, {"folder": faces}
+    if pictures is not None and faces is None:
+        photos = parts.draw_pictures(pictures, _PARTS.value, _COUNT.value, size)
+        return photos, f"pictures-{pictures}", {"pictures": pictures}
+    raise ValueError("give either --faces=FOLDER or --pictures=CLASS")
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["workdir"])
     shell.run(main)

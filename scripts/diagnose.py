@@ -15,7 +15,9 @@ from absl import flags
 
 from scripts import shell
 
-_WORKDIRS = flags.DEFINE_multi_string("workdir", None, "Folder of a run; may be repeated.")
+_WORKDIRS = flags.DEFINE_multi_string(
+    "workdir", None, "Folder of a run; may be repeated.", required=True
+)
 _SPLIT = flags.DEFINE_string("split", None, "The split; validation where several were mined.")
 
 
@@ -47,5 +49,4 @@ def _diagnose(workdir: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["workdir"])
     shell.run(main)

@@ -13,10 +13,12 @@ from PIL import Image
 from scripts import shell
 from zfnet_jax.data.pictures import OBJECTS, TRANSFER, draw
 
-_CLASS = flags.DEFINE_enum("class_name", None, [*OBJECTS, *TRANSFER], "What to draw.")
+_CLASS = flags.DEFINE_enum(
+    "class_name", None, [*OBJECTS, *TRANSFER], "What to draw.", required=True
+)
 _SEED = flags.DEFINE_integer("seed", 0, "Which one.", lower_bound=0)
 _SIZE = flags.DEFINE_integer("size", 224, "Side, pixels.", lower_bound=8)
-_OUT = flags.DEFINE_string("out", None, "The file to write.")
+_OUT = flags.DEFINE_string("out", None, "The file to write.", required=True)
 
 
 def main() -> None:
@@ -27,5 +29,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["class_name", "out"])
     shell.run(main)

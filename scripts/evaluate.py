@@ -15,13 +15,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from absl import flags
 
 from scripts import inputs, processes, shell
 
 if TYPE_CHECKING:
+    from zfnet_jax.analysis.predict import Crops
     from zfnet_jax.data.splits import Split
     from zfnet_jax.predictions import Predictions
     from zfnet_jax.run import Run
@@ -60,19 +61,20 @@ def _workdirs() -> list[Path]:
     from zfnet_jax import parallel
     from zfnet_jax.analysis import progress
 
-    if bool(_WORKDIRS.value) == bool(_SWEEP.value):
+    sweep = _SWEEP.value
+    if bool(_WORKDIRS.value) == bool(sweep):
         raise ValueError("give either --workdir=DIR, once or more, or --sweep=DIR")
     if _OUT.value and len(_WORKDIRS.value) < 2:
         raise ValueError("--out is for an ensemble: give --workdir at least twice")
-    if _WORKDIRS.value:
+    if not sweep:
         return [Path(path) for path in _WORKDIRS.value]
-    reasons = {path: progress.unfinished(path) for path in progress.runs_in(_SWEEP.value)}
+    reasons = {path: progress.unfinished(path) for path in progress.runs_in(sweep)}
     for path, reason in reasons.items():
         if reason and parallel.is_writer():
             print(f"left out: {path} {reason}")
     finished = [path for path, reason in reasons.items() if not reason]
     if not finished:
-        raise ValueError(f"no run in {_SWEEP.value} is finished")
+        raise ValueError(f"no run in {sweep} is finished")
     return finished
 
 
@@ -100,6 +102,10 @@ def _evaluate(workdirs: Sequence[Path]) -> list[Predictions]:
     return found
 
 
+def _crops() -> Crops:
+    return 10 if _CROPS.value == "10" else 1
+
+
 def _open(workdir: Path) -> tuple[Run, Split, dict[str, Any]]:
     """A run, the images, and what predictions of the one on the other are made from."""
     from zfnet_jax.analysis import evaluation
@@ -107,7 +113,7 @@ def _open(workdir: Path) -> tuple[Run, Split, dict[str, Any]]:
 
     run = open_run(workdir, _STEP.value)
     split = inputs.open_split(run, _SPLIT.value, _PREPARED.value)
-    return run, split, evaluation.describe(run, split, _SPLIT.value, int(_CROPS.value))
+    return run, split, evaluation.describe(run, split, _SPLIT.value, _crops())
 
 
 def _report(workdirs: Sequence[Path], found: list[Predictions]) -> None:
@@ -118,7 +124,7 @@ def _report(workdirs: Sequence[Path], found: list[Predictions]) -> None:
     from zfnet_jax.report import evaluation_table
 
     bootstrap = {"level": _LEVEL.value, "resamples": _RESAMPLES.value, "seed": _SEED.value}
-    split, crops = _SPLIT.value, int(_CROPS.value)
+    split, crops = _SPLIT.value, _crops()
     paths: list[Path | None] = [
         predictions.path_of(path, split, one.info["step"], crops)
         for path, one in zip(workdirs, found, strict=True)
@@ -129,9 +135,10 @@ def _report(workdirs: Sequence[Path], found: list[Predictions]) -> None:
     if len(_WORKDIRS.value) > 1:
         names.append(f"ensemble of {len(found)}")
         found = [*found, predictions.ensemble(found, names[-1])]
-        paths.append(Path(_OUT.value) / f"ensemble-{split}-{crops}.npz" if _OUT.value else None)
-        if _OUT.value:
-            predictions.save(paths[-1], found[-1])
+        out = Path(_OUT.value) / f"ensemble-{split}-{crops}.npz" if _OUT.value else None
+        paths.append(out)
+        if out:
+            predictions.save(out, found[-1])
     scored = [scores(one, bins=_BINS.value, **bootstrap) for one in found]
     for path, one, score in zip(paths, found, scored, strict=True):
         if path:
@@ -158,10 +165,11 @@ def _write(path: Path, one: Predictions, score: dict[str, Any]) -> None:
     from zfnet_jax.report.confusion import confusion
 
     write_json(path.with_suffix(".json"), one.info | {"scores": score})
-    with figures.use(_STYLE.value):
+    style = cast("figures.Style", _STYLE.value)
+    with figures.use(style):
         figure = confusion(confusion_matrix(one), one.info["class_names"])
     for kind in (".png", ".pdf"):
-        figures.save(figure, path.with_name(f"{path.stem}-confusion{kind}"), _STYLE.value)
+        figures.save(figure, path.with_name(f"{path.stem}-confusion{kind}"), style)
 
 
 if __name__ == "__main__":

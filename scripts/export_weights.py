@@ -12,9 +12,11 @@ from absl import flags
 
 from scripts import shell
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
-_FORMAT = flags.DEFINE_enum("format", None, ["onnx", "safetensors", "jax"], "What to write.")
-_OUT = flags.DEFINE_string("out", None, "The file: .onnx, .safetensors or any name.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
+_FORMAT = flags.DEFINE_enum(
+    "format", None, ["onnx", "safetensors", "jax"], "What to write.", required=True
+)
+_OUT = flags.DEFINE_string("out", None, "The file: .onnx, .safetensors or any name.", required=True)
 _STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; the newest if not given.")
 
 
@@ -29,5 +31,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["workdir", "format", "out"])
     shell.run(main)

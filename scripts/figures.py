@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from absl import flags
@@ -29,9 +29,15 @@ from ml_collections import ConfigDict, config_flags
 from scripts import shell
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from zfnet_jax.winners import Winners
 
-_FIGURE = flags.DEFINE_enum("figure", None, list("123456789"), "Number in the paper.")
+    Drawn = dict[str, Figure]  # by the name of the file
+
+_FIGURE = flags.DEFINE_enum(
+    "figure", None, list("123456789"), "Number in the paper.", required=True
+)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
 _RUNS = flags.DEFINE_list("runs", [], "Folders of the runs to compare (6).")
 _IMAGE = flags.DEFINE_string("image", None, "A photo (1).")
@@ -57,7 +63,7 @@ _ARRAYS = flags.DEFINE_string("arrays", None, "What was measured, .npz (7, 8).")
 _DATA = flags.DEFINE_multi_string(
     "data", [], "Data sets of scripts.transfer; all of the run if not given (9)."
 )
-_OUT = flags.DEFINE_string("out", None, "The folder to write into.")
+_OUT = flags.DEFINE_string("out", None, "The folder to write into.", required=True)
 _CONFIG = config_flags.DEFINE_config_file("config", None, "A config instead of a run (3).")
 
 
@@ -76,16 +82,17 @@ def main() -> None:
         "9": _figure9,
     }
     out = Path(_OUT.value)
-    with figures.use(_STYLE.value):
+    style = cast("figures.Style", _STYLE.value)
+    with figures.use(style):
         drawn = draw[_FIGURE.value](out)
     for name, figure in drawn.items():
         for kind in (".png", ".pdf"):
             path = out / (name + kind)
-            figures.save(figure, path, _STYLE.value)
+            figures.save(figure, path, style)
             print(path)
 
 
-def _figure1(out: Path) -> dict:
+def _figure1(out: Path) -> Drawn:
     from zfnet_jax.analysis.deconv_layer import deconv_layer
     from zfnet_jax.report.figure1 import figure1
     from zfnet_jax.run import load_photo, open_run
@@ -97,7 +104,7 @@ def _figure1(out: Path) -> dict:
     return {"figure1": figure1(arrays)}
 
 
-def _figure2(_: Path) -> dict:
+def _figure2(_: Path) -> Drawn:
     from zfnet_jax.report.chosen import named_maps, random_maps
     from zfnet_jax.report.figure2 import figure2, maps_across
 
@@ -112,7 +119,7 @@ def _figure2(_: Path) -> dict:
     return {"figure2": figure2(mined, maps, _PATCHES.value)}
 
 
-def _figure3(_: Path) -> dict:
+def _figure3(_: Path) -> Drawn:
     from zfnet_jax import architecture
     from zfnet_jax.report.deconvnet_diagram import deconvnet_diagram
     from zfnet_jax.report.figure3 import figure3
@@ -130,7 +137,7 @@ def _figure3(_: Path) -> dict:
     }
 
 
-def _figure4(out: Path) -> dict:
+def _figure4(out: Path) -> Drawn:
     from zfnet_jax.analysis.evolution import evolution
     from zfnet_jax.report.chosen import mined_steps
     from zfnet_jax.report.figure4 import figure4
@@ -141,7 +148,7 @@ def _figure4(out: Path) -> dict:
     return {"figure4": figure4(arrays, across=3)}
 
 
-def _figure5(_: Path) -> dict:
+def _figure5(_: Path) -> Drawn:
     from zfnet_jax.report import figure5
 
     kinds = {
@@ -164,7 +171,7 @@ def _figure5(_: Path) -> dict:
     return drawn
 
 
-def _figure6(out: Path) -> dict:
+def _figure6(out: Path) -> Drawn:
     from zfnet_jax.analysis.filters import first_layer
     from zfnet_jax.report.figure6 import figure6
     from zfnet_jax.run import open_run
@@ -176,13 +183,13 @@ def _figure6(out: Path) -> dict:
             found = _mined(workdir)
         except FileNotFoundError as error:
             print(f"{workdir}: its second layer is left out: {error}")
-        filters.append(first_layer(open_run(workdir, found and found.info["step"])))
+        filters.append(first_layer(open_run(workdir, found.info["step"] if found else None)))
         mined.append(found)
         _save(out / f"figure6_{index}.npz", filters[-1])
     return {"figure6": figure6(filters, mined, _MAPS.value or 48)}
 
 
-def _figure7(_: Path) -> dict:
+def _figure7(_: Path) -> Drawn:
     from zfnet_jax.report.figure7 import figure7
 
     arrays = _arrays("whole_probability", "step")
@@ -190,14 +197,14 @@ def _figure7(_: Path) -> dict:
     return {"figure7": figure7(arrays, mined)}
 
 
-def _figure8(_: Path) -> dict:
+def _figure8(_: Path) -> Drawn:
     from zfnet_jax.report.figure8 import figure8
 
     arrays = _arrays("corner/part")
     return {"figure8": figure8(arrays, rows=5, draws=_MAPS.value or 3)}
 
 
-def _figure9(_: Path) -> dict:
+def _figure9(_: Path) -> Drawn:
     from zfnet_jax.analysis.transfer_table import curves
     from zfnet_jax.report.figure9 import figure9
 
@@ -241,5 +248,4 @@ def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["figure", "out"])
     shell.run(main)

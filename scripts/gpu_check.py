@@ -26,7 +26,7 @@ from absl import flags
 
 from scripts import shell
 
-_OUT = flags.DEFINE_string("out", None, "Folder of the results; made if missing.")
+_OUT = flags.DEFINE_string("out", None, "Folder of the results; made if missing.", required=True)
 _SMALL = flags.DEFINE_bool("small", False, "A rehearsal: narrow nets, few images, small batches.")
 _SECONDS = flags.DEFINE_float("seconds", 480, "Parts that would begin later are left out.")
 _PARTS = flags.DEFINE_list("parts", None, "Which parts; all if not given.")
@@ -159,5 +159,4 @@ def _write(out: Path, parts: Sequence[Part], notes: Mapping[str, str], title: st
 
 
 if __name__ == "__main__":
-    flags.mark_flag_as_required("out")
     shell.run(main)

@@ -17,9 +17,13 @@ from absl import flags
 
 from scripts import shell
 
-_FORMAT = flags.DEFINE_enum("format", None, ["pytorch", "onnx", "caffe"], "Format of the weights.")
-_WEIGHTS = flags.DEFINE_string("weights", None, ".pth, .safetensors, .onnx or .caffemodel.")
-_WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder; not there yet.")
+_FORMAT = flags.DEFINE_enum(
+    "format", None, ["pytorch", "onnx", "caffe"], "Format of the weights.", required=True
+)
+_WEIGHTS = flags.DEFINE_string(
+    "weights", None, ".pth, .safetensors, .onnx or .caffemodel.", required=True
+)
+_WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder; not there yet.", required=True)
 _PRESET = flags.DEFINE_string("preset", None, "PyTorch: what net the tensors are of.")
 _PROTOTXT = flags.DEFINE_string("prototxt", None, "Caffe: the file of the architecture.")
 _OUTPUT = flags.DEFINE_string("output", None, "Caffe: layer of the class scores, if not the last.")
@@ -77,5 +81,4 @@ def _scale(values: tuple[float, ...]) -> float | tuple[float, ...]:
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["format", "weights", "workdir"])
     shell.run(main)

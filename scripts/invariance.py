@@ -18,8 +18,9 @@ from scripts import inputs, processes, shell
 
 if TYPE_CHECKING:
     from zfnet_jax.analysis.invariance import Sweeps
+    from zfnet_jax.analysis.transforms import Kind
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _IMAGES = flags.DEFINE_multi_string("image", [], "A photo; may be repeated.")
 _LABELS = flags.DEFINE_multi_string("label", [], "Its class; one for each photo.")
 _SUMMARY = flags.DEFINE_integer(
@@ -31,7 +32,7 @@ _STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; the newest i
 _LAYERS = flags.DEFINE_multi_string(
     "layer", [], "An activation such as pool1, conv5 or fc7; the outputs of layers 1 and 7."
 )
-_RANGES = {
+_RANGES: dict[Kind, flags.FlagHolder[str | None]] = {
     "vertical": flags.DEFINE_string("vertical", None, "Shifts, pixels, positive is down."),
     "horizontal": flags.DEFINE_string("horizontal", "", "Shifts, pixels, positive is right."),
     "scale": flags.DEFINE_string("scale", None, "Factors, above 1 enlarges."),
@@ -76,7 +77,7 @@ def main() -> None:
 
 
 def _sweeps(paper: Sweeps) -> Sweeps:
-    sweeps = {}
+    sweeps: dict[Kind, np.ndarray] = {}
     for kind, flag in _RANGES.items():
         if flag.value is None:
             sweeps[kind] = paper[kind]
@@ -105,5 +106,4 @@ def _range(kind: str, text: str) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["workdir"])
     shell.run(main)

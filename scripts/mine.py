@@ -8,11 +8,17 @@ same command again goes on with a pass over the images that was stopped.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, cast
+
 from absl import flags
 
 from scripts import inputs, processes, shell
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
+if TYPE_CHECKING:
+    from zfnet_jax.deconvnet import Rectify
+    from zfnet_jax.pooling import Overlap
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _SPLIT = flags.DEFINE_enum("split", "validation", ["train", "validation"], "Images to search.")
 _STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; the newest if not given.")
 _K = flags.DEFINE_integer("k", 9, "Winners per map.", lower_bound=1)
@@ -47,8 +53,8 @@ def main() -> None:
         k=_K.value,
         one_per_image=not _ALL_POSITIONS.value,
         unit_value=_UNIT_VALUE.value,
-        rectify=_RECTIFY.value,
-        overlap=_OVERLAP.value,
+        rectify=cast("Rectify", _RECTIFY.value),
+        overlap=cast("Overlap", _OVERLAP.value),
         batch_size=_BATCH.value or run.config.eval_batch_size,
         progress=True,
     )
@@ -61,5 +67,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["workdir"])
     shell.run(main)

@@ -10,7 +10,7 @@ photo. Sizes not given are shares of what the net sees: of 224 pixels, 48 and 8.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from absl import flags
@@ -18,11 +18,12 @@ from absl import flags
 from scripts import processes, shell
 
 if TYPE_CHECKING:
+    from zfnet_jax.analysis.occlusion import Fill
     from zfnet_jax.run import Run
     from zfnet_jax.winners import Winners
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
-_IMAGES = flags.DEFINE_multi_string("image", None, "A photo; may be repeated.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
+_IMAGES = flags.DEFINE_multi_string("image", None, "A photo; may be repeated.", required=True)
 _LABELS = flags.DEFINE_multi_string("label", [], "A class: one for all photos, or one for each.")
 _SQUARE = flags.DEFINE_integer("square", None, "Side of the square, pixels.")
 _STRIDE = flags.DEFINE_integer("stride", None, "Pixels between positions.")
@@ -53,7 +54,7 @@ def main() -> None:
         square=square if _SQUARE.value is None else _SQUARE.value,
         stride=stride if _STRIDE.value is None else _STRIDE.value,
         layer=layer,
-        fill=_FILL.value,
+        fill=cast("Fill", _FILL.value),
         seed=_SEED.value,
         batch_size=_BATCH.value,
         form="plain" if _PLAIN.value else "fast",
@@ -63,10 +64,11 @@ def main() -> None:
         return
     _print_answers(arrays)
     mined = _mined(run, layer)
-    with figures.use(_STYLE.value):
+    style = cast("figures.Style", _STYLE.value)
+    with figures.use(style):
         figure = figure7(arrays, mined)
     for kind in (".png", ".pdf"):
-        figures.save(figure, path.with_suffix(kind), _STYLE.value)
+        figures.save(figure, path.with_suffix(kind), style)
     print(f"step {run.step}: {path}, {path.with_suffix('.png')} and .pdf")
 
 
@@ -102,5 +104,4 @@ def _mined(run: Run, layer: str) -> Winners | None:
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["workdir", "image"])
     shell.run(main)

@@ -11,13 +11,14 @@ The numbers go to WORKDIR/analysis/occlusion/masks-STEP.json, the arrays beside 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from absl import flags
 
 from scripts import inputs, processes, shell
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _IMAGES = flags.DEFINE_integer("images", 200, "Validation pictures; at most all.", lower_bound=1)
 _SQUARE = flags.DEFINE_integer("square", None, "Side, pixels; 48 of 224 if not given.")
 _STRIDE = flags.DEFINE_integer("stride", None, "Pixels between positions; 8 of 224.")
@@ -43,7 +44,7 @@ def main() -> None:
     rows = np.arange(count) * len(split) // count
     photos, masks = occlusion_masks.pictures_and_masks(split, rows)
     square, stride = occlusion_study.paper_sizes(run)
-    options = {
+    options: dict[str, Any] = {
         "square": square if _SQUARE.value is None else _SQUARE.value,
         "stride": stride if _STRIDE.value is None else _STRIDE.value,
         "layer": _LAYER.value or run.architecture.convs[-1].name,
@@ -73,5 +74,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["workdir"])
     shell.run(main)

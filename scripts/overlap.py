@@ -19,11 +19,13 @@ from absl import flags
 
 from scripts import shell
 
-_OUT = flags.DEFINE_string("out", None, "Folder for the results.")
+_OUT = flags.DEFINE_string("out", None, "Folder for the results.", required=True)
 _THRESHOLD = flags.DEFINE_float(
     "threshold", None, "Correlation from which on two photos are one; that of analysis/overlap.py."
 )
-_WORKERS = flags.DEFINE_integer("workers", os.cpu_count(), "Decoding processes.", lower_bound=1)
+_WORKERS = flags.DEFINE_integer(
+    "workers", os.cpu_count() or 1, "Decoding processes.", lower_bound=1
+)
 
 
 def main(a: str, b: str) -> None:
@@ -53,5 +55,4 @@ def main(a: str, b: str) -> None:
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["out"])
     shell.run(main, "A", "B")

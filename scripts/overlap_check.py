@@ -26,7 +26,9 @@ from tqdm import tqdm
 
 from scripts import shell
 
-_PHOTOS = flags.DEFINE_string("photos", None, "Folder of photos to alter and to find.")
+_PHOTOS = flags.DEFINE_string(
+    "photos", None, "Folder of photos to alter and to find.", required=True
+)
 _UNRELATED = flags.DEFINE_string("unrelated", None, "Folder of other photos to mix in.")
 _HALVES = ["all", "even", "odd"]
 _PHOTOS_CLASSES = flags.DEFINE_enum(
@@ -41,8 +43,12 @@ _TWICE = flags.DEFINE_string(
 _MOST = flags.DEFINE_integer(
     "most", None, "Photos of each folder, evenly spread; all if not given."
 )
-_OUT = flags.DEFINE_string("out", None, "Folder for copies, results and the page of wrong pairs.")
-_WORKERS = flags.DEFINE_integer("workers", os.cpu_count(), "Decoding processes.", lower_bound=1)
+_OUT = flags.DEFINE_string(
+    "out", None, "Folder for copies, results and the page of wrong pairs.", required=True
+)
+_WORKERS = flags.DEFINE_integer(
+    "workers", os.cpu_count() or 1, "Decoding processes.", lower_bound=1
+)
 
 QUALITY = 90
 LOWEST = 0.7  # threshold of the table
@@ -187,5 +193,4 @@ def _print_thresholds(own: np.ndarray, false: np.ndarray, default: float) -> Non
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["photos", "out"])
     shell.run(main)

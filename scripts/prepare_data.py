@@ -20,7 +20,9 @@ from zfnet_jax.data.prepared import INDEX_SUFFIX, verify
 from zfnet_jax.data.sources import SPLITS
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The config file.", lock_config=True)
-_WORKERS = flags.DEFINE_integer("workers", os.cpu_count(), "Decoding processes.", lower_bound=1)
+_WORKERS = flags.DEFINE_integer(
+    "workers", os.cpu_count() or 1, "Decoding processes.", lower_bound=1
+)
 _VERIFY = flags.DEFINE_bool("verify", False, "Only check the digests of what is prepared.")
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace what is prepared already.")
 _MEAN_ONLY = flags.DEFINE_bool(

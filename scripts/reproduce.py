@@ -18,7 +18,7 @@ from absl import flags
 
 from scripts import recipe, shell
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _ONLY = flags.DEFINE_list("only", [], "Names such as fig2,table7; --dry_run lists all.")
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print the plan with estimated times, no more.")
 _DRAFT = flags.DEFINE_bool(
@@ -109,5 +109,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["workdir"])
     shell.run(main)

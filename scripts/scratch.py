@@ -17,9 +17,11 @@ from absl import flags
 
 from scripts import lists, recipe, shell
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
-_DATA = flags.DEFINE_string("data", None, "Name of the data set, as in scripts.transfer.")
-_PREPARED = flags.DEFINE_string("prepared_dir", None, "Its prepared images.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
+_DATA = flags.DEFINE_string(
+    "data", None, "Name of the data set, as in scripts.transfer.", required=True
+)
+_PREPARED = flags.DEFINE_string("prepared_dir", None, "Its prepared images.", required=True)
 _SPLIT = flags.DEFINE_string("split", "train", "Which prepared split they are.")
 _PER_CLASS = flags.DEFINE_list("per_class", ["15", "30"], "Training images of each class.")
 _FOLDS = flags.DEFINE_integer("folds", 5, "Number of folds.", lower_bound=1)
@@ -54,5 +56,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["workdir", "data", "prepared_dir"])
     shell.run(main)

@@ -29,7 +29,7 @@ TIME_FIELDS = ("images_per_second", "epoch_seconds")
 
 TINY = quickstart.TINY | {"checkpoint.every_steps": 1}
 
-_OUT = flags.DEFINE_string("out", None, "Folder of the runs; made if missing.")
+_OUT = flags.DEFINE_string("out", None, "Folder of the runs; made if missing.", required=True)
 _KILLS = flags.DEFINE_integer("kills", 30, "How often the training is killed.", lower_bound=0)
 _SIGNAL = flags.DEFINE_enum("signal", "SIGKILL", ["SIGKILL", "SIGTERM"], "With what.")
 _PROCESSES = flags.DEFINE_integer("processes", 1, "Processes; one is killed.", lower_bound=1)
@@ -52,7 +52,7 @@ class Soak:
     processes: int = 1
     seconds_to_end: float = 360.0
 
-    def start(self, workdir: Path) -> list[subprocess.Popen]:
+    def start(self, workdir: Path) -> list[subprocess.Popen[bytes]]:
         """Starts a training, or goes on with it; it writes to WORKDIR.log."""
         command = [sys.executable, "-m", "zfnet_jax", "train", *self.arguments]
         command.append(f"--workdir={workdir}")
@@ -166,5 +166,4 @@ def _newest(workdir: Path) -> int:
 
 
 if __name__ == "__main__":
-    flags.mark_flag_as_required("out")
     shell.run(main)

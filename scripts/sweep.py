@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "A config file with sweep(add), 'FILE' or 'FILE:ARG'. Overrides hold for all."
 )
-_WORKDIR = flags.DEFINE_string("workdir", None, "The sweep's folder; made if missing.")
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "The sweep's folder; made if missing.", required=True
+)
 _LAUNCHER = flags.DEFINE_enum("launcher", "local", ["local", "slurm"], "Where the runs train.")
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "List the runs and start nothing.")
 _DEVICES = flags.DEFINE_integer(
@@ -92,5 +94,5 @@ def _launcher(directory: Path, held: int) -> Launcher:
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["config", "workdir"])
+    flags.mark_flag_as_required("config")
     shell.run(main)

@@ -20,10 +20,12 @@ from absl import flags
 
 from scripts import shell
 
-_TABLE = flags.DEFINE_enum("table", None, ["2", "3", "4", "5", "6", "7"], "Number in the paper.")
+_TABLE = flags.DEFINE_enum(
+    "table", None, ["2", "3", "4", "5", "6", "7"], "Number in the paper.", required=True
+)
 _SWEEPS = flags.DEFINE_multi_string("sweep", [], "Folder of a sweep; may be repeated (2, 3).")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run (4 to 7).")
-_OUT = flags.DEFINE_string("out", None, "The folder to write into.")
+_OUT = flags.DEFINE_string("out", None, "The folder to write into.", required=True)
 _CROPS = flags.DEFINE_enum("crops", "10", ["1", "10"], "Crops of the validation images (2, 3).")
 _TRAIN_CROPS = flags.DEFINE_enum(
     "train_crops", "1", ["1", "10"], "Crops of the training images (3)."
@@ -81,5 +83,4 @@ def _transfer(number: int) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["table", "out"])
     shell.run(main)

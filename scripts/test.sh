@@ -1,11 +1,15 @@
 #!/usr/bin/env bash
-# Passes the tests and the style checks, making .venv where it is missing. Further arguments go to
-# pytest. With ZFNET_PHOTOS naming a folder of photo sets the tests on photos run too.
+# Passes the tests and the checks of style, imports and types, making .venv where it is missing.
+# Arguments go to pytest. With ZFNET_PHOTOS naming a folder of photo sets the tests on photos run too.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 ensure tests -e ".[test,tfds,slurm]"
 ruff check .
 ruff format --check .
+if [ $# = 0 ]; then # not while working on one room's tests
+  lint-imports --no-cache --no-logo
+  pyrefly check
+fi
 # Most of the time is compiling, on one core each: so many tests at once as there are cores, and who
 # is done takes over half of what another has left. One file alone starts sooner without them.
 workers=auto

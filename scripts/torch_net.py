@@ -72,6 +72,12 @@ class TorchZFNet(nn.Module):
         return self.dense(maps.permute(0, 2, 3, 1).flatten(1))
 
 
+def laid_out(net: TorchZFNet, memory: torch.memory_format, device: str = "cpu") -> TorchZFNet:
+    """The net with its filters laid out so in the memory of a device."""
+    untyped: Any = net  # PyTorch's types leave this argument of `to` out
+    return untyped.to(device, memory_format=memory)
+
+
 def _fill(
     layer: nn.Conv2d | nn.Linear, params: Mapping[str, Any] | None, order: tuple[int, ...]
 ) -> None:
@@ -79,4 +85,5 @@ def _fill(
         return
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(np.array(params["kernel"]).transpose(order)))
+        assert layer.bias is not None  # all layers have one
         layer.bias.copy_(torch.from_numpy(np.array(params["bias"])))

@@ -17,7 +17,7 @@ from ml_collections import config_flags
 from scripts import processes, shell
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The config file, 'FILE' or 'FILE:ARG'.")
-_WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder; made if missing.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder; made if missing.", required=True)
 _STOP = flags.DEFINE_integer(
     "stop_after_steps", None, "Save and stop after this many updates.", lower_bound=1
 )
@@ -41,5 +41,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["config", "workdir"])
+    flags.mark_flag_as_required("config")
     shell.run(main)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from absl import flags
 
@@ -33,14 +33,18 @@ from zfnet_jax.analysis.protocols import (
 )
 
 if TYPE_CHECKING:
+    from zfnet_jax.analysis.heads import Head
     from zfnet_jax.analysis.transfer_scores import TransferScores
     from zfnet_jax.data.prepared import PreparedSplit
     from zfnet_jax.run import Run
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; the newest if not given.")
 _DATA = flags.DEFINE_string(
-    "data", None, f"Name of the data set; of {', '.join(PROTOCOLS)} the protocol is known."
+    "data",
+    None,
+    f"Name of the data set; of {', '.join(PROTOCOLS)} the protocol is known.",
+    required=True,
 )
 _FOLDER = flags.DEFINE_string("folder", None, "Photos, one folder per class, to prepare.")
 _PREPARED = flags.DEFINE_string("prepared_dir", None, "Prepared images; data/DATA-SIZE.")
@@ -112,13 +116,14 @@ def main() -> None:
     _print(scores, layers, heads, per_class)
 
 
-def _asked(run: Run, protocol: Protocol | None) -> tuple[list[str], list[str], list[int]]:
+def _asked(run: Run, protocol: Protocol | None) -> tuple[list[str], list[Head], list[int]]:
     """Layers, heads and numbers of training images, of the table or figure or as given."""
     from zfnet_jax.analysis import features
 
     there = features.layers_of(run)
     last = there[max(there)]
-    layers, heads, per_class = [last], ["softmax"], []
+    layers, per_class = [last], []
+    heads: list[Head] = ["softmax"]
     if _TABLE.value and _FIGURE.value:
         raise ValueError("give --table or --figure, not both")
     if _TABLE.value or _FIGURE.value:
@@ -128,8 +133,9 @@ def _asked(run: Run, protocol: Protocol | None) -> tuple[list[str], list[str], l
                 "give --layer, --head and --per_class"
             )
         tables = {"4": "caltech101", "5": "caltech256"}
-        if tables.get(_TABLE.value, _DATA.value) != _DATA.value:
-            raise ValueError(f"Table {_TABLE.value} is of {tables[_TABLE.value]}")
+        data = tables.get(_TABLE.value or "", _DATA.value)
+        if data != _DATA.value:
+            raise ValueError(f"Table {_TABLE.value} is of {data}")
         per_class = list(protocol.curve if _FIGURE.value else protocol.table)
         if _TABLE.value == "7":
             per_class = [protocol.layers]
@@ -140,7 +146,7 @@ def _asked(run: Run, protocol: Protocol | None) -> tuple[list[str], list[str], l
         raise ValueError("give --table, --figure or --per_class")
     return (
         list(dict.fromkeys(_LAYERS.value)) or layers,
-        list(dict.fromkeys(_HEADS.value)) or heads,
+        cast("list[Head]", list(dict.fromkeys(_HEADS.value))) or heads,
         per_class,
     )
 
@@ -196,5 +202,4 @@ def _print(
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["workdir", "data"])
     shell.run(main)

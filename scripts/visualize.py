@@ -14,9 +14,9 @@ from absl import flags
 
 from scripts import shell
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
-_IMAGE = flags.DEFINE_string("image", None, "The photo.")
-_OUT = flags.DEFINE_string("out", None, "The picture to write: .png, .pdf or .svg.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
+_IMAGE = flags.DEFINE_string("image", None, "The photo.", required=True)
+_OUT = flags.DEFINE_string("out", None, "The picture to write: .png, .pdf or .svg.", required=True)
 _MAPS = flags.DEFINE_integer("maps", 9, "Strongest maps per layer.", lower_bound=1)
 _STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; the newest if not given.")
 
@@ -41,5 +41,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["workdir", "image", "out"])
     shell.run(main)

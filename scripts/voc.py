@@ -19,12 +19,14 @@ from absl import flags
 from scripts import lists, shell
 from zfnet_jax.analysis.protocols import PARTS, VOC_GRID, VOC_TOLERANCE
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; the newest if not given.")
 _NAME = flags.DEFINE_string("name", "voc/2012", "The set in TFDS.")
 _DATA_DIR = flags.DEFINE_string("data_dir", "", "Where TFDS keeps data sets; its own default.")
 _PREPARED = flags.DEFINE_string("prepared_dir", None, "Prepared images; data/voc2012-SIZE.")
-_WORKERS = flags.DEFINE_integer("workers", os.cpu_count(), "Decoding processes.", lower_bound=1)
+_WORKERS = flags.DEFINE_integer(
+    "workers", os.cpu_count() or 1, "Decoding processes.", lower_bound=1
+)
 _LAYER = flags.DEFINE_string("layer", None, "An activation such as fc7; the last layer's output.")
 _GRID = flags.DEFINE_list("grid", [f"{c:g}" for c in VOC_GRID], "C to choose from.")
 _PARTS = flags.DEFINE_integer("parts", PARTS, "Of the cross-validation.", lower_bound=2)
@@ -71,5 +73,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["workdir"])
     shell.run(main)

@@ -439,6 +439,9 @@ def test_published_tables_are_whole():
     assert paper.table(1).cell("Nose", "Mean Feature Sign Change Layer 7") == (0.069, 0.011)
     assert paper.table(2).cell("1 convnet as per Fig. 3", "Val Top-1") == (38.4, None)
     assert paper.table(2).cell("Gunji et al. 2012", "Val Top-1") is None
+    assert paper.table(2).value("1 convnet as per Fig. 3", "Val Top-1") == 38.4
+    with pytest.raises(KeyError, match="has nothing in 'Val Top-1'"):
+        paper.table(2).value("Gunji et al. 2012", "Val Top-1")
     rows = {1: 4, 2: 13, 3: 12, 4: 4, 5: 4, 6: 21, 7: 8}
     for number, count in rows.items():
         table = paper.table(number)

@@ -37,6 +37,13 @@ def _random_pools(count: int, rounding: str) -> list[tuple[int, Pool]]:
     return cases
 
 
+def test_an_image_has_two_axes():
+    assert geometry.both_axes(n + 1 for n in (4, 5)) == (5, 6)
+    for wrong in ((1,), (1, 2, 3)):
+        with pytest.raises(ValueError, match="values to unpack"):
+            geometry.both_axes(wrong)
+
+
 def test_conv_sizes_are_those_of_the_real_operation():
     for size, conv in _random_convs(60):
         result = jax.eval_shape(

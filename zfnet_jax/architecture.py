@@ -155,7 +155,7 @@ class Architecture:
         return tuple(names)
 
 
-def completed(model: Mapping[str, Any]) -> dict[str, Any]:
+def completed(model: Mapping[str, Any] | ml_collections.ConfigDict) -> dict[str, Any]:
     """A config's model section with the fields that came later, as nets of before computed them."""
     added = {"dropout_scales_training": True} | dict(model)
     added["contrast_norm"] = {"region": "across_maps"} | dict(model["contrast_norm"])

@@ -61,5 +61,5 @@ def fill(like: PyTree, flat: Mapping[str, np.ndarray], where: str) -> PyTree:
 def digest(array: np.ndarray) -> str:
     """SHA-256 of an array's dtype, shape and bytes."""
     sha256 = hashlib.sha256(f"{array.dtype.name}{list(array.shape)}".encode())
-    sha256.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+    sha256.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return sha256.hexdigest()

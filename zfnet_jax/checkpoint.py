@@ -201,7 +201,9 @@ class Checkpoints:
             return array_tree.nested(flat), stored["record"]
         return array_tree.fill(like, flat, f"step {step} in {self.directory}"), stored["record"]
 
-    def restore_latest(self, like: PyTree | None = None) -> tuple[int, PyTree, dict] | None:
+    def restore_latest(
+        self, like: PyTree | None = None
+    ) -> tuple[int, PyTree, dict[str, Any]] | None:
         """Restores the newest good step; those passed over are set aside with an error message.
 
         A damaged step is renamed to `damaged-<step>` (unless opened read-only), so that the run can

@@ -79,4 +79,5 @@ def _sum_by_shifts(x: jax.Array, maps: int) -> jax.Array:
     """As one pass over the maps, which other devices fuse with what comes before and after."""
     edge = maps // 2
     padded = jnp.pad(x, ((0, 0), (0, 0), (0, 0), (edge, edge)))
-    return sum(lax.slice_in_dim(padded, n, n + x.shape[3], axis=3) for n in range(maps))
+    shifted = (lax.slice_in_dim(padded, n, n + x.shape[3], axis=3) for n in range(maps))
+    return sum(shifted, jnp.zeros((), x.dtype))

@@ -63,18 +63,26 @@ def _strided(x: jax.Array, kernel: jax.Array, conv: Conv, precision: str) -> jax
     )
 
 
-def _strided_forward(x, kernel, conv, precision):
+def _strided_forward(
+    x: jax.Array, kernel: jax.Array, conv: Conv, precision: str
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
     return _strided(x, kernel, conv, precision), (x, kernel)
 
 
-def _strided_backward(conv, precision, inputs, gradient):
-    def by_columns(x, kernel, gradient):
+def _strided_backward(
+    conv: Conv, precision: str, inputs: tuple[jax.Array, jax.Array], gradient: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    def by_columns(
+        x: jax.Array, kernel: jax.Array, gradient: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
         return (
-            transposed_by_columns(gradient, kernel, conv, x.shape[1:3], precision),
+            transposed_by_columns(gradient, kernel, conv, (x.shape[1], x.shape[2]), precision),
             _kernel_gradient(x, gradient, kernel, conv, precision),
         )
 
-    def on_accelerators(x, kernel, gradient):
+    def on_accelerators(
+        x: jax.Array, kernel: jax.Array, gradient: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
         form = partial(_on_accelerators, conv=conv, precision=precision)
         return jax.vjp(form, x, kernel)[1](gradient)
 

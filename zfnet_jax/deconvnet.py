@@ -95,15 +95,17 @@ def reconstructions(
         conv = net.convs[depth]
         maps_size = (heights[conv.name], widths[conv.name])
         if conv.pool and (depth < top or kind == "pool"):
-            pads = tuple(geometry.pool_padding(size, conv.pool) for size in maps_size)
+            pads = geometry.both_axes(geometry.pool_padding(size, conv.pool) for size in maps_size)
             switches = activations[f"switches{conv.number}"]
             x = max_unpool(
                 x, switches, maps_size, conv.pool.window, conv.pool.stride, pads, overlap
             )
         x = rectified(x, activations[conv.name], rectify)
         below = net.convs[depth - 1] if depth else None
-        output = below and (f"pool{below.number}" if below.pool else below.name)
-        input_size = (heights[output], widths[output]) if below else image_size
+        input_size = image_size
+        if below:
+            output = f"pool{below.number}" if below.pool else below.name
+            input_size = (heights[output], widths[output])
         x = filter_transposed(x, params[conv.name]["kernel"], conv, input_size, precision)
         result[f"layer{conv.number}"] = x
     return result

@@ -27,7 +27,9 @@ def make_evaluator(model: ZFNet, config: ConfigDict, split: Split) -> Evaluator:
     devices and processes; padding rows are masked out.
     """
 
-    def step(params: Params, mean: jax.Array, batch: batches.Batch) -> dict[str, jax.Array]:
+    def step(
+        params: Params, mean: jax.Array, batch: batches.Batch[jax.Array]
+    ) -> dict[str, jax.Array]:
         images = augment.centre_crops(batch.images, mean, config.augment.crop, config.augment.scale)
         logits, _ = model.apply({"params": params}, images)
         mask = batch.mask > 0

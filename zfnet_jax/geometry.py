@@ -6,8 +6,18 @@ Everything is per axis: images need not be square.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
+from typing import TypeVar
 
 from zfnet_jax.architecture import Architecture, Conv, Pool
+
+T = TypeVar("T")
+
+
+def both_axes(items: Iterable[T]) -> tuple[T, T]:
+    """One thing per axis of an image, rows first. ValueError unless there are two."""
+    rows, columns = items
+    return rows, columns
 
 
 def conv_size(size: int, conv: Conv) -> int:

@@ -84,7 +84,7 @@ class MetricsWriter:
         if len(set(names)) < len(names):
             doubled = sorted({name for name in names if names.count(name) > 1})
             raise ValueError(f"metrics of step {step}: {doubled} given twice")
-        record = {"step": int(step)}
+        record: dict[str, float] = {"step": int(step)}
         for name, value in {**scalars, **time_fields}.items():
             record[name] = _number(name, value)
         line = {name: _to_json(value) for name, value in record.items()}
@@ -93,7 +93,7 @@ class MetricsWriter:
         os.fsync(self._file.fileno())
         for name, value in record.items():
             if name != "step" and self._tensorboard:
-                self._tensorboard.add_scalar(name, value, record["step"])
+                self._tensorboard.add_scalar(name, value, int(step))
 
     def image(self, tag: str, array: np.ndarray, step: int) -> None:
         """Shows an image in TensorBoard: uint8 [H, W, 3]."""
@@ -162,7 +162,7 @@ class Progress:
         self._loss: float | None = None
         self._line_time = time.monotonic()
         self._first: tuple[int, float] | None = None  # the first step that ended, and when
-        self._bar: tqdm | None = None
+        self._bar: tqdm[Any] | None = None
         if enabled and sys.stderr.isatty():
             self._bar = tqdm(
                 total=total_steps,

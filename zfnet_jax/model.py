@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -85,7 +86,9 @@ class ZFNet(nn.Module):
         if conv.contrast_norm and net.norm_before_pool:
             x = activations[f"norm{n}"] = contrast_norm(x, conv.contrast_norm)
         if conv.pool:
-            pads = tuple(geometry.pool_padding(size, conv.pool) for size in x.shape[1:3])
+            pads = geometry.both_axes(
+                geometry.pool_padding(size, conv.pool) for size in x.shape[1:3]
+            )
             x, switches = max_pool_with_switches(x, conv.pool.window, conv.pool.stride, pads)
             activations[f"pool{n}"], activations[f"switches{n}"] = x, switches
         if conv.contrast_norm and not net.norm_before_pool:
@@ -143,7 +146,7 @@ def from_config(config: ConfigDict, classes: int) -> ZFNet:
     """The net that `config.model` describes (see configs/architectures.py)."""
     normal = nn.initializers.normal(config.init_std)
     if config.init == "normal":
-        inits = {"kernel_init": normal}
+        inits: dict[str, Any] = {"kernel_init": normal}
     elif config.init == "he":
         # He et al. 2015 is for layers that a relu follows.
         inits = {
@@ -161,6 +164,14 @@ def from_config(config: ConfigDict, classes: int) -> ZFNet:
         dtype=jnp.dtype(config.dtype),
         precision=config.precision,
     )
+
+
+def forward(
+    net: ZFNet, params: Mapping[str, Any], images: jax.Array
+) -> tuple[jax.Array, Activations]:
+    """Logits and activations in evaluation, see `ZFNet`."""
+    answer: Any = net.apply({"params": params}, images)  # Flax cannot know its type
+    return answer
 
 
 def initial_params(net: ZFNet, seed: int, image_size: int, channels: int) -> dict[str, Any]:

@@ -85,7 +85,9 @@ def unoccluded(
         activity is summed.
     """
     plan = make_plan(net.architecture, grid)
-    x, maps, sums, chosen = inputs, {}, {}, None
+    x, chosen = inputs, None
+    maps: dict[str, jax.Array] = {}
+    sums: dict[str, jax.Array] = {}
     for below, step in pairwise(plan):
         if below.spans:
             maps[below.name] = _pad(x, below.pads)
@@ -98,6 +100,7 @@ def unoccluded(
     if plan[-1].spans:
         maps[plan[-1].name] = _pad(x, plan[-1].pads)
     pads = next(step.pads for step in plan if step.name == layer)
+    assert chosen is not None  # that step was made
     return Unoccluded(
         fill=_pad(fill, plan[0].pads),
         maps=maps,
@@ -123,9 +126,10 @@ def occluded(
       logits [N, classes], and the summed activity [N] of the chosen map.
     """
 
-    def cut(maps: jax.Array, step: Step, spans: tuple[Span, Span]) -> jax.Array:
-        places = _places(squares, *(span.starts for span in spans), step.pads)
-        return _cut(maps, squares.photo, places, tuple(span.size for span in spans))
+    def cut(maps: jax.Array, step: Step, spans: tuple[Span, Span] | None) -> jax.Array:
+        assert spans is not None  # a step that has them reads only from such
+        places = _places(squares, _starts(spans), step.pads)
+        return _cut(maps, squares.photo, places, geometry.both_axes(span.size for span in spans))
 
     plan = make_plan(net.architecture, grid)
     x, activity = cut(photos.fill, plan[0], plan[0].spans), None
@@ -138,13 +142,14 @@ def occluded(
             maps = photos.maps[below.name]
             if step.canvas:
                 rows, columns = step.canvas
-                at = _places(squares, rows.at, columns.at)
+                at = _places(squares, (rows.at, columns.at))
                 x = _paste(cut(maps, below, (rows.span, columns.span)), x, at)
                 x = x[
                     :, rows.cut : rows.cut + rows.reach, columns.cut : columns.cut + columns.reach
                 ]
                 raw = _valid(net, params, step, x)
             else:
+                assert isinstance(step.layer, Conv)  # all others have a canvas
                 change = x - cut(maps, below, below.spans)
                 kernel = params[step.name]["kernel"]
                 raw = spread_change(change, kernel, step.layer.groups, net.precision)
@@ -159,6 +164,7 @@ def occluded(
                 activity += photos.activity[squares.photo]
     if plan[-1].spans:
         x = _pasted_whole(photos.maps[plan[-1].name], x, plan[-1], squares)
+    assert activity is not None  # `layer` is a step
     return _dense(net, params, x), activity
 
 
@@ -169,7 +175,8 @@ def _whole(net: ZFNet, params: Params, step: Step, x: jax.Array) -> jax.Array:
         return filter_maps(x, weights["kernel"], layer, net.precision) + weights["bias"]
     if isinstance(layer, ContrastNorm):
         return contrast_norm(x, layer)
-    pads = tuple(geometry.pool_padding(size, layer) for size in x.shape[1:3])
+    assert layer is not None  # the image is not computed
+    pads = geometry.both_axes(geometry.pool_padding(size, layer) for size in x.shape[1:3])
     return max_pool_with_switches(x, layer.window, layer.stride, pads)[0]
 
 
@@ -181,6 +188,7 @@ def _valid(net: ZFNet, params: Params, step: Step, x: jax.Array) -> jax.Array:
         return max_pool_with_switches(x, layer.window, layer.stride, 0)[0]
     if isinstance(layer, ContrastNorm):
         return norm_inside(x, layer)
+    assert layer is not None  # the image is not computed
     weights = params[step.name]
     return filter_window(x, weights["kernel"], layer, net.precision) + weights["bias"]
 
@@ -213,13 +221,17 @@ def _pad(x: jax.Array, pads: Pads) -> jax.Array:
     return jnp.pad(x, ((0, 0), *pads, (0, 0)))
 
 
+def _starts(spans: tuple[Span, Span]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    return geometry.both_axes(span.starts for span in spans)
+
+
 def _places(
     squares: Squares,
-    rows: tuple[int, ...],
-    columns: tuple[int, ...],
+    starts: tuple[tuple[int, ...], tuple[int, ...]],
     pads: Pads = ((0, 0), (0, 0)),
 ) -> tuple[jax.Array, jax.Array]:
     """Row and column [N] of each square from tables by place in the grid, in padded maps."""
+    rows, columns = starts
     row = jnp.asarray(rows)[squares.row] + pads[0][0]
     return row, jnp.asarray(columns)[squares.column] + pads[1][0]
 
@@ -242,7 +254,8 @@ def _paste(maps: jax.Array, windows: jax.Array, at: tuple[jax.Array, jax.Array])
 
 def _pasted_whole(maps: jax.Array, x: jax.Array, step: Step, squares: Squares) -> jax.Array:
     """Whole maps [N, H, W, C] with windows of them pasted in."""
-    at = _places(squares, *(span.starts for span in step.spans), step.pads)
+    assert step.spans is not None
+    at = _places(squares, _starts(step.spans), step.pads)
     x = _paste(maps[squares.photo], x, at)
     (top, _), (left, _) = step.pads
     return x[:, top : top + step.size[0], left : left + step.size[1]]
@@ -250,7 +263,8 @@ def _pasted_whole(maps: jax.Array, x: jax.Array, step: Step, squares: Squares) -
 
 def _inside(x: jax.Array, step: Step, squares: Squares) -> jax.Array:
     """Zero where windows leave the maps."""
-    places = _places(squares, *(span.starts for span in step.spans))
+    assert step.spans is not None
+    places = _places(squares, _starts(step.spans))
     for axis, (first, size, pads) in enumerate(zip(places, step.size, step.pads), start=1):
         if any(pads):
             unit = first[:, None] + jnp.arange(x.shape[axis])

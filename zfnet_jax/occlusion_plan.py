@@ -47,23 +47,27 @@ def make_plan(net: Architecture, grid: Grid) -> list[Step]:
     changed = [geometry.changed(net, grid.square, starts) for starts in (grid.rows, grid.columns)]
     plan, windows = [Step("image", None, None, grid.image_size)], True
     for name, layer, norm in _layers(net):
-        plan.append(Step(name, layer, norm, tuple(_size(n, layer) for n in plan[-1].size)))
+        plan.append(
+            Step(name, layer, norm, geometry.both_axes(_size(n, layer) for n in plan[-1].size))
+        )
+    before: tuple[Span, Span] | None = None
     for index, step in enumerate(plan):
-        spans = tuple(axis[step.name] for axis in changed)
+        spans = geometry.both_axes(axis[step.name] for axis in changed)
         height, width = step.size
         windows = windows and (not index or spans[0].size * spans[1].size < height * width)
         if not windows:
             break
         canvas = None
-        if step.layer and not (isinstance(step.layer, Conv) and step.layer.stride == 1):
+        if before and step.layer and not (isinstance(step.layer, Conv) and step.layer.stride == 1):
             reads = _window(step.layer)
-            canvas = tuple(
-                geometry.canvas(before, span, *reads)
-                for before, span in zip(plan[index - 1].spans, spans, strict=True)
+            canvas = geometry.both_axes(
+                geometry.canvas(below, span, *reads)
+                for below, span in zip(before, spans, strict=True)
             )
-            _widen(plan, index - 1, tuple(axis.span for axis in canvas))
+            _widen(plan, index - 1, geometry.both_axes(axis.span for axis in canvas))
         plan[index] = dataclasses.replace(step, spans=spans, canvas=canvas)
         _widen(plan, index, spans)
+        before = spans
     return plan
 
 
@@ -87,13 +91,13 @@ def _layers(
 ) -> list[tuple[str, Conv | Pool | ContrastNorm, ContrastNorm | None]]:
     """Convolutions, pools and norms within maps by name, each with the contrast norm across maps
     that comes straight after it."""
-    result = []
+    result: list[tuple[str, Conv | Pool | ContrastNorm, ContrastNorm | None]] = []
 
     def add(name: str, layer: Conv | Pool, norm: ContrastNorm | None, number: int) -> None:
-        within = norm and norm.region == "within_map"
-        result.append((name, layer, None if within else norm))
-        if within:
-            result.append((f"norm{number}", norm, None))
+        if norm and norm.region == "within_map":
+            result.extend([(name, layer, None), (f"norm{number}", norm, None)])
+        else:
+            result.append((name, layer, norm))
 
     for conv in net.convs:
         norm, after_conv = conv.contrast_norm, net.norm_before_pool or not conv.pool
@@ -106,7 +110,7 @@ def _layers(
 def _widen(plan: list[Step], index: int, spans: tuple[Span, Span]) -> None:
     """Makes room around what a step puts out for spans of it."""
     step = plan[index]
-    pads = tuple(
+    pads = geometry.both_axes(
         (max(old[0], new[0]), max(old[1], new[1]))
         for old, new in zip(
             step.pads, (span.pads(n) for span, n in zip(spans, step.size, strict=True)), strict=True

@@ -96,7 +96,7 @@ def _running_maximum(
         last = (height - window + row + 1, width - window + column + 1)
         view = lax.slice(x, (0, row, column, 0), (batch, *last, maps), (1, stride, stride, 1))
         here = real[row : last[0] : stride, column : last[1] : stride, None]
-        if best is None:
+        if best is None or switch is None or found is None:
             best, switch, found = view, jnp.zeros(view.shape, jnp.uint8), here
             continue
         # A NaN takes the place of any number, being not at most that, and keeps it.
@@ -106,7 +106,7 @@ def _running_maximum(
             found = found | here
         best = jnp.where(better, view, best)
         switch = jnp.where(better, jnp.uint8(position), switch)
-    if not found.all():
+    if best is None or switch is None or found is None or not found.all():
         raise ValueError(f"padding {pads} fills whole windows of {window} pixels")
     return best, switch
 
@@ -139,12 +139,20 @@ def _join(pieces: list[tuple[jax.Array, jax.Array]], axis: int) -> tuple[jax.Arr
     return jnp.concatenate(values, axis), jnp.concatenate(switches, axis)
 
 
-def _pool_forward(x, window, stride, pads):
+def _pool_forward(
+    x: jax.Array, window: int, stride: int, pads: Pads
+) -> tuple[tuple[jax.Array, jax.Array], tuple[jax.Array, tuple[int, ...]]]:
     pooled, switches = _pool(x, window, stride, pads)
     return (pooled, switches), (switches, x.shape)
 
 
-def _pool_backward(window, stride, pads, residuals, cotangents):
+def _pool_backward(
+    window: int,
+    stride: int,
+    pads: Pads,
+    residuals: tuple[jax.Array, tuple[int, ...]],
+    cotangents: tuple[jax.Array, jax.Array],
+) -> tuple[jax.Array]:
     switches, shape = residuals
     gradient, _ = cotangents  # switches are integers: no gradient comes through them
     return (max_unpool(gradient, switches, shape, window, stride, pads, "sum"),)
@@ -245,10 +253,11 @@ def _sum(pooled: jax.Array, switches: jax.Array, geometry: _Geometry) -> jax.Arr
 def _sum_by_position(pooled: jax.Array, switches: jax.Array, geometry: _Geometry) -> jax.Array:
     """Position after position of the windows, the values of those that name it are spread out."""
     zero = jnp.zeros((), pooled.dtype)
-    return sum(
+    values = (
         geometry.spread(position, jnp.where(switches == position, pooled, zero), 0)
         for position in range(geometry.window**2)
     )
+    return sum(values, zero)
 
 
 def _sum_by_pixel(pooled: jax.Array, switches: jax.Array, geometry: _Geometry) -> jax.Array:
@@ -293,7 +302,8 @@ def _windows(size: int, window: int, stride: int) -> int:
 def _pads(padding: Padding) -> Pads:
     if isinstance(padding, int):
         return ((padding, padding), (padding, padding))
-    return tuple(tuple(int(n) for n in pad) for pad in padding)
+    (top, bottom), (left, right) = padding
+    return (int(top), int(bottom)), (int(left), int(right))
 
 
 def _check_window(window: int, stride: int) -> None:

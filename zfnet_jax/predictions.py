@@ -82,15 +82,10 @@ def ensemble(members: Sequence[Predictions], name: str) -> Predictions:
       ValueError: see `check_ensemble`; or a member has no probabilities.
     """
     check_ensemble([member.info for member in members])
-    for member in members:
-        if member.probabilities is None:
-            raise ValueError(
-                f"the probabilities of {member.info['run']} were not kept: evaluate it again "
-                "with --probabilities"
-            )
-    total = np.zeros(members[0].probabilities.shape)
-    for member in members:
-        total += member.probabilities
+    kept = [_kept_probabilities(member) for member in members]
+    total = np.zeros(kept[0].shape)
+    for probabilities in kept:
+        total += probabilities
     probabilities = (total / len(members)).astype(np.float32)
     first = members[0].info
     info = {field: first[field] for field in (*_COMPARED, "images")}
@@ -100,6 +95,15 @@ def ensemble(members: Sequence[Predictions], name: str) -> Predictions:
         probabilities=probabilities,
         **outcomes(probabilities, members[0].labels),
     )
+
+
+def _kept_probabilities(member: Predictions) -> np.ndarray:
+    if member.probabilities is None:
+        raise ValueError(
+            f"the probabilities of {member.info['run']} were not kept: evaluate it again "
+            "with --probabilities"
+        )
+    return member.probabilities
 
 
 def check_ensemble(infos: Sequence[dict[str, Any]]) -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from types import FrameType
+from typing import Any
 
 import jax
 from jax.experimental import multihost_utils
@@ -36,7 +37,7 @@ class Watch:
         self.number = int(signal.SIGTERM)
         self._told = False
         self._several = jax.process_count() > 1
-        self._before: dict[int, object] = {}
+        self._before: dict[int, Any] = {}
 
     def told(self, step: int) -> bool:
         """Whether to stop after this step; every process asks after every step."""

@@ -101,4 +101,4 @@ def load_photo(path: str | Path, image_size: int) -> np.ndarray:
 
 @functools.partial(jax.jit, static_argnums=0)
 def _forward(net: ZFNet, params: dict[str, Any], inputs: jax.Array) -> Any:
-    return net.apply({"params": params}, inputs)
+    return model.forward(net, params, inputs)

@@ -70,6 +70,7 @@ def train_and_evaluate(
         epochs=config.epochs,
         steps_per_epoch=steps_per_epoch,
     )
+    assert train.mean is not None  # training splits have one
     crop, channels = config.augment.crop, train.mean.shape[2]
     step = make_train_step(net, config, direction, schedule, steps_per_epoch)
     job = _Job(
@@ -134,7 +135,7 @@ def _train(
         state, plateau = arrays["state"], optimizer.Plateau(**record["plateau"])
     if rollbacks > plateau.rollbacks:
         plateau = plateau.rolled_back(rollbacks, config.rollback.rate_factor)
-        state = state.replace(rate_scale=jnp.float32(plateau.scale))
+        state = dataclasses.replace(state, rate_scale=jnp.float32(plateau.scale))
     step = int(state.step)
     state, healthy, mean = parallel.replicate((state, np.bool_(True), train.mean))
     metrics = MetricsWriter(
@@ -169,6 +170,7 @@ def _train(
     mid_epoch_saves = range(0, total_steps, every) if every else ()
     unchecked: collections.deque[tuple[int, jax.Array, jax.Array]] = collections.deque()
     result: dict[str, float] = {}
+    told = False
     measured = ["loss", "top1"]
     if len(train.class_names) > 5:  # of five the true one is always among the first five
         measured.append("top5")
@@ -204,7 +206,7 @@ def _train(
                 "epoch": epoch + 1,
                 **{f"train/{k}": sums[k] / sums["steps"] for k in measured},
                 **{f"val/{k}": validated[k] for k in measured},
-                "learning_rate": float(job.schedule(step - 1)) * plateau.scale,
+                "learning_rate": float(np.asarray(job.schedule(step - 1))) * plateau.scale,
                 "clipped": sums["clipped"] / sums["steps"],
             }
             times = {
@@ -234,7 +236,7 @@ def _picture(filters: jax.Array) -> np.ndarray:
 
 def _batches_of(
     split: splits.Split, config: ConfigDict, epoch: int, start: int
-) -> Iterator[batches.Batch]:
+) -> Iterator[batches.Batch[np.ndarray]]:
     """The batches of an epoch from one on, read ahead in a thread and placed on the devices."""
     rows = batches.train_batches(
         split,

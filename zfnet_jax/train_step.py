@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import flax
 import jax
@@ -57,7 +59,7 @@ def make_train_step(
     direction: optax.GradientTransformation,
     schedule: optax.Schedule,
     steps_per_epoch: int,
-) -> Callable[[TrainState, jax.Array, Batch], tuple[TrainState, jax.Array]]:
+) -> Callable[[TrainState, jax.Array, Batch[jax.Array]], tuple[TrainState, jax.Array]]:
     """The train step of a run: (state, mean [S, S, C], a device's rows of a batch) -> state, loss.
 
     Crop, flip and subtract the mean, forward, backward, SGD, RMS limit (Section 3). Mapped over
@@ -65,7 +67,9 @@ def make_train_step(
     """
     parts = config.optimizer.accumulation
 
-    def loss_of(params: Params, mean: jax.Array, batch: Batch, epoch: jax.Array):
+    def loss_of(
+        params: Params, mean: jax.Array, batch: Batch[jax.Array], epoch: jax.Array
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
         keys = jax.vmap(jax.random.split)(augment.image_keys(config.seed, epoch, batch.index))
         images = augment.random_crops(
             batch.images,
@@ -85,13 +89,15 @@ def make_train_step(
 
     gradient_of = jax.grad(loss_of, has_aux=True)
 
-    def gradients(params: Params, mean: jax.Array, batch: Batch, epoch: jax.Array):
+    def gradients(
+        params: Params, mean: jax.Array, batch: Batch[jax.Array], epoch: jax.Array
+    ) -> tuple[Params, dict[str, jax.Array]]:
         if parts == 1:
             return gradient_of(params, mean, batch, epoch)
         # Accumulation: the mean over equal parts of the rows, one after the other.
         split = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), batch)
 
-        def add(total, part):
+        def add(total: Any, part: Batch[jax.Array]) -> tuple[Any, None]:
             return jax.tree.map(jnp.add, total, gradient_of(params, mean, part, epoch)), None
 
         shapes = jax.eval_shape(
@@ -102,7 +108,7 @@ def make_train_step(
         return jax.tree.map(lambda x: x / parts, total)
 
     def train_step(
-        state: TrainState, mean: jax.Array, batch: Batch
+        state: TrainState, mean: jax.Array, batch: Batch[jax.Array]
     ) -> tuple[TrainState, jax.Array]:
         epoch, step_of_epoch = jnp.divmod(state.step, steps_per_epoch)
         grads, metrics = mean_over_devices(gradients(state.params, mean, batch, epoch))
@@ -116,7 +122,9 @@ def make_train_step(
         sums = {
             name: jnp.where(step_of_epoch == 0, 0, state.sums[name]) + news[name] for name in SUMS
         }
-        state = state.replace(step=state.step + 1, params=params, momentum=momentum, sums=sums)
+        state = dataclasses.replace(
+            state, step=state.step + 1, params=params, momentum=momentum, sums=sums
+        )
         return state, metrics["loss"]
 
     return train_step

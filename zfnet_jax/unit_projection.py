@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -21,8 +21,10 @@ from zfnet_jax.deconvnet import Rectify, filter_transposed, rectified
 from zfnet_jax.geometry import Tile
 from zfnet_jax.pooling import Overlap, max_unpool
 
+Array = TypeVar("Array")  # of NumPy or JAX
 
-class Units(NamedTuple):
+
+class Units(NamedTuple, Generic[Array]):
     """Single units of a layer, N of them, to be projected each alone.
 
     Attributes:
@@ -32,11 +34,11 @@ class Units(NamedTuple):
       value: [N], the activation that a projection starts from.
     """
 
-    image: jax.Array
-    index: jax.Array
-    row: jax.Array
-    column: jax.Array
-    value: jax.Array
+    image: Array
+    index: Array
+    row: Array
+    column: Array
+    value: Array
 
 
 @partial(jax.jit, static_argnames=("net", "layer", "image_size", "rectify", "overlap", "precision"))
@@ -45,7 +47,7 @@ def project_units(
     params: Mapping[str, Any],
     activations: Mapping[str, jax.Array],
     layer: str,
-    units: Units,
+    units: Units[jax.Array],
     image_size: tuple[int, int],
     *,
     rectify: Rectify = "deconvnet",
@@ -70,6 +72,7 @@ def project_units(
         raise ValueError(f"units of conv layers can be projected alone, not of {layer}")
     cones = tuple(geometry.cone(net, layer, size) for size in image_size)
     position = (units.row, units.column)
+    x = units.value.astype(jnp.float32)
 
     def descend(x: jax.Array, name: str) -> jax.Array:
         return _cut_tiles(x, tuple(cone[name] for cone in cones), position)
@@ -79,9 +82,8 @@ def project_units(
         kernel = params[conv.name]["kernel"]
         forward = activations[conv.name]
         if depth == top:
-            value = units.value.astype(jnp.float32)
             at = forward[units.image, units.row, units.column, units.index]
-            x = rectified(value, at, rectify)[:, None, None, None]
+            x = rectified(x, at, rectify)[:, None, None, None]
             x = x * _filters(kernel, conv.groups, units.index)
         else:
             tiles = tuple(cone[conv.name] for cone in cones)
@@ -119,7 +121,7 @@ def _filters(kernel: jax.Array, groups: int, index: jax.Array) -> jax.Array:
 def _filter_tiles(x: jax.Array, kernel: jax.Array, conv: Conv, precision: str) -> jax.Array:
     """All pixels that tiles reach through filters transposed, padding of the input included."""
     bare = dataclasses.replace(conv, padding=0)
-    reach = tuple((size - 1) * conv.stride + conv.kernel for size in x.shape[1:3])
+    reach = geometry.both_axes((size - 1) * conv.stride + conv.kernel for size in x.shape[1:3])
     return filter_transposed(x, kernel, bare, reach, precision)
 
 
@@ -128,7 +130,7 @@ def _unpool_tiles(
     switches: jax.Array,
     pool: Pool,
     tiles: Sequence[Tile],
-    units: Units,
+    units: Units[jax.Array],
     overlap: Overlap,
 ) -> jax.Array:
     """All pixels that tiles of pooled maps reach. Every rule but 'sum' counts windows of value zero
@@ -158,7 +160,9 @@ def _cut_tiles(x: jax.Array, tiles: Sequence[Tile], position: Sequence[jax.Array
     )(x, row, column)
 
 
-def _take_tiles(maps: jax.Array, tiles: Sequence[Tile], units: Units, wider: int = 0) -> jax.Array:
+def _take_tiles(
+    maps: jax.Array, tiles: Sequence[Tile], units: Units[jax.Array], wider: int = 0
+) -> jax.Array:
     """Tiles [N, h, w, C] of the units' images among [B, H, W, C], `wider` pixels larger."""
     size = tuple(tile.size + wider for tile in tiles)
     row, column = (

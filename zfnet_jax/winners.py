@@ -114,7 +114,7 @@ class WinnersWriter:
     def __init__(self, folder: Path):
         self._folder = folder
         self._partial = folder.with_name(folder.name + ".unfinished")
-        self.arrays: dict[str, Arrays] = {"projections": {}, "patches": {}}
+        self.arrays: dict[str, dict[str, np.memmap]] = {"projections": {}, "patches": {}}
 
     def __enter__(self) -> WinnersWriter:
         shutil.rmtree(self._partial, ignore_errors=True)
@@ -136,7 +136,7 @@ class WinnersWriter:
 
     def finish(self, info: dict[str, Any], winners: Arrays) -> None:
         """Packs the files and replaces the folder by the new one."""
-        np.savez(self._partial / "winners.npz", **winners)
+        np.savez(self._partial / "winners.npz", allow_pickle=False, **winners)
         text = json.dumps(info, indent=1) + "\n"
         (self._partial / "info.json").write_text(text, encoding="utf-8")
         for file, arrays in self.arrays.items():

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scripts.benchmarks.trials import Options, Row, Work, check_installed, compare
+from scripts.benchmarks.trials import Form, Options, Row, Work, check_installed, compare
+
+if TYPE_CHECKING:
+    import jax
+    import torch
+
+    from zfnet_jax.architecture import Conv
 
 _BATCH = 16
 
@@ -41,7 +48,13 @@ def rows(options: Options) -> Iterator[Row]:
             memory_format=torch.channels_last
         )
 
-        def pullback(which, tx=tx, tseed=tseed, tkernel=tkernel, conv=conv):
+        def pullback(
+            which: list[bool],
+            tx: torch.Tensor = tx,
+            tseed: torch.Tensor = tseed,
+            tkernel: torch.Tensor = tkernel,
+            conv: Conv = conv,
+        ) -> tuple[torch.Tensor | None, ...]:
             return torch.ops.aten.convolution_backward(
                 *(tseed, tx, tkernel, None, [conv.stride] * 2, [conv.padding] * 2),
                 *([1, 1], False, [0, 0], 1, which),
@@ -50,7 +63,7 @@ def rows(options: Options) -> Iterator[Row]:
         for part, which in (("forward", None), ("of the input", 0), ("of the filters", 1)):
             if which == 0 and channels == 3:
                 continue  # nobody needs the image's
-            forms = {
+            forms: dict[str, Form] = {
                 name: _jitted(form, conv, which, arrays)
                 for name, form in (("ours", filter_maps), ("XLA", plain))
             }
@@ -67,7 +80,7 @@ def rows(options: Options) -> Iterator[Row]:
         size = sizes[f"pool{conv.number}" if conv.pool else conv.name]
 
 
-def _channels_last(array: np.ndarray):
+def _channels_last(array: np.ndarray) -> torch.Tensor:
     import torch
 
     return torch.from_numpy(array.transpose(0, 3, 1, 2).copy()).to(
@@ -75,12 +88,17 @@ def _channels_last(array: np.ndarray):
     )
 
 
-def _jitted(form, conv, which, arrays):
+def _jitted(
+    form: Callable[[jax.Array, jax.Array, Conv, str], jax.Array],
+    conv: Conv,
+    which: int | None,
+    arrays: tuple[jax.Array, jax.Array, jax.Array],
+) -> Form:
     """The convolution, or its gradient of the input (0) or the filters (1)."""
     import jax
 
     @jax.jit
-    def compute(x, kernel, seed):
+    def compute(x: jax.Array, kernel: jax.Array, seed: jax.Array) -> jax.Array:
         if which is None:
             return form(x, kernel, conv, "highest")
         return jax.vjp(lambda x, w: form(x, w, conv, "highest"), x, kernel)[1](seed)[which]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
@@ -15,7 +16,7 @@ _IMAGES, _BATCH = 64, 32
 def rows(options: Options) -> Iterator[Row]:
     from configs import zfnet
     from zfnet_jax import model
-    from zfnet_jax.analysis.predict import predict
+    from zfnet_jax.analysis.predict import Crops, predict
     from zfnet_jax.run import Run
 
     config = zfnet.get_config()
@@ -28,7 +29,7 @@ def rows(options: Options) -> Iterator[Row]:
         rng.integers(0, 256, (_IMAGES, size, size, 3), np.uint8), np.zeros(_IMAGES, np.int32)
     )
     run = Run(
-        directory=None,
+        directory=Path(),
         step=0,
         config=config,
         net=net,
@@ -37,7 +38,7 @@ def rows(options: Options) -> Iterator[Row]:
         class_names=tuple(map(str, range(1000))),
     )
 
-    def evaluate(crops: int) -> None:
+    def evaluate(crops: Crops) -> None:
         predict(run, images, crops=crops, batch_size=_BATCH, probabilities=False, progress=False)
 
     def ten_times() -> None:

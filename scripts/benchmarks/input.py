@@ -10,11 +10,15 @@ import io
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from scripts.benchmarks.loop import OfEpoch, compare_loop
 from scripts.benchmarks.trials import Options, Row, spread, take_turns
+
+if TYPE_CHECKING:
+    from zfnet_jax.data import batches
 
 _PHOTOS, _SIZE, _BATCH = 256, 256, 64
 _LOOP_BATCH, _LOOP_EPOCHS = 32, 8  # the photos again and again, as one long epoch
@@ -36,7 +40,7 @@ def rows(options: Options) -> Iterator[Row]:
             fingerprint="",
         )
 
-        def of_epoch(epoch: int, batch_size: int) -> Iterator[batches.Batch]:
+        def of_epoch(epoch: int, batch_size: int) -> Iterator[batches.Batch[np.ndarray]]:
             return batches.train_batches(
                 split,
                 seed=0,
@@ -72,7 +76,7 @@ def rows(options: Options) -> Iterator[Row]:
         yield from _loop(of_epoch, options)
 
 
-def _transfer(batch, options: Options) -> Iterator[Row]:
+def _transfer(batch: batches.Batch[np.ndarray], options: Options) -> Iterator[Row]:
     import jax
 
     from zfnet_jax import parallel

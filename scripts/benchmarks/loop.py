@@ -10,14 +10,20 @@ import itertools
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from scripts.benchmarks.made import MadeImages, narrow
 from scripts.benchmarks.trials import Options, Row, spread, take_turns
 
-OfEpoch = Callable[[int, int], Iterable[Any]]  # epoch, batch size -> batches
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
+
+    from zfnet_jax.data.batches import Batch
+    from zfnet_jax.model import ZFNet
+
+OfEpoch = Callable[[int, int], "Iterable[Batch[np.ndarray]]"]  # epoch, batch size -> batches
 
 _CLASSES, _TARGET = 1000, 1.05
 _IMAGES, _EPOCHS = 8192, 4
@@ -39,7 +45,7 @@ def rows(options: Options) -> Iterator[Row]:
     made = MadeImages(_FEW if options.small else _IMAGES, _CLASSES)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "images.npy"
-        shape = (len(made), made.size, made.size, 3)
+        shape = (len(made), made.image_size, made.image_size, 3)
         images = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
         for row in range(len(made)):
             images[row] = made.rows(np.array([row]))[0]
@@ -54,7 +60,7 @@ def rows(options: Options) -> Iterator[Row]:
         )
         for batch_size in options.batches:
 
-            def of_epoch(epoch: int, size: int) -> Iterator[Any]:
+            def of_epoch(epoch: int, size: int) -> Iterator[Batch[np.ndarray]]:
                 return batches.train_batches(
                     split,
                     seed=0,
@@ -72,7 +78,13 @@ def rows(options: Options) -> Iterator[Row]:
 
 
 def compare_loop(
-    what: str, config, net, of_epoch: OfEpoch, epochs: int, steps: int, options: Options
+    what: str,
+    config: ConfigDict,
+    net: ZFNet,
+    of_epoch: OfEpoch,
+    epochs: int,
+    steps: int,
+    options: Options,
 ) -> Iterator[Row]:
     """Rows for `steps` steps of `epochs` epochs, as one long epoch, and for as many bare ones."""
     import jax

@@ -5,8 +5,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
+
+    from zfnet_jax.run import Run
 
 _DIFFERENT = 509  # patterns; a prime, so that pattern and shift are never in step
 
@@ -20,7 +26,7 @@ class MadeImages:
 
     count: int
     classes: int
-    size: int = 256
+    image_size: int = 256
     fingerprint: str = "made images"
 
     @property
@@ -35,15 +41,19 @@ class MadeImages:
     def class_names(self) -> tuple[str, ...]:
         return tuple(map(str, range(self.classes)))
 
+    @property
+    def mean(self) -> None:
+        return None
+
     def __len__(self) -> int:
         return self.count
 
     def rows(self, index: np.ndarray) -> np.ndarray:
         """[n, S, S, 3]"""
-        images = np.empty((len(index), self.size, self.size, 3), np.uint8)
+        images = np.empty((len(index), self.image_size, self.image_size, 3), np.uint8)
         for image, number in zip(images, index):
             shift, pattern = divmod(int(number), _DIFFERENT)
-            image[:] = np.roll(_patterns(self.size)[pattern], shift, axis=0)
+            image[:] = np.roll(_patterns(self.image_size)[pattern], shift, axis=0)
         return images
 
 
@@ -54,7 +64,7 @@ def _patterns(size: int) -> np.ndarray:
     return few.repeat(8, axis=1).repeat(8, axis=2)
 
 
-def net_of(images: MadeImages, small: bool):
+def net_of(images: MadeImages, small: bool) -> Run:
     """A run of ZFNet with He's start, as it is opened for analysis; `small`: an eighth as wide."""
     from configs import zfnet
     from zfnet_jax import model
@@ -63,7 +73,7 @@ def net_of(images: MadeImages, small: bool):
     config = zfnet.get_config()
     config.model.precision, config.model.init = "highest", "he"
     config.augment.scale = 64.0
-    config.data.image_size = images.size
+    config.data.image_size = images.image_size
     if small:
         narrow(config)
     net = model.from_config(config.model, images.classes)
@@ -73,12 +83,12 @@ def net_of(images: MadeImages, small: bool):
         config=config,
         net=net,
         params=model.initial_params(net, 0, config.augment.crop, 3),
-        mean=np.full((images.size, images.size, 3), 128, np.float32),
+        mean=np.full((images.image_size, images.image_size, 3), 128, np.float32),
         class_names=images.class_names,
     )
 
 
-def narrow(config) -> None:
+def narrow(config: ConfigDict) -> None:
     """An eighth of the maps, for a rehearsal on a CPU."""
     for name in config.model.layers:
         config.model[name].maps //= 8

@@ -37,7 +37,7 @@ def _our_steps(batch: int) -> None:
 
     nets = Nets("float32", batch)
     step = nets.our_step()
-    nets.params = None  # the trainer keeps no other copy either
+    nets.params = {}  # the trainer keeps no other copy either
     for _ in range(_STEPS):
         step()
 
@@ -47,11 +47,11 @@ def _torch_steps(batch: int) -> None:
     import torch
 
     from configs import architectures
-    from scripts.torch_net import TorchZFNet
+    from scripts.torch_net import TorchZFNet, laid_out
     from zfnet_jax import architecture
 
     net = TorchZFNet(architecture.from_config(architectures.zfnet(), 1000), None, 224)
-    net = net.to(memory_format=torch.channels_last)
+    net = laid_out(net, torch.channels_last)
     images = torch.randn(batch, 3, 224, 224).to(memory_format=torch.channels_last)
     labels = torch.randint(1000, (batch,))
     optimizer = torch.optim.SGD(net.parameters(), lr=1e-4, momentum=0.9, fused=True)

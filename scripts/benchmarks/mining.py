@@ -9,10 +9,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from scripts.benchmarks.trials import Form, Options, Row, spread, take_turns
+
+if TYPE_CHECKING:
+    from zfnet_jax.data.splits import Split
+    from zfnet_jax.optimizer import Params
+    from zfnet_jax.run import Run
 
 _SPLIT, _IMAGES, _BATCH = "validation", 512, 64
 
@@ -25,8 +31,8 @@ def rows(options: Options) -> Iterator[Row]:
     if not options.workdir:
         raise ValueError("the mining suite needs a trained net: --workdir=DIR")
     run = open_run(options.workdir)
-    split = splits.open_split(run.config.data, _SPLIT)
-    split = _First(split, min(_IMAGES, len(split)))
+    whole = splits.open_split(run.config.data, _SPLIT)
+    split = _First(whole, min(_IMAGES, len(whole)))
     forms = {
         "mining": lambda: mining.mine(run, split, k=9, batch_size=_BATCH, progress=False),
         "plain forward pass": _plain_pass(run, split),
@@ -43,12 +49,28 @@ def rows(options: Options) -> Iterator[Row]:
 class _First:
     """The first images of a split."""
 
-    split: object
+    split: Split
     count: int
 
     @property
     def labels(self) -> np.ndarray:
         return self.split.labels[: self.count]
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return self.split.keys[: self.count]
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.split.class_names
+
+    @property
+    def mean(self) -> np.ndarray | None:
+        return self.split.mean
+
+    @property
+    def image_size(self) -> int:
+        return self.split.image_size
 
     @property
     def fingerprint(self) -> str:
@@ -61,7 +83,7 @@ class _First:
         return self.split.rows(index)
 
 
-def _plain_pass(run, split) -> Form:
+def _plain_pass(run: Run, split: Split) -> Form:
     import jax
     from jax import lax
 
@@ -70,7 +92,7 @@ def _plain_pass(run, split) -> Form:
 
     crop, scale = run.config.augment.crop, run.config.augment.scale
 
-    def step(params, mean, batch):
+    def step(params: Params, mean: jax.Array, batch: batches.Batch[jax.Array]) -> jax.Array:
         images = augment.centre_crops(batch.images, mean, crop, scale)
         logits, _ = run.net.apply({"params": params}, images)
         return lax.pmean(logits.mean(), parallel.AXIS)

@@ -9,12 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from scripts.benchmarks import machine
 from scripts.benchmarks.made import narrow
 from scripts.benchmarks.trials import Form, Options, Row, Work, check_installed, compare
+
+if TYPE_CHECKING:
+    import jax
+    import torch
+    from ml_collections import ConfigDict
+
+    from scripts.torch_net import TorchZFNet
+    from zfnet_jax.model import ZFNet
+    from zfnet_jax.optimizer import Params
+    from zfnet_jax.train_step import TrainState
 
 _CLASSES, _CROP, _STORED = 1000, 224, 256
 _TARGET = 1.0
@@ -65,7 +76,8 @@ class Nets:
     def check(self) -> None:
         """RuntimeError unless both nets give the same logits."""
         ours = self.our_forward()()
-        theirs = self.torch_forward(compiled=False)().float().cpu().numpy()
+        theirs: Any = self.torch_forward(compiled=False)()
+        theirs = theirs.float().cpu().numpy()
         error = np.abs(np.asarray(ours) - theirs).max() / np.abs(theirs).max()
         if not error < {"float32": 1e-3, "TF32": 2e-2, "bfloat16": 1e-1}[self.mode]:
             raise RuntimeError(f"the PyTorch net's logits differ by {error:.1e} of the largest")
@@ -128,6 +140,7 @@ class Nets:
 
         def run() -> None:
             nonlocal state, healthy
+            loss = None
             for _ in range(steps):
                 state, healthy, loss = step(state, healthy, mean, batch)
             jax.block_until_ready((state, loss))
@@ -138,11 +151,11 @@ class Nets:
         import torch
 
         net, images = self._in_torch()
-        net = _maybe_compiled(net.eval(), compiled)
+        forward = _maybe_compiled(net.eval(), compiled)
 
-        def run():
+        def run() -> torch.Tensor:
             with torch.inference_mode(), self._autocast():
-                logits = net(images)
+                logits = forward(images)
                 wait()
             return logits
 
@@ -153,39 +166,41 @@ class Nets:
 
         net, images = self._in_torch()
         optimizer = torch.optim.SGD(net.parameters(), lr=1e-4, momentum=0.9, fused=True)
-        net = _maybe_compiled(net.train(), compiled)
+        forward = _maybe_compiled(net.train(), compiled)
         labels = torch.from_numpy(self.labels).long().to(images.device)
 
         def run() -> None:
             for _ in range(steps):
                 optimizer.zero_grad(set_to_none=True)
                 with self._autocast():
-                    loss = torch.nn.functional.cross_entropy(net(images), labels)
+                    loss = torch.nn.functional.cross_entropy(forward(images), labels)
                 loss.backward()
                 optimizer.step()
             wait()
 
         return run
 
-    def _in_torch(self):
+    def _in_torch(self) -> tuple[TorchZFNet, torch.Tensor]:
         import torch
 
-        from scripts.torch_net import TorchZFNet
+        from scripts.torch_net import TorchZFNet, laid_out
 
         tf32 = self.mode == "TF32"
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
         memory = torch.channels_last
         net = TorchZFNet(self.net.architecture, self.params, _CROP)
         images = torch.from_numpy(self.images.transpose(0, 3, 1, 2).copy())
-        return (tensors.to(device(), memory_format=memory) for tensors in (net, images))
+        return laid_out(net, memory, device()), images.to(device(), memory_format=memory)
 
-    def _autocast(self):
+    def _autocast(self) -> torch.autocast:
         import torch
 
         return torch.autocast(device(), torch.bfloat16, enabled=self.mode == "bfloat16")
 
 
-def trainer(config, net, params):
+def trainer(
+    config: ConfigDict, net: ZFNet, params: Params
+) -> tuple[Callable[..., Any], TrainState, jax.Array]:
     """The train step of a run as it is mapped over the devices, see `nonfinite.watched`, a state,
     and a mean."""
     import jax
@@ -215,7 +230,7 @@ def device() -> str:
     return "cuda" if jax.default_backend() == "gpu" else "cpu"
 
 
-def _maybe_compiled(net, compiled: bool):
+def _maybe_compiled(net: TorchZFNet, compiled: bool) -> Callable[[torch.Tensor], torch.Tensor]:
     import torch
 
     return torch.compile(net) if compiled else net

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,6 +23,9 @@ from scripts.benchmarks.trials import (
     take_turns,
 )
 
+if TYPE_CHECKING:
+    from zfnet_jax.run import Run
+
 _SQUARE, _STRIDE = 48, 8  # pixels
 _BATCH = 32  # positions per step of ours
 _PERTURBATIONS = (1, 8, 16, 32)
@@ -32,7 +36,7 @@ def rows(options: Options) -> Iterator[Row]:
 
     from configs import zfnet
     from zfnet_jax import geometry, model
-    from zfnet_jax.analysis.occlusion import occlude
+    from zfnet_jax.analysis import occlusion
     from zfnet_jax.run import Run
 
     config = zfnet.get_config()
@@ -51,8 +55,8 @@ def rows(options: Options) -> Iterator[Row]:
     run = Run(Path(), 0, config, net, params, mean, names)
     positions = len(geometry.square_starts(size, _SQUARE, _STRIDE)) ** 2
 
-    def ours(form: str) -> dict[str, np.ndarray]:
-        return occlude(
+    def ours(form: occlusion.Form) -> dict[str, np.ndarray]:
+        return occlusion.occlude(
             run,
             photo,
             np.array([0]),
@@ -88,12 +92,12 @@ def rows(options: Options) -> Iterator[Row]:
         first = first or rates[0]
 
 
-def _captums(run, photo: np.ndarray) -> dict[str, Form]:
+def _captums(run: Run, photo: np.ndarray) -> dict[str, Form]:
     check_installed("torch", "captum")
     import captum.attr
     import torch
 
-    from scripts.torch_net import TorchZFNet
+    from scripts.torch_net import TorchZFNet, laid_out
     from zfnet_jax.analysis.occlusion import GREY
 
     torch_net = TorchZFNet(run.architecture, run.params, run.input_size[0]).eval()
@@ -104,7 +108,7 @@ def _captums(run, photo: np.ndarray) -> dict[str, Form]:
     def captums(channels_last: bool, at_once: int) -> None:
         memory = torch.channels_last if channels_last else torch.contiguous_format
         with torch.no_grad():
-            captum.attr.Occlusion(torch_net.to(memory_format=memory)).attribute(
+            captum.attr.Occlusion(laid_out(torch_net, memory)).attribute(
                 images.contiguous(memory_format=memory),
                 sliding_window_shapes=(3, _SQUARE, _SQUARE),
                 strides=(3, _STRIDE, _STRIDE),
@@ -122,7 +126,7 @@ def _captums(run, photo: np.ndarray) -> dict[str, Form]:
     }
 
 
-def _check(run, photo: np.ndarray, logits: np.ndarray) -> None:
+def _check(run: Run, photo: np.ndarray, logits: np.ndarray) -> None:
     expected = np.asarray(run.forward(run.inputs(photo))[0])
     error = np.abs(logits - expected).max() / np.abs(expected).max()
     if not error < 1e-3:

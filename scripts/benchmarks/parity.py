@@ -7,12 +7,19 @@ in bfloat16 the accelerator's forward pass is held against float32 on the CPU.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
 from scripts.benchmarks.made import narrow
 from scripts.benchmarks.trials import Options, Row
+
+if TYPE_CHECKING:
+    import jax
+
+    from zfnet_jax.model import Activations, ZFNet
+    from zfnet_jax.optimizer import Params
 
 _BATCH, _CLASSES, _CROP, _STORED = 4, 1000, 224, 256
 _BOUND = 1e-4  # rounding in another order, through eight layers
@@ -54,7 +61,7 @@ class _Parity:
         from zfnet_jax.contrast_norm import contrast_norm
         from zfnet_jax.convolution import filter_maps
         from zfnet_jax.deconvnet import filter_transposed
-        from zfnet_jax.pooling import max_pool_with_switches, max_unpool
+        from zfnet_jax.pooling import Overlap, max_pool_with_switches, max_unpool
 
         net = self.model.architecture
         sizes = geometry.layer_sizes(net, _CROP)
@@ -64,15 +71,16 @@ class _Parity:
             out = sizes[conv.name]
             seed = self._normal(_BATCH, out, out, conv.maps)
             kernel = self.kernels[conv.name]
+            forward = partial(filter_maps, conv=conv, precision="highest")
+            transposed = partial(filter_transposed, conv=conv, input_size=(size, size))
 
-            def forward(x, kernel, conv=conv):
-                return filter_maps(x, kernel, conv, "highest")
-
-            def gradients(x, kernel, seed, forward=forward):
+            def gradients(
+                x: jax.Array,
+                kernel: jax.Array,
+                seed: jax.Array,
+                forward: Callable[..., jax.Array] = forward,
+            ) -> tuple[jax.Array, jax.Array]:
                 return jax.vjp(forward, x, kernel)[1](seed)
-
-            def transposed(seed, kernel, conv=conv, size=size):
-                return filter_transposed(seed, kernel, conv, (size, size))
 
             yield from self._compare(conv.name, forward, x, kernel)
             yield from self._compare(f"{conv.name}, gradients", gradients, x, kernel, seed)
@@ -80,33 +88,23 @@ class _Parity:
             size, channels = out, conv.maps
             if conv.pool:
                 window, stride = conv.pool.window, conv.pool.stride
-                pads = (geometry.pool_padding(size, conv.pool),) * 2
-
-                def pool(x, window=window, stride=stride, pads=pads):
-                    return max_pool_with_switches(x, window, stride, pads)
-
+                padding = geometry.pool_padding(size, conv.pool)
+                windows = {"window": window, "stride": stride, "padding": (padding, padding)}
+                pool = partial(max_pool_with_switches, **windows)
                 maps = np.maximum(self._normal(_BATCH, size, size, channels), 0)  # has ties
                 name = f"pool{conv.number}"
                 yield from self._compare(f"{name}, values and switches", pool, maps, bound=_SAME)
                 pooled, switches = (np.asarray(array) for array in jax.jit(pool)(maps))
-                for overlap in ("sum", "max", "mean", "overwrite"):
-
-                    def unpool(pooled, switches, o=overlap, s=size, w=window, t=stride, p=pads):
-                        return max_unpool(pooled, switches, (s, s), w, t, p, o)
-
+                for overlap in get_args(Overlap):
+                    unpool = partial(max_unpool, shape=(size, size), overlap=overlap, **windows)
                     bound = 1e-6 if overlap in ("sum", "mean") else _SAME
                     title = f"un{name}, {overlap}"
                     yield from self._compare(title, unpool, pooled, switches, bound=bound)
                 size = sizes[name]
             if conv.contrast_norm:
                 maps = 100 * self._normal(_BATCH, size, size, channels)
-
-                def norm(x, conv=conv):
-                    return contrast_norm(x, conv.contrast_norm)
-
-                def norm_gradient(x, conv=conv):
-                    return jax.grad(lambda x: (contrast_norm(x, conv.contrast_norm) ** 2).sum())(x)
-
+                norm = partial(contrast_norm, norm=conv.contrast_norm)
+                norm_gradient = jax.grad(lambda x, norm=norm: (norm(x) ** 2).sum())
                 yield from self._compare(f"norm{conv.number}", norm, maps)
                 yield from self._compare(f"norm{conv.number}, gradient", norm_gradient, maps)
 
@@ -116,7 +114,7 @@ class _Parity:
         import jax.numpy as jnp
         import optax
 
-        from zfnet_jax import deconvnet, units
+        from zfnet_jax import deconvnet, model, units
         from zfnet_jax.data import augment
 
         images = self.random.integers(0, 256, (_BATCH, _STORED, _STORED, 3), np.uint8)
@@ -125,22 +123,22 @@ class _Parity:
         index = np.arange(_BATCH, dtype=np.int32)
         labels = index.copy()
 
-        def crops(images, mean, index):
+        def crops(images: jax.Array, mean: jax.Array, index: jax.Array) -> jax.Array:
             keys = augment.image_keys(0, jnp.int32(3), index)
             return augment.random_crops(images, keys, mean, _CROP, "random", 64.0)
 
         yield from self._compare("crops, the same of each image", crops, images, mean, index)
         inputs = np.asarray(jax.jit(crops)(images, mean, index))
 
-        def forward(params, inputs):
-            logits, activations = self.model.apply({"params": params}, inputs)
+        def forward(params: Params, inputs: jax.Array) -> dict[str, jax.Array]:
+            logits, activations = model.forward(self.model, params, inputs)
             numbers = {k: v for k, v in activations.items() if not k.startswith("switches")}
             return {"logits": logits} | numbers
 
         yield from self._compare("every activation and the scores", forward, params, inputs)
 
-        def loss_gradients(params, inputs, labels):
-            def loss(params):
+        def loss_gradients(params: Params, inputs: jax.Array, labels: jax.Array) -> Params:
+            def loss(params: Params) -> jax.Array:
                 logits, _ = self.model.apply({"params": params}, inputs)
                 return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
 
@@ -156,7 +154,9 @@ class _Parity:
             number = units.strongest_maps(activations[layer], 1)[0][:, 0]
             seed = np.asarray(units.strongest_unit(activations[layer], number))
 
-            def project(params, activations, seed, layer=layer):
+            def project(
+                params: Params, activations: Activations, seed: jax.Array, layer: str = layer
+            ) -> jax.Array:
                 size = (_CROP, _CROP)
                 return deconvnet.project(
                     self.model.architecture, params, activations, layer, seed, size
@@ -165,12 +165,10 @@ class _Parity:
             title = f"projection of the strongest unit of {layer}, with the same switches"
             yield from self._compare(title, project, params, activations, seed)
 
-        from zfnet_jax import model
-
         self.config.model.dtype, self.config.model.precision = "bfloat16", "default"
         half = model.from_config(self.config.model, _CLASSES)
 
-        def scores(net):
+        def scores(net: ZFNet) -> Callable[..., jax.Array]:
             return jax.jit(lambda params, inputs: net.apply({"params": params}, inputs)[0])
 
         found = self._on(0, scores(half), params, inputs)

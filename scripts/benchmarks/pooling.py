@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scripts.benchmarks.trials import Options, Row, Work, compare
+from scripts.benchmarks.trials import Form, Options, Row, Work, compare
+
+if TYPE_CHECKING:
+    import jax
+
+    from zfnet_jax.pooling import Pads
 
 _BATCH = 16
 
@@ -25,21 +31,26 @@ def rows(options: Options) -> Iterator[Row]:
         if not conv.pool:
             continue
         size, (window, stride) = sizes[conv.name], (conv.pool.window, conv.pool.stride)
-        pads = (geometry.pool_padding(size, conv.pool),) * 2
+        pad = geometry.pool_padding(size, conv.pool)
+        pads = (pad, pad)
         rng = np.random.default_rng(0)
         x = jax.device_put(
             np.maximum(rng.normal(size=(_BATCH, size, size, conv.maps)), 0).astype(np.float32)
         )
 
-        def ours(x, window=window, stride=stride, pads=pads):
+        def ours(
+            x: jax.Array, window: int = window, stride: int = stride, pads: Pads = pads
+        ) -> tuple[jax.Array, jax.Array]:
             return max_pool_with_switches(x, window, stride, pads)
 
-        def flax(x, window=window, stride=stride, pads=pads):
+        def flax(
+            x: jax.Array, window: int = window, stride: int = stride, pads: Pads = pads
+        ) -> jax.Array:
             return nn.max_pool(x, (window, window), (stride, stride), pads)
 
         pooled, switches = jax.jit(ours)(x)
-        seed = jax.device_put(rng.normal(size=pooled.shape).astype(np.float32))
-        shape = x.shape
+        shape, small = x.shape, np.shape(pooled)
+        seed = jax.device_put(rng.normal(size=small).astype(np.float32))
         unpool = jax.jit(
             lambda seed, switches, window=window, stride=stride, pads=pads, shape=shape: max_unpool(
                 seed, switches, shape, window, stride, pads
@@ -75,20 +86,22 @@ def rows(options: Options) -> Iterator[Row]:
         )
 
 
-def _with_gradient(function, x, seed):
+def _with_gradient(
+    function: Callable[[jax.Array], jax.Array], x: jax.Array, seed: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     import jax
 
     y, pullback = jax.vjp(function, x)
     return y, pullback(seed)[0]
 
 
-def _calls(function, x):
+def _calls(function: Callable[[jax.Array], Any], x: jax.Array) -> Form:
     import jax
 
     return _ready(jax.jit(function), x)
 
 
-def _ready(jitted, *arguments):
+def _ready(jitted: Callable[..., Any], *arguments: jax.Array) -> Form:
     import jax
 
     return lambda: jax.block_until_ready(jitted(*arguments))

@@ -8,7 +8,8 @@ forward again for every unit; ours needs a pass per image, however many units ar
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -40,7 +41,7 @@ class _Bench:
         import jax
         import torch
 
-        from scripts.torch_net import TorchZFNet
+        from scripts.torch_net import TorchZFNet, laid_out
         from zfnet_jax import model
 
         config.model.dtype, config.model.precision = "float32", "highest"
@@ -58,7 +59,7 @@ class _Bench:
         self.torch_nets = {  # in PyTorch's own memory layout, and channels last
             "Captum": (plain, images),
             "Captum, channels last": (
-                last.to(memory_format=torch.channels_last),
+                laid_out(last, torch.channels_last),
                 images.to(memory_format=torch.channels_last),
             ),
         }
@@ -67,7 +68,7 @@ class _Bench:
         maps = self.activations[layer]
         rng = np.random.default_rng(1)
         units = [rng.integers(0, n, _UNITS) for n in maps.shape]
-        forms = {
+        forms: dict[str, Callable[[], Any]] = {
             "cropped": lambda: self.cropped(layer, units),
             "cropped, with the forward pass": lambda: (
                 self._forward(),
@@ -148,7 +149,14 @@ class _Bench:
         top, _ = self.net.architecture.depth_of(layer)
         return [f"switches{c.number}" for c in self.net.architecture.convs[:top] if c.pool]
 
-    def _check(self, layer, units, cropped, full, captum) -> None:
+    def _check(
+        self,
+        layer: str,
+        units: list[np.ndarray],
+        cropped: np.ndarray,
+        full: np.ndarray,
+        captum: np.ndarray,
+    ) -> None:
         from zfnet_jax import geometry
 
         field = geometry.receptive_field(self.net.architecture, layer)
@@ -169,7 +177,7 @@ class _Bench:
             raise AssertionError(f"{layer}: {apart.mean():.0%} of Captum's projections differ")
 
 
-def _portions(units: list[np.ndarray], count: int):
+def _portions(units: list[np.ndarray], count: int) -> Iterator[list[np.ndarray]]:
     """`count` units at a time, the last portion filled up with the first unit."""
     for begin in range(0, len(units[0]), count):
         some = [array[begin : begin + count] for array in units]

@@ -5,13 +5,23 @@ Each stage is given maps of the shape that it has in the net, channels last in b
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from scripts.benchmarks import machine
 from scripts.benchmarks.trials import Form, Options, Row, Work, compare
+
+if TYPE_CHECKING:
+    import jax
+    import optax
+    import torch
+
+    from zfnet_jax.architecture import ContrastNorm, Conv, Pool
+    from zfnet_jax.optimizer import Params
 
 _CLASSES, _CROP, _STORED = 1000, 224, 256
 _CALLS = 20  # under way before anybody waits
@@ -42,10 +52,10 @@ class _Stages:
             yield from self._convolution(conv, size, channels, sizes[conv.name])
             size, channels = sizes[conv.name], conv.maps
             if conv.pool:
-                yield from self._pool(conv, size)
+                yield from self._pool(conv.number, conv.pool, size, conv.maps)
                 size = sizes[f"pool{conv.number}"]
             if conv.contrast_norm:
-                yield from self._norm(conv, size)
+                yield from self._norm(conv.number, conv.contrast_norm, size, conv.maps)
         units = size * size * channels
         for name, width in zip((*net.dense_names, "logits"), (*net.dense, net.classes)):
             yield from self._dense(name, units, width)
@@ -61,7 +71,7 @@ class _Stages:
         images = self.random.integers(0, 256, (self.batch, _STORED, _STORED, 3), np.uint8)
         mean = np.full((_STORED, _STORED, 3), 118, np.float32)
 
-        def crops(images, mean, index):
+        def crops(images: jax.Array, mean: jax.Array, index: jax.Array) -> jax.Array:
             keys = augment.image_keys(0, jnp.int32(0), index)
             cut = augment.random_crops(images, keys, mean, _CROP, "ten", 64.0)
             return cut.astype(jnp.dtype(self.dtype))
@@ -69,16 +79,16 @@ class _Stages:
         arrays = jax.device_put((images, mean, np.arange(self.batch, dtype=np.int32)))
         yield from self._compare("augmentation", {"ours": self._ours(jax.jit(crops), arrays)})
 
-    def _convolution(self, conv, size: int, channels: int, out: int) -> Iterator[Row]:
+    def _convolution(self, conv: Conv, size: int, channels: int, out: int) -> Iterator[Row]:
         from zfnet_jax.convolution import filter_maps
 
         kernel = (conv.kernel, conv.kernel, channels, conv.maps)
         work = Work(
-            flops=2 * np.prod(kernel) * out * out * self.batch,
+            flops=2 * math.prod(kernel) * out * out * self.batch,
             mode=self.mode,
         )
 
-        def torchs(torch, x, w):
+        def torchs(torch: ModuleType, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
             return torch.nn.functional.conv2d(x, w, None, conv.stride, conv.padding)
 
         yield from self._both_ways(
@@ -91,40 +101,38 @@ class _Stages:
             work=work,
         )
 
-    def _pool(self, conv, size: int) -> Iterator[Row]:
+    def _pool(self, number: int, pool: Pool, size: int, maps: int) -> Iterator[Row]:
         from zfnet_jax import geometry
         from zfnet_jax.pooling import max_pool_with_switches
 
-        pool = conv.pool
-        pads = (geometry.pool_padding(size, pool),) * 2
+        padding = geometry.pool_padding(size, pool)
+        pads = (padding, padding)
 
-        def torchs(torch, x):
+        def torchs(torch: ModuleType, x: torch.Tensor) -> torch.Tensor:
             ceil = pool.rounding == "ceil"
             return torch.nn.functional.max_pool2d(
                 x, pool.window, pool.stride, pool.padding, ceil_mode=ceil
             )
 
         yield from self._both_ways(
-            f"pool{conv.number}",
+            f"pool{number}",
             lambda x: max_pool_with_switches(x, pool.window, pool.stride, pads)[0],
             torchs,
-            [(self.batch, size, size, conv.maps)],
+            [(self.batch, size, size, maps)],
         )
 
-    def _norm(self, conv, size: int) -> Iterator[Row]:
+    def _norm(self, number: int, norm: ContrastNorm, size: int, maps: int) -> Iterator[Row]:
         from zfnet_jax.contrast_norm import contrast_norm
 
-        norm = conv.contrast_norm
-
-        def torchs(torch, x):
+        def torchs(torch: ModuleType, x: torch.Tensor) -> torch.Tensor:
             alpha = norm.alpha * (norm.maps if norm.alpha_convention == "sum" else 1)
             return torch.nn.functional.local_response_norm(x, norm.maps, alpha, norm.beta, norm.k)
 
         yield from self._both_ways(
-            f"norm{conv.number}",
+            f"norm{number}",
             lambda x: contrast_norm(x, norm),
             torchs,
-            [(self.batch, size, size, conv.maps)],
+            [(self.batch, size, size, maps)],
         )
 
     def _dense(self, name: str, units: int, width: int) -> Iterator[Row]:
@@ -151,7 +159,9 @@ class _Stages:
         params = model.initial_params(made, 0, _CROP, 3)
         direction = optimizer.direction(config.optimizer)
 
-        def update(params, momentum, gradients):
+        def update(
+            params: Params, momentum: optax.OptState, gradients: Params
+        ) -> tuple[Params, optax.OptState]:
             updates, momentum = direction.update(gradients, momentum, params)
             params = jax.tree.map(lambda p, u: p - 0.01 * u, params, updates)
             return optimizer.limit_filter_rms(params, 0.1)[0], momentum
@@ -213,13 +223,16 @@ class _Stages:
         import jax
 
         def run() -> None:
+            result = None
             for _ in range(self.calls):
                 result = function(*arrays)
             jax.block_until_ready(result)
 
         return run
 
-    def _compare(self, title: str, forms: dict[str, Form], work: Work | None = None):
+    def _compare(
+        self, title: str, forms: dict[str, Form], work: Work | None = None
+    ) -> Iterator[Row]:
         what = f"{title} ({self.mode}, batch {self.batch})"
         return compare(what, forms, self.options, work=work, repeats=self.calls)
 
@@ -227,7 +240,14 @@ class _Stages:
 class _Torch:
     """PyTorch's form of a stage, where PyTorch is there."""
 
-    def __init__(self, function, arrays, orders, mode: str, calls: int) -> None:
+    def __init__(
+        self,
+        function: Callable[..., torch.Tensor],
+        arrays: list[np.ndarray],
+        orders: list[tuple[int, ...]],
+        mode: str,
+        calls: int,
+    ) -> None:
         try:
             import torch
         except ImportError:

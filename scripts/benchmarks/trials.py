@@ -106,7 +106,7 @@ def take_turns(forms: Mapping[str, Form], trials: int) -> dict[str, list[float]]
     seconds: dict[str, list[float]] = {name: [] for name in forms}
     calls = dict.fromkeys(forms, 1)
     for number in range(_WARM_UP + trials):
-        for name in list(forms) if number % 2 else reversed(forms):
+        for name in list(forms) if number % 2 else reversed(list(forms)):
             time.sleep(pause)
             began = time.perf_counter()
             for _ in range(calls[name]):

@@ -34,6 +34,7 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
+from zfnet_jax import model
 from zfnet_jax.analysis.permutation import mean_over_pairs, p_value, permute_in_images
 from zfnet_jax.analysis.sign_hamming import ZERO_RULES, compare
 from zfnet_jax.analysis.squares import GREY, cover, mask_side, place_squares
@@ -163,7 +164,7 @@ def _forward(
     layers: tuple[str, ...],
 ) -> dict[str, jax.Array]:
     inputs = augment.centre_crops(images, mean, images.shape[1], scale)
-    _, activations = net.apply({"params": params}, inputs)
+    _, activations = model.forward(net, params, inputs)
     return {layer: activations[layer].reshape(len(images), -1) for layer in layers}
 
 

@@ -68,11 +68,13 @@ def deconv_layer(run: Run, photo: np.ndarray, layer: str, count: int) -> Arrays:
         )
         from_above = stages[f"layer{net.convs[depth + 1].number}"]
     size = before_pool.shape[1:3]
-    pads = tuple(geometry.pool_padding(side, conv.pool) for side in size)
+    pads = geometry.both_axes(geometry.pool_padding(side, conv.pool) for side in size)
     window, stride = conv.pool.window, conv.pool.stride
     unpooled = max_unpool(from_above, switches, size, window, stride, pads)
     rectified = jax.nn.relu(unpooled)
-    back = deconvnet.filter_transposed(rectified, kernel, conv, below.shape[1:3])
+    back = deconvnet.filter_transposed(
+        rectified, kernel, conv, geometry.both_axes(below.shape[1:3])
+    )
 
     numbers = np.asarray(units.strongest_maps(activations[layer], count)[0][0])
     result = {

@@ -80,7 +80,7 @@ def error_table(number: int, sweeps: Sequence[Path], options: Options) -> dict[s
     cells = [[_cell(row, column, saved) for column in columns] for row in rows]
     saved.check_match()
     places = [published.columns.index(column.title) - 1 for column in columns]
-    known = [[line[place] and line[place].value for place in places] for _, line in published.rows]
+    known = [[_value(line[place]) for place in places] for _, line in published.rows]
     for line, record, numbers in zip(cells, table["rows"], known, strict=True):
         record["cells"] = [
             {
@@ -92,14 +92,16 @@ def error_table(number: int, sweeps: Sequence[Path], options: Options) -> dict[s
             for cell, number in zip(line, numbers, strict=True)
         ]
     for column in range(len(columns)):
-        measured = [place for place, line in enumerate(cells) if line[column].errors is not None]
-        for place in measured:
-            for other in measured:
+        errors = [line[column].errors for line in cells]
+        measured = [(place, own) for place, own in enumerate(errors) if own is not None]
+        for place, of_row in measured:
+            for other, of_other in measured:
                 if other >= place:
                     continue
-                here = options.interval(cells[place][column].errors - cells[other][column].errors)
-                both = (known[place][column], known[other][column])
-                theirs = None if None in both else round(both[0] - both[1], 1)
+                here = options.interval(of_row - of_other)
+                one, two, theirs = known[place][column], known[other][column], None
+                if one is not None and two is not None:
+                    theirs = round(one - two, 1)
                 table["differences"].append(
                     {
                         "column": column,
@@ -112,6 +114,10 @@ def error_table(number: int, sweeps: Sequence[Path], options: Options) -> dict[s
                     }
                 )
     return table | {"setting": saved.setting()}
+
+
+def _value(cell: paper.Cell | None) -> float | None:
+    return None if cell is None else cell.value
 
 
 def verdict(here: Sequence[float], theirs: float | None) -> str:

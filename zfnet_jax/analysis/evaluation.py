@@ -88,7 +88,8 @@ def evaluate(
         probabilities=probabilities,
         progress=progress and parallel.is_writer(),
     )
-    result = Predictions(info=info, **{"probabilities": None, **arrays})
+    kept = arrays.pop("probabilities", None)
+    result = Predictions(info=info, **arrays, probabilities=kept)
     if parallel.is_writer():
         predictions.save(path, result)
     return result

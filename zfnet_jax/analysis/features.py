@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,7 +21,7 @@ import numpy as np
 from jax import lax
 from tqdm import tqdm
 
-from zfnet_jax import array_tree, parallel, provenance
+from zfnet_jax import array_tree, model, parallel, provenance
 from zfnet_jax.analysis.invariance import layer_output
 from zfnet_jax.data import augment, batches
 from zfnet_jax.data.splits import Split
@@ -168,13 +168,15 @@ def _show_all(
             bar.update(write(before))
 
 
-def _make_step(run: Run, layers: tuple[str, ...]):
+def _make_step(run: Run, layers: tuple[str, ...]) -> Callable[..., dict[str, jax.Array]]:
     """One batch: (params, mean, batch) -> features [B, D] of each layer."""
     crop, scale = run.config.augment.crop, run.config.augment.scale
 
-    def step(params: Params, mean: jax.Array, batch: batches.Batch):
+    def step(
+        params: Params, mean: jax.Array, batch: batches.Batch[jax.Array]
+    ) -> dict[str, jax.Array]:
         images = augment.centre_crops(batch.images, mean, crop, scale)
-        _, activations = run.net.apply({"params": params}, images)
+        _, activations = model.forward(run.net, params, images)
         flat = {
             layer: activations[layer].astype(jnp.float32).reshape(len(images), -1)
             for layer in layers

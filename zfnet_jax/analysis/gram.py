@@ -105,7 +105,8 @@ def coordinates(gram: np.ndarray, train: np.ndarray, test: np.ndarray) -> Coordi
     variance = np.trace(centred) / len(train)
     if not variance > THRESHOLD * np.trace(products) / len(train):
         raise ValueError("the features of all training images are the same: the layer is dead")
-    values, vectors = scipy.linalg.eigh(centred / variance, overwrite_a=True, driver="evd")
+    eigen = scipy.linalg.eigh(centred / variance, overwrite_a=True, driver="evd")
+    values, vectors = (np.asarray(part) for part in eigen)
     kept = values > THRESHOLD * values[-1]
     values, vectors = values[kept][::-1], vectors[:, kept][:, ::-1]
     others = gram[np.ix_(test, train)]
@@ -120,7 +121,7 @@ def coordinates(gram: np.ndarray, train: np.ndarray, test: np.ndarray) -> Coordi
 
 def _columns(features: np.ndarray, rows: np.ndarray | None, first: int, width: int) -> np.ndarray:
     """[N, width] of [N, D]; a mapped file is opened anew, or all pages read stay in memory."""
-    if isinstance(features, np.memmap):
+    if isinstance(features, np.memmap) and features.filename is not None:
         features = np.memmap(
             features.filename, features.dtype, "r", features.offset, features.shape
         )

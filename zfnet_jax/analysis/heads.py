@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from typing import Literal, NamedTuple
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -24,20 +24,21 @@ import numpy as np
 import optax
 
 Head = Literal["softmax", "svm"]
+Array = TypeVar("Array", np.ndarray, jax.Array)
 
 _MAX_ITERATIONS = 5000
 _COLUMNS = 128  # coordinates are filled up to a multiple, or each fold would compile anew
 
 
-class Weights(NamedTuple):
+class Weights(NamedTuple, Generic[Array]):
     """Of a linear head on R coordinates: `kernel` [R, K] and `bias` [K]."""
 
-    kernel: np.ndarray
-    bias: np.ndarray
+    kernel: Array
+    bias: Array
 
     def predict(self, inputs: np.ndarray) -> np.ndarray:
         """The most probable class [N] of coordinates [N, R]."""
-        return (inputs @ self.kernel + self.bias).argmax(axis=1)
+        return np.asarray(inputs @ self.kernel + self.bias).argmax(axis=1)
 
 
 def fit(
@@ -49,8 +50,8 @@ def fit(
     *,
     tolerance: float,
     size: int | None = None,
-    start: Weights | None = None,
-) -> Weights:
+    start: Weights[np.ndarray] | None = None,
+) -> Weights[np.ndarray]:
     """The weights of a head, from which the gradient has all but vanished.
 
     Args:
@@ -88,7 +89,7 @@ def fit(
     return Weights(np.asarray(found.kernel, np.float64)[:columns], np.asarray(found.bias))
 
 
-def fit_svm(inputs: np.ndarray, labels: np.ndarray, c: float) -> Weights:
+def fit_svm(inputs: np.ndarray, labels: np.ndarray, c: float) -> Weights[np.ndarray]:
     """The linear SVM of scikit-learn on inputs [m, R] and labels [m], every class present.
 
     Raises:
@@ -126,8 +127,8 @@ def _minimise(
     counts: jax.Array,
     c: float,
     tolerance: float,
-    start: Weights,
-) -> tuple[Weights, jax.Array]:
+    start: Weights[jax.Array],
+) -> tuple[Weights[jax.Array], jax.Array]:
     """Minimises the objective divided by C m; the weights, and the share of the gradient left."""
     total, classes = counts.sum(), start.bias.shape[0]
     penalty = 1 / (c * total)
@@ -139,10 +140,10 @@ def _minimise(
         jax.lax.rsqrt(bend + (penalty if head == "svm" else 0)),
     )
 
-    def unscaled(weights: Weights) -> Weights:
+    def unscaled(weights: Weights[jax.Array]) -> Weights[jax.Array]:
         return Weights(weights.kernel * scale.kernel, weights.bias * scale.bias)
 
-    def objective(scaled: Weights) -> jax.Array:
+    def objective(scaled: Weights[jax.Array]) -> jax.Array:
         weights = unscaled(scaled)
         logits = jnp.matmul(inputs, weights.kernel, precision="highest") + weights.bias
         squares = jnp.sum(weights.kernel**2)
@@ -154,7 +155,7 @@ def _minimise(
     value_and_grad = optax.value_and_grad_from_state(objective)
     first = optax.tree.norm(jax.grad(objective)(jax.tree.map(jnp.zeros_like, start)))
 
-    def step(carry):
+    def step(carry: tuple[Any, ...]) -> tuple[Any, ...]:
         weights, state, _, iteration = carry
         value, gradient = value_and_grad(weights, state=state)
         updates, state = solver.update(
@@ -163,7 +164,7 @@ def _minimise(
         share = optax.tree.norm(optax.tree.get(state, "grad")) / first
         return optax.apply_updates(weights, updates), state, share, iteration + 1
 
-    def unfinished(carry):
+    def unfinished(carry: tuple[Any, ...]) -> jax.Array:
         *_, share, iteration = carry
         return (share > tolerance) & (iteration < _MAX_ITERATIONS)
 

@@ -3,22 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Protocol
 
 import numpy as np
 
 from zfnet_jax.data.splits import Split
-
-
-class Images(Protocol):
-    """What a pass over images reads; every `Split` is one too."""
-
-    @property
-    def labels(self) -> np.ndarray: ...
-
-    def __len__(self) -> int: ...
-
-    def rows(self, index: np.ndarray) -> np.ndarray: ...
 
 
 @dataclasses.dataclass(frozen=True)

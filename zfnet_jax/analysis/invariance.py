@@ -7,7 +7,7 @@ layer 1 is its maps after pooling and contrast norm where it has them ('norm1', 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -15,12 +15,12 @@ import numpy as np
 from jax import lax
 from tqdm import tqdm
 
-from zfnet_jax import parallel
+from zfnet_jax import model, parallel
 from zfnet_jax.analysis import transforms
-from zfnet_jax.analysis.image_sets import Images
 from zfnet_jax.analysis.transforms import IDENTITY, Kind
 from zfnet_jax.architecture import Architecture
 from zfnet_jax.data import augment, batches
+from zfnet_jax.data.splits import Images
 from zfnet_jax.optimizer import Params
 from zfnet_jax.run import Run
 
@@ -126,22 +126,28 @@ def measure(
     return _result(images, sweeps, layers, found)
 
 
-def _make_step(run: Run, kind: Kind, layers: tuple[str, ...]):
+def _make_step(
+    run: Run, kind: Kind, layers: tuple[str, ...]
+) -> Callable[..., dict[str, jax.Array]]:
     """(params, mean, batch, amounts [1 + T], the first of them none) -> arrays [1 + T, B]."""
     crop, scale = run.config.augment.crop, run.config.augment.scale
 
-    def step(params: Params, mean: jax.Array, batch: batches.Batch, amounts: jax.Array):
+    def step(
+        params: Params, mean: jax.Array, batch: batches.Batch[jax.Array], amounts: jax.Array
+    ) -> dict[str, jax.Array]:
         centre = augment.centre(mean, (crop, crop))
 
         def look(amount: jax.Array) -> tuple[dict[str, jax.Array], jax.Array]:
             photos = transforms.transform(batch.images, kind, amount, crop, outside=centre)
             inputs = augment.centre_crops(photos, centre, crop, scale)
-            logits, activations = run.net.apply({"params": params}, inputs)
+            logits, activations = model.forward(run.net, params, inputs)
             return {layer: activations[layer] for layer in layers}, jax.nn.softmax(logits)
 
         # The first amount leaves photos as they are; its features are carried along, so that they
         # come from the same program as the ones they are compared with.
-        def compare(reference, place_and_amount):
+        def compare(
+            reference: dict[str, jax.Array], place_and_amount: tuple[jax.Array, jax.Array]
+        ) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
             place, amount = place_and_amount
             features, probabilities = look(amount)
             reference = jax.tree.map(

@@ -8,7 +8,7 @@ two, and not invariant to rotation but for objects with rotational symmetry.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -37,7 +37,7 @@ def statistics(arrays: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
       most probable class is the true one.
     """
     layers = [str(layer) for layer in arrays["layers"]]
-    return [_of_kind(arrays, str(kind), layers) for kind in arrays["kinds"]]
+    return [_of_kind(arrays, cast(Kind, str(kind)), layers) for kind in arrays["kinds"]]
 
 
 def jump(deviations: np.ndarray, distances: np.ndarray) -> np.ndarray:

@@ -13,7 +13,9 @@ import json
 import time
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +23,7 @@ import numpy as np
 from jax import lax
 from tqdm import tqdm
 
-from zfnet_jax import parallel
+from zfnet_jax import model, parallel
 from zfnet_jax.data import augment, batches
 from zfnet_jax.data.splits import Split
 from zfnet_jax.files import whole_file
@@ -29,6 +31,8 @@ from zfnet_jax.optimizer import Params
 from zfnet_jax.run import Run
 
 Arrays = dict[str, np.ndarray]
+Array = TypeVar("Array", np.ndarray, jax.Array)
+State = dict[str, tuple[Array, Array]]  # by layer: values and images, [M, k + SPARE]
 
 # A convolution may round differently for another batch size or device, which can swap images whose
 # activations are almost equal. So the pass finds some more images than asked for, and `locate`
@@ -108,14 +112,20 @@ def dead_maps(found: Arrays, layer: str) -> np.ndarray:
     return np.flatnonzero(found[f"{layer}/value"][:, 0] <= 0)
 
 
-def _make_step(run: Run):
+def _make_step(run: Run) -> Callable[..., State[jax.Array]]:
     """One batch: (params, mean, state, batch, rows before `batch.index` starts) -> state."""
     crop, scale = run.config.augment.crop, run.config.augment.scale
     layers = [conv.name for conv in run.architecture.convs]
 
-    def step(params: Params, mean: jax.Array, state, batch: batches.Batch, first: jax.Array):
+    def step(
+        params: Params,
+        mean: jax.Array,
+        state: State[jax.Array],
+        batch: batches.Batch[jax.Array],
+        first: jax.Array,
+    ) -> State[jax.Array]:
         images = augment.centre_crops(batch.images, mean, crop, scale)
-        _, activations = run.net.apply({"params": params}, images)
+        _, activations = model.forward(run.net, params, images)
         index = lax.all_gather(batch.index + first, parallel.AXIS, tiled=True)
         new = {}
         for layer in layers:
@@ -141,14 +151,14 @@ def _merge(
     return values, jnp.take_along_axis(all_images, places, axis=1)
 
 
-def _empty(run: Run, k: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def _empty(run: Run, k: int) -> State[np.ndarray]:
     return {
         conv.name: (np.zeros((conv.maps, k), np.float32), np.full((conv.maps, k), -1, np.int32))
         for conv in run.architecture.convs
     }
 
 
-def _result(state: dict[str, tuple[np.ndarray, np.ndarray]]) -> Arrays:
+def _result(state: State[np.ndarray]) -> Arrays:
     result: Arrays = {}
     for layer, (values, images) in state.items():
         if not np.isfinite(values).all():
@@ -184,21 +194,21 @@ def _identity(run: Run, split: Split, k: int) -> str:
     """What a pass depends on; not on batch size and devices."""
     weights = 0
     for leaf in jax.tree.leaves((run.params, run.mean)):
-        weights = zlib.crc32(np.ascontiguousarray(leaf), weights)
+        weights = zlib.crc32(np.ascontiguousarray(leaf).data, weights)
     fields = {"step": run.step, "weights": weights, "data": split.fingerprint, "k": k}
     return json.dumps(fields | {"crop": run.input_size, "scale": run.config.augment.scale})
 
 
-def _save_partial(path: Path, identity: str, state, done: int) -> None:
-    arrays = {}
+def _save_partial(path: Path, identity: str, state: State[jax.Array], done: int) -> None:
+    arrays: Arrays = {}
     for layer, (values, images) in state.items():
         arrays |= {f"{layer}/value": np.asarray(values), f"{layer}/image": np.asarray(images)}
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as file:
-        np.savez(file, identity=identity, done=done, **arrays)
+        np.savez(file, allow_pickle=False, identity=identity, done=done, **arrays)
 
 
-def _load_partial(path: Path | None, identity: str):
+def _load_partial(path: Path | None, identity: str) -> tuple[State[np.ndarray], int] | None:
     """State and number of images done, or None where there is no partial file."""
     if path is None or not path.exists():
         return None

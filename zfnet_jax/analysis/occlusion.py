@@ -17,7 +17,7 @@ from jax import lax
 from PIL import Image, ImageFilter
 from tqdm import tqdm
 
-from zfnet_jax import geometry, parallel, units
+from zfnet_jax import geometry, model, parallel, units
 from zfnet_jax.data import augment
 from zfnet_jax.model import ZFNet
 from zfnet_jax.occluded_forward import Squares, occluded, unoccluded
@@ -100,7 +100,8 @@ def occlude(
     fills = np.stack(
         [filled(run, photo, fill, square, (seed, n)) for n, photo in enumerate(photos)]
     )
-    prepare, step = _make_steps(run.net, grid, layer, form)
+    # A Flax module has a hash of its fields, which the decorator that makes it does not tell.
+    prepare, step = _make_steps(run.net, grid, layer, form)  # pyrefly: ignore [bad-argument-type]
     params = parallel.replicate(run.params)
     group = min(len(photos), _PHOTOS)
     found: list[Arrays] = []
@@ -166,8 +167,10 @@ def _make_steps(
     uncovered photos; (params, that, squares) -> arrays [N]."""
 
     @jax.jit
-    def prepare(params: Params, inputs: jax.Array, fills: jax.Array, labels: jax.Array | None):
-        logits, activations = net.apply({"params": params}, inputs)
+    def prepare(
+        params: Params, inputs: jax.Array, fills: jax.Array, labels: jax.Array | None
+    ) -> tuple[Any, dict[str, jax.Array]]:
+        logits, activations = model.forward(net, params, inputs)
         maps = activations[layer]
         number = units.strongest_maps(maps, 1)[0][:, 0]
         position = jnp.stack(units.strongest_position(maps, number), axis=1)
@@ -176,10 +179,10 @@ def _make_steps(
         whole = {f"whole_{name}": value for name, value in whole.items()}
         whole |= {"label": label, "map": number, "position": position.astype(jnp.int32)}
         if form == "fast":
-            maps = unoccluded(net, params, inputs, fills, grid, layer, number)
+            state: Any = unoccluded(net, params, inputs, fills, grid, layer, number)
         else:
-            maps = (inputs, fills, number)
-        return (maps, label), whole
+            state = (inputs, fills, number)
+        return (state, label), whole
 
     def step(params: Params, state: Any, squares: Squares) -> dict[str, jax.Array]:
         maps, label = state
@@ -187,9 +190,7 @@ def _make_steps(
             logits, activity = occluded(net, params, maps, grid, layer, squares)
         else:
             inputs, fills, number = maps
-            logits, activations = net.apply(
-                {"params": params}, _covered(inputs, fills, grid, squares)
-            )
+            logits, activations = model.forward(net, params, _covered(inputs, fills, grid, squares))
             activity = _chosen(activations[layer], number[squares.photo])
         answers = _answers(logits, activity, label[squares.photo])
         return lax.all_gather(answers, parallel.AXIS, tiled=True)

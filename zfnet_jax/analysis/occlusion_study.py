@@ -7,8 +7,9 @@ says what they were made from.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -67,7 +68,11 @@ def study_photos(
         run,
         np.stack(photos) if photos else np.zeros((0, *run.mean.shape), np.uint8),
         numbers,
-        **options,
+        square=square,
+        stride=stride,
+        layer=layer,
+        fill=fill,
+        seed=seed,
         batch_size=batch_size,
         form=form,
         progress=progress,
@@ -105,10 +110,10 @@ def class_numbers(run: Run, labels: Sequence[str], count: int) -> np.ndarray | N
     return np.array(numbers * (count // len(numbers)), np.int32)
 
 
-def describe(run: Run, options: dict) -> dict:
+def describe(run: Run, options: Mapping[str, Any]) -> dict[str, Any]:
     """What occlusion was made with; of photos and data the caller says more."""
     return provenance.of_run(run) | {
-        "options": options,
+        "options": dict(options),
         "grey": GREY,
         "blur": f"Gaussian, standard deviation {BLUR} of the square's side",
     }

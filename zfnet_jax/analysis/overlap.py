@@ -205,9 +205,8 @@ def _local_mean(small: jax.Array) -> jax.Array:
     reach = LOCAL // 2
     pad = [(0, 0)] * (small.ndim - 2) + [(reach, reach)] * 2
     padded = jnp.pad(small, pad, mode="reflect", reflect_type="odd")
-    return sum(
-        padded[..., i : i + SIDE, j : j + SIDE] for i in range(LOCAL) for j in range(LOCAL)
-    ) / (LOCAL * LOCAL)
+    views = [padded[..., i : i + SIDE, j : j + SIDE] for i in range(LOCAL) for j in range(LOCAL)]
+    return sum(views, jnp.zeros((), small.dtype)) / (LOCAL * LOCAL)
 
 
 @functools.partial(jax.jit, static_argnames="within")
@@ -221,13 +220,14 @@ def _compare(
         `within` a set every pair counts once, where the second number is the higher.
     """
     first, second = first.astype(jnp.float32), second.astype(jnp.float32)
-    scores = None
-    for w in range(len(WINDOWS)):
-        for one, other in {(0, w), (w, 0)}:
-            product = jnp.einsum(
-                "enf,mf->enm", first[:, :, one], second[:, other], precision=lax.Precision.HIGHEST
-            )
-            scores = product if scores is None else jnp.maximum(scores, product)
+    products = [
+        jnp.einsum(
+            "enf,mf->enm", first[:, :, one], second[:, other], precision=lax.Precision.HIGHEST
+        )
+        for w in range(len(WINDOWS))
+        for one, other in {(0, w), (w, 0)}
+    ]
+    scores = functools.reduce(jnp.maximum, products)
     if within:
         devices, rows, columns = scores.shape
         number = jnp.arange(devices * rows).reshape(devices, rows, 1) + start

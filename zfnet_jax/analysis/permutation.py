@@ -30,11 +30,11 @@ def permute_in_images(
     return p_value(mean_over_pairs(table[:, part, part]), permuted)
 
 
-def p_value(observed: float, null: np.ndarray) -> float:
+def p_value(observed: float | np.ndarray, null: np.ndarray) -> float:
     """Two-sided: twice the share of the null values [K] at or beyond the observed one, at most 1.
 
-    The observed one counts as one of them, so that the test is exact. NaN if it, or all of them,
-    are NaN.
+    The observed one, a number or [], counts as one of them, so that the test is exact. NaN if
+    it, or all of them, are NaN.
     """
     null = null[~np.isnan(null)]
     if np.isnan(observed) or not len(null):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import jax
@@ -11,8 +12,8 @@ from jax import lax
 from tqdm import tqdm
 
 from zfnet_jax import parallel
-from zfnet_jax.analysis.image_sets import Images
 from zfnet_jax.data import augment, batches
+from zfnet_jax.data.splits import Images
 from zfnet_jax.optimizer import Params
 from zfnet_jax.predictions import outcomes
 from zfnet_jax.run import Run
@@ -91,13 +92,14 @@ def predict(
             if before is not None:  # while the devices compute
                 bar.update(collect(before))
             before = now
-        bar.update(collect(before))
+        if before is not None:
+            bar.update(collect(before))
     if not done.all():
         raise RuntimeError(f"evaluated {done.sum()} of {count} images")
     return result
 
 
-def _make_step(run: Run, crops: Crops):
+def _make_step(run: Run, crops: Crops) -> Callable[..., tuple[jax.Array, jax.Array]]:
     """One batch: (params, mean, batch) -> probabilities [B, classes] and rows [B] of all devices.
 
     Rows are -1 for padding.
@@ -107,7 +109,9 @@ def _make_step(run: Run, crops: Crops):
     def softmax(params: Params, inputs: jax.Array) -> jax.Array:
         return jax.nn.softmax(run.net.apply({"params": params}, inputs)[0].astype(jnp.float32))
 
-    def step(params: Params, mean: jax.Array, batch: batches.Batch):
+    def step(
+        params: Params, mean: jax.Array, batch: batches.Batch[jax.Array]
+    ) -> tuple[jax.Array, jax.Array]:
         if crops == 1:
             views = augment.centre_crops(batch.images, mean, crop, scale)
             answers = softmax(params, views)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from zfnet_jax.analysis.heads import Head
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,10 @@ TABLE7_SOFTMAX = (5, 7)
 
 # What the paper leaves open: values of C that cross-validation chooses from, into how many parts it
 # divides the training images, and when a head has converged (see `heads.fit`).
-GRIDS = {"softmax": (1.0, 10.0, 100.0, 1e3, 1e4), "svm": (0.01, 0.1, 1.0, 10.0)}
+GRIDS: dict[Head, tuple[float, ...]] = {
+    "softmax": (1.0, 10.0, 100.0, 1e3, 1e4),
+    "svm": (0.01, 0.1, 1.0, 10.0),
+}
 PARTS, TOLERANCE = 3, 1e-4
 TEST_PER_CLASS = 50  # at most; this one is the paper's
 

@@ -25,20 +25,24 @@ def scores(
       'calibration_error'; 'per_class', the share of each class's images whose most probable class
       is theirs, None where there is no image; and 'options'.
     """
-    options = {"level": level, "resamples": resamples, "seed": seed}
     names = predictions.info["class_names"]
     accuracies = class_accuracies(confusion_matrix(predictions))
+
+    def of_errors(k: int) -> list[float]:
+        errors = predictions.errors(k)
+        return list(interval(errors, level=level, resamples=resamples, seed=seed))
+
     return {
         "images": len(predictions),
         "loss": float(predictions.loss.mean(dtype=np.float64)),
-        "top1": list(interval(predictions.errors(1), **options)),
-        "top5": list(interval(predictions.errors(5), **options)),
+        "top1": of_errors(1),
+        "top5": of_errors(5),
         "calibration_error": calibration_error(predictions.confidence, predictions.rank == 0, bins),
         "per_class": {
             name: None if np.isnan(accuracy) else float(accuracy)
             for name, accuracy in zip(names, accuracies, strict=True)
         },
-        "options": {"bins": bins, **options},
+        "options": {"bins": bins, "level": level, "resamples": resamples, "seed": seed},
     }
 
 

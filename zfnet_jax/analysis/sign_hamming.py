@@ -65,4 +65,5 @@ def compare(a: np.ndarray, b: np.ndarray) -> Counts:
     both = a @ b
     signs = a.sum(axis=-1)[..., :, None] + b.sum(axis=-2)[..., None, :]
     opposite, one = (both - agreement) / 2, signs - 2 * both
-    return Counts(*(x.round().astype(np.int32) for x in (opposite, both, one)), features)
+    opposite, both, one = (x.round().astype(np.int32) for x in (opposite, both, one))
+    return Counts(opposite, both, one, features)

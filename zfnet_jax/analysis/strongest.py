@@ -8,6 +8,7 @@ import numpy as np
 
 from zfnet_jax import deconvnet, geometry, units
 from zfnet_jax.data import augment
+from zfnet_jax.model import Activations
 from zfnet_jax.run import Run
 
 Arrays = dict[str, np.ndarray]
@@ -57,7 +58,7 @@ def strongest_maps(run: Run, photo: np.ndarray, count: int) -> Arrays:
     return result
 
 
-def _project_each(run: Run, activations: dict, layer: str, numbers: jax.Array) -> jax.Array:
+def _project_each(run: Run, activations: Activations, layer: str, numbers: jax.Array) -> jax.Array:
     """The strongest unit of each map of the one image: [K, H, W, C]."""
 
     def one(number: jax.Array) -> jax.Array:

@@ -169,7 +169,7 @@ def run_study(
 
 def train_head(
     head: Head, inputs: np.ndarray, labels: np.ndarray, per_class: int, options: Options
-) -> tuple[float, Weights]:
+) -> tuple[float, Weights[np.ndarray]]:
     """Chooses C by cross-validation and trains on all inputs: (C, weights).
 
     Args:

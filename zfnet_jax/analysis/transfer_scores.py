@@ -117,7 +117,7 @@ def load(folder: Path) -> TransferScores:
     if not path.exists():
         raise FileNotFoundError(f"no transfer scores in {path}: run python -m scripts.transfer")
     content = json.loads(path.read_text(encoding="utf-8"))
-    study = {
+    study: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in content["study"].items()
     }
@@ -133,7 +133,7 @@ def begin(
     study: Study,
     method: str,
     provenance: Mapping[str, Any],
-    options: Mapping,
+    options: Mapping[str, Any],
     *,
     replace: bool = False,
 ) -> TransferScores:
@@ -166,7 +166,7 @@ def _begun(
     study: Study,
     method: str,
     provenance: Mapping[str, Any],
-    options: Mapping,
+    options: Mapping[str, Any],
     *,
     replace: bool,
 ) -> TransferScores:

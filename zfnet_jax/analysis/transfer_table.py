@@ -213,6 +213,7 @@ def _extra_rows(
         if (scores := found[column.data])
         for score in scores.scores
         if score.method == "pretrained" and score.per_class == column.per_class
+        if score.layer is not None
     }
     number_of = {name: n for one in found.values() if one for n, name in _outputs(one).items()}
     rows = []

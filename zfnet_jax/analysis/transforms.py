@@ -145,7 +145,8 @@ def _cosine_and_sine(degrees: jax.Array) -> tuple[jax.Array, jax.Array]:
     rest = jnp.deg2rad(degrees - 90 * quarters)
     cosine, sine = jnp.cos(rest), jnp.sin(rest)
     four = jnp.array([[cosine, sine], [-sine, cosine], [-cosine, -sine], [sine, -cosine]])
-    return tuple(four[quarters.astype(jnp.int32) % 4])
+    cosine, sine = four[quarters.astype(jnp.int32) % 4]
+    return cosine, sine
 
 
 def _taps(places: jax.Array, size: int) -> tuple[list[jax.Array], list[jax.Array]]:

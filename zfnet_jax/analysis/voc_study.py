@@ -126,8 +126,8 @@ def _fit(
     c: float,
     tolerance: float,
     size: int,
-    start: Weights | None = None,
-) -> Weights:
+    start: Weights[np.ndarray] | None = None,
+) -> Weights[np.ndarray]:
     """The softmax on every class present [N, K] in every image [N, R]."""
     rows, labels = np.nonzero(presence == PRESENT)
     return heads.fit(
@@ -146,6 +146,6 @@ def _examples(presence: np.ndarray) -> int:
     return int(np.sum(presence == PRESENT))
 
 
-def _log_probabilities(weights: Weights, inputs: np.ndarray) -> np.ndarray:
+def _log_probabilities(weights: Weights[np.ndarray], inputs: np.ndarray) -> np.ndarray:
     """[N, K] float64: unlike probabilities they do not tie where the softmax is saturated."""
     return log_softmax(inputs @ weights.kernel + weights.bias, axis=1)

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from zfnet_jax import geometry
+from zfnet_jax import geometry, model
 from zfnet_jax.data import augment
 from zfnet_jax.data.splits import Split
 from zfnet_jax.deconvnet import Rectify
@@ -139,7 +139,9 @@ def project_winners(
             for number, slot, row in block.winners(images[layer]):
                 at = (number, slot)
                 strength = value[at] if unit_value is None else np.full(len(row), unit_value)
-                units = Units(row, number, *position[at].T, strength.astype(np.float32))
+                units = Units(
+                    row, number, position[at][:, 0], position[at][:, 1], strength.astype(np.float32)
+                )
                 pixels = project_units(
                     run.architecture,
                     params,
@@ -211,7 +213,7 @@ def _used(images: dict[str, np.ndarray]) -> np.ndarray:
 @functools.partial(jax.jit, static_argnames=("net", "needed"))
 def _activations(net: Any, params: Any, inputs: jax.Array, needed: tuple[str, ...]) -> Any:
     def together(params: Any, inputs: jax.Array) -> dict[str, jax.Array]:
-        _, activations = net.apply({"params": params}, inputs)
+        _, activations = model.forward(net, params, inputs)
         return {name: activations[name] for name in needed}
 
     def one_by_one(params: Any, inputs: jax.Array) -> dict[str, jax.Array]:

@@ -8,16 +8,17 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Iterator
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
-from zfnet_jax.data.splits import Split
+from zfnet_jax.data.splits import Images
 
 T = TypeVar("T")
+Array = TypeVar("Array")  # of NumPy as read, of JAX on the devices
 
 
-class Batch(NamedTuple):
+class Batch(NamedTuple, Generic[Array]):
     """One host's rows of a global batch, b of them.
 
     Attributes:
@@ -27,10 +28,10 @@ class Batch(NamedTuple):
       mask: float32 `[b]`; 1 for pictures and 0 for padding rows.
     """
 
-    images: np.ndarray
-    labels: np.ndarray
-    index: np.ndarray
-    mask: np.ndarray
+    images: Array
+    labels: Array
+    index: Array
+    mask: Array
 
 
 def train_steps_per_epoch(count: int, batch_size: int) -> int:
@@ -45,7 +46,7 @@ def train_steps_per_epoch(count: int, batch_size: int) -> int:
 
 
 def train_batches(
-    split: Split,
+    split: Images,
     *,
     seed: int,
     epoch: int,
@@ -53,7 +54,7 @@ def train_batches(
     batch_size: int,
     process_index: int,
     process_count: int,
-) -> Iterator[Batch]:
+) -> Iterator[Batch[np.ndarray]]:
     """This host's part of the batches of one epoch, from batch `start` on.
 
     Every epoch has its own permutation; the pictures beyond its last whole batch are left out of
@@ -69,8 +70,8 @@ def train_batches(
 
 
 def eval_batches(
-    split: Split, *, batch_size: int, process_index: int, process_count: int
-) -> Iterator[Batch]:
+    split: Images, *, batch_size: int, process_index: int, process_count: int
+) -> Iterator[Batch[np.ndarray]]:
     """This host's part of all pictures in order, each exactly once over all hosts.
 
     All hosts yield equally many batches of `batch_size // process_count` rows; the last ones are
@@ -130,7 +131,7 @@ def _own_rows(batch_size: int, process_index: int, process_count: int) -> slice:
     return slice(process_index * share, (process_index + 1) * share)
 
 
-def _read(split: Split, index: np.ndarray, size: int) -> Batch:
+def _read(split: Images, index: np.ndarray, size: int) -> Batch[np.ndarray]:
     count = len(index)
     images = split.rows(index)
     if count < size:

@@ -78,9 +78,11 @@ def centre_square(image: Image.Image, size: int) -> np.ndarray:
     corner = [(side - size) // 2 for side in resized]
     # ... mapped back to the photo, so that only the square itself is resampled.
     scale = [side / new for side, new in zip((width, height), resized)]
-    box = [c * s for c, s in zip(corner, scale)] + [(c + size) * s for c, s in zip(corner, scale)]
-    box[2:] = min(box[2], width), min(box[3], height)  # float rounding must not leave the photo
-    square = image.resize((size, size), Image.Resampling.BICUBIC, box=tuple(box))
+    left, top = (c * s for c, s in zip(corner, scale))
+    right, bottom = ((c + size) * s for c, s in zip(corner, scale))
+    # Float rounding must not leave the photo.
+    box = (left, top, min(right, width), min(bottom, height))
+    square = image.resize((size, size), Image.Resampling.BICUBIC, box=box)
     return np.asarray(square, dtype=np.uint8)
 
 

@@ -82,10 +82,9 @@ def read_keys(path: str | Path) -> list[str]:
         raise FileNotFoundError(f"config.data.exclude: no file {str(path)!r}")
     try:
         keys = json.loads(path.read_text(encoding="utf-8"))["keys"]
-        wrong = not isinstance(keys, list) or any(not isinstance(key, str) for key in keys)
     except (ValueError, KeyError, TypeError):
-        wrong = True
-    if wrong:
+        keys = None
+    if not isinstance(keys, list) or any(not isinstance(key, str) for key in keys):
         raise ValueError(
             f'{path} is no exclusion file: it must be JSON such as {{"keys": ["cat/1.jpg"]}}'
         )

@@ -34,7 +34,7 @@ class PixelStatistics:
 
     def update(self, rows: np.ndarray) -> None:
         """Takes uint8 rows `[k, S, S, 3]`."""
-        self._digest.update(np.ascontiguousarray(rows))
+        self._digest.update(np.ascontiguousarray(rows).data)
         self._sums += rows.sum(axis=0, dtype=np.int64)
         self._count += len(rows)
 
@@ -90,7 +90,7 @@ class PartialSplit:
         """Brings everything added so far to the disk: first the rows, then their journal lines."""
         for _, row in self._pending:
             if row is not None:
-                self._images_file.write(np.ascontiguousarray(row))
+                self._images_file.write(np.ascontiguousarray(row).data)
         _sync(self._images_file)
         entries = [entry for entry, _ in self._pending]
         self._journal_file.write(b"".join(json.dumps(e).encode() + b"\n" for e in entries))

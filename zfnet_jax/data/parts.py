@@ -162,8 +162,8 @@ def _cut(
 ) -> _Cut:
     """Cuts out a square and resizes it to S; the object's box [4] and parts (x, y) go with it."""
     top, left = corner
-    square = (left, top, left + side, top + side)
-    image = photo.resize((size, size), Image.Resampling.BICUBIC, box=tuple(map(float, square)))
+    square = (float(left), float(top), float(left + side), float(top + side))
+    image = photo.resize((size, size), Image.Resampling.BICUBIC, box=square)
     scale = size / side
     low = np.floor((box[:2] - corner) * scale + 1e-6)
     high = np.ceil((box[2:] - corner) * scale - 1e-6)

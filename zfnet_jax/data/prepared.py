@@ -65,6 +65,7 @@ class PreparedSplit:
 
     @functools.cached_property
     def _reader(self) -> RowReader:
+        assert isinstance(self.images, np.memmap)  # nothing else is read so, see `rows`
         return RowReader(self.images)
 
 

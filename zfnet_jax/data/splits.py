@@ -14,19 +14,34 @@ from zfnet_jax.data.sources import identity, make_source
 from zfnet_jax.data.streaming import StreamingSplit
 
 
-class Split(Protocol):
-    """What `PreparedSplit` and `StreamingSplit` have in common; see the former for the shapes."""
+class Images(Protocol):
+    """What a pass over images reads; see `PreparedSplit` for the shapes."""
 
-    labels: np.ndarray
-    keys: tuple[str, ...]
-    class_names: tuple[str, ...]
-    mean: np.ndarray | None
-    fingerprint: str
-    image_size: int
+    @property
+    def labels(self) -> np.ndarray: ...
 
     def __len__(self) -> int: ...
 
     def rows(self, index: np.ndarray) -> np.ndarray: ...
+
+
+class Split(Images, Protocol):
+    """What `PreparedSplit` and `StreamingSplit` have in common; see the former for the shapes."""
+
+    @property
+    def keys(self) -> tuple[str, ...]: ...
+
+    @property
+    def class_names(self) -> tuple[str, ...]: ...
+
+    @property
+    def mean(self) -> np.ndarray | None: ...
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    @property
+    def image_size(self) -> int: ...
 
 
 def open_split(data: ConfigDict, split: str) -> Split:

@@ -47,7 +47,7 @@ def write_subset(
         for start in range(0, len(rows), _ROWS_AT_A_TIME):
             images = split.rows(rows[start : start + _ROWS_AT_A_TIME])
             statistics.update(images)
-            file.write(np.ascontiguousarray(images))
+            file.write(np.ascontiguousarray(images).data)
     write_bytes(partial / "labels.npy", to_npy(np.asarray(labels, np.int32)))
     write_bytes(partial / "keys.json", to_json([split.keys[row] for row in rows]))
     if with_mean:

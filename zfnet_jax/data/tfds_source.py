@@ -51,7 +51,7 @@ class TfdsSource:
                     f"config.data.tfds: {name!r} cannot be prepared: {error or type(error)}"
                 ) from error
         self.class_names = self._class_names(dict(builder.info.features.items()))
-        self._builder = builder
+        self._builder: Any = builder  # its methods are wrapped, so that their types are lost
         self._random_access = builder.info.file_format.value == "array_record"
         try:
             self._count = builder.info.splits[split].num_examples
@@ -67,7 +67,7 @@ class TfdsSource:
                 " array_record (another config.data.tfds.data_dir), or set config.data.streaming"
                 " to False and run scripts.prepare_data"
             )
-        self._data_source = self._open_data_source() if self._random_access else None
+        self._data_source: Any = self._open_data_source() if self._random_access else None
 
     def __len__(self) -> int:
         return self._count

@@ -30,7 +30,7 @@ def decode_in_order(
         for example in examples:
             yield example, _load_or_reason(example.payload, image_size)
         return
-    pending: deque[tuple[list[Example], Future]] = deque()
+    pending: deque[tuple[list[Example], Future[list[np.ndarray | str]]]] = deque()
     # Spawned, not forked: the caller may run threads of TensorFlow or JAX.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, initializer=_start_worker) as pool:
@@ -68,4 +68,9 @@ def _start_worker() -> None:
     warnings.filterwarnings("ignore", module="PIL")  # such as damaged EXIF in a whole photo
     parent = multiprocessing.parent_process()
     # A worker must not outlive a killed parent.
-    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+    threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
+
+
+def _end_after(parent: Any) -> None:
+    parent.join()
+    os._exit(1)

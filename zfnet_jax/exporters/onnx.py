@@ -48,7 +48,7 @@ def _forward(run: Run, path: Path, images: np.ndarray) -> np.ndarray:
         raise extras.missing("onnxruntime, to compare the export,", "import") from None
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     pixels = augment.centre(images, run.input_size).transpose(0, 3, 1, 2).astype(np.float32)
-    return session.run(["logits"], {"pixels": pixels})[0]
+    return np.asarray(session.run(["logits"], {"pixels": pixels})[0])
 
 
 def _model(run: Run) -> Any:
@@ -109,7 +109,7 @@ class _Graph:
             if name in used
         ]
 
-    def constant(self, name: str, value: np.ndarray) -> str:
+    def constant(self, name: str, value: np.ndarray | float) -> str:
         self._tensors[name] = np.asarray(value, np.float32)
         return name
 

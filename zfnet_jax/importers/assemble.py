@@ -77,9 +77,11 @@ def assemble(chain: Sequence[Link], crop: int, *, bgr: bool, base: ConfigDict) -
 
 def _split(
     chain: Sequence[Link],
-) -> tuple[list[tuple[Filters, list[Norm | MaxPool | RegionPool]]], list[Weights], list[list]]:
+) -> tuple[
+    list[tuple[Filters, list[Norm | MaxPool | RegionPool]]], list[Weights], list[list[Dropout]]
+]:
     """Conv layers with what follows them, dense layers, and the dropouts after each of these."""
-    convs: list[tuple[Filters, list]] = []
+    convs: list[tuple[Filters, list[Norm | MaxPool | RegionPool]]] = []
     dense: list[Weights] = []
     dropouts: list[list[Dropout]] = []
     rectified = True
@@ -195,7 +197,7 @@ def _conv_fields(conv: Conv, pool: Pool | None, norm: bool) -> dict[str, Any]:
     }
 
 
-def _only(links: list, kind: Any) -> Any:
+def _only(links: Sequence[Link], kind: Any) -> Any:
     found = [link for link in links if isinstance(link, kind)]
     if len(found) > 1:
         raise ValueError(f"{found[1].name}: a second one in the same layer")
@@ -212,7 +214,7 @@ def _check_bias(link: Filters | Weights, units: int) -> None:
 
 
 def _misfit(
-    name: str, kind: str, array: np.ndarray, expected: list, detail: str = ""
+    name: str, kind: str, array: np.ndarray, expected: Sequence[Any], detail: str = ""
 ) -> ValueError:
     wanted = ", ".join(str(n) for n in expected)
     return ValueError(f"{name}: its {kind} is {list(array.shape)}, expected [{wanted}]{detail}")

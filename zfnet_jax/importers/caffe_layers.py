@@ -21,7 +21,7 @@ from zfnet_jax.importers.chain import (
 _NOTHING = ("Flatten", "Split")
 
 
-def links(name: str, kind: str, fields: Any, blobs: Mapping[str, list]) -> list[Link]:
+def links(name: str, kind: str, fields: Any, blobs: Mapping[str, list[Any]]) -> list[Link]:
     """What a layer does; nothing where it does nothing in evaluation.
 
     Args:
@@ -60,7 +60,7 @@ def links(name: str, kind: str, fields: Any, blobs: Mapping[str, list]) -> list[
     raise ValueError(f"layer {name}: a net of this family has no {kind} here")
 
 
-def _filters(name: str, fields: Any, blobs: Mapping[str, list]) -> Filters:
+def _filters(name: str, fields: Any, blobs: Mapping[str, list[Any]]) -> Filters:
     kernel = _side(name, "kernel", fields.kernel_size, fields.kernel_h, fields.kernel_w, 0)
     if any(n != 1 for n in fields.dilation):
         raise ValueError(f"{name}: a dilation of {list(fields.dilation)}")
@@ -79,7 +79,7 @@ def _filters(name: str, fields: Any, blobs: Mapping[str, list]) -> Filters:
     )
 
 
-def _weights(name: str, fields: Any, blobs: Mapping[str, list]) -> Weights:
+def _weights(name: str, fields: Any, blobs: Mapping[str, list[Any]]) -> Weights:
     weight, bias = _stored(name, fields.bias_term, blobs)
     if fields.axis != 1:
         raise ValueError(f"{name}: it starts at axis {fields.axis}, expected 1")
@@ -121,7 +121,7 @@ def _side(name: str, what: str, values: Any, height: int, width: int, default: i
 
 
 def _stored(
-    name: str, bias: bool, blobs: Mapping[str, list]
+    name: str, bias: bool, blobs: Mapping[str, list[Any]]
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Weight and bias of a layer."""
     found = blobs.get(name, [])

@@ -24,7 +24,7 @@ _TYPES = {
 
 # Message: field: (number, type, default). 'type*' is repeated, 'type**' repeated and packed; a type
 # in capitals is another message, or an enum of `_ENUMS`.
-_MESSAGES: dict[str, dict[str, tuple]] = {
+_MESSAGES: dict[str, dict[str, tuple[Any, ...]]] = {
     "BlobShape": {"dim": (1, "int64**")},
     "BlobProto": {
         "shape": (7, "BlobShape"),

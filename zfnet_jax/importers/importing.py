@@ -151,14 +151,12 @@ def _refuse(options: Options, names: Iterable[str], why: str) -> None:
 
 
 def _preprocessing(options: Options, known: _Known, bgr: bool) -> Preprocessing:
-    crop = options.crop or known.crop
-    size = options.image_size or known.image_size
-    for value, flag, what in (
-        (crop, "--crop", "how many pixels of an image it sees"),
-        (size, "--image_size", "to how many pixels photos are resized"),
-    ):
-        if value is None:
-            raise ValueError(f"the file does not say {what}: {flag}")
+    crop = _needed(options.crop or known.crop, "--crop", "how many pixels of an image it sees")
+    size = _needed(
+        options.image_size or known.image_size,
+        "--image_size",
+        "to how many pixels photos are resized",
+    )
     if options.mean is not None and options.mean_file is not None:
         raise ValueError("--mean and --mean_file: give one of them")
     mean = options.mean if options.mean is not None else known.mean
@@ -180,6 +178,12 @@ def _preprocessing(options: Options, known: _Known, bgr: bool) -> Preprocessing:
         )
     scale = tuple(scale.tolist()) if scale.ndim else float(scale)
     return Preprocessing(size, crop, np.asarray(mean, np.float32), scale)
+
+
+def _needed(value: int | None, flag: str, what: str) -> int:
+    if value is None:
+        raise ValueError(f"the file does not say {what}: {flag}")
+    return value
 
 
 def _rgb(array: np.ndarray, bgr: bool) -> np.ndarray:

@@ -13,6 +13,9 @@ from zfnet_jax.importers.chain import Dropout, Filters, Link, MaxPool, Norm, Rec
 _LAST = ("Softmax", "LogSoftmax")  # may follow the class scores
 _PREPROCESSING = ("Sub", "Add", "Mul", "Div")
 
+# Of a node's inputs the arrays that are in the file; None for what a node makes.
+Constants = list[np.ndarray | None]
+
 
 class NodeReader:
     """Turns nodes into links, one after the other.
@@ -62,15 +65,15 @@ class NodeReader:
             self.chain.append(Dropout(name, float(rate)))
         elif kind in ("Gemm", "MatMul"):
             self.chain.append(_weights(name, kind, attributes, constants))
-        elif kind == "Add" and self._adds_bias(constants):
+        elif kind == "Add" and (last := self._without_bias(constants)):
             bias = next(array for array in constants if array is not None)
-            self.chain[-1] = dataclasses.replace(self.chain[-1], bias=bias.reshape(-1))
+            self.chain[-1] = dataclasses.replace(last, bias=bias.reshape(-1))
         elif kind in ("Flatten", "Reshape"):
             _check_flatten(name, kind, attributes, constants)
         else:
             raise ValueError(f"{name}: a net of this family has no {kind} here")
 
-    def _preprocess(self, node: Any, constants: list[np.ndarray | None]) -> None:
+    def _preprocess(self, node: Any, constants: Constants) -> None:
         """(x - mean) / scale, then what this node does to it."""
         kind = node.op_type
         value = next(array for array in constants if array is not None)
@@ -91,14 +94,14 @@ class NodeReader:
         else:
             self.scale = scale * value if kind == "Div" else scale / value
 
-    def _adds_bias(self, constants: list[np.ndarray | None]) -> bool:
-        """Whether it adds to what a MatMul, which has no bias of its own, has made."""
+    def _without_bias(self, constants: Constants) -> Weights | None:
+        """The MatMul, which has no bias of its own, to whose result one constant is added."""
         last = self.chain[-1] if self.chain else None
         one = sum(array is None for array in constants) == 1
-        return isinstance(last, Weights) and not last.bias.any() and one
+        return last if isinstance(last, Weights) and not last.bias.any() and one else None
 
 
-def _changes_nothing(kind: str, attributes: dict) -> bool:
+def _changes_nothing(kind: str, attributes: dict[str, Any]) -> bool:
     if kind == "Cast":
         from onnx import TensorProto
 
@@ -111,7 +114,7 @@ def _changes_nothing(kind: str, attributes: dict) -> bool:
     return kind == "Identity"
 
 
-def _filters(name: str, attributes: dict, constants: list) -> Filters:
+def _filters(name: str, attributes: dict[str, Any], constants: Constants) -> Filters:
     if len(constants) < 2 or constants[1] is None:
         raise ValueError(f"{name}: its weight is no tensor of the file")
     weight = constants[1]
@@ -135,7 +138,7 @@ def _filters(name: str, attributes: dict, constants: list) -> Filters:
     )
 
 
-def _max_pool(name: str, attributes: dict) -> MaxPool:
+def _max_pool(name: str, attributes: dict[str, Any]) -> MaxPool:
     window = _one(name, "kernel_shape", attributes.get("kernel_shape", []))
     _one(name, "dilations", attributes.get("dilations", [1, 1]), only=1)
     return MaxPool(
@@ -147,7 +150,7 @@ def _max_pool(name: str, attributes: dict) -> MaxPool:
     )
 
 
-def _weights(name: str, kind: str, attributes: dict, constants: list) -> Weights:
+def _weights(name: str, kind: str, attributes: dict[str, Any], constants: Constants) -> Weights:
     if len(constants) < 2 or constants[1] is None or constants[1].ndim != 2:
         raise ValueError(f"{name}: its weight is no matrix of the file")
     weight = constants[1]
@@ -162,7 +165,7 @@ def _weights(name: str, kind: str, attributes: dict, constants: list) -> Weights
     return Weights(name, weight, bias)
 
 
-def _check_flatten(name: str, kind: str, attributes: dict, constants: list) -> None:
+def _check_flatten(name: str, kind: str, attributes: dict[str, Any], constants: Constants) -> None:
     if kind == "Flatten":
         if attributes.get("axis", 1) != 1:
             raise ValueError(f"{name}: it flattens from axis {attributes['axis']}, expected 1")
@@ -174,7 +177,7 @@ def _check_flatten(name: str, kind: str, attributes: dict, constants: list) -> N
         raise ValueError(f"{name}: it reshapes to {shape}, expected two axes")
 
 
-def _pads(name: str, attributes: dict, window: int) -> tuple[int, int]:
+def _pads(name: str, attributes: dict[str, Any], window: int) -> tuple[int, int]:
     """Padding before and after, the same along both axes."""
     rule = attributes.get("auto_pad", b"NOTSET").decode()
     if rule in ("SAME_UPPER", "SAME_LOWER"):

@@ -159,7 +159,7 @@ def _dead(checkpoint: Winners) -> dict[str, list[int]]:
     }
 
 
-def _winners(checkpoint: Winners) -> dict[str, dict[str, list]]:
+def _winners(checkpoint: Winners) -> dict[str, dict[str, list[Any]]]:
     """Per layer, field and map the list of its winners, without those that are absent."""
     result = {}
     for name in checkpoint.info["layers"]:
@@ -216,7 +216,7 @@ def _write_photos(out: Path, checkpoints: Sequence[Winners], progress: bool) -> 
                     bar.update()
 
 
-def _counted(maps: Iterable[np.ndarray], bar: tqdm) -> Iterable[np.ndarray]:
+def _counted(maps: Iterable[np.ndarray], bar: tqdm[Any]) -> Iterable[np.ndarray]:
     for tiles in maps:
         yield tiles
         bar.update()

@@ -63,7 +63,7 @@ def _accuracies(
     order = np.argsort(accuracies, kind="stable")
     places = np.arange(len(order))
     axis.barh(places, accuracies[order], color="0.7", height=0.8)
-    for place, index in zip(places, order):
+    for place, index in enumerate(order):
         known = f"{accuracies[index]:.0%}" if images[index] else "no image"
         text = f"{known}  {class_names[index]}"
         axis.text(0.02, place, text, va="center", size="small", parse_math=False)

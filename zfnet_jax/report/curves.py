@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -29,8 +30,8 @@ def curves(runs: Mapping[str, Records]) -> Figure:
     many = len(runs) > 1
     for number, (name, records) in enumerate(runs.items()):
         colour = mpl.color_sequences["tab10"][number % 10]
-        of_train = {"color": colour, "ls": TRAINING, "alpha": 0.75}
-        of_validation = {"color": colour, "ls": VALIDATION}
+        of_train: dict[str, Any] = {"color": colour, "ls": TRAINING, "alpha": 0.75}
+        of_validation: dict[str, Any] = {"color": colour, "ls": VALIDATION}
         label = name if many else "validation"
         _line(loss, records, "train/loss", **of_train, label=None if many else "training")
         _line(loss, records, "val/loss", **of_validation, label=label)
@@ -52,7 +53,9 @@ def curves(runs: Mapping[str, Records]) -> Figure:
     return figure
 
 
-def _line(axis: Axes, records: Records, field: str, *, complement: bool = False, **how) -> None:
+def _line(
+    axis: Axes, records: Records, field: str, *, complement: bool = False, **how: Any
+) -> None:
     there = [record for record in records if field in record]
     values = [1 - record[field] if complement else record[field] for record in there]
     axis.plot([record["epoch"] for record in there], values, **how)

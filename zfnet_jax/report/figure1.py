@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -131,7 +132,7 @@ def _filters(axis: Axes, filters: np.ndarray, centre: float, top: float) -> None
         place(axis, tile, start + index * (side + gap), top, side, side)
 
 
-def _colours(values: np.ndarray) -> dict:
+def _colours(values: np.ndarray) -> dict[str, Any]:
     """Zero is white: values above it turn blue, values below red."""
     limit = np.abs(values).max() or 1
     return {"cmap": "RdBu", "vmin": -limit, "vmax": limit}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -111,7 +112,9 @@ def figure5_summary(arrays: Arrays) -> Figure:
     return figure
 
 
-def _panels(arrays: Arrays, draw, pictures: float | None) -> tuple[Figure, np.ndarray]:
+def _panels(
+    arrays: Arrays, draw: Callable[..., None], pictures: float | None
+) -> tuple[Figure, np.ndarray]:
     """The grid of panels, [kinds, columns]; `pictures` is the first column's share of a panel."""
     kinds, layers = ([str(name) for name in arrays[key]] for key in ("kinds", "layers"))
     ratios = ([pictures] if pictures else []) + [1.0] * (len(layers) + 1)
@@ -170,7 +173,7 @@ def _limits(amounts: np.ndarray) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def _legend(figure: Figure, handles: list) -> None:
+def _legend(figure: Figure, handles: Sequence[Artist]) -> None:
     figure.legend(
         handles=handles, loc="outside lower center", ncols=min(5, len(handles)), frameon=False
     )

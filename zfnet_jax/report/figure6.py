@@ -51,8 +51,9 @@ def figure6(filters: Sequence[Arrays], mined: Sequence[Winners | None], count: i
         for image, y in zip((rows[0][index], rows[1][index]), (2.8 * line, second)):
             if image is not None:
                 place(axis, image, x, y, wide, wide * image.shape[0] / image.shape[1])
-        if rows[1][index] is not None:
-            axis.text(x, second - 0.5 * line, _caption(mined[index]), size="small", color="0.35")
+        one = mined[index]
+        if one is not None and rows[1][index] is not None:
+            axis.text(x, second - 0.5 * line, _caption(one), size="small", color="0.35")
     return figure
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -119,7 +120,14 @@ def cell_edges(starts: np.ndarray, square: int) -> np.ndarray:
 
 
 def _cells(
-    axis: Axes, arrays: Arrays, n: int, values: np.ndarray, x: float, y: float, side: float, **how
+    axis: Axes,
+    arrays: Arrays,
+    n: int,
+    values: np.ndarray,
+    x: float,
+    y: float,
+    side: float,
+    **how: Any,
 ) -> None:
     """Values by position of the square, over the faded photo, where they belong in it."""
     photo, square = arrays["photo"][n], int(arrays["square"])

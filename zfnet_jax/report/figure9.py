@@ -83,7 +83,7 @@ def _published(axis: Axes, with_caltech101: bool) -> None:
         "Sohn et al. 2011": ("0.6", "-", "^", "Caltech-256, Sohn et al. 2011"),
     }
     for row, how in rows.items():
-        plot({int(c.split("/")[0]): table.cell(row, c).value for c in table.columns[1:]}, *how)
+        plot({int(c.split("/")[0]): table.value(row, c) for c in table.columns[1:]}, *how)
     if with_caltech101:
         table = paper.table(4)
         rows = {
@@ -92,5 +92,4 @@ def _published(axis: Axes, with_caltech101: bool) -> None:
             "Yang (Jianchao) et al. 2009": ("0.6", "-", "v", "Caltech-101, Yang et al. 2009"),
         }
         for row, how in rows.items():
-            cells = {count: table.cell(row, f"Acc % {count}/class") for count in (15, 30)}
-            plot({count: cell.value for count, cell in cells.items()}, *how)
+            plot({n: table.value(row, f"Acc % {n}/class") for n in (15, 30)}, *how)

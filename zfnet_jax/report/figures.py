@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
@@ -33,7 +33,7 @@ def strongest_maps(arrays: Mapping[str, np.ndarray]) -> Figure:
     count = max(len(arrays[f"{layer}/map"]) for layer in layers)
     with use("screen"):
         figure = Figure(figsize=(2.4 + count, 2.25 * len(layers) + 0.3), layout="constrained")
-        left, right = figure.subfigures(1, 2, width_ratios=(2.4, count))
+        left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=(2.4, count))[0]
         _photo_and_classes(left, arrays)
         rows = right.subfigures(len(layers), 1) if len(layers) > 1 else [right]
         for row, layer in zip(rows, layers, strict=True):
@@ -65,7 +65,9 @@ def sheet(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, axis
 
 
-def place(axis: Axes, image: np.ndarray, x: float, y: float, w: float, h: float, **how) -> None:
+def place(
+    axis: Axes, image: np.ndarray, x: float, y: float, w: float, h: float, **how: Any
+) -> None:
     """Puts an image on a `sheet`, its top left corner at (x, y), w by h inches."""
     axis.imshow(image, extent=(x, x + w, y + h, y), aspect="auto", **how)
 

@@ -40,6 +40,13 @@ class PaperTable:
             raise KeyError(f"{len(found)} rows {row!r}; columns are {', '.join(self.columns[1:])}")
         return found[0][self.columns.index(column) - 1]
 
+    def value(self, row: str, column: str) -> float:
+        """The number in a cell. KeyError as in `cell`, or if there is none."""
+        cell = self.cell(row, column)
+        if cell is None:
+            raise KeyError(f"row {row!r} has nothing in {column!r}")
+        return cell.value
+
 
 def table(number: int) -> PaperTable:
     """Table 1 to 7; KeyError for another number."""

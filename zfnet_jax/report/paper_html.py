@@ -78,15 +78,11 @@ def _parser() -> MarkdownIt:
     # 'zero' knows nothing but paragraphs: no links, no pictures, no HTML.
     parser = MarkdownIt("zero", {"breaks": True})  # numbered notes have a line each
     parser.enable(["table", "heading", "list", "escape", "newline"])
-    parser.renderer.rules["table_open"] = lambda *_: '<div class="table"><table>\n'
-    parser.renderer.rules["table_close"] = lambda *_: "</table></div>\n"
-    for kind in ("open", "close"):
-        parser.renderer.rules[f"heading_{kind}"] = functools.partial(_heading, kind)
+    parser.add_render_rule("table_open", lambda *_: '<div class="table"><table>\n')
+    parser.add_render_rule("table_close", lambda *_: "</table></div>\n")
+    parser.add_render_rule("heading_open", lambda *_: "<h4>")
+    parser.add_render_rule("heading_close", lambda *_: "</h4>\n")
     return parser
-
-
-def _heading(kind: str, *_: Any) -> str:
-    return "<h4>" if kind == "open" else "</h4>\n"
 
 
 def _contents(chapter: Chapter, shown: Sequence[Shown]) -> str:

@@ -60,10 +60,11 @@ def write_sheets(sheet: Sheet, maps: Iterable[np.ndarray], stem: Path) -> int:
       The number of files.
     """
     block = sheet.side * sheet.grid
-    count, canvas = 0, None
+    canvas: Image.Image | None = None
+    count = 0
     for number, tiles in enumerate(maps):
         index, place = divmod(number, sheet.maps)
-        if place == 0:
+        if canvas is None or place == 0:
             if canvas:
                 _write(sheet, canvas, stem, index - 1)
             canvas = Image.new("RGB", (block * sheet.columns, block * sheet.rows), GREY)
@@ -99,7 +100,8 @@ def _scaled_down(projection: np.ndarray, side: int) -> np.ndarray:
         return projection
     channels = [Image.fromarray(projection[..., c]) for c in range(projection.shape[-1])]
     size = side, side
-    return np.stack([c.resize(size, Image.Resampling.LANCZOS) for c in channels], axis=-1)
+    small = [np.asarray(c.resize(size, Image.Resampling.LANCZOS)) for c in channels]
+    return np.stack(small, axis=-1)
 
 
 def _scaled(tile: np.ndarray, side: int) -> Image.Image:

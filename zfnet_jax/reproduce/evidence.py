@@ -55,7 +55,7 @@ def fig5(study: Study) -> Step:
         notes = []
         if len(study.sources.images) > len(paths):
             notes.append(f"The first {len(paths)} of the photos that were named.")
-        if not count:
+        if split is None or not count:
             notes.append("No summary over many images: there are no validation images.")
             return Made(files, notes)
         of_split, many = invariance_study.study_split(
@@ -150,8 +150,17 @@ def masked(study: Study) -> Step:
     }
 
     def make() -> Made:
+        assert photos_ is not None  # or the step is missing
         arrays = correspondence.measure(
-            run, photos_, layers, **options, batch_size=_BATCH, progress=False
+            run,
+            photos_,
+            layers,
+            mask=MASK,
+            draws=effort.draws,
+            permutations=effort.permutations,
+            seed=SEED,
+            batch_size=_BATCH,
+            progress=False,
         )
         path = _masked_path(study)
         write_arrays(path, arrays)

@@ -131,8 +131,9 @@ def keep_plan(study: Study, rows: Sequence[Row]) -> None:
 
 def _reason_before(row: Row, before: Mapping[str, Any]) -> str:
     was = before.get(row.step.name)
-    same = was is not None and was["fingerprint"] == row.fingerprint
-    return was["reason"] if same and row.state == "waiting" else ""
+    if was is None or was["fingerprint"] != row.fingerprint or row.state != "waiting":
+        return ""
+    return was["reason"]
 
 
 def _make(study: Study, row: Row) -> None:

@@ -85,7 +85,7 @@ def _reasoned(steps: Sequence[Step]) -> list[Step]:
     """The steps, each that needs one that cannot be made missing for the same reason."""
     found: dict[str, Step] = {}
     for step in steps:
-        reasons = dict.fromkeys(found[n].missing for n in step.needs if found[n].missing)
+        reasons = dict.fromkeys(reason for n in step.needs if (reason := found[n].missing))
         if reasons and not step.missing:
             step = dataclasses.replace(step, missing="; ".join(reasons))
         found[step.name] = step

@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ class Made:
 
     files: Sequence[Path]
     notes: Sequence[str] = ()
-    maps: Mapping[str, Sequence[int]] = dataclasses.field(default_factory=dict)
+    maps: Mapping[str, Iterable[int]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from zfnet_jax.analysis import features, overlap, overlap_study, scratch, transfer, transfer_scores
+from zfnet_jax.analysis.heads import Head
 from zfnet_jax.analysis.protocols import (
     GRIDS,
     PARTS,
@@ -28,7 +29,7 @@ from zfnet_jax.reproduce.elsewhere import SPLIT, STAND_IN, DataSet
 from zfnet_jax.reproduce.step import Made, Step
 from zfnet_jax.reproduce.study import SEED, Study
 
-STAND_IN_GRIDS = {"softmax": (10.0, 1e3), "svm": (0.1, 1.0)}
+STAND_IN_GRIDS: dict[Head, tuple[float, ...]] = {"softmax": (10.0, 1e3), "svm": (0.1, 1.0)}
 _SECONDS_PER_PRODUCT = 4e-6  # about, to choose C and train, on two CPU cores
 TITLES = {
     4: "Table 4: Caltech-101",
@@ -93,7 +94,7 @@ def transfer_step(study: Study, data: DataSet) -> Step:
     grids = STAND_IN_GRIDS if data.name == STAND_IN else GRIDS
     softmax_layers = [there[number] for number in TABLE7_SOFTMAX if number in there]
     # Each: layers, head, training images of each class.
-    parts = (
+    parts: tuple[tuple[list[str], Head, list[int]], ...] = (
         ([last], "softmax", curve),
         (layers, "svm", [protocol.layers]),
         (softmax_layers, "softmax", [protocol.layers]),

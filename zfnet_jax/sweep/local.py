@@ -58,7 +58,7 @@ class LocalLauncher:
         self._free = list(slots)
         self._command = command
         self._inherit = () if inherit is None else (inherit,)
-        self._processes: dict[str, tuple[subprocess.Popen, Slot]] = {}
+        self._processes: dict[str, tuple[subprocess.Popen[bytes], Slot]] = {}
         self._not_started: dict[str, str] = {}
 
     def room(self) -> int:

@@ -17,6 +17,7 @@ import subprocess
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from zfnet_jax import command, extras
 from zfnet_jax.files import write_json
@@ -170,7 +171,7 @@ class SlurmLauncher:
     def stop(self) -> None:
         """Leaves the jobs to Slurm."""
 
-    def _remember(self, jobs: Mapping[str, submitit.Job]) -> None:
+    def _remember(self, jobs: Mapping[str, submitit.Job[Any]]) -> None:
         """Notes submitted jobs; cancels them if it cannot, else a later sweep would double them."""
         known = self._jobs | {name: job.job_id for name, job in jobs.items()}
         try:

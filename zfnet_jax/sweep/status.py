@@ -41,7 +41,7 @@ def read_status(run: Run) -> Status:
         records = read_metrics(run.folder)
         idle = time.time() - metrics.stat().st_mtime
     except (FileNotFoundError, ValueError):  # for a damaged file the training has its own error
-        records = []
+        records, idle = [], 0.0
     if not records:
         return Status()
     last, epochs = records[-1], run.config.epochs

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from zfnet_jax.sweep.execute import Row
+from zfnet_jax.sweep.execute import Row, State
 
 _SECONDS_BETWEEN_REPRINTS = 60.0
 _COLOURS = {"running": "cyan", "finished": "green", "failed": "red"}
@@ -28,7 +28,7 @@ class LiveTable:
         self._live: Live | None = None
         if self._console.is_terminal:
             self._live = Live(console=self._console, auto_refresh=False)
-        self._states: list[tuple[str, str]] = []
+        self._states: list[tuple[State, str]] = []
         self._printed = float("-inf")
 
     def show(self, rows: Sequence[Row]) -> None:

@@ -159,7 +159,8 @@ def random_colour(rng: np.random.Generator, away_from: Sequence[Colour] = ()) ->
 
 def mix(a: Colour, b: Colour, share: float) -> Colour:
     """`share` of colour b in colour a."""
-    return tuple(round((1 - share) * p + share * q) for p, q in zip(a, b))
+    red, green, blue = (round((1 - share) * p + share * q) for p, q in zip(a, b))
+    return red, green, blue
 
 
 def smooth_noise(rng: np.random.Generator, cells: int) -> np.ndarray:
@@ -231,5 +232,6 @@ class Canvas:
     def _texture(self, tile: np.ndarray, area: tuple[int, int, int, int]) -> Image.Image:
         """The piece of a texture that covers `area`, in fine pixels."""
         size = (area[2] - area[0], area[3] - area[1])
-        source = tuple(edge * TILE / self._side for edge in area)
+        left, top, right, bottom = (edge * TILE / self._side for edge in area)
+        source = (left, top, right, bottom)
         return Image.fromarray(tile).resize(size, Image.Resampling.BILINEAR, box=source)

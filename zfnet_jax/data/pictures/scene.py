@@ -130,7 +130,7 @@ def _loose_shape(rng: np.random.Generator, s: Sketch, ground: Colour) -> None:
         radius = r * rng.uniform(0.6, 1.3, (7, 1))
         s.fill(smooth(*radius * _round_points(7)) + (x, y), paint)
     elif kind == "polygon":
-        corners = turn(_round_points(rng.integers(3, 6)), rng.uniform(0, 360))
+        corners = turn(_round_points(int(rng.integers(3, 6))), rng.uniform(0, 360))
         s.fill(corners * (r, r * rng.uniform(0.5, 1)) + (x, y), paint)
     elif kind == "line":
         half = turn(np.array([[2 * r, 0.0]]), rng.uniform(0, 360))
