@@ -205,7 +205,7 @@ def test_an_interrupted_projection_leaves_the_older_folder(run, split, tmp_path)
                 raise KeyboardInterrupt
             return super().rows(index)
 
-    broken = Broken(**vars(split))
+    broken = Broken(*(getattr(split, field.name) for field in dataclasses.fields(split)))
     with pytest.raises(KeyboardInterrupt):
         make(run, broken, target)
     assert json.loads((target / "info.json").read_text()) == before
