@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 
-from scripts import gpu_check
-from scripts.gpu_check import Part
+from scripts.benchmarks import accelerator
+from scripts.benchmarks.accelerator import Part
 
 
 def test_a_part_that_fails_or_hangs_is_named_and_the_rest_counts(tmp_path, monkeypatch, capsys):
     # There is no suite of the first name.
     groups = [(Part("nothing", 60), Part("parity", 0.01)), (Part("pooling", 60),)]
     (tmp_path / "pooling").mkdir()
-    ran = gpu_check._run
+    ran = accelerator._run
     result = {"suite": "pooling", "what": "pool", "form": "ours", "unit": "s", "median": 2.0}
     result |= {"low": 1.0, "high": 3.0, "ratio": None, "target": None, "at_least": False}
     machine = {
@@ -27,8 +27,8 @@ def test_a_part_that_fails_or_hangs_is_named_and_the_rest_counts(tmp_path, monke
         (out / "pooling" / "results.json").write_text(text)
         return "done in 1 s"
 
-    monkeypatch.setattr(gpu_check, "_run", run)
-    notes = gpu_check.check(tmp_path, groups, seconds=100, small=True)
+    monkeypatch.setattr(accelerator, "_run", run)
+    notes = accelerator.check(tmp_path, groups, seconds=100, small=True)
     said = json.loads((tmp_path / "gpu_check.json").read_text())
     assert said["parts"] == notes
     assert said["parts"]["nothing"].startswith("failed after")
@@ -43,6 +43,6 @@ def test_a_part_that_fails_or_hangs_is_named_and_the_rest_counts(tmp_path, monke
 
 
 def test_when_the_time_is_over_parts_are_left_out(tmp_path):
-    notes = gpu_check.check(tmp_path, [(Part("parity", 60),)], seconds=0, small=True)
+    notes = accelerator.check(tmp_path, [(Part("parity", 60),)], seconds=0, small=True)
     assert notes == {"parity": "left out: the time was over"}
     assert "left out" in (tmp_path / "gpu_check.md").read_text()
