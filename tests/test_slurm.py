@@ -143,11 +143,27 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
             subprocess.run(command, env=environment, capture_output=True, timeout=60)
 
 
+FULL_DISK = """
+from zfnet_jax.sweep import slurm
+
+def full(*_):
+    raise OSError(28, "No space left on device")
+
+slurm.write_json = full
+"""
+
+
 def start_sweep(
-    folder: Path, prepared: Path, environment: dict[str, str], *arguments: str, runs: int
+    folder: Path,
+    prepared: Path,
+    environment: dict[str, str],
+    *arguments: str,
+    runs: int,
+    more: str = "",
 ) -> subprocess.Popen:
+    """`more`: code at the end of the sweep's config file."""
     config = folder / "config.py"
-    config.write_text(SWEEP.format(prepared=str(prepared), runs=runs))
+    config.write_text(SWEEP.format(prepared=str(prepared), runs=runs) + more)
     command = [sys.executable, "-m", "scripts.sweep", f"--config={config}", "--launcher=slurm"]
     command += [f"--workdir={folder / 'sweep'}", "--devices_per_run=0", "--hours_per_job=1"]
     return subprocess.Popen(
@@ -250,9 +266,8 @@ def test_a_run_that_fails_is_submitted_once_more_and_reported(
 def test_jobs_that_cannot_be_noted_are_cancelled(
     slurm: dict[str, str], prepared_pictures: Path, tmp_path: Path
 ):
-    (tmp_path / "sweep" / f"{SLURM_JOBS}.tmp").mkdir(parents=True)  # where it is written first
-    sweep = start_sweep(tmp_path, prepared_pictures, slurm, runs=1)
+    sweep = start_sweep(tmp_path, prepared_pictures, slurm, runs=1, more=FULL_DISK)
     output, _ = sweep.communicate(timeout=60)
-    assert "failed: one: not submitted: [Errno 21] Is a directory" in output
+    assert "failed: one: not submitted: [Errno 28] No space left on device" in output
     queue = ["squeue", "--noheader", "--states=PENDING,RUNNING", "--format=%j"]
     wait_for("an empty queue", lambda: "sweep" not in run(*queue, env=slurm))
