@@ -61,7 +61,7 @@ def test_a_signal_saves_after_the_step_and_the_run_goes_on_exactly(
 
 def test_a_short_soak_ends_bit_identical(prepared_pictures, tiny_config, tmp_path):
     """`python -m scripts.soak` is the long form."""
-    epochs = 25  # so many that it goes on for seconds after a kill
+    epochs = 14  # so many that it goes on for seconds after a kill
     tiny_config.update_from_flattened_dict(TINY | {"epochs": epochs})
     train.train_and_evaluate(tiny_config, tmp_path / "unbroken")
     soak = Soak(train_arguments(prepared_pictures, epochs=epochs))

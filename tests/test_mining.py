@@ -178,31 +178,28 @@ shell.run(mine.main)
 """
 
 
-def test_the_script_killed_in_the_middle_goes_on(tiny_run, tmp_path):
-    folders = []
-    for name, programs in (
-        ("whole", (["-m", "scripts.mine"],)),
-        ("cut", (["-c", KILLED], ["-m", "scripts.mine"])),
-    ):
-        workdir = tmp_path / name
-        shutil.copytree(tiny_run, workdir)
-        for program in programs:
-            done = subprocess.run(
-                [sys.executable, *program, f"--workdir={workdir}", "--batch_size=8"],
-                cwd=ROOT,
-                capture_output=True,
-                text=True,
-            )
-            assert done.returncode == (-signal.SIGKILL if program[0] == "-c" else 0), done.stderr
-            mined = workdir / "analysis" / "mining"
-            if program[0] == "-c":
-                assert [path.name for path in mined.iterdir()] == ["validation-12.pass.npz"]
-        folders.append(load(mined / "validation-12"))
+def test_the_script_killed_in_the_middle_goes_on(tiny_run, run, split, tmp_path):
+    options = {"split_name": "validation", "k": 9, "batch_size": 8, "progress": False}
+    mined_folder.make(run, split, tmp_path / "whole", **options, **mined_folder.PAPER)
+    workdir = tmp_path / "cut"
+    shutil.copytree(tiny_run, workdir)
+    mined = workdir / "analysis" / "mining"
+    for program, code in (["-c", KILLED], -signal.SIGKILL), (["-m", "scripts.mine"], 0):
+        done = subprocess.run(
+            [sys.executable, *program, f"--workdir={workdir}", "--batch_size=8"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == code, done.stderr
+        if code:
+            assert [path.name for path in mined.iterdir()] == ["validation-12.pass.npz"]
+    whole, cut = load(tmp_path / "whole"), load(mined / "validation-12")
     for file in ("winners", "projections", "patches"):
-        whole, cut = (getattr(folder, file) for folder in folders)
-        assert whole.keys() == cut.keys()
-        for name in whole:
-            np.testing.assert_array_equal(cut[name], whole[name], err_msg=name)
+        a, b = getattr(whole, file), getattr(cut, file)
+        assert a.keys() == b.keys()
+        for name in a:
+            np.testing.assert_array_equal(b[name], a[name], err_msg=name)
 
 
 def test_maps_that_nothing_activates_are_dead(run, split):
