@@ -14,18 +14,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scripts.benchmarks.loop import OfEpoch, compare_loop
+from scripts.benchmarks.loop import compare_loop, of_epoch
 from scripts.benchmarks.trials import Options, Row, spread, take_turns
 
 if TYPE_CHECKING:
     from zfnet_jax.data import batches
+    from zfnet_jax.data.splits import Split
 
 _PHOTOS, _SIZE, _BATCH = 256, 256, 64
 _LOOP_BATCH, _LOOP_EPOCHS = 32, 8  # the photos again and again, as one long epoch
 
 
 def rows(options: Options) -> Iterator[Row]:
-    from zfnet_jax.data import batches, decode, prepared
+    from zfnet_jax.data import decode, prepared
 
     photos = _photos(options.photos)
     images = np.stack([decode.centre_square(decode.decode(data), _SIZE) for data in photos])
@@ -40,19 +41,8 @@ def rows(options: Options) -> Iterator[Row]:
             fingerprint="",
         )
 
-        def of_epoch(epoch: int, batch_size: int) -> Iterator[batches.Batch[np.ndarray]]:
-            return batches.train_batches(
-                split,
-                seed=0,
-                epoch=epoch,
-                start=0,
-                batch_size=batch_size,
-                process_index=0,
-                process_count=1,
-            )
-
         def read() -> None:
-            for _ in of_epoch(0, _BATCH):
+            for _ in of_epoch(split, 0, _BATCH):
                 pass
 
         def decode_all() -> None:
@@ -72,8 +62,8 @@ def rows(options: Options) -> Iterator[Row]:
         ratio = of_prepared[0] / of_photos[0]
         name = "decoding photos" if options.photos else "decoding built-in pictures"
         yield Row(what, name, "images/s", *of_photos, ratio=ratio, target=20, at_least=True)
-        yield from _transfer(next(of_epoch(0, _BATCH)), options)
-        yield from _loop(of_epoch, options)
+        yield from _transfer(next(of_epoch(split, 0, _BATCH)), options)
+        yield from _loop(split, options)
 
 
 def _transfer(batch: batches.Batch[np.ndarray], options: Options) -> Iterator[Row]:
@@ -87,7 +77,7 @@ def _transfer(batch: batches.Batch[np.ndarray], options: Options) -> Iterator[Ro
     yield Row(f"placing batches of {_BATCH}", "host to device", "images/s", *rates, share=share)
 
 
-def _loop(of_epoch: OfEpoch, options: Options) -> Iterator[Row]:
+def _loop(split: Split, options: Options) -> Iterator[Row]:
     """The small net: its step is short, so what the loop adds shows most."""
     from configs import imagenette
     from zfnet_jax import model
@@ -97,7 +87,7 @@ def _loop(of_epoch: OfEpoch, options: Options) -> Iterator[Row]:
     net = model.from_config(config.model, 10)
     steps = _LOOP_EPOCHS * (_PHOTOS // config.batch_size)
     what = f"training loop, small net, {steps} steps of {config.batch_size}"
-    yield from compare_loop(what, config, net, of_epoch, _LOOP_EPOCHS, steps, options)
+    yield from compare_loop(what, config, net, split, _LOOP_EPOCHS, steps, options)
 
 
 def _rates(seconds: list[float], count: int) -> tuple[float, float, float]:

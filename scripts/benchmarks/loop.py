@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +21,8 @@ if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
     from zfnet_jax.data.batches import Batch
+    from zfnet_jax.data.splits import Split
     from zfnet_jax.model import ZFNet
-
-OfEpoch = Callable[[int, int], "Iterable[Batch[np.ndarray]]"]  # epoch, batch size -> batches
 
 _CLASSES, _TARGET = 1000, 1.05
 _IMAGES, _EPOCHS = 8192, 4
@@ -34,7 +33,7 @@ def rows(options: Options) -> Iterator[Row]:
     """ZFNet in bfloat16 from a file of made images, which is read once before."""
     from configs import zfnet
     from zfnet_jax import model
-    from zfnet_jax.data import batches, prepared
+    from zfnet_jax.data import prepared
 
     config = zfnet.get_config()
     config.model.dtype, config.model.init = "bfloat16", "he"
@@ -59,29 +58,32 @@ def rows(options: Options) -> Iterator[Row]:
             fingerprint=made.fingerprint,
         )
         for batch_size in options.batches:
-
-            def of_epoch(epoch: int, size: int) -> Iterator[Batch[np.ndarray]]:
-                return batches.train_batches(
-                    split,
-                    seed=0,
-                    epoch=epoch,
-                    start=0,
-                    batch_size=size,
-                    process_index=0,
-                    process_count=1,
-                )
-
             config.batch_size = batch_size
             steps = _EPOCHS * (len(made) // batch_size)
             what = f"training loop, ZFNet, bfloat16, {steps} steps of {batch_size}"
-            yield from compare_loop(what, config, net, of_epoch, _EPOCHS, steps, options)
+            yield from compare_loop(what, config, net, split, _EPOCHS, steps, options)
+
+
+def of_epoch(split: Split, epoch: int, batch_size: int) -> Iterator[Batch[np.ndarray]]:
+    """The batches of one epoch, as a single process trains on them."""
+    from zfnet_jax.data import batches
+
+    return batches.train_batches(
+        split,
+        seed=0,
+        epoch=epoch,
+        start=0,
+        batch_size=batch_size,
+        process_index=0,
+        process_count=1,
+    )
 
 
 def compare_loop(
     what: str,
     config: ConfigDict,
     net: ZFNet,
-    of_epoch: OfEpoch,
+    split: Split,
     epochs: int,
     steps: int,
     options: Options,
@@ -97,7 +99,7 @@ def compare_loop(
     params = model.initial_params(net, 0, config.augment.crop, 3)
     step, state, mean = trainer(config, net, params)
     healthy = parallel.replicate(jnp.bool_(True))
-    on_device = parallel.split_rows(next(iter(of_epoch(0, config.batch_size))))
+    on_device = parallel.split_rows(next(iter(of_epoch(split, 0, config.batch_size))))
     epoch = 0
 
     def train(rows: Iterable[Any]) -> None:
@@ -114,7 +116,7 @@ def compare_loop(
         nonlocal epoch
         epoch += epochs
         rows = itertools.chain.from_iterable(
-            of_epoch(epoch + number, config.batch_size) for number in range(epochs)
+            of_epoch(split, epoch + number, config.batch_size) for number in range(epochs)
         )
         train(parallel.to_devices(batches.prefetch(rows, size=2), ahead=2))
 
