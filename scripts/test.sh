@@ -10,9 +10,9 @@ if [ $# = 0 ]; then # not while working on one room's tests
   lint-imports --no-cache --no-logo
   pyrefly check
 fi
-# Most of the time is compiling, on one core each: one test more at once than there are cores, since
-# some wait for processes of their own; who is done takes over half of what another has left. One file
-# alone starts sooner without workers.
-workers=$(python -c 'import os; print(os.cpu_count() + 1)')
+# Most of the time is compiling, on one core each: so many tests at once as there are cores (one more
+# gains nothing), and who is done takes over half of what another has left. One file alone starts sooner
+# without workers.
+workers=auto
 if [[ $# = 1 && $1 = *.py* ]]; then workers=0; fi
 python -m pytest -n "$workers" --dist worksteal "$@"
