@@ -311,6 +311,14 @@ def test_bfloat16_computes_in_half_and_keeps_float32_parameters():
     logits, activations = jax.jit(half.apply)(variables, images)
     exact_logits, exact = jax.jit(full.apply)(variables, images)
     assert logits.dtype == jnp.float32
+    # Computed in float32, not only handed out so: of a thousand scores in bfloat16 many tie.
+    products = [
+        equation.outvars[0].aval
+        for equation in jax.make_jaxpr(half.apply)(variables, images).eqns
+        if equation.primitive.name == "dot_general"
+    ]
+    assert (products[-1].shape, products[-1].dtype) == (logits.shape, jnp.float32)
+    assert products[-2].dtype == jnp.bfloat16
     for name, value in activations.items():
         assert value.dtype == (jnp.uint8 if name.startswith("switches") else jnp.bfloat16), name
         assert exact[name].dtype == (jnp.uint8 if name.startswith("switches") else jnp.float32)
