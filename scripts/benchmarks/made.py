@@ -1,4 +1,4 @@
-"""What the suites for accelerators share: images made as they are read, and nets for them."""
+"""Images that are made as they are read, and nets for them: for suites that need no photos."""
 
 from __future__ import annotations
 
