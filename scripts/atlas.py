@@ -13,14 +13,14 @@ from pathlib import Path
 
 from absl import flags
 
-from scripts import shell
+from zfnet_jax.command import shell
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _SPLIT = flags.DEFINE_string("split", None, "The split; validation where several were mined.")
 
 
 def main() -> None:
-    from zfnet_jax.report import atlas, chosen
+    from zfnet_jax.studies.features import atlas, chosen
 
     steps = chosen.mined_steps(_WORKDIR.value, _SPLIT.value)
     out = Path(_WORKDIR.value) / "report" / "atlas"

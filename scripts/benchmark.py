@@ -14,7 +14,7 @@ from pathlib import Path
 
 from absl import flags
 
-from scripts import shell
+from zfnet_jax.command import shell
 
 SUITES = (
     "pooling",

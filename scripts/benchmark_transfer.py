@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from scripts import shell
+from zfnet_jax.command import shell
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _PREPARED = flags.DEFINE_string(
@@ -39,9 +39,10 @@ Problem = tuple[Path, np.ndarray, np.ndarray, np.ndarray]  # features; train, te
 
 
 def main() -> None:
-    from zfnet_jax.analysis import features, folds, transfer_scores
     from zfnet_jax.data.prepared import open_prepared
-    from zfnet_jax.run import open_run
+    from zfnet_jax.runs.run import open_run
+    from zfnet_jax.studies.transfer import features, folds
+    from zfnet_jax.studies.transfer import scores as transfer_scores
 
     run = open_run(_WORKDIR.value)
     split = open_prepared(_PREPARED.value, _SPLIT.value)
@@ -90,7 +91,7 @@ def _in_a_process(
 def _measure(
     form: Callable[..., np.ndarray], problem: Problem, c: float, sender: Connection
 ) -> None:
-    from zfnet_jax.analysis.transfer import peak_memory_mb
+    from zfnet_jax.studies.transfer.measure import peak_memory_mb
 
     began = time.perf_counter()
     try:
@@ -104,7 +105,7 @@ def _measure(
 def _here(
     path: Path, train: np.ndarray, test: np.ndarray, labels: np.ndarray, c: float
 ) -> np.ndarray:
-    from zfnet_jax.analysis import features, gram, heads
+    from zfnet_jax.studies.transfer import features, gram, heads
 
     rows = np.concatenate([train, test])
     chosen = np.sort(rows)
@@ -119,7 +120,7 @@ def _here(
 def _alone(
     path: Path, train: np.ndarray, test: np.ndarray, labels: np.ndarray, c: float
 ) -> np.ndarray:
-    from zfnet_jax.analysis import features, heads
+    from zfnet_jax.studies.transfer import features, heads
 
     rows = np.array(features.open_features(path)[train])
     mean = rows.mean(axis=0, dtype=np.float64).astype(np.float32)

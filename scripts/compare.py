@@ -11,14 +11,14 @@ from pathlib import Path
 
 from absl import flags
 
-from scripts import shell
+from zfnet_jax.command import shell
 
 _WORKDIRS = flags.DEFINE_multi_string("workdir", None, "Folder of a run; repeat it.", required=True)
 _OUT = flags.DEFINE_string("out", None, "The folder to write into.", required=True)
 
 
 def main() -> None:
-    from zfnet_jax.report import comparison  # after the flags, so that --help needs nothing
+    from zfnet_jax.reproduce import comparison  # after the flags, so that --help needs nothing
 
     print(comparison.write_comparison([Path(path) for path in _WORKDIRS.value], Path(_OUT.value)))
 

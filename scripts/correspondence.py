@@ -3,7 +3,7 @@
 python -m scripts.correspondence --workdir=DIR --faces=FOLDER
 python -m scripts.correspondence --workdir=DIR --pictures=face --count=15
 
-FOLDER holds photos and a landmarks.json (see zfnet_jax/data/parts.py); --pictures draws built-in
+FOLDER holds photos and a landmarks.json (zfnet_jax/data/landmarks.py); --pictures draws built-in
 ones. The arrays, which Fig. 8 is drawn from, go to WORKDIR/analysis/correspondence/.
 """
 
@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from scripts import shell
+from zfnet_jax.command import shell
 from zfnet_jax.data.pictures import OBJECTS, TRANSFER
 
 if TYPE_CHECKING:
-    from zfnet_jax.data.parts import PartPhotos
+    from zfnet_jax.data.landmarks import PartPhotos
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _FACES = flags.DEFINE_string("faces", None, "Folder of photos with a landmarks.json.")
@@ -39,11 +39,11 @@ _BATCH = flags.DEFINE_integer("batch_size", 32, "Images per step.", lower_bound=
 
 
 def main() -> None:
-    from zfnet_jax import provenance  # after the flags, so that --help needs no jax
-    from zfnet_jax.analysis import correspondence
     from zfnet_jax.files import write_arrays, write_json
-    from zfnet_jax.report.table1 import table1
-    from zfnet_jax.run import open_run
+    from zfnet_jax.runs import provenance  # after the flags, so that --help needs no jax
+    from zfnet_jax.runs.run import open_run
+    from zfnet_jax.studies.correspondence import measure as correspondence
+    from zfnet_jax.studies.correspondence.table1 import table1
 
     run = open_run(_WORKDIR.value, _STEP.value)
     photos, name, source = _photos(run.input_size[0])
@@ -64,7 +64,7 @@ def main() -> None:
 
 def _photos(size: int) -> tuple[PartPhotos, str, dict[str, Any]]:
     """The photos, a name for the result, and what they are."""
-    from zfnet_jax.data import parts
+    from zfnet_jax.data import landmarks as parts
 
     faces, pictures = _FACES.value, _PICTURES.value
     if faces is not None and pictures is None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from absl import flags
 
-from scripts import shell
+from zfnet_jax.command import shell
 
 _WORKDIRS = flags.DEFINE_multi_string(
     "workdir", None, "Folder of a run; may be repeated.", required=True
@@ -28,11 +28,11 @@ def main() -> None:
 
 
 def _diagnose(workdir: Path) -> dict[str, Any]:
-    from zfnet_jax import winners
-    from zfnet_jax.analysis.diagnosis import diagnose
     from zfnet_jax.files import write_json
-    from zfnet_jax.report.chosen import mined_steps
-    from zfnet_jax.run import open_run
+    from zfnet_jax.runs.run import open_run
+    from zfnet_jax.studies.features import winners
+    from zfnet_jax.studies.features.chosen import mined_steps
+    from zfnet_jax.studies.first_layers.diagnosis import diagnose
 
     step = mined = None
     try:

@@ -10,7 +10,7 @@ from pathlib import Path
 from absl import flags
 from PIL import Image
 
-from scripts import shell
+from zfnet_jax.command import shell
 from zfnet_jax.data.pictures import OBJECTS, TRANSFER, draw
 
 _CLASS = flags.DEFINE_enum(

@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 from absl import flags
 
-from scripts import inputs, processes, shell
+from zfnet_jax.command import inputs, processes, shell
 
 if TYPE_CHECKING:
-    from zfnet_jax.analysis.predict import Crops
-    from zfnet_jax.data.splits import Split
-    from zfnet_jax.predictions import Predictions
-    from zfnet_jax.run import Run
+    from zfnet_jax.data.images import Split
+    from zfnet_jax.runs.run import Run
+    from zfnet_jax.studies.errors.predict import Crops
+    from zfnet_jax.studies.errors.predictions import Predictions
 
 _WORKDIRS = flags.DEFINE_multi_string("workdir", [], "Folder of a run; may be repeated.")
 _SWEEP = flags.DEFINE_string("sweep", None, "Folder of a sweep, instead of --workdir.")
@@ -59,7 +59,7 @@ def main() -> None:
 
 def _workdirs() -> list[Path]:
     from zfnet_jax import parallel
-    from zfnet_jax.analysis import progress
+    from zfnet_jax.studies.errors import progress
 
     sweep = _SWEEP.value
     if bool(_WORKDIRS.value) == bool(sweep):
@@ -80,8 +80,7 @@ def _workdirs() -> list[Path]:
 
 def _evaluate(workdirs: Sequence[Path]) -> list[Predictions]:
     """The predictions of every run, with probabilities where they become an ensemble."""
-    from zfnet_jax import predictions
-    from zfnet_jax.analysis import evaluation
+    from zfnet_jax.studies.errors import evaluation, predictions
 
     together = len(_WORKDIRS.value) > 1
     opened: Iterable[Any] = map(_open, workdirs)  # one net in memory at a time
@@ -108,8 +107,8 @@ def _crops() -> Crops:
 
 def _open(workdir: Path) -> tuple[Run, Split, dict[str, Any]]:
     """A run, the images, and what predictions of the one on the other are made from."""
-    from zfnet_jax.analysis import evaluation
-    from zfnet_jax.run import open_run
+    from zfnet_jax.runs.run import open_run
+    from zfnet_jax.studies.errors import evaluation
 
     run = open_run(workdir, _STEP.value)
     split = inputs.open_split(run, _SPLIT.value, _PREPARED.value)
@@ -118,10 +117,9 @@ def _open(workdir: Path) -> tuple[Run, Split, dict[str, Any]]:
 
 def _report(workdirs: Sequence[Path], found: list[Predictions]) -> None:
     """Writes the numbers and figures of runs and ensemble, and prints tables of them."""
-    from zfnet_jax import predictions
-    from zfnet_jax.analysis.bootstrap import interval
-    from zfnet_jax.analysis.scores import scores
-    from zfnet_jax.report import evaluation_table
+    from zfnet_jax.studies.errors import evaluation_table, predictions
+    from zfnet_jax.studies.errors.bootstrap import interval
+    from zfnet_jax.studies.errors.scores import scores
 
     bootstrap = {"level": _LEVEL.value, "resamples": _RESAMPLES.value, "seed": _SEED.value}
     split, crops = _SPLIT.value, _crops()
@@ -159,10 +157,10 @@ def _report(workdirs: Sequence[Path], found: list[Predictions]) -> None:
 
 def _write(path: Path, one: Predictions, score: dict[str, Any]) -> None:
     """Beside predictions their numbers and the confusion of classes."""
-    from zfnet_jax.analysis.scores import confusion_matrix
     from zfnet_jax.files import write_json
     from zfnet_jax.report import figures
-    from zfnet_jax.report.confusion import confusion
+    from zfnet_jax.studies.errors.confusion import confusion
+    from zfnet_jax.studies.errors.scores import confusion_matrix
 
     write_json(path.with_suffix(".json"), one.info | {"scores": score})
     style = cast("figures.Style", _STYLE.value)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from absl import flags
 
-from scripts import shell
+from zfnet_jax.command import shell
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _FORMAT = flags.DEFINE_enum(
@@ -22,7 +22,7 @@ _STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; the newest i
 
 def main() -> None:
     from zfnet_jax.exporters import compiled, onnx, safetensors  # so that --help needs no jax
-    from zfnet_jax.run import open_run
+    from zfnet_jax.runs.run import open_run
 
     run = open_run(_WORKDIR.value, _STEP.value)
     export = {"onnx": onnx, "safetensors": safetensors, "jax": compiled}[_FORMAT.value].export

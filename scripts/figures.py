@@ -26,12 +26,12 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from scripts import shell
+from zfnet_jax.command import shell
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from zfnet_jax.winners import Winners
+    from zfnet_jax.studies.features.winners import Winners
 
     Drawn = dict[str, Figure]  # by the name of the file
 
@@ -93,9 +93,9 @@ def main() -> None:
 
 
 def _figure1(out: Path) -> Drawn:
-    from zfnet_jax.analysis.deconv_layer import deconv_layer
-    from zfnet_jax.report.figure1 import figure1
-    from zfnet_jax.run import load_photo, open_run
+    from zfnet_jax.runs.run import load_photo, open_run
+    from zfnet_jax.studies.layers.deconv_layer import deconv_layer
+    from zfnet_jax.studies.layers.figure1 import figure1
 
     run = open_run(_required("workdir"), _STEP.value)
     photo = load_photo(_required("image"), run.config.data.image_size)
@@ -105,8 +105,8 @@ def _figure1(out: Path) -> Drawn:
 
 
 def _figure2(_: Path) -> Drawn:
-    from zfnet_jax.report.chosen import named_maps, random_maps
-    from zfnet_jax.report.figure2 import figure2, maps_across
+    from zfnet_jax.studies.features.chosen import named_maps, random_maps
+    from zfnet_jax.studies.features.figure import figure2, maps_across
 
     mined = _mined(_required("workdir"))
     if _CHOSEN.value:
@@ -121,8 +121,8 @@ def _figure2(_: Path) -> Drawn:
 
 def _figure3(_: Path) -> Drawn:
     from zfnet_jax import architecture
-    from zfnet_jax.report.deconvnet_diagram import deconvnet_diagram
-    from zfnet_jax.report.figure3 import figure3
+    from zfnet_jax.studies.layers.diagram import deconvnet_diagram
+    from zfnet_jax.studies.layers.figure3 import figure3
 
     config, classes = _CONFIG.value, _CLASSES.value
     if config is None:
@@ -138,9 +138,9 @@ def _figure3(_: Path) -> Drawn:
 
 
 def _figure4(out: Path) -> Drawn:
-    from zfnet_jax.analysis.evolution import evolution
-    from zfnet_jax.report.chosen import mined_steps
-    from zfnet_jax.report.figure4 import figure4
+    from zfnet_jax.studies.evolution.figure import figure4
+    from zfnet_jax.studies.evolution.measure import evolution
+    from zfnet_jax.studies.features.chosen import mined_steps
 
     folders = mined_steps(_required("workdir"), _SPLIT.value, "train").values()
     arrays = evolution(list(folders), _MAPS.value or 6, _SEED.value)
@@ -149,7 +149,7 @@ def _figure4(out: Path) -> Drawn:
 
 
 def _figure5(_: Path) -> Drawn:
-    from zfnet_jax.report import figure5
+    from zfnet_jax.studies.invariance import figure as figure5
 
     kinds = {
         "figure5": ("photos", figure5.figure5),
@@ -172,9 +172,9 @@ def _figure5(_: Path) -> Drawn:
 
 
 def _figure6(out: Path) -> Drawn:
-    from zfnet_jax.analysis.filters import first_layer
-    from zfnet_jax.report.figure6 import figure6
-    from zfnet_jax.run import open_run
+    from zfnet_jax.runs.run import open_run
+    from zfnet_jax.studies.first_layers.figure import figure6
+    from zfnet_jax.studies.first_layers.filters import first_layer
 
     filters, mined = [], []
     for index, workdir in enumerate(_required("runs")):
@@ -190,7 +190,7 @@ def _figure6(out: Path) -> Drawn:
 
 
 def _figure7(_: Path) -> Drawn:
-    from zfnet_jax.report.figure7 import figure7
+    from zfnet_jax.studies.occlusion.figure import figure7
 
     arrays = _arrays("whole_probability", "step")
     mined = _mined(_WORKDIR.value, int(arrays["step"])) if _WORKDIR.value else None
@@ -198,15 +198,15 @@ def _figure7(_: Path) -> Drawn:
 
 
 def _figure8(_: Path) -> Drawn:
-    from zfnet_jax.report.figure8 import figure8
+    from zfnet_jax.studies.correspondence.figure import figure8
 
     arrays = _arrays("corner/part")
     return {"figure8": figure8(arrays, rows=5, draws=_MAPS.value or 3)}
 
 
 def _figure9(_: Path) -> Drawn:
-    from zfnet_jax.analysis.transfer_table import curves
-    from zfnet_jax.report.figure9 import figure9
+    from zfnet_jax.studies.transfer.figure import figure9
+    from zfnet_jax.studies.transfer.table import curves
 
     return {"figure9": figure9(curves(Path(_required("workdir")), _DATA.value))}
 
@@ -222,8 +222,8 @@ def _arrays(*names: str) -> dict[str, np.ndarray]:
 
 def _mined(workdir: str, usual: int | None = None) -> Winners:
     """What was mined of the checkpoint of --step; else of the step `usual`, or the newest."""
-    from zfnet_jax import winners
-    from zfnet_jax.report.chosen import mined_steps
+    from zfnet_jax.studies.features import winners
+    from zfnet_jax.studies.features.chosen import mined_steps
 
     steps = mined_steps(workdir, _SPLIT.value)
     step = usual if _STEP.value is None else _STEP.value

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from absl import flags
 
-from scripts import shell
+from zfnet_jax.command import shell
 
 _OUT = flags.DEFINE_string("out", None, "Folder of the results; made if missing.", required=True)
 _SMALL = flags.DEFINE_bool("small", False, "A rehearsal: narrow nets, few images, small batches.")

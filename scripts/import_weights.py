@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 from absl import flags
 
-from scripts import shell
+from zfnet_jax.command import shell
 
 _FORMAT = flags.DEFINE_enum(
     "format", None, ["pytorch", "onnx", "caffe"], "Format of the weights.", required=True

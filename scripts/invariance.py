@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from absl import flags
 
-from scripts import inputs, processes, shell
+from zfnet_jax.command import inputs, processes, shell
 
 if TYPE_CHECKING:
-    from zfnet_jax.analysis.invariance import Sweeps
-    from zfnet_jax.analysis.transforms import Kind
+    from zfnet_jax.studies.invariance.measure import Sweeps
+    from zfnet_jax.studies.invariance.transforms import Kind
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _IMAGES = flags.DEFINE_multi_string("image", [], "A photo; may be repeated.")
@@ -44,10 +44,11 @@ _MOST = 10_000  # amounts of a range; more is a slip of the pen
 
 def main() -> None:
     from zfnet_jax import parallel  # after the flags, so that --help needs no jax
-    from zfnet_jax.analysis import invariance, invariance_study
-    from zfnet_jax.analysis.invariance_statistics import statistics
     from zfnet_jax.report import table
-    from zfnet_jax.run import open_run
+    from zfnet_jax.runs.run import open_run
+    from zfnet_jax.studies.invariance import measure as invariance
+    from zfnet_jax.studies.invariance import study as invariance_study
+    from zfnet_jax.studies.invariance.statistics import statistics
 
     if not _IMAGES.value and not _SUMMARY.value:
         raise ValueError("invariance needs at least one image: give --image or --summary")

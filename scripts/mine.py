@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 from absl import flags
 
-from scripts import inputs, processes, shell
+from zfnet_jax.command import inputs, processes, shell
 
 if TYPE_CHECKING:
     from zfnet_jax.deconvnet import Rectify
@@ -38,8 +38,8 @@ _BATCH = flags.DEFINE_integer("batch_size", None, "Images per step; as the run e
 
 def main() -> None:
     from zfnet_jax import parallel  # after the flags, so that --help needs no jax
-    from zfnet_jax.analysis import mined_folder, mining
-    from zfnet_jax.run import open_run
+    from zfnet_jax.runs.run import open_run
+    from zfnet_jax.studies.features import mined_folder, mining
 
     processes.join()
     run = open_run(_WORKDIR.value, _STEP.value)

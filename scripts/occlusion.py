@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from absl import flags
 
-from scripts import processes, shell
+from zfnet_jax.command import processes, shell
 
 if TYPE_CHECKING:
-    from zfnet_jax.analysis.occlusion import Fill
-    from zfnet_jax.run import Run
-    from zfnet_jax.winners import Winners
+    from zfnet_jax.runs.run import Run
+    from zfnet_jax.studies.features.winners import Winners
+    from zfnet_jax.studies.occlusion.measure import Fill
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _IMAGES = flags.DEFINE_multi_string("image", None, "A photo; may be repeated.", required=True)
@@ -38,10 +38,10 @@ _STYLE = flags.DEFINE_enum("style", "screen", ["screen", "paper"], "How the figu
 
 def main() -> None:
     from zfnet_jax import parallel  # after the flags, so that --help needs no jax
-    from zfnet_jax.analysis import occlusion_study
     from zfnet_jax.report import figures
-    from zfnet_jax.report.figure7 import figure7
-    from zfnet_jax.run import open_run
+    from zfnet_jax.runs.run import open_run
+    from zfnet_jax.studies.occlusion import study as occlusion_study
+    from zfnet_jax.studies.occlusion.figure import figure7
 
     processes.join()
     run = open_run(_WORKDIR.value, _STEP.value)
@@ -86,8 +86,7 @@ def _print_answers(arrays: dict[str, np.ndarray]) -> None:
 
 def _mined(run: Run, layer: str) -> Winners | None:
     """What was mined of the run's validation images at this step."""
-    from zfnet_jax import winners
-    from zfnet_jax.analysis import mined_folder
+    from zfnet_jax.studies.features import mined_folder, winners
 
     folder = mined_folder.folder_of(run, "validation")
     if not folder.is_dir():

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from scripts import inputs, processes, shell
+from zfnet_jax.command import inputs, processes, shell
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _IMAGES = flags.DEFINE_integer("images", 200, "Validation pictures; at most all.", lower_bound=1)
@@ -31,11 +31,12 @@ _BATCH = flags.DEFINE_integer("batch_size", 32, "Squares per step.", lower_bound
 
 def main() -> None:
     from zfnet_jax import parallel  # after the flags, so that --help needs no jax
-    from zfnet_jax.analysis import occlusion_masks, occlusion_study
-    from zfnet_jax.analysis.occlusion import occlude
     from zfnet_jax.data import augment
     from zfnet_jax.files import write_arrays, write_json
-    from zfnet_jax.run import open_run
+    from zfnet_jax.runs.run import open_run
+    from zfnet_jax.studies.occlusion import masks as occlusion_masks
+    from zfnet_jax.studies.occlusion import study as occlusion_study
+    from zfnet_jax.studies.occlusion.measure import occlude
 
     processes.join()
     run = open_run(_WORKDIR.value, _STEP.value)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from absl import flags
 
-from scripts import shell
+from zfnet_jax.command import shell
 
 _OUT = flags.DEFINE_string("out", None, "Folder for the results.", required=True)
 _THRESHOLD = flags.DEFINE_float(
@@ -29,8 +29,9 @@ _WORKERS = flags.DEFINE_integer(
 
 
 def main(a: str, b: str) -> None:
-    from zfnet_jax.analysis import overlap, overlap_study  # after the flags: --help needs no jax
-    from zfnet_jax.report import overlap_page
+    from zfnet_jax.studies.overlap import measure as overlap  # after the flags: --help needs no jax
+    from zfnet_jax.studies.overlap import page as overlap_page
+    from zfnet_jax.studies.overlap import study as overlap_study
 
     out = Path(_OUT.value)
     out.mkdir(parents=True, exist_ok=True)

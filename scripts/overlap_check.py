@@ -24,7 +24,7 @@ from absl import flags
 from PIL import Image, ImageEnhance
 from tqdm import tqdm
 
-from scripts import shell
+from zfnet_jax.command import shell
 
 _PHOTOS = flags.DEFINE_string(
     "photos", None, "Folder of photos to alter and to find.", required=True
@@ -89,9 +89,10 @@ HARDER: dict[str, Alteration] = {
 
 
 def main() -> None:
-    from zfnet_jax.analysis import overlap, overlap_study
     from zfnet_jax.data.exclusion import read_keys
-    from zfnet_jax.report import overlap_page
+    from zfnet_jax.studies.overlap import measure as overlap
+    from zfnet_jax.studies.overlap import page as overlap_page
+    from zfnet_jax.studies.overlap import study as overlap_study
 
     out, default = Path(_OUT.value), overlap.THRESHOLD
     if (out / "mixed").exists():

@@ -14,7 +14,7 @@ from pathlib import Path
 from absl import flags
 from ml_collections import config_flags
 
-from scripts import shell
+from zfnet_jax.command import shell
 from zfnet_jax.data.prepare import prepare
 from zfnet_jax.data.prepared import INDEX_SUFFIX, verify
 from zfnet_jax.data.sources import SPLITS

@@ -16,7 +16,9 @@ from pathlib import Path
 
 from absl import flags
 
-from scripts import recipe, shell
+from configs import zfnet
+from zfnet_jax.command import shell
+from zfnet_jax.runs import recipe
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _ONLY = flags.DEFINE_list("only", [], "Names such as fig2,table7; --dry_run lists all.")
@@ -53,10 +55,10 @@ _STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; the newest i
 
 
 def main() -> None:
-    from zfnet_jax import lock, preemption  # after the flags, so that --help needs no jax
-    from zfnet_jax.report import paper_report
-    from zfnet_jax.reproduce import display, execute, plan
+    from zfnet_jax import lock
+    from zfnet_jax.reproduce import display, execute, paper_report, plan
     from zfnet_jax.reproduce.study import DRAFT, Effort, Sources, Study
+    from zfnet_jax.training import preemption
 
     sources = Sources(
         images=tuple(_IMAGES.value),
@@ -75,7 +77,7 @@ def main() -> None:
     if _SCRATCH_FOLDS.value is not None:
         effort = dataclasses.replace(effort, scratch_folds=_SCRATCH_FOLDS.value)
     workdir = Path(_WORKDIR.value)
-    study = Study(workdir, _STEP.value, sources, effort, recipe.of_run(workdir))
+    study = Study(workdir, _STEP.value, sources, effort, recipe.of_run(workdir, zfnet.get_config()))
     steps = plan.make_plan(study)
     wanted = plan.select(steps, _ONLY.value)
     every = execute.make_rows(study, steps)

@@ -15,7 +15,9 @@ from pathlib import Path
 
 from absl import flags
 
-from scripts import lists, recipe, shell
+from configs import zfnet
+from zfnet_jax.command import lists, shell
+from zfnet_jax.runs import recipe
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _DATA = flags.DEFINE_string(
@@ -30,13 +32,14 @@ _EPOCHS = flags.DEFINE_integer("epochs", None, "As the run's recipe if not given
 
 
 def main() -> None:
-    from zfnet_jax import preemption  # after the flags, so that --help needs no jax
-    from zfnet_jax.analysis import scratch, transfer_scores
     from zfnet_jax.data.prepared import open_prepared
+    from zfnet_jax.studies.transfer import scores as transfer_scores
+    from zfnet_jax.studies.transfer import scratch
+    from zfnet_jax.training import preemption  # after the flags, so that --help needs no jax
 
     directory = Path(_WORKDIR.value)
     folder = transfer_scores.folder_of(directory, _DATA.value)
-    config = recipe.of_run(directory)
+    config = recipe.of_run(directory, zfnet.get_config())
     config.epochs = _EPOCHS.value or config.epochs
     try:
         scratch.train_folds(

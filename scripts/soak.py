@@ -23,7 +23,7 @@ from pathlib import Path
 from absl import flags
 
 from configs import quickstart
-from scripts import shell
+from zfnet_jax.command import shell
 
 TIME_FIELDS = ("images_per_second", "epoch_seconds")
 
@@ -99,9 +99,9 @@ def differences(one: Path, other: Path) -> list[str]:
     """What differs between two runs, beside times: nothing if they are the same to the last bit."""
     import jax  # after the flags, so that --help needs no jax
 
-    from zfnet_jax.array_tree import digest
-    from zfnet_jax.checkpoint import open_checkpoints
-    from zfnet_jax.metrics import read_metrics
+    from zfnet_jax.runs.array_tree import digest
+    from zfnet_jax.runs.checkpoint import open_checkpoints
+    from zfnet_jax.training.metrics import read_metrics
 
     found = []
     untimed = [

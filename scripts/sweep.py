@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 from ml_collections import config_flags
 
-from scripts import shell
+from zfnet_jax.command import shell
 
 if TYPE_CHECKING:
     from zfnet_jax.sweep.execute import Launcher

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from absl import flags
 
-from scripts import shell
+from zfnet_jax.command import shell
 
 _TABLE = flags.DEFINE_enum(
     "table", None, ["2", "3", "4", "5", "6", "7"], "Number in the paper.", required=True
@@ -51,8 +51,8 @@ def main() -> None:
 
 def _errors(number: int) -> dict[str, str]:
     """Table 2 or 3, by the ending of the file."""
-    from zfnet_jax.analysis.error_table import Options, error_table
-    from zfnet_jax.report.error_table import as_files
+    from zfnet_jax.studies.errors.error_table import Options, error_table
+    from zfnet_jax.studies.errors.error_text import as_files
 
     if not _SWEEPS.value:
         raise ValueError(f"table {number} needs --sweep")
@@ -72,8 +72,8 @@ def _errors(number: int) -> dict[str, str]:
 
 def _transfer(number: int) -> dict[str, str]:
     """Table 4, 5, 6 or 7, by the ending of the file."""
-    from zfnet_jax.analysis.transfer_table import transfer_table
-    from zfnet_jax.report.transfer_tables import as_files
+    from zfnet_jax.studies.transfer.table import transfer_table
+    from zfnet_jax.studies.transfer.tables import as_files
 
     if not _WORKDIR.value:
         raise ValueError(f"table {number} needs --workdir")

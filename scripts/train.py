@@ -14,7 +14,7 @@ from pathlib import Path
 from absl import flags
 from ml_collections import config_flags
 
-from scripts import processes, shell
+from zfnet_jax.command import processes, shell
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The config file, 'FILE' or 'FILE:ARG'.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder; made if missing.", required=True)
@@ -25,12 +25,14 @@ _STOP = flags.DEFINE_integer(
 
 def main() -> None:
     # After the flags, so that --help needs no jax.
-    from zfnet_jax import parallel, preemption, train
+    from zfnet_jax import parallel
+    from zfnet_jax.report.mosaic import filter_mosaic
+    from zfnet_jax.training import preemption, train
 
     processes.join()
     workdir = Path(_WORKDIR.value)
     try:
-        result = train.train_and_evaluate(_CONFIG.value, workdir, _STOP.value)
+        result = train.train_and_evaluate(_CONFIG.value, workdir, _STOP.value, filter_mosaic)
     except preemption.PreemptedError as told:
         if parallel.is_writer():
             print(f"stopped by {told}", file=sys.stderr)

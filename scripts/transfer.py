@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, cast
 
 from absl import flags
 
-from scripts import lists, shell
-from zfnet_jax.analysis.protocols import (
+from zfnet_jax.command import lists, shell
+from zfnet_jax.studies.transfer.protocols import (
     GRIDS,
     PARTS,
     PROTOCOLS,
@@ -33,10 +33,10 @@ from zfnet_jax.analysis.protocols import (
 )
 
 if TYPE_CHECKING:
-    from zfnet_jax.analysis.heads import Head
-    from zfnet_jax.analysis.transfer_scores import TransferScores
     from zfnet_jax.data.prepared import PreparedSplit
-    from zfnet_jax.run import Run
+    from zfnet_jax.runs.run import Run
+    from zfnet_jax.studies.transfer.heads import Head
+    from zfnet_jax.studies.transfer.scores import TransferScores
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; the newest if not given.")
@@ -81,8 +81,9 @@ _BATCH = flags.DEFINE_integer("batch_size", None, "Images per step; as the run e
 
 
 def main() -> None:
-    from zfnet_jax.analysis import folds, transfer  # after the flags, so that --help needs no jax
-    from zfnet_jax.run import open_run
+    from zfnet_jax.runs.run import open_run
+    from zfnet_jax.studies.transfer import folds  # after the flags, so that --help needs no jax
+    from zfnet_jax.studies.transfer import measure as transfer
 
     protocol = PROTOCOLS.get(_DATA.value)
     run = open_run(_WORKDIR.value, _STEP.value)
@@ -118,7 +119,7 @@ def main() -> None:
 
 def _asked(run: Run, protocol: Protocol | None) -> tuple[list[str], list[Head], list[int]]:
     """Layers, heads and numbers of training images, of the table or figure or as given."""
-    from zfnet_jax.analysis import features
+    from zfnet_jax.studies.transfer import features
 
     there = features.layers_of(run)
     last = there[max(there)]
@@ -176,7 +177,7 @@ def _print(
 ) -> None:
     import numpy as np
 
-    from zfnet_jax.analysis import transfer_scores
+    from zfnet_jax.studies.transfer import scores as transfer_scores
 
     study = scores.study
     print(f"{study.data}, {len(study.class_names)} classes, mean accuracy of the classes in %\n")

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from scripts import shell
+from zfnet_jax.command import shell
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _IMAGE = flags.DEFINE_string("image", None, "The photo.", required=True)
@@ -22,10 +22,10 @@ _STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; the newest i
 
 
 def main() -> None:
-    from zfnet_jax.analysis import strongest  # after the flags, so that --help needs no jax
     from zfnet_jax.files import write_arrays
     from zfnet_jax.report import figures
-    from zfnet_jax.run import load_photo, open_run
+    from zfnet_jax.runs.run import load_photo, open_run
+    from zfnet_jax.studies.layers import strongest  # after the flags, so that --help needs no jax
 
     out = Path(_OUT.value)
     run = open_run(_WORKDIR.value, _STEP.value)

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from absl import flags
 
-from scripts import lists, shell
-from zfnet_jax.analysis.protocols import PARTS, VOC_GRID, VOC_TOLERANCE
+from zfnet_jax.command import lists, shell
+from zfnet_jax.studies.transfer.protocols import PARTS, VOC_GRID, VOC_TOLERANCE
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; the newest if not given.")
@@ -36,12 +36,13 @@ _BATCH = flags.DEFINE_integer("batch_size", None, "Images per step; as the run e
 
 
 def main() -> None:
-    from zfnet_jax.analysis import features, transfer_scores  # after the flags: --help needs no jax
-    from zfnet_jax.analysis.transfer_table import VOC, VOC_FILE
-    from zfnet_jax.analysis.voc_study import voc_study
     from zfnet_jax.data import voc
     from zfnet_jax.files import write_json
-    from zfnet_jax.run import open_run
+    from zfnet_jax.runs.run import open_run
+    from zfnet_jax.studies.transfer import features  # after the flags: --help needs no jax
+    from zfnet_jax.studies.transfer import scores as transfer_scores
+    from zfnet_jax.studies.transfer.table import VOC, VOC_FILE
+    from zfnet_jax.studies.transfer.voc import voc_study
 
     run = open_run(_WORKDIR.value, _STEP.value)
     size = run.config.data.image_size

@@ -19,10 +19,11 @@ from configs import quickstart
 from tests import photo_folders
 from tests.photo_folders import save_photos
 from tests.quick_compiler import use_quick_compiler
-from zfnet_jax import train
 from zfnet_jax.data.prepare import prepare
 from zfnet_jax.data.prepared import PreparedSplit, open_prepared
-from zfnet_jax.run import Run, open_run
+from zfnet_jax.report.mosaic import filter_mosaic
+from zfnet_jax.runs.run import Run, open_run
+from zfnet_jax.training import train
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -132,7 +133,8 @@ def tiny_config(prepared_pictures: Path) -> ConfigDict:
 def tiny_run(prepared_pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run of `tiny_config`, trained to its end."""
     workdir = tmp_path_factory.mktemp("tiny_run")
-    train.train_and_evaluate(tiny(quickstart.get_config(), prepared_pictures), workdir)
+    recipe = tiny(quickstart.get_config(), prepared_pictures)
+    train.train_and_evaluate(recipe, workdir, filters_picture=filter_mosaic)
     return workdir
 
 

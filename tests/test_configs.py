@@ -12,7 +12,9 @@ from ml_collections import ConfigDict
 
 from configs import architectures, imagenette, quickstart, zfnet
 from tests.conftest import ROOT
-from zfnet_jax import architecture, geometry, model, optimizer, workdir
+from zfnet_jax import architecture, geometry, model
+from zfnet_jax.runs import workdir
+from zfnet_jax.training import optimizer
 
 CONFIGS = {
     **{f"zfnet:{name}": (zfnet.get_config, name) for name in architectures.table3()},

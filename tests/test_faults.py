@@ -20,12 +20,13 @@ import pytest
 
 from scripts.soak import TINY, Soak, differences, train_arguments
 from tests.conftest import ROOT
-from tests.test_train import final_state, largest_difference, metrics_without_times
-from zfnet_jax import lock, model, nonfinite, optimizer, parallel, preemption, train
-from zfnet_jax.checkpoint import open_checkpoints
+from tests.training.test_train import final_state, largest_difference, metrics_without_times
+from zfnet_jax import lock, model, parallel
 from zfnet_jax.data.batches import Batch
-from zfnet_jax.metrics import read_metrics
-from zfnet_jax.train_step import TrainState, initial_state, make_train_step
+from zfnet_jax.runs.checkpoint import open_checkpoints
+from zfnet_jax.training import nonfinite, optimizer, preemption, train
+from zfnet_jax.training.metrics import read_metrics
+from zfnet_jax.training.step import TrainState, initial_state, make_train_step
 
 
 def saved_steps(workdir: Path) -> list[int]:

@@ -83,7 +83,7 @@ class Fewer:
 sys.meta_path[:] = map(Fewer, sys.meta_path)
 import zfnet_jax
 from configs import quickstart
-from zfnet_jax import train
+from zfnet_jax.training import train
 from zfnet_jax.data.prepare import prepare
 
 for module in pkgutil.walk_packages(zfnet_jax.__path__, "zfnet_jax."):

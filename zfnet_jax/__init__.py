@@ -16,7 +16,7 @@ True
 >>> arrays["probability"].shape == (1, len(arrays["rows"]), len(arrays["columns"]))
 True
 
-The rest is in the modules: `zfnet_jax.deconvnet`, `zfnet_jax.pooling`, `zfnet_jax.analysis`, ...
+The rest is in the modules: `zfnet_jax.deconvnet`, `zfnet_jax.pooling`, `zfnet_jax.studies`, ...
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zfnet_jax.notebook import mine, occlude, picture, project
-    from zfnet_jax.run import load_photo, open_run
+    from zfnet_jax.runs.run import load_photo, open_run
 
 _HOMES = {
-    "load_photo": "zfnet_jax.run",
+    "load_photo": "zfnet_jax.runs.run",
     "mine": "zfnet_jax.notebook",
     "occlude": "zfnet_jax.notebook",
-    "open_run": "zfnet_jax.run",
+    "open_run": "zfnet_jax.runs.run",
     "picture": "zfnet_jax.notebook",
     "project": "zfnet_jax.notebook",
 }

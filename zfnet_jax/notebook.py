@@ -7,13 +7,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from zfnet_jax import deconvnet, units, winners
-from zfnet_jax.analysis import mined_folder, occlusion, occlusion_study
+from zfnet_jax import deconvnet, units
 from zfnet_jax.data import splits
 from zfnet_jax.report.figures import CONTRAST
 from zfnet_jax.report.tiles import projection_tile
-from zfnet_jax.run import Run, load_photo
-from zfnet_jax.winners import Winners
+from zfnet_jax.runs.run import Run, load_photo
+from zfnet_jax.studies.features import mined_folder, winners
+from zfnet_jax.studies.features.winners import Winners
+from zfnet_jax.studies.occlusion import measure as occlusion
+from zfnet_jax.studies.occlusion import study as occlusion_study
 
 Photo = str | Path | np.ndarray  # a file, or [S, S, 3] uint8 as `load_photo` gives it
 

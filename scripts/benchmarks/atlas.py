@@ -20,8 +20,8 @@ _SECONDS = 60.0  # target
 
 
 def rows(options: Options) -> Iterator[Row]:
-    from zfnet_jax.analysis import mined_folder, mining, winner_projection
-    from zfnet_jax.winners import WinnersWriter
+    from zfnet_jax.studies.features import mined_folder, mining, winner_projection
+    from zfnet_jax.studies.features.winners import WinnersWriter
 
     images = MadeImages(_FEW if options.small else _IMAGES, classes=1000)
     run, batch = net_of(images, options.small), _SMALL_BATCH if options.small else _BATCH

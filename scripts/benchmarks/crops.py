@@ -11,7 +11,7 @@ _IMAGES, _BATCH = 64, 32
 
 
 def rows(options: Options) -> Iterator[Row]:
-    from zfnet_jax.analysis.predict import Crops, predict
+    from zfnet_jax.studies.errors.predict import Crops, predict
 
     images = MadeImages(_IMAGES, classes=1000)
     run = net_of(images, small=False)

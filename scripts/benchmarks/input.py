@@ -19,7 +19,7 @@ from scripts.benchmarks.trials import Options, Row, spread, take_turns
 
 if TYPE_CHECKING:
     from zfnet_jax.data import batches
-    from zfnet_jax.data.splits import Split
+    from zfnet_jax.data.images import Split
 
 _PHOTOS, _SIZE, _BATCH = 256, 256, 64
 _LOOP_BATCH, _LOOP_EPOCHS = 32, 8  # the photos again and again, as one long epoch

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
     from zfnet_jax.data.batches import Batch
-    from zfnet_jax.data.splits import Split
+    from zfnet_jax.data.images import Split
     from zfnet_jax.model import ZFNet
 
 _CLASSES, _TARGET = 1000, 1.05

@@ -12,7 +12,7 @@ import numpy as np
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
-    from zfnet_jax.run import Run
+    from zfnet_jax.runs.run import Run
 
 _DIFFERENT = 509  # patterns; a prime, so that pattern and shift are never in step
 
@@ -68,7 +68,7 @@ def net_of(images: MadeImages, small: bool) -> Run:
     """A run of ZFNet with He's start, as it is opened for analysis; `small`: an eighth as wide."""
     from configs import zfnet
     from zfnet_jax import model
-    from zfnet_jax.run import Run
+    from zfnet_jax.runs.run import Run
 
     config = zfnet.get_config()
     config.model.precision, config.model.init = "highest", "he"

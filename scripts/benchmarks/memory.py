@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from scripts.benchmarks.trials import Options, Row, check_installed
-from zfnet_jax.command import HOME
+from zfnet_jax.command.programs import HOME
 
 _STEPS = 3
 
@@ -47,7 +47,7 @@ def _torch_steps(batch: int) -> None:
     import torch
 
     from configs import architectures
-    from scripts.torch_net import TorchZFNet, laid_out
+    from scripts.benchmarks.torch_net import TorchZFNet, laid_out
     from zfnet_jax import architecture
 
     net = TorchZFNet(architecture.from_config(architectures.zfnet(), 1000), None, 224)

@@ -16,17 +16,17 @@ import numpy as np
 from scripts.benchmarks.trials import Form, Options, Row, spread, take_turns
 
 if TYPE_CHECKING:
-    from zfnet_jax.data.splits import Split
-    from zfnet_jax.optimizer import Params
-    from zfnet_jax.run import Run
+    from zfnet_jax.data.images import Split
+    from zfnet_jax.runs.run import Run
+    from zfnet_jax.training.optimizer import Params
 
 _SPLIT, _IMAGES, _BATCH = "validation", 512, 64
 
 
 def rows(options: Options) -> Iterator[Row]:
-    from zfnet_jax.analysis import mining
     from zfnet_jax.data import splits
-    from zfnet_jax.run import open_run
+    from zfnet_jax.runs.run import open_run
+    from zfnet_jax.studies.features import mining
 
     if not options.workdir:
         raise ValueError("the mining suite needs a trained net: --workdir=DIR")

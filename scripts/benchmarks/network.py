@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     import torch
     from ml_collections import ConfigDict
 
-    from scripts.torch_net import TorchZFNet
+    from scripts.benchmarks.torch_net import TorchZFNet
     from zfnet_jax.model import ZFNet
-    from zfnet_jax.optimizer import Params
-    from zfnet_jax.train_step import TrainState
+    from zfnet_jax.training.optimizer import Params
+    from zfnet_jax.training.step import TrainState
 
 _CLASSES, _CROP, _STORED = 1000, 224, 256
 _TARGET = 1.0
@@ -183,7 +183,7 @@ class Nets:
     def _in_torch(self) -> tuple[TorchZFNet, torch.Tensor]:
         import torch
 
-        from scripts.torch_net import TorchZFNet, laid_out
+        from scripts.benchmarks.torch_net import TorchZFNet, laid_out
 
         tf32 = self.mode == "TF32"
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
@@ -206,8 +206,9 @@ def trainer(
     import jax
     import jax.numpy as jnp
 
-    from zfnet_jax import nonfinite, optimizer, parallel
-    from zfnet_jax.train_step import initial_state, make_train_step
+    from zfnet_jax import parallel
+    from zfnet_jax.training import nonfinite, optimizer
+    from zfnet_jax.training.step import initial_state, make_train_step
 
     direction = optimizer.direction(config.optimizer)
     schedule = optimizer.learning_rate_schedule(

@@ -24,7 +24,7 @@ from scripts.benchmarks.trials import (
 )
 
 if TYPE_CHECKING:
-    from zfnet_jax.run import Run
+    from zfnet_jax.runs.run import Run
 
 _SQUARE, _STRIDE = 48, 8  # pixels
 _BATCH = 32  # positions per step of ours
@@ -36,8 +36,8 @@ def rows(options: Options) -> Iterator[Row]:
 
     from configs import zfnet
     from zfnet_jax import geometry, model
-    from zfnet_jax.analysis import occlusion
-    from zfnet_jax.run import Run
+    from zfnet_jax.runs.run import Run
+    from zfnet_jax.studies.occlusion import measure as occlusion
 
     config = zfnet.get_config()
     config.model.dtype, config.model.precision = "float32", "highest"
@@ -97,8 +97,8 @@ def _captums(run: Run, photo: np.ndarray) -> dict[str, Form]:
     import captum.attr
     import torch
 
-    from scripts.torch_net import TorchZFNet, laid_out
-    from zfnet_jax.analysis.occlusion import GREY
+    from scripts.benchmarks.torch_net import TorchZFNet, laid_out
+    from zfnet_jax.studies.occlusion.measure import GREY
 
     torch_net = TorchZFNet(run.architecture, run.params, run.input_size[0]).eval()
     images = torch.from_numpy(np.asarray(run.inputs(photo)).transpose(0, 3, 1, 2).copy())

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import jax
 
     from zfnet_jax.model import Activations, ZFNet
-    from zfnet_jax.optimizer import Params
+    from zfnet_jax.training.optimizer import Params
 
 _BATCH, _CLASSES, _CROP, _STORED = 4, 1000, 224, 256
 _BOUND = 1e-4  # rounding in another order, through eight layers

@@ -41,7 +41,7 @@ class _Bench:
         import jax
         import torch
 
-        from scripts.torch_net import TorchZFNet, laid_out
+        from scripts.benchmarks.torch_net import TorchZFNet, laid_out
         from zfnet_jax import model
 
         config.model.dtype, config.model.precision = "float32", "highest"
@@ -93,7 +93,7 @@ class _Bench:
 
     def cropped(self, layer: str, units: list[np.ndarray]) -> np.ndarray:
         """[N, s, s, 3]"""
-        from zfnet_jax.unit_projection import Units, project_units
+        from zfnet_jax.cropped import Units, project_units
 
         results = []
         for some in _portions(units, _TOGETHER):

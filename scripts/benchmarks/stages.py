@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import torch
 
     from zfnet_jax.architecture import ContrastNorm, Conv, Pool
-    from zfnet_jax.optimizer import Params
+    from zfnet_jax.training.optimizer import Params
 
 _CLASSES, _CROP, _STORED = 1000, 224, 256
 _CALLS = 20  # under way before anybody waits
@@ -152,7 +152,8 @@ class _Stages:
         import jax.numpy as jnp
 
         from configs import zfnet
-        from zfnet_jax import model, optimizer
+        from zfnet_jax import model
+        from zfnet_jax.training import optimizer
 
         config = zfnet.get_config()
         made = model.from_config(config.model, _CLASSES)

@@ -12,7 +12,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
-from zfnet_jax.data.splits import Images
+from zfnet_jax.data.images import Images
 
 T = TypeVar("T")
 Array = TypeVar("Array")  # of NumPy as read, of JAX on the devices

@@ -9,12 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from zfnet_jax.data.splits import Split
+from zfnet_jax.data.images import Split
 
 _NAMED = 5  # keys named in an error message
 

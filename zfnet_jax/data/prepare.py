@@ -17,15 +17,9 @@ from tqdm import tqdm
 
 from zfnet_jax.data.decode import DECODER
 from zfnet_jax.data.examples import Source
-from zfnet_jax.data.partial import (
-    PartialSplit,
-    PixelStatistics,
-    publish,
-    to_json,
-    to_npy,
-)
 from zfnet_jax.data.prepared import FORMAT, INDEX_SUFFIX, file_record, fingerprint, read_manifest
 from zfnet_jax.data.sources import SPLITS, make_source
+from zfnet_jax.data.unfinished import PartialSplit, PixelStatistics, publish, to_json, to_npy
 from zfnet_jax.data.workers import decode_in_order
 from zfnet_jax.files import write_bytes
 

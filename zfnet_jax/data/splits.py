@@ -3,45 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
 
-import numpy as np
 from ml_collections import ConfigDict
 
 from zfnet_jax.data.exclusion import exclude
+from zfnet_jax.data.images import Split
 from zfnet_jax.data.prepared import INDEX_SUFFIX, open_prepared, read_manifest
 from zfnet_jax.data.sources import identity, make_source
 from zfnet_jax.data.streaming import StreamingSplit
-
-
-class Images(Protocol):
-    """What a pass over images reads; see `PreparedSplit` for the shapes."""
-
-    @property
-    def labels(self) -> np.ndarray: ...
-
-    def __len__(self) -> int: ...
-
-    def rows(self, index: np.ndarray) -> np.ndarray: ...
-
-
-class Split(Images, Protocol):
-    """What `PreparedSplit` and `StreamingSplit` have in common; see the former for the shapes."""
-
-    @property
-    def keys(self) -> tuple[str, ...]: ...
-
-    @property
-    def class_names(self) -> tuple[str, ...]: ...
-
-    @property
-    def mean(self) -> np.ndarray | None: ...
-
-    @property
-    def fingerprint(self) -> str: ...
-
-    @property
-    def image_size(self) -> int: ...
 
 
 def open_split(data: ConfigDict, split: str) -> Split:

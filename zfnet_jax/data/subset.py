@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from zfnet_jax.data.partial import PixelStatistics, publish, to_json, to_npy
+from zfnet_jax.data.images import Split
 from zfnet_jax.data.prepared import FORMAT, file_record, fingerprint
-from zfnet_jax.data.splits import Split
+from zfnet_jax.data.unfinished import PixelStatistics, publish, to_json, to_npy
 from zfnet_jax.files import write_bytes
 
 _ROWS_AT_A_TIME = 256

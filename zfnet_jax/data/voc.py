@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from zfnet_jax.data.partial import to_npy
 from zfnet_jax.data.prepare import prepare_split
 from zfnet_jax.data.prepared import PreparedSplit, open_prepared
 from zfnet_jax.data.tfds_source import TfdsSource
+from zfnet_jax.data.unfinished import to_npy
 from zfnet_jax.files import write_bytes
 
 PARTS = ("train", "validation")  # the test part of 2012 has no public annotations

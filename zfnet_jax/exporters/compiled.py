@@ -10,7 +10,7 @@ from jax import export as jax_export
 
 from zfnet_jax.data import augment
 from zfnet_jax.exporters import parity
-from zfnet_jax.run import Run
+from zfnet_jax.runs.run import Run
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 

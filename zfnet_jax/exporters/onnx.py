@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from zfnet_jax import extras, geometry, workdir
+from zfnet_jax import extras, geometry
 from zfnet_jax.architecture import Architecture, ContrastNorm, Conv, Pool
 from zfnet_jax.data import augment
 from zfnet_jax.exporters import parity
 from zfnet_jax.importers import own
-from zfnet_jax.run import Run
+from zfnet_jax.runs import workdir
+from zfnet_jax.runs.run import Run
 
 OPSET = 13
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from zfnet_jax.files import temporary_name
-from zfnet_jax.run import Run
+from zfnet_jax.runs.run import Run
 
 TOLERANCE = 1e-4  # of the largest class score
 

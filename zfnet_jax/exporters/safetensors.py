@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from zfnet_jax import extras, workdir
+from zfnet_jax import extras
 from zfnet_jax.exporters import parity
 from zfnet_jax.importers import own, pytorch
-from zfnet_jax.run import Run
+from zfnet_jax.runs import workdir
+from zfnet_jax.runs.run import Run
 
 
 def export(run: Run, path: str | Path) -> float:

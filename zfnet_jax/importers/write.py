@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from zfnet_jax import files, optimizer, workdir
-from zfnet_jax.checkpoint import Checkpoints
+from zfnet_jax import files
 from zfnet_jax.importers.net import Net
 from zfnet_jax.importers.preprocessing import Preprocessing
-from zfnet_jax.train_step import initial_state
+from zfnet_jax.runs import workdir
+from zfnet_jax.runs.checkpoint import Checkpoints
+from zfnet_jax.training import optimizer
+from zfnet_jax.training.step import initial_state
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,7 +24,7 @@ CONTRAST = 99.5  # percentile of a projection's absolute values that becomes whi
 
 
 def strongest_maps(arrays: Mapping[str, np.ndarray]) -> Figure:
-    """What the layers see in one photo, from the arrays of `analysis.strongest`.
+    """What the layers see in one photo, from the arrays of `studies.layers.strongest`.
 
     The photo on the left; on the right one row per layer of its strongest maps: the projection of
     the strongest unit, and under it the patch of the photo that the unit sees.

@@ -43,7 +43,7 @@ class Notes:
 
 
 def diagnosis(results: Sequence[Mapping[str, Any]]) -> str:
-    """One row per run of `analysis.diagnosis.diagnose`; a dash where nothing was mined."""
+    """One row per run of `diagnosis.diagnose`; a dash where nothing was mined."""
     layers = sorted({layer for result in results for layer in result["dead"] or ()})
     header = [
         "run",
@@ -76,7 +76,7 @@ def diagnosis(results: Sequence[Mapping[str, Any]]) -> str:
 
 
 def invariance(results: Sequence[Mapping[str, Any]]) -> str:
-    """Two tables of `analysis.invariance_statistics.statistics`, a blank line between them.
+    """Two tables of `studies.invariance.statistics`, a blank line between them.
 
     First how soon and how straight the distances rise, a row for each transformation; then
     distances and answers at some amounts.

@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from zfnet_jax import winners
-from zfnet_jax.analysis.diagnosis import diagnose
-from zfnet_jax.analysis.filters import first_layer
 from zfnet_jax.files import write_arrays
 from zfnet_jax.report import table
-from zfnet_jax.report.figure6 import figure6
 from zfnet_jax.reproduce import looking
 from zfnet_jax.reproduce.drawing import draw, write_texts
 from zfnet_jax.reproduce.step import Made, Step
 from zfnet_jax.reproduce.study import Study, other_run
+from zfnet_jax.studies.features import winners
+from zfnet_jax.studies.first_layers.diagnosis import diagnose
+from zfnet_jax.studies.first_layers.figure import figure6
+from zfnet_jax.studies.first_layers.filters import first_layer
 
 FEATURES = 48  # second-layer maps of each run
 

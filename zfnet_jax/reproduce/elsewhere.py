@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from zfnet_jax.analysis.folds import Classes, classes_of
-from zfnet_jax.analysis.protocols import PROTOCOLS, Protocol
 from zfnet_jax.data.examples import Source
 from zfnet_jax.data.prepare import prepare_split
 from zfnet_jax.data.prepared import PreparedSplit, open_prepared, read_manifest
 from zfnet_jax.data.sources import FolderSource, PicturesSource
 from zfnet_jax.reproduce.step import Made, Step
 from zfnet_jax.reproduce.study import Study
+from zfnet_jax.studies.transfer.folds import Classes, classes_of
+from zfnet_jax.studies.transfer.protocols import PROTOCOLS, Protocol
 
 SPLIT = "train"  # the prepared split that holds all images
 STAND_IN = "pictures"  # the built-in pictures of other classes, for nets trained on those of ours

@@ -7,18 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from zfnet_jax import predictions
-from zfnet_jax.analysis import evaluation, progress
-from zfnet_jax.analysis.error_table import Options, error_table
-from zfnet_jax.analysis.paper_rows import ROWS
-from zfnet_jax.analysis.predict import Crops
-from zfnet_jax.analysis.scores import confusion_matrix, scores
 from zfnet_jax.files import write_json
-from zfnet_jax.metrics import read_metrics
-from zfnet_jax.report import error_table as error_report
-from zfnet_jax.report import evaluation_table
-from zfnet_jax.report.confusion import confusion
-from zfnet_jax.report.curves import curves
 from zfnet_jax.reproduce.drawing import draw, write_table, write_texts
 from zfnet_jax.reproduce.step import Made, Step
 from zfnet_jax.reproduce.study import (
@@ -30,6 +19,15 @@ from zfnet_jax.reproduce.study import (
     content_digest,
     other_run,
 )
+from zfnet_jax.studies.errors import error_text as error_report
+from zfnet_jax.studies.errors import evaluation, evaluation_table, predictions, progress
+from zfnet_jax.studies.errors.confusion import confusion
+from zfnet_jax.studies.errors.curves import curves
+from zfnet_jax.studies.errors.error_table import Options, error_table
+from zfnet_jax.studies.errors.paper_rows import ROWS
+from zfnet_jax.studies.errors.predict import Crops
+from zfnet_jax.studies.errors.scores import confusion_matrix, scores
+from zfnet_jax.training.metrics import read_metrics
 
 SWEEPS = {2: "configs/ensemble.py", 3: "configs/ablations.py"}
 

@@ -7,21 +7,25 @@ from pathlib import Path
 
 import numpy as np
 
-from zfnet_jax import provenance
-from zfnet_jax.analysis import correspondence, invariance, invariance_study, occlusion_study
-from zfnet_jax.analysis.invariance_statistics import statistics
-from zfnet_jax.data import parts
-from zfnet_jax.data.parts import PartPhotos
+from zfnet_jax.data import landmarks as parts
+from zfnet_jax.data.landmarks import PartPhotos
 from zfnet_jax.files import write_arrays, write_json
-from zfnet_jax.report import figure5, table
-from zfnet_jax.report.figure7 import figure7
-from zfnet_jax.report.figure8 import figure8
-from zfnet_jax.report.table1 import table1
+from zfnet_jax.report import table
 from zfnet_jax.reproduce import looking, photos
 from zfnet_jax.reproduce.drawing import draw, write_texts
 from zfnet_jax.reproduce.photos import Photo
 from zfnet_jax.reproduce.step import Made, Step
 from zfnet_jax.reproduce.study import SEED, Study
+from zfnet_jax.runs import provenance
+from zfnet_jax.studies.correspondence import measure as correspondence
+from zfnet_jax.studies.correspondence.figure import figure8
+from zfnet_jax.studies.correspondence.table1 import table1
+from zfnet_jax.studies.invariance import figure as figure5
+from zfnet_jax.studies.invariance import measure as invariance
+from zfnet_jax.studies.invariance import study as invariance_study
+from zfnet_jax.studies.invariance.statistics import statistics
+from zfnet_jax.studies.occlusion import study as occlusion_study
+from zfnet_jax.studies.occlusion.figure import figure7
 
 OCCLUDED = 3  # photos of the paper's Fig. 7
 PARTS = ("right_eye", "left_eye", "nose")

@@ -11,11 +11,11 @@ from typing import Any, Literal, Protocol
 
 import jax
 
-from zfnet_jax import provenance
 from zfnet_jax.files import write_json
 from zfnet_jax.reproduce import speed
 from zfnet_jax.reproduce.step import FOLDER, Step, fingerprints, is_done, write_record
 from zfnet_jax.reproduce.study import Study
+from zfnet_jax.runs import provenance
 
 State = Literal["waiting", "running", "done", "made", "missing", "failed"]
 

@@ -7,24 +7,22 @@ from pathlib import Path
 
 import numpy as np
 
-from zfnet_jax import winners
-from zfnet_jax.analysis import mined_folder
-from zfnet_jax.analysis.deconv_layer import deconv_layer
-from zfnet_jax.analysis.evolution import evolution
-from zfnet_jax.checkpoint import open_checkpoints
 from zfnet_jax.data import batches
 from zfnet_jax.files import write_arrays
-from zfnet_jax.report import atlas, chosen
-from zfnet_jax.report.deconvnet_diagram import deconvnet_diagram
-from zfnet_jax.report.figure1 import figure1
-from zfnet_jax.report.figure2 import figure2, maps_across
-from zfnet_jax.report.figure3 import figure3
-from zfnet_jax.report.figure4 import figure4
 from zfnet_jax.reproduce import photos
 from zfnet_jax.reproduce.drawing import draw
 from zfnet_jax.reproduce.step import Made, Step
 from zfnet_jax.reproduce.study import SEED, Study
-from zfnet_jax.run import Run, load_photo, open_run
+from zfnet_jax.runs.checkpoint import open_checkpoints
+from zfnet_jax.runs.run import Run, load_photo, open_run
+from zfnet_jax.studies.evolution.figure import figure4
+from zfnet_jax.studies.evolution.measure import evolution
+from zfnet_jax.studies.features import atlas, chosen, mined_folder, winners
+from zfnet_jax.studies.features.figure import figure2, maps_across
+from zfnet_jax.studies.layers.deconv_layer import deconv_layer
+from zfnet_jax.studies.layers.diagram import deconvnet_diagram
+from zfnet_jax.studies.layers.figure1 import figure1
+from zfnet_jax.studies.layers.figure3 import figure3
 
 WINNERS = 9  # of each map, as in the paper
 FIRST_LAYER_MAPS, EVOLVING_MAPS = 4, 6  # drawn in Fig. 1, and per layer in Fig. 4

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from zfnet_jax import predictions
-from zfnet_jax.analysis import invariance_study
 from zfnet_jax.files import whole_file, write_json
 from zfnet_jax.reproduce.step import Made, Step
 from zfnet_jax.reproduce.study import CROPS, Study, content_digest
+from zfnet_jax.studies.errors import predictions
+from zfnet_jax.studies.invariance import study as invariance_study
 
 COUNT = 5  # photos of the paper's Fig. 5
 

@@ -11,11 +11,11 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from zfnet_jax import array_tree, provenance
-from zfnet_jax.analysis.predict import Crops
 from zfnet_jax.data import splits
-from zfnet_jax.data.splits import Split
-from zfnet_jax.run import Run, open_run
+from zfnet_jax.data.images import Split
+from zfnet_jax.runs import array_tree, provenance
+from zfnet_jax.runs.run import Run, open_run
+from zfnet_jax.studies.errors.predict import Crops
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,9 +8,23 @@ from pathlib import Path
 
 import numpy as np
 
-from zfnet_jax.analysis import features, overlap, overlap_study, scratch, transfer, transfer_scores
-from zfnet_jax.analysis.heads import Head
-from zfnet_jax.analysis.protocols import (
+from zfnet_jax.data.prepared import INDEX_SUFFIX
+from zfnet_jax.report.table import NONE, markdown
+from zfnet_jax.reproduce.drawing import draw, write_table
+from zfnet_jax.reproduce.elsewhere import SPLIT, STAND_IN, DataSet
+from zfnet_jax.reproduce.step import Made, Step
+from zfnet_jax.reproduce.study import SEED, Study
+from zfnet_jax.studies import paper
+from zfnet_jax.studies.overlap import measure as overlap
+from zfnet_jax.studies.overlap import page as overlap_page
+from zfnet_jax.studies.overlap import study as overlap_study
+from zfnet_jax.studies.transfer import features, scratch
+from zfnet_jax.studies.transfer import measure as transfer
+from zfnet_jax.studies.transfer import scores as transfer_scores
+from zfnet_jax.studies.transfer import tables as transfer_tables
+from zfnet_jax.studies.transfer.figure import figure9
+from zfnet_jax.studies.transfer.heads import Head
+from zfnet_jax.studies.transfer.protocols import (
     GRIDS,
     PARTS,
     TABLE7_LAYERS,
@@ -18,16 +32,8 @@ from zfnet_jax.analysis.protocols import (
     TEST_PER_CLASS,
     TOLERANCE,
 )
-from zfnet_jax.analysis.transfer_scores import TransferScores
-from zfnet_jax.analysis.transfer_table import ROWS, accuracies, curves, transfer_table
-from zfnet_jax.data.prepared import INDEX_SUFFIX
-from zfnet_jax.report import overlap_page, paper, transfer_tables
-from zfnet_jax.report.figure9 import figure9
-from zfnet_jax.report.table import NONE, markdown
-from zfnet_jax.reproduce.drawing import draw, write_table
-from zfnet_jax.reproduce.elsewhere import SPLIT, STAND_IN, DataSet
-from zfnet_jax.reproduce.step import Made, Step
-from zfnet_jax.reproduce.study import SEED, Study
+from zfnet_jax.studies.transfer.scores import TransferScores
+from zfnet_jax.studies.transfer.table import ROWS, accuracies, curves, transfer_table
 
 STAND_IN_GRIDS: dict[Head, tuple[float, ...]] = {"softmax": (10.0, 1e3), "svm": (0.1, 1.0)}
 _SECONDS_PER_PRODUCT = 4e-6  # about, to choose C and train, on two CPU cores

@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from zfnet_jax.analysis import features, transfer_scores
-from zfnet_jax.analysis.protocols import PARTS, VOC_GRID, VOC_TOLERANCE
-from zfnet_jax.analysis.transfer_table import VOC, VOC_FILE, transfer_table
-from zfnet_jax.analysis.voc_study import voc_study
 from zfnet_jax.data import voc
 from zfnet_jax.files import write_json
-from zfnet_jax.report import transfer_tables
 from zfnet_jax.reproduce.drawing import write_table
 from zfnet_jax.reproduce.step import Made, Step
 from zfnet_jax.reproduce.study import SEED, Study
+from zfnet_jax.studies.transfer import features
+from zfnet_jax.studies.transfer import scores as transfer_scores
+from zfnet_jax.studies.transfer import tables as transfer_tables
+from zfnet_jax.studies.transfer.protocols import PARTS, VOC_GRID, VOC_TOLERANCE
+from zfnet_jax.studies.transfer.table import VOC, VOC_FILE, transfer_table
+from zfnet_jax.studies.transfer.voc import voc_study
 
 NAME = "voc/2012"  # in TFDS
 IMAGES = 11_540  # of both parts

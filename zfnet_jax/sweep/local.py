@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TextIO
 
-from zfnet_jax.preemption import EXIT_CODE
 from zfnet_jax.sweep.execute import Job
 from zfnet_jax.sweep.plan import Run
+from zfnet_jax.training.preemption import EXIT_CODE
 
 _SIMULATED = "--xla_force_host_platform_device_count"
 _SECONDS_TO_END = 40.0  # to finish a step and save

@@ -23,9 +23,10 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from zfnet_jax import architecture, geometry, workdir
+from zfnet_jax import architecture, geometry
 from zfnet_jax.data import augment, splits
 from zfnet_jax.files import write_json
+from zfnet_jax.runs import workdir
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.=-]{0,99}")
 

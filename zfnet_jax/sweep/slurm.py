@@ -19,12 +19,13 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from zfnet_jax import command, extras
+from zfnet_jax import extras
+from zfnet_jax.command import programs as command
 from zfnet_jax.files import write_json
-from zfnet_jax.preemption import PreemptedError
 from zfnet_jax.sweep.execute import Job
 from zfnet_jax.sweep.lock import SLURM_JOBS
 from zfnet_jax.sweep.plan import Run
+from zfnet_jax.training.preemption import PreemptedError
 
 try:
     import submitit

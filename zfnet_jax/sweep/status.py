@@ -10,8 +10,8 @@ import statistics
 import time
 from pathlib import Path
 
-from zfnet_jax.metrics import read_metrics
 from zfnet_jax.sweep.plan import Run
+from zfnet_jax.training.metrics import read_metrics
 
 _RECENT_EPOCHS = 5
 _FULL_BYTES = 16 * 2**20  # less room than this is a full disk: a checkpoint needs more

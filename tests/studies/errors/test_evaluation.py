@@ -1,0 +1,543 @@
+"""Evaluation against slow loops: crops, ensembles, devices, calibration, bootstrap, refusals."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from configs import quickstart
+from tests.conftest import run_script, start_script, tiny
+from zfnet_jax.data.images import Chosen, Photos
+from zfnet_jax.data.prepared import PreparedSplit
+from zfnet_jax.report import figures
+from zfnet_jax.runs.run import Run, open_run
+from zfnet_jax.studies.errors import evaluation, predictions, scores
+from zfnet_jax.studies.errors.bootstrap import interval
+from zfnet_jax.studies.errors.confusion import confusion
+from zfnet_jax.studies.errors.predict import predict
+from zfnet_jax.studies.errors.predictions import Predictions, outcomes
+from zfnet_jax.training import train
+from zfnet_jax.training.step import topk_hits
+from zfnet_jax.training.validation import make_evaluator
+
+
+@pytest.fixture(scope="module")
+def other_run(prepared_pictures, tmp_path_factory) -> Path:
+    """The folder of a run like `tiny_run`, of another seed."""
+    config = tiny(quickstart.get_config(), prepared_pictures)
+    config.seed, config.epochs = 1, 1
+    workdir = tmp_path_factory.mktemp("other_run")
+    train.train_and_evaluate(config, workdir)
+    return workdir
+
+
+def answers(run: Run, images, crops: int = 1, batch_size: int = 16) -> dict[str, np.ndarray]:
+    return predict(
+        run, images, crops=crops, batch_size=batch_size, probabilities=True, progress=False
+    )
+
+
+def saved_answers(run: Run, split, crops: int = 1) -> Predictions:
+    info = evaluation.describe(run, split, "validation", crops)
+    return Predictions(info=info, **answers(run, split, crops))
+
+
+# Crops and ensembles.
+
+
+def test_ten_crops_are_the_average_of_ten_passes_of_one_crop(run, split):
+    size, crop = split.image_size, run.config.augment.crop
+    far, middle = size - crop, (size - crop) // 2
+    passes = []
+    for top, left in ((0, 0), (0, far), (far, 0), (far, far), (middle, middle)):
+        window = np.s_[..., top : top + crop, left : left + crop, :]
+        for turned in (np.s_[:], np.s_[..., ::-1, :]):
+            # Images of the crop's size have but one crop, the whole.
+            view = dataclasses.replace(run, mean=run.mean[window][turned])
+            photos = Photos(split.images[window][turned], split.labels)
+            passes.append(answers(view, photos)["probabilities"])
+    assert len({one.tobytes() for one in passes}) == 10
+    found = answers(run, split, crops=10)
+    np.testing.assert_allclose(found["probabilities"], np.mean(passes, axis=0), rtol=1e-5)
+    np.testing.assert_array_equal(
+        found["rank"], outcomes(np.mean(passes, axis=0), split.labels)["rank"]
+    )
+
+
+def test_one_crop_is_what_training_validates(run, split, tiny_config):
+    found = saved_answers(run, split)
+    expected = make_evaluator(run.net, tiny_config, split)(run.params, run.mean)
+    assert np.mean(found.errors(1) == 0) == expected["top1"]
+    assert np.mean(found.errors(5) == 0) == expected["top5"]
+    assert found.loss.mean() == pytest.approx(expected["loss"], rel=1e-5)
+    logits = run.forward(run.inputs(split.images))[0]
+    np.testing.assert_allclose(found.probabilities, jax.nn.softmax(logits), rtol=1e-4)
+
+
+def test_an_ensemble_of_one_is_the_single_net(run, split):
+    single = saved_answers(run, split, crops=10)
+    alone = predictions.ensemble([single], "one")
+    for name in ("probabilities", "labels", "predicted", "rank", "confidence", "loss"):
+        np.testing.assert_array_equal(getattr(alone, name), getattr(single, name), err_msg=name)
+
+
+def test_an_ensemble_averages_probabilities(run, other_run, split):
+    members = [saved_answers(net, split) for net in (run, open_run(other_run))]
+    together = predictions.ensemble(members, "two")
+    average = np.empty((30, 10))
+    for image, klass in np.ndindex(average.shape):
+        first, second = (member.probabilities[image, klass] for member in members)
+        average[image, klass] = (float(first) + float(second)) / 2
+    np.testing.assert_allclose(together.probabilities, average, rtol=1e-6)
+    losses = [-np.log(average[image, label]) for image, label in enumerate(split.labels)]
+    np.testing.assert_allclose(together.loss, losses, rtol=1e-5)
+    assert [member["step"] for member in together.info["members"]] == [12, 4]
+
+
+# Every image once.
+
+
+@dataclasses.dataclass(frozen=True)
+class Noting:
+    """A split that notes which rows are read."""
+
+    split: PreparedSplit
+    read: list[int] = dataclasses.field(default_factory=list)
+
+    @property
+    def labels(self) -> np.ndarray:
+        return self.split.labels
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def rows(self, index: np.ndarray) -> np.ndarray:
+        self.read.extend(index.tolist())
+        return self.split.rows(index)
+
+
+@pytest.fixture(scope="module")
+def answered(run, split):
+    """By the number of crops."""
+    return {crops: answers(run, split, crops) for crops in (1, 10)}
+
+
+@pytest.mark.parametrize("crops", [1, 10])
+@pytest.mark.parametrize("batch_size", [1, 7, 30, 64])
+def test_the_batch_size_does_not_matter_and_loses_no_image(run, split, answered, batch_size, crops):
+    expected, noting = answered[crops], Noting(split)
+    found = answers(run, noting, crops, batch_size)
+    assert noting.read == list(range(30))
+    for name in ("labels", "predicted", "rank"):
+        np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+    np.testing.assert_allclose(found["probabilities"], expected["probabilities"], rtol=1e-4)
+
+
+@pytest.mark.parametrize(("processes", "devices"), [(1, 8), (2, 2)])
+def test_devices_and_processes_find_the_same(answered, tiny_run, tmp_path, processes, devices):
+    workdir = tmp_path / "run"
+    shutil.copytree(tiny_run, workdir)
+    outputs = run_script(
+        "evaluate", f"--workdir={workdir}", "--batch_size=8", processes=processes, devices=devices
+    )
+    assert "| run | 30 | " in outputs[0]
+    assert not any("| run |" in output for output in outputs[1:])
+    expected = answered[10]
+    found = predictions.load(predictions.path_of(workdir, "validation", 12, 10), probabilities=True)
+    for name in ("labels", "predicted", "rank"):
+        np.testing.assert_array_equal(getattr(found, name), expected[name], err_msg=name)
+    np.testing.assert_allclose(found.probabilities, expected["probabilities"], rtol=1e-4)
+
+
+def test_an_answer_that_is_no_number_stops_with_its_image(run, split):
+    params = jax.tree.map(np.array, run.params)
+    params["conv3"]["bias"][2] = np.nan
+    with pytest.raises(FloatingPointError, match="image 0 gives probabilities"):
+        answers(dataclasses.replace(run, params=params), split)
+
+
+def test_no_image_is_an_error(run, split):
+    with pytest.raises(ValueError, match="no image to evaluate"):
+        answers(run, Chosen(split, np.arange(0)))
+
+
+# Numbers.
+
+
+def fake(probabilities: np.ndarray, labels: np.ndarray, **info) -> Predictions:
+    names = [f"class {number}" for number in range(probabilities.shape[1])]
+    return Predictions(
+        info={"class_names": names} | info,
+        probabilities=probabilities,
+        **outcomes(probabilities, labels),
+    )
+
+
+def random_answers(images: int, classes: int, seed: int = 0) -> Predictions:
+    rng = np.random.default_rng(seed)
+    probabilities = rng.dirichlet(np.full(classes, 0.3), images).astype(np.float32)
+    return fake(probabilities, rng.integers(0, classes, images).astype(np.int32))
+
+
+def test_ties_count_against_the_net_as_in_training():
+    table = np.array(
+        [[2, 2, 1, 0, 0, 0], [0, 1, 1, 1, 1, 1], [0, 0, 0, 0, 0, 0], [3, 0, 0, 0, 0, 0]]
+    )
+    labels = np.array([0, 5, 2, 0], np.int32)
+    probabilities = np.asarray(jax.nn.softmax(table.astype(np.float32)))
+    found = fake(probabilities, labels)
+    top1, top5 = topk_hits(table.astype(np.float32), labels)
+    np.testing.assert_array_equal(found.errors(1) == 0, top1)
+    np.testing.assert_array_equal(found.errors(5) == 0, top5)
+    assert found.predicted[0] == 1
+    np.testing.assert_array_equal(found.predicted == labels, top1)
+
+
+def test_a_probability_of_zero_leaves_the_loss_finite():
+    found = fake(np.array([[1, 0]], np.float32), np.array([1], np.int32))
+    assert 80 < found.loss[0] < 90
+
+
+@pytest.mark.parametrize("bins", [1, 4, 15])
+def test_calibration_error_against_a_loop_over_bins(bins):
+    found = random_answers(500, 4)
+    right = found.predicted == found.labels
+    error = 0.0
+    for number in range(bins):
+        low, high = number / bins, (number + 1) / bins
+        inside = [i for i in range(500) if low < found.confidence[i] <= high]
+        if inside:
+            accuracy = sum(right[i] for i in inside) / len(inside)
+            confidence = sum(float(found.confidence[i]) for i in inside) / len(inside)
+            error += len(inside) / 500 * abs(accuracy - confidence)
+    assert error > 0.01
+    assert scores.calibration_error(found.confidence, right, bins) == pytest.approx(error)
+
+
+def test_calibration_of_nets_that_know_what_they_do_not_know():
+    confidence = np.full(1000, 0.75, np.float32)
+    right = np.arange(1000) % 4 > 0
+    assert scores.calibration_error(confidence, right, 15) == pytest.approx(0)
+    assert scores.calibration_error(confidence, right & False, 15) == pytest.approx(0.75)
+    assert scores.calibration_error(np.ones(4, np.float32), np.ones(4, bool), 15) == 0
+
+
+def test_a_confidence_at_an_edge_belongs_to_the_bin_below():
+    confidence, right = np.array([0.25, 0.5, 0.75], np.float32), np.array([False, True, False])
+    assert scores.calibration_error(confidence, right, 2) == pytest.approx((0.25 + 0.75) / 3)
+
+
+def test_confusion_and_accuracy_of_classes_against_loops():
+    found = random_answers(300, 5)
+    found.labels[found.labels == 3] = 1  # no image of class 3
+    found = fake(found.probabilities, found.labels)
+    matrix = scores.confusion_matrix(found)
+    for true, answer in np.ndindex(5, 5):
+        count = sum(
+            label == true and row.argmax() == answer
+            for label, row in zip(found.labels, found.probabilities)
+        )
+        assert matrix[true, answer] == count
+    result = scores.scores(found, bins=15, level=0.95, resamples=100, seed=0)
+    for number, (name, accuracy) in enumerate(result["per_class"].items()):
+        here = found.labels == number
+        if number == 3:
+            assert accuracy is None
+        else:
+            assert accuracy == pytest.approx((found.predicted == number)[here].mean()), name
+    assert result["top1"][0] == pytest.approx(1 - np.trace(matrix) / 300)
+    json.dumps(result, allow_nan=False)
+
+
+# Bootstrap.
+
+
+def slow_bootstrap(first: np.ndarray, second: np.ndarray, resamples: int) -> list[float]:
+    """Draws images one by one, the same for both, and sorts the differences of the means."""
+    rng, differences = np.random.default_rng(7), []
+    for _ in range(resamples):
+        drawn = rng.integers(0, len(first), len(first))
+        differences.append(first[drawn].mean() - second[drawn].mean())
+    differences.sort()
+    return [differences[round(share * (resamples - 1))] for share in (0.025, 0.5, 0.975)]
+
+
+@pytest.mark.parametrize("kind", ["errors", "losses"])
+def test_the_paired_interval_is_that_of_drawing_image_by_image(kind):
+    rng = np.random.default_rng(1)
+    first = rng.random(200) < 0.3
+    second = np.where(rng.random(200) < 0.8, first, rng.random(200) < 0.2)
+    if kind == "losses":
+        first, second = first + rng.random(200), second + rng.random(200)
+    first, second = first.astype(float), second.astype(float)
+    low, middle, high = slow_bootstrap(first, second, 6000)
+    found = interval(first - second, level=0.95, resamples=20_000, seed=0)
+    assert found.value == pytest.approx(first.mean() - second.mean())
+    assert found.value == pytest.approx(middle, abs=0.005)
+    assert found.low == pytest.approx(low, abs=0.1 * (high - low))
+    assert found.high == pytest.approx(high, abs=0.1 * (high - low))
+
+
+def test_the_interval_holds_the_truth_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    held = 0
+    for trial in range(300):
+        errors = (rng.random(400) < 0.3).astype(float)
+        _, low, high = interval(errors, level=0.9, resamples=500, seed=trial)
+        held += low <= 0.3 <= high
+    assert 0.85 < held / 300 < 0.95
+
+
+def test_an_interval_needs_only_its_seed():
+    values = np.random.default_rng(0).random(50)
+    one, again, other = (
+        interval(values, level=0.95, resamples=1000, seed=seed) for seed in (3, 3, 4)
+    )
+    assert one == again
+    assert one[1:] != other[1:]
+    assert interval(np.ones(5), level=0.95, resamples=10, seed=0) == (1, 1, 1)
+
+
+def test_a_difference_is_decided_only_where_zero_is_outside():
+    rng = np.random.default_rng(0)
+
+    def found(values):
+        return interval(values, level=0.95, resamples=2000, seed=0).decided
+
+    assert found(rng.normal(1, 1, 100))
+    assert found(rng.normal(-1, 1, 100))
+    assert not found(np.tile([1.0, -1.0], 50))
+    assert not found(np.zeros(10))
+    # Thirds that cancel leave rounding, not a sign.
+    assert not found(np.array([0.1 + 0.2 - 0.3] * 10))
+
+
+@pytest.mark.parametrize(
+    ("values", "level"), [(np.zeros(0), 0.95), (np.zeros((2, 2)), 0.95), (np.zeros(3), 1.0)]
+)
+def test_an_interval_that_cannot_be_is_refused(values, level):
+    with pytest.raises(ValueError, match="interval"):
+        interval(values, level=level, resamples=10, seed=0)
+
+
+# Saved, read again, refused.
+
+
+def test_saved_predictions_are_not_made_again_unless_something_changed(
+    tiny_run, split, tmp_path, monkeypatch
+):
+    shutil.copytree(tiny_run, tmp_path / "run")
+    run = open_run(tmp_path / "run")
+    passes = []
+
+    def counted(*arguments, **options):
+        passes.append(options["probabilities"])
+        return predict(*arguments, **options)
+
+    monkeypatch.setattr(evaluation, "predict", counted)
+
+    def evaluate(net: Run, *, probabilities: bool, images=split) -> Predictions:
+        info = evaluation.describe(net, images, "validation", 1)
+        return evaluation.evaluate(
+            net, images, info, batch_size=16, probabilities=probabilities, progress=False
+        )
+
+    first = evaluate(run, probabilities=False)
+    assert first.probabilities is None
+    evaluate(run, probabilities=False)
+    assert passes == [False]
+    whole = evaluate(run, probabilities=True)
+    again = evaluate(run, probabilities=True)
+    assert evaluate(run, probabilities=False).probabilities is None
+    assert passes == [False, True]
+    np.testing.assert_array_equal(again.probabilities, whole.probabilities)
+    np.testing.assert_array_equal(again.rank, first.rank)
+    assert again.info == whole.info == first.info
+    assert (first.info["epoch"], first.info["epochs"], first.info["images"]) == (3, 3, 30)
+    params = jax.tree.map(lambda leaf: leaf * 2, run.params)
+    evaluate(dataclasses.replace(run, params=params), probabilities=True)
+    assert len(passes) == 3
+    evaluate(run, probabilities=True)  # the saved ones are of the other weights now
+    assert len(passes) == 4
+    evaluate(run, probabilities=True, images=dataclasses.replace(split, fingerprint="other"))
+    assert len(passes) == 5
+
+
+def test_an_imported_net_has_a_scale_per_channel_and_no_epochs(tiny_run, split, tmp_path):
+    shutil.copytree(tiny_run, tmp_path / "run")
+    (tmp_path / "run" / "run.json").write_text(json.dumps({"data": None}))
+    run = open_run(tmp_path / "run")
+    with run.config.ignore_type():
+        run.config.augment.scale = (58.0, 57.0, 57.5)
+    info = evaluation.describe(run, split, "validation", 10)
+    assert json.loads(json.dumps(info)) == info
+    assert info["preprocessing"]["scale"] == [58.0, 57.0, 57.5]
+    assert info["epoch"] is None
+    assert not np.array_equal(
+        answers(run, split, 10)["probabilities"],
+        answers(open_run(tiny_run), split, 10)["probabilities"],
+    )
+
+
+def test_predictions_that_are_missing_or_damaged(tmp_path):
+    path = predictions.path_of(tmp_path, "validation", 3, 10)
+    with pytest.raises(FileNotFoundError, match=r"scripts\.evaluate"):
+        predictions.load(path, probabilities=False)
+    predictions.save(path, random_answers(4, 3))
+    assert predictions.evaluated_steps(tmp_path, "validation", 10) == {3: path}
+    assert predictions.evaluated_steps(tmp_path, "validation", 1) == {}
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError, match="is damaged"):
+        predictions.load(path, probabilities=False)
+
+
+CHANGES = [
+    (("preprocessing", "crop"), 48, "preprocessing.crop is 48, not 56"),
+    (("preprocessing", "scale"), 1.0, "preprocessing.scale is 1.0, not 16.0"),
+    (("preprocessing", "scale"), [58.0, 57.0], "preprocessing.scale is [58.0, 57.0], not 16.0"),
+    (("preprocessing", "mean"), "x", "preprocessing.mean is 'x', not '"),
+    (("preprocessing", "image_size"), 72, "preprocessing.image_size is 72, not 64"),
+    (("data",), "x", "data is 'x', not '"),
+    (("crops",), 10, "crops is 10, not 1"),
+    (("split",), "train", "split is 'train', not 'validation'"),
+    (("class_names",), ["cat"], "class_names are 1, not 10"),
+]
+
+
+@pytest.mark.parametrize(("field", "value", "message"), CHANGES)
+def test_runs_that_do_not_match_are_refused_by_name(run, split, field, value, message):
+    info = evaluation.describe(run, split, "validation", 1)
+    other = json.loads(json.dumps(info)) | {"run": "other", "weights": "y"}
+    predictions.check_ensemble([info, other])
+    place = other
+    for name in field[:-1]:
+        place = place[name]
+    place[field[-1]] = value
+    with pytest.raises(ValueError, match="other does not match") as error:
+        predictions.check_ensemble([info, other])
+    assert f"{info['run']}: {message}" in str(error.value)
+    with pytest.raises(ValueError, match="does not match other"):
+        predictions.check_ensemble([other, info])
+
+
+def test_a_class_of_another_name_is_told(run, split):
+    info = evaluation.describe(run, split, "validation", 1)
+    other = info | {"run": "other", "class_names": [*info["class_names"][:-1], "zebra"]}
+    with pytest.raises(ValueError, match=r"class_names\[9\] is 'zebra', not"):
+        predictions.check_match([info, other])
+
+
+def test_the_same_net_twice_is_no_ensemble(run, split):
+    single = saved_answers(run, split)
+    with pytest.raises(ValueError, match="are the same net"):
+        predictions.ensemble([single, single], "two")
+
+
+def test_an_ensemble_needs_probabilities(run, other_run, split):
+    members = [saved_answers(net, split) for net in (run, open_run(other_run))]
+    members[1] = dataclasses.replace(members[1], probabilities=None)
+    with pytest.raises(ValueError, match="were not kept: evaluate it again with --probabilities"):
+        predictions.ensemble(members, "two")
+
+
+def test_images_of_other_classes_or_size_are_refused(run, split):
+    other = dataclasses.replace(split, class_names=("cat", "dog"))
+    with pytest.raises(ValueError, match=r"have other classes than .*: 2 \(cat, dog\), not 10"):
+        evaluation.describe(run, other, "validation", 1)
+    small = dataclasses.replace(split, images=split.images[:, :60, :60])
+    with pytest.raises(ValueError, match=r"have 60 pixels, but data\.image_size of .* is 64"):
+        evaluation.describe(run, small, "validation", 1)
+
+
+# Figure and script.
+
+
+def texts(figure: Figure) -> list[list[str]]:
+    return [[text.get_text() for text in axis.texts] for axis in figure.axes]
+
+
+def test_the_confusion_of_few_classes_has_their_numbers(tmp_path):
+    names = ["cat", "dog", "$fish_1$", "none"]
+    matrix = np.array([[8, 2, 0, 0], [1, 2, 1, 0], [0, 0, 3, 0], [0, 0, 0, 0]])
+    for style in ("screen", "paper"):
+        with figures.use(style):
+            figure = confusion(matrix, names)
+        figures.save(figure, tmp_path / f"{style}.png", style)
+    cells, accuracies = texts(figure)
+    assert cells == ["80", "20", "25", "50", "25", "100"]
+    assert accuracies == ["50%  dog", "80%  cat", "100%  $fish_1$", "no image  none"]
+
+
+def test_the_confusion_of_many_classes_lists_the_most_frequent(tmp_path):
+    matrix = 10 * np.eye(100, dtype=int)
+    matrix[3, 7], matrix[50, 2] = 5, 90
+    figure = confusion(matrix, [f"c{number}" for number in range(100)])
+    assert texts(figure) == [[], ["90%  c50 as c2", "33%  c3 as c7"]]
+    figures.save(figure, tmp_path / "many.png")
+
+
+def evaluate(*arguments: str) -> subprocess.CompletedProcess:
+    process = start_script("evaluate", *arguments)
+    output, errors = process.communicate(timeout=300)
+    return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
+
+
+def test_the_script_evaluates_runs_and_their_ensemble(tiny_run, other_run, tmp_path):
+    sweep, out = tmp_path / "sweep", tmp_path / "out"
+    for name, source in (("first", tiny_run), ("second", other_run)):
+        shutil.copytree(source, sweep / name)
+    workdirs = [f"--workdir={sweep / name}" for name in ("first", "second")]
+    result = evaluate(*workdirs, f"--out={out}", "--crops=1", "--resamples=200", "--style=paper")
+    assert result.returncode == 0, result.stderr
+    folder = sweep / "first" / "analysis" / "evaluation"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "validation-12-1-confusion.pdf",
+        "validation-12-1-confusion.png",
+        "validation-12-1.json",
+        "validation-12-1.npz",
+    ]
+    members = [
+        predictions.load(path, probabilities=True)
+        for path in (folder / "validation-12-1.npz", *(sweep / "second").rglob("*-4-1.npz"))
+    ]
+    both = predictions.load(out / "ensemble-validation-1.npz", probabilities=True)
+    expected = predictions.ensemble(members, "two")
+    np.testing.assert_array_equal(both.probabilities, expected.probabilities)
+    top1 = json.loads((out / "ensemble-validation-1.json").read_text())["scores"]["top1"]
+    assert top1[0] == pytest.approx(expected.errors(1).mean())
+    rows = [line for line in result.stdout.splitlines() if line.startswith("| ensemble of 2 |")]
+    assert f"| {100 * top1[0]:.1f} [{100 * top1[1]:.1f}, {100 * top1[2]:.1f}] |" in rows[0]
+    difference = 100 * (expected.errors(1) - members[0].errors(1)).mean()
+    assert rows[1].startswith(f"| ensemble of 2 | {difference:+.1f} [" if difference else "")
+
+    # A sweep's runs are found in its folder, those that are not finished left out.
+    lines = (sweep / "second" / "metrics.jsonl").read_text()
+    (sweep / "second" / "metrics.jsonl").write_text(lines.replace('"epoch": 1', '"epoch": 0'))
+    before = (folder / "validation-12-1.npz").stat().st_mtime_ns
+    result = evaluate(f"--sweep={sweep}", "--crops=1", "--resamples=200")
+    assert result.returncode == 0, result.stderr
+    assert f"left out: {sweep / 'second'} trained for 0 of 1 epochs" in result.stdout
+    assert "| first | 30 |" in result.stdout
+    assert (folder / "validation-12-1.npz").stat().st_mtime_ns == before
+
+
+def test_the_script_refuses_what_makes_no_sense(tiny_run, tmp_path):
+    for arguments, message in (
+        ([], "give either --workdir=DIR, once or more, or --sweep=DIR"),
+        ([f"--workdir={tiny_run}", f"--out={tmp_path}"], "--out is for an ensemble"),
+        ([f"--workdir={tiny_run}"] * 2, "are the same net"),
+        ([f"--sweep={tmp_path}"], "holds no folder of a run"),
+    ):
+        result = evaluate(*arguments)
+        assert result.returncode != 0
+        assert result.stderr.startswith("error: "), result.stderr
+        assert message in result.stderr
+        assert len(result.stderr.splitlines()) == 1

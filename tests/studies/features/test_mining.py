@@ -1,0 +1,251 @@
+"""Mining against a sort of all activations; the same for any batch size and number of devices."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import signal
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from tests.conftest import ROOT, run_script
+from zfnet_jax.data.prepared import PreparedSplit
+from zfnet_jax.runs import provenance
+from zfnet_jax.runs.run import Run
+from zfnet_jax.studies.features import mined_folder, mining, winner_projection
+from zfnet_jax.studies.features.winners import load
+
+LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5")
+
+
+@dataclasses.dataclass(frozen=True)
+class Chosen:
+    """Rows of another split in any order, any number of times; may break off."""
+
+    split: PreparedSplit
+    order: np.ndarray
+    breaks_at: int | None = None
+    fingerprint: str = "chosen"
+    read: list[int] = dataclasses.field(default_factory=list)
+
+    @property
+    def labels(self) -> np.ndarray:
+        return self.split.labels[self.order]
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def rows(self, index: np.ndarray) -> np.ndarray:
+        if self.breaks_at is not None and index[-1] >= self.breaks_at:
+            raise KeyboardInterrupt
+        self.read.extend(index.tolist())
+        return self.split.rows(self.order[index])
+
+
+def all_activations(run: Run, split, layer: str) -> np.ndarray:
+    """[N, H, W, M], each image alone."""
+    images = [split.rows(np.array([row])) for row in range(len(split))]
+    return np.concatenate(
+        [np.asarray(run.forward(run.inputs(image))[1][layer]) for image in images]
+    )
+
+
+def brute_force(activations: np.ndarray) -> list[list[tuple[float, int, int]]]:
+    """Per map the (value, image, place) of all active units, by Python's sort."""
+    images, height, width, maps = activations.shape
+    flat = activations.reshape(images, height * width, maps)
+    result = []
+    for number in range(maps):
+        active = np.argwhere(flat[:, :, number] > 0)
+        triples = [(float(flat[i, p, number]), int(i), int(p)) for i, p in active]
+        result.append(sorted(triples, key=lambda t: (-t[0], t[1], t[2])))
+    return result
+
+
+def one_per_image(triples: list[tuple[float, int, int]]) -> list[tuple[float, int, int]]:
+    seen: set[int] = set()
+    return [t for t in triples if not (t[1] in seen or seen.add(t[1]))]
+
+
+def mine(run: Run, split, k: int = 9, batch_size: int = 16, one: bool = True, **options):
+    mined = mining.mine(run, split, k=k, batch_size=batch_size, progress=False, **options)
+    return winner_projection.locate(run, split, mined, k=k, one_per_image=one, progress=False)
+
+
+@pytest.mark.parametrize("order", ["once", "four_times"])
+@pytest.mark.parametrize("one", [True, False])
+def test_winners_are_those_of_a_sort_of_all_activations(run, split, order, one):
+    """Images that occur four times tie exactly, and nine is no multiple of four."""
+    rows = np.arange(30) if order == "once" else np.random.default_rng(0).permutation(40) % 10
+    images = Chosen(split, rows)
+    found = mine(run, images, one=one)
+    for layer in LAYERS:
+        activations = all_activations(run, images, layer)
+        for number, triples in enumerate(brute_force(activations)):
+            wanted = (one_per_image(triples) if one else triples)[:9]
+            count = len(wanted)
+            values, numbers, places = np.array(wanted).reshape(-1, 3).T
+            np.testing.assert_array_equal(found[f"{layer}/image"][number, :count], numbers)
+            np.testing.assert_allclose(found[f"{layer}/value"][number, :count], values, rtol=1e-6)
+            position = np.stack(np.divmod(places, activations.shape[2]), axis=1)
+            np.testing.assert_array_equal(found[f"{layer}/position"][number, :count], position)
+            labels = images.labels[numbers.astype(int)]
+            np.testing.assert_array_equal(found[f"{layer}/label"][number, :count], labels)
+            assert (found[f"{layer}/image"][number, count:] == -1).all()
+            assert (found[f"{layer}/label"][number, count:] == -1).all()
+            assert (found[f"{layer}/value"][number, count:] == 0).all()
+
+
+@pytest.fixture(scope="module")
+def mined(run, split):
+    return mine(run, split)
+
+
+@pytest.fixture(scope="module")
+def repeated(run, split):
+    """Images that occur several times, and what is mined in them."""
+    images = Chosen(split, np.arange(30) % 8)
+    return images, mine(run, images)
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 30, 64])
+def test_the_batch_size_does_not_matter(run, split, mined, repeated, batch_size):
+    for images, expected in ((split, mined), repeated):
+        found = mine(run, images, batch_size=batch_size)
+        assert expected.keys() == found.keys()
+        for name in expected:
+            np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+
+
+@pytest.mark.parametrize(("processes", "devices"), [(1, 8), (2, 2)])
+def test_devices_and_processes_find_the_same(mined, tiny_run, tmp_path, processes, devices):
+    workdir = tmp_path / "run"
+    shutil.copytree(tiny_run, workdir)
+    outputs = run_script(
+        "mine", f"--workdir={workdir}", "--batch_size=8", processes=processes, devices=devices
+    )
+    folder = workdir / "analysis" / "mining" / "validation-12"
+    assert f"step 12: {folder}; dead maps: conv1 " in outputs[0]
+    assert [path.name for path in folder.parent.iterdir()] == ["validation-12"]
+    found = load(folder).winners
+    assert mined.keys() == found.keys()
+    for name in mined:
+        np.testing.assert_array_equal(found[name], mined[name], err_msg=name)
+
+
+def test_a_pass_that_was_killed_goes_on_with_the_same_result(run, split, tmp_path, monkeypatch):
+    monkeypatch.setattr(mining, "_SAVE_EVERY", 0.0)
+    partial, order = tmp_path / "new" / "pass.npz", np.arange(90) % 30
+    with pytest.raises(KeyboardInterrupt):
+        mine(run, Chosen(split, order, breaks_at=50), batch_size=8, partial_path=partial)
+    rest = Chosen(split, order)
+    found = mine(run, rest, batch_size=5, partial_path=partial)
+    first = rest.read[0]
+    assert 0 < first <= 50
+    assert rest.read[: 90 - first] == list(range(first, 90))
+    expected = mine(run, Chosen(split, order))
+    for name in expected:
+        np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+    # A finished pass is not made again, and that of another net is not taken for it.
+    finished, options = Chosen(split, order), {"k": 9, "batch_size": 5, "progress": False}
+    again = mining.mine(run, finished, partial_path=partial, **options)
+    assert finished.read == []
+    np.testing.assert_array_equal(again["conv5/image"][:, :9], expected["conv5/image"])
+    other = dataclasses.replace(run, params=jax.tree.map(lambda x: x * 2, run.params))
+    with pytest.raises(ValueError, match=r"pass\.npz is an unfinished pass of another net"):
+        mining.mine(other, finished, partial_path=partial, **options)
+
+
+KILLED = """
+import os, signal, sys
+from absl import app
+from scripts import mine
+from zfnet_jax.command import shell
+from zfnet_jax.studies.features import mining
+
+def save_and_die(*arguments, save=mining._save_partial, saved=[]):
+    save(*arguments)
+    saved.append(1)
+    if len(saved) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+mining._SAVE_EVERY, mining._save_partial = 0.0, save_and_die
+shell.run(mine.main)
+"""
+
+
+def test_the_script_killed_in_the_middle_goes_on(tiny_run, run, split, tmp_path):
+    options = {"split_name": "validation", "k": 9, "batch_size": 8, "progress": False}
+    mined_folder.make(run, split, tmp_path / "whole", **options, **mined_folder.PAPER)
+    workdir = tmp_path / "cut"
+    shutil.copytree(tiny_run, workdir)
+    mined = workdir / "analysis" / "mining"
+    for program, code in (["-c", KILLED], -signal.SIGKILL), (["-m", "scripts.mine"], 0):
+        done = subprocess.run(
+            [sys.executable, *program, f"--workdir={workdir}", "--batch_size=8"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == code, done.stderr
+        if code:
+            assert [path.name for path in mined.iterdir()] == ["validation-12.pass.npz"]
+    whole, cut = load(tmp_path / "whole"), load(mined / "validation-12")
+    for file in ("winners", "projections", "patches"):
+        a, b = getattr(whole, file), getattr(cut, file)
+        assert a.keys() == b.keys()
+        for name in a:
+            np.testing.assert_array_equal(b[name], a[name], err_msg=name)
+
+
+def test_maps_that_nothing_activates_are_dead(run, split):
+    params = jax.tree.map(np.array, run.params)
+    params["conv2"]["bias"][3] = -1e6
+    found = mine(dataclasses.replace(run, params=params), split, k=40)
+    dead = mining.dead_maps(found, "conv2")
+    assert 3 in dead
+    peaks = all_activations(run, split, "conv2").max(axis=(0, 1, 2))
+    np.testing.assert_array_equal(dead, np.flatnonzero((peaks <= 0) | (np.arange(12) == 3)))
+    assert (found["conv2/image"][3] == -1).all()
+    # More winners asked for than there are images.
+    assert (found["conv1/image"][:, 30:] == -1).all()
+    assert (found["conv1/value"][:, 30:] == 0).all()
+
+
+def test_an_activation_that_is_no_number_stops_with_its_place(run, split):
+    params = jax.tree.map(np.array, run.params)
+    params["conv3"]["bias"][2] = np.nan
+    with pytest.raises(FloatingPointError, match="conv3: image 0 gives map 2"):
+        mine(dataclasses.replace(run, params=params), split)
+
+
+def test_what_was_mined_otherwise_is_not_taken_for_the_papers(run, split, tmp_path, monkeypatch):
+    run = dataclasses.replace(run, directory=tmp_path)
+    folder, made = mined_folder.folder_of(run, "validation"), []
+    monkeypatch.setattr(mined_folder, "make", lambda *_, **options: made.append(options["k"]))
+    folder.mkdir(parents=True)
+
+    def mined_again(k: int, **other: object) -> bool:
+        weights = provenance.weights_digest(run)
+        info = {"k": 9, "weights": weights, "data": split.fingerprint, **mined_folder.PAPER}
+        (folder / "info.json").write_text(json.dumps(info | other))
+        made.clear()
+        assert mined_folder.make_once(run, split, "validation", k, progress=False) == folder
+        return made == [k]
+
+    assert not mined_again(9)
+    assert not mined_again(1)
+    assert not mined_again(5)
+    assert mined_again(9, data="other images")
+    assert mined_again(9, weights="others", rectify="guided")
+    # What somebody asked for is not thrown away.
+    with pytest.raises(ValueError, match="was mined with k 9, not 10: move or remove it"):
+        mined_again(10)
+    with pytest.raises(ValueError, match="was mined with rectify guided, not deconvnet"):
+        mined_again(9, rectify="guided")
+    assert not made

@@ -1,0 +1,130 @@
+"""From a run and a photo to arrays, and from arrays to a picture."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from tests.conftest import ROOT
+from zfnet_jax import deconvnet
+from zfnet_jax.data.pictures import draw
+from zfnet_jax.report import figures
+from zfnet_jax.report.tiles import GREY, moved_inside, projection_tile, window_of
+from zfnet_jax.runs.run import load_photo, open_run
+from zfnet_jax.studies.layers import strongest
+
+
+@pytest.fixture(scope="module")
+def photo() -> np.ndarray:
+    return draw("face", 3, 64).image
+
+
+def test_each_projection_is_that_of_its_units_activation_alone(tiny_run, photo):
+    run = open_run(tiny_run)
+    arrays = strongest.strongest_maps(run, photo, count=3)
+    _, activations = run.forward(run.inputs(photo[None]))
+    np.testing.assert_array_equal(arrays["photo"], photo[4:60, 4:60])
+    assert arrays["probabilities"].sum() == pytest.approx(1, abs=1e-5)
+    for layer in ("conv1", "conv3", "conv5"):
+        maps = np.asarray(activations[layer][0])
+        strengths = maps.max(axis=(0, 1))
+        np.testing.assert_array_equal(
+            arrays[f"{layer}/map"], np.argsort(-strengths, kind="stable")[:3]
+        )
+        for k in range(3):
+            number = arrays[f"{layer}/map"][k]
+            row, column = np.unravel_index(maps[..., number].argmax(), maps.shape[:2])
+            assert tuple(arrays[f"{layer}/position"][k]) == (row, column)
+            assert arrays[f"{layer}/activation"][k] == maps[row, column, number]
+            seed = np.zeros((1, *maps.shape), np.float32)
+            seed[0, row, column, number] = maps[row, column, number]
+            projection = deconvnet.project(
+                run.architecture, run.params, activations, layer, seed, run.input_size
+            )
+            np.testing.assert_allclose(arrays[f"{layer}/projection"][k], projection[0], atol=1e-6)
+            # All of it lies inside the unit's receptive field.
+            outside = arrays[f"{layer}/projection"][k].copy()
+            top, left, bottom, right = np.clip(arrays[f"{layer}/window"][k], 0, 56)
+            outside[top:bottom, left:right] = 0
+            assert not outside.any()
+
+
+def test_windows_keep_one_size_and_align_with_the_image():
+    image = np.arange(5 * 6 * 3).reshape(5, 6, 3)
+    np.testing.assert_array_equal(window_of(image, np.array([1, 2, 4, 5]), 0), image[1:4, 2:5])
+    tile = window_of(image, np.array([-2, 4, 2, 9]), fill=-1)
+    assert tile.shape == (4, 5, 3)
+    np.testing.assert_array_equal(tile[2:, :2], image[:2, 4:])
+    assert (tile[:2] == -1).all()
+    assert (tile[:, 2:] == -1).all()
+    assert (window_of(image, np.array([9, 9, 11, 11]), fill=-1) == -1).all()
+
+
+def test_windows_moved_inside_lose_their_padding_and_keep_their_size():
+    shape = (10, 8, 3)
+    for window, expected in [
+        ((2, 1, 5, 4), (2, 1, 5, 4)),
+        ((-2, 6, 1, 9), (0, 5, 3, 8)),
+        ((9, -4, 12, -1), (7, 0, 10, 3)),
+        ((-5, -5, 8, 8), (0, 0, 10, 8)),
+    ]:
+        assert tuple(moved_inside(np.array(window), shape)) == expected
+
+
+def test_tiles_are_symmetric_about_grey_and_never_black_by_accident():
+    projection = np.random.default_rng(0).normal(0, 1e-7, (8, 8, 3))
+    tile = projection_tile(projection, 99.5)
+    np.testing.assert_allclose(tile - GREY, -(projection_tile(-projection, 99.5) - GREY))
+    assert np.abs(tile - GREY).max() == pytest.approx(0.5)
+    assert (projection_tile(np.zeros((4, 4, 3)), 99.5) == GREY).all()
+
+
+def test_the_script_writes_a_picture_that_can_be_drawn_again(tiny_run, photo, tmp_path):
+    from PIL import Image
+
+    path, out = tmp_path / "a photo <1>.png", tmp_path / "out" / "layers.png"
+    Image.fromarray(photo).save(path)
+    command = [sys.executable, "-m", "scripts.visualize", f"--workdir={tiny_run}"]
+    result = subprocess.run(
+        [*command, f"--image={path}", f"--out={out}", "--maps=4"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert str(out) in result.stdout
+    with np.load(out.with_suffix(".npz")) as arrays:
+        probabilities = arrays["probabilities"]
+        answer = f"{arrays['class_names'][probabilities.argmax()]} {probabilities.max():.1%}, "
+    assert f"the net's answer: {answer}" in result.stdout
+    pixels = imread(out)
+    assert pixels.shape[0] > 400
+    assert pixels.std() > 0.1
+    with np.load(out.with_suffix(".npz")) as arrays:
+        figures.save(figures.strongest_maps(arrays), tmp_path / "again.png")
+    np.testing.assert_array_equal(imread(tmp_path / "again.png"), pixels)
+
+
+def test_a_run_opens_at_any_kept_step_and_refuses_others(tiny_run, tmp_path):
+    first, last = open_run(tiny_run, 4), open_run(tiny_run)
+    assert (first.step, last.step) == (4, 12)
+    differing = jax.tree.map(lambda a, b: bool((a != b).any()), first.params, last.params)
+    assert all(jax.tree.leaves(differing["conv1"]))
+    with pytest.raises(ValueError, match=r"no step 5, only \[4, 8, 12\]"):
+        open_run(tiny_run, 5)
+    with pytest.raises(FileNotFoundError):
+        open_run(tmp_path)
+
+
+def test_a_photo_that_cannot_be_read_says_why(tmp_path):
+    (tmp_path / "x.jpg").write_text("not a photo")
+    with pytest.raises(ValueError, match=r"cannot read the photo .*x\.jpg"):
+        load_photo(tmp_path / "x.jpg", 64)
+    with pytest.raises(ValueError, match=r"cannot read the photo .*none\.jpg"):
+        load_photo(tmp_path / "none.jpg", 64)

@@ -1,0 +1,384 @@
+"""Transfer: features, inner products, heads, folds, and the study from images to scores."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.svm import LinearSVC
+
+from zfnet_jax.data.prepared import PreparedSplit, open_prepared
+from zfnet_jax.runs.run import Run
+from zfnet_jax.studies.transfer import cross_validation, features, folds, gram, heads
+from zfnet_jax.studies.transfer import measure as transfer
+from zfnet_jax.studies.transfer import scores as transfer_scores
+from zfnet_jax.studies.transfer.heads import Weights
+
+PER_CLASS, CLASSES, DIMS = 8, 5, 300
+OPTIONS = transfer.Options({"softmax": (1.0, 100.0), "svm": (0.1, 1.0)}, parts=2, tolerance=1e-3)
+
+
+@dataclasses.dataclass(frozen=True)
+class Cloud:
+    """Features of 5 classes that overlap, all positive and far from zero as those of relus are."""
+
+    train: np.ndarray
+    labels: np.ndarray
+    test: np.ndarray
+
+    @property
+    def both(self) -> np.ndarray:
+        return np.concatenate([self.train, self.test])
+
+    def coordinates(self) -> gram.Coordinates:
+        rows = np.arange(len(self.both))
+        products = gram.gram_matrix(self.both, desc="", progress=False)
+        return gram.coordinates(products, rows[: len(self.train)], rows[len(self.train) :])
+
+    def scaled(self, raw: np.ndarray) -> np.ndarray:
+        """The raw features as the coordinates see them."""
+        mean = self.train.mean(axis=0, dtype=np.float64)
+        distance = np.sqrt(np.mean(np.sum((self.train - mean) ** 2, axis=1)))
+        return (raw - mean) / distance
+
+
+@pytest.fixture(scope="module")
+def cloud() -> Cloud:
+    rng = np.random.default_rng(0)
+    centres = 20 + 1.2 * rng.normal(size=(CLASSES, DIMS))
+
+    def draw(per_class: int) -> np.ndarray:
+        rows = np.repeat(centres, per_class, axis=0)
+        return (rows + 4 * rng.normal(size=rows.shape)).astype(np.float32)
+
+    return Cloud(draw(PER_CLASS), np.repeat(np.arange(CLASSES), PER_CLASS), draw(40))
+
+
+@pytest.fixture(scope="module")
+def train(prepared_pictures) -> PreparedSplit:
+    """The 70 training pictures, 7 of each of 10 classes."""
+    return open_prepared(prepared_pictures, "train")
+
+
+# Inner products and coordinates.
+
+
+def test_gram_matrix_is_all_inner_products_whatever_the_blocks(monkeypatch):
+    rows = np.random.default_rng(0).uniform(1, 2, size=(37, 500)).astype(np.float32)
+    less_mean = rows - rows.mean(axis=0, dtype=np.float64)
+    expected = less_mean @ less_mean.T
+    whole = gram.gram_matrix(rows, desc="", progress=False)
+    monkeypatch.setattr(gram, "_BLOCK", 10)
+    monkeypatch.setattr(gram, "_CHUNK_BYTES", 37 * 4 * 64)
+    blocks = gram.gram_matrix(rows, desc="", progress=False)
+    for found in (whole, blocks):
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+        np.testing.assert_array_equal(found, found.T)
+
+
+def test_coordinates_reproduce_every_inner_product(cloud):
+    found = cloud.coordinates()
+    train, test = cloud.scaled(cloud.train), cloud.scaled(cloud.test)
+    assert found.train.shape == (len(train), len(train) - 1)  # less the mean
+    np.testing.assert_allclose(found.train @ found.train.T, train @ train.T, atol=1e-5)
+    np.testing.assert_allclose(found.test @ found.train.T, test @ train.T, atol=1e-5)
+    np.testing.assert_allclose(np.mean(np.sum(found.train**2, axis=1)), 1)
+    np.testing.assert_allclose(found.train.T @ found.train, np.diag(found.variance), atol=1e-9)
+
+
+def test_images_that_are_there_twice_need_no_more_coordinates(cloud):
+    twice = Cloud(np.concatenate([cloud.train, cloud.train]), cloud.labels, cloud.test)
+    assert twice.coordinates().train.shape[1] == len(cloud.train) - 1
+
+
+def test_a_dead_layer_is_an_error():
+    products = gram.gram_matrix(np.ones((6, 10), np.float32), desc="", progress=False)
+    with pytest.raises(ValueError, match="the features of all training images are the same"):
+        gram.coordinates(products, np.arange(4), np.arange(4, 6))
+
+
+# Heads.
+
+
+def objective(head: str, weights: Weights, inputs: np.ndarray, labels: np.ndarray, c: float):
+    """Loss and penalty as scikit-learn has them, in NumPy."""
+    logits = inputs @ weights.kernel + weights.bias
+    own = logits[np.arange(len(labels)), labels]
+    if head == "softmax":
+        losses = np.log(np.sum(np.exp(logits - own[:, None]), axis=1))
+        return c * losses.sum() + 0.5 * np.sum(weights.kernel**2)
+    signs = 2 * np.eye(logits.shape[1])[labels] - 1
+    losses = np.maximum(0, 1 - signs * logits) ** 2
+    return c * losses.sum() + 0.5 * (np.sum(weights.kernel**2) + np.sum(weights.bias**2))
+
+
+@pytest.mark.parametrize("c", [0.1, 10.0, 1000.0])
+def test_softmax_on_coordinates_is_scikit_learns_on_the_raw_features(cloud, c):
+    found = cloud.coordinates()
+    weights = heads.fit("softmax", found.train, cloud.labels, CLASSES, c, tolerance=1e-4)
+    raw = cloud.scaled(cloud.train)
+    theirs = LogisticRegression(C=c, tol=1e-8, max_iter=10_000).fit(raw, cloud.labels)
+    assert np.mean(weights.predict(found.test) == theirs.predict(cloud.scaled(cloud.test))) > 0.994
+    own = objective("softmax", weights, found.train, cloud.labels, c)
+    best = objective("softmax", Weights(theirs.coef_.T, theirs.intercept_), raw, cloud.labels, c)
+    assert own == pytest.approx(best, rel=1e-3)
+
+
+@pytest.mark.parametrize("c", [0.1, 10.0])
+@pytest.mark.parametrize("own", ["fit", "fit_svm"])
+def test_svm_on_coordinates_is_scikit_learns_on_the_raw_features(cloud, own, c):
+    found = cloud.coordinates()
+    if own == "fit":
+        weights = heads.fit("svm", found.train, cloud.labels, CLASSES, c, tolerance=1e-4)
+    else:
+        weights = heads.fit_svm(found.train, cloud.labels, c)
+    raw = cloud.scaled(cloud.train)
+    theirs = LinearSVC(C=c, tol=1e-6, max_iter=100_000, random_state=0).fit(raw, cloud.labels)
+    assert np.mean(weights.predict(found.test) == theirs.predict(cloud.scaled(cloud.test))) > 0.994
+    np.testing.assert_allclose(
+        found.test @ weights.kernel + weights.bias,
+        theirs.decision_function(cloud.scaled(cloud.test)),
+        atol=0.01,
+    )
+    best = objective("svm", Weights(theirs.coef_.T, theirs.intercept_), raw, cloud.labels, c)
+    assert objective("svm", weights, found.train, cloud.labels, c) == pytest.approx(best, rel=1e-3)
+
+
+def test_an_svm_of_two_classes_has_a_score_for_each(cloud):
+    two = cloud.labels < 2
+    weights = heads.fit_svm(cloud.train[two], cloud.labels[two], 1.0)
+    assert weights.kernel.shape == (DIMS, 2)
+    np.testing.assert_array_equal(weights.predict(cloud.train[two]), cloud.labels[two])
+
+
+def test_a_head_that_does_not_converge_is_an_error(cloud):
+    with pytest.raises(ValueError, match="does not converge to a gradient of 1e-12"):
+        heads.fit("softmax", cloud.coordinates().train, cloud.labels, CLASSES, 1.0, tolerance=1e-12)
+
+
+def test_cross_validation_never_sees_what_it_holds_out(monkeypatch):
+    """A head that knows its images by heart and guesses all others wrong."""
+    labels = np.repeat(np.arange(3), 4)
+    inputs = np.arange(12.0)[:, None]
+    asked = []
+
+    def fit(_, seen, numbers, classes, c, *, tolerance, size, start):
+        assert (classes, tolerance, size) == (3, 0.1, 9)
+        assert (start is None) == (c == 1)
+        held = sorted(set(range(12)) - set(seen[:, 0].astype(int)))
+        np.testing.assert_array_equal(numbers, labels[seen[:, 0].astype(int)])
+        np.testing.assert_array_equal(np.bincount(labels[held], minlength=3), len(held) // 3)
+        asked.append((c, tuple(held)))
+        return _Oracle(labels if c == 10 else labels + 1)
+
+    monkeypatch.setattr(heads, "fit", fit)
+    choose = {"parts": 3, "tolerance": 0.1}
+    assert cross_validation.choose_c("svm", inputs, labels, 4, (1, 10, 100), **choose) == 10
+    assert sorted(row for c, held in asked if c == 1 for row in held) == list(range(12))
+    # With one image of each class nothing can be held out.
+    assert (
+        cross_validation.choose_c("svm", inputs[::4], labels[::4], 1, (1, 10, 100), **choose) == 10
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Oracle:
+    answers: np.ndarray
+
+    def predict(self, inputs: np.ndarray) -> np.ndarray:
+        return self.answers[inputs[:, 0].astype(int)]
+
+
+# Folds.
+
+
+def classes_of(counts: dict[str, int], left_out: tuple[str, ...] = ()) -> folds.Classes:
+    labels = np.repeat(np.arange(len(counts)), list(counts.values()))
+    order = np.random.default_rng(0).permutation(len(labels))
+    return folds.choose_classes(labels[order].astype(np.int32), list(counts), left_out)
+
+
+def test_folds_are_disjoint_repeatable_and_nested():
+    classes = classes_of({"ant": 9, "bee": 40, "clutter": 30, "cat": 12}, ("clutter",))
+    assert (classes.names, classes.images) == (("ant", "bee", "cat"), (9, 40, 12))
+    make = lambda n, number=0, seed=0: folds.make_fold(  # noqa: E731
+        classes, n, number, seed=seed, test_per_class=10
+    )
+    before = None
+    for n in (1, 4, 8):
+        fold, again = make(n), make(n)
+        np.testing.assert_array_equal(fold.train, again.train)
+        np.testing.assert_array_equal(fold.test, again.test)
+        assert not set(fold.train) & set(fold.test)
+        np.testing.assert_array_equal(classes.labels[fold.train], np.repeat([0, 1, 2], n))
+        np.testing.assert_array_equal(
+            np.bincount(classes.labels[fold.test]), [9 - n, 10, min(10, 12 - n)]
+        )
+        if before is not None:
+            assert set(before.train) < set(fold.train)
+            assert set(before.test) >= set(fold.test)
+        before = fold
+    assert set(make(8, number=1).train) != set(make(8).train) != set(make(8, seed=1).train)
+
+
+def test_a_class_has_the_same_folds_whichever_others_there_are():
+    with_all = classes_of({"ant": 9, "bee": 40, "cat": 12})
+    without = dataclasses.replace(
+        with_all,
+        names=("bee", "cat"),
+        labels=np.where(with_all.labels > 0, with_all.labels - 1, -1),
+    )
+    one, other = (
+        folds.make_fold(classes, 4, 0, seed=0, test_per_class=10) for classes in (with_all, without)
+    )
+    np.testing.assert_array_equal(one.train[4:], other.train)
+
+
+def test_too_few_images_are_an_error_that_names_the_classes():
+    classes = classes_of({"ant": 4, "bee": 40, "cat": 5})
+    with pytest.raises(ValueError, match="need 5, but ant has 4: take fewer, or leave"):
+        folds.make_fold(classes, 4, 0, seed=0, test_per_class=10)
+    with pytest.raises(ValueError, match="no class 'dog' to leave out among the 3: ant, bee, cat"):
+        classes_of({"ant": 4, "bee": 40, "cat": 5}, ("dog",))
+
+
+# The study.
+
+
+def test_features_are_the_nets_activations_and_made_once(run: Run, train, monkeypatch):
+    layers = ["pool1", "fc7"]
+    paths = features.extract(run, train, layers, batch_size=16, progress=False)
+    _, activations = run.forward(run.inputs(train.images))
+    for layer in layers:
+        found = features.open_features(paths[layer])
+        expected = np.asarray(activations[layer]).reshape(70, -1)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    monkeypatch.setattr(features, "_show_all", None)
+    assert features.extract(run, train, layers, batch_size=16, progress=False) == paths
+    other = dataclasses.replace(run, mean=run.mean + 1)
+    assert features.path_of(other, train, "fc7") != paths["fc7"]
+
+
+def test_features_refuse_what_does_not_fit(run: Run, train, tmp_path):
+    with pytest.raises(ValueError, match=r"no layer 'norm1': .* has conv1, conv2, .* pool5"):
+        features.extract(run, train, ["norm1"], batch_size=16, progress=False)
+    large = dataclasses.replace(train, images=np.zeros((1, 80, 80, 3), np.uint8))
+    with pytest.raises(ValueError, match="prepared at 80 pixels, but the net was trained on 64"):
+        features.extract(run, large, ["fc7"], batch_size=16, progress=False)
+    params = {name: dict(layer) for name, layer in run.params.items()}
+    params["fc6"]["bias"] = np.full_like(params["fc6"]["bias"], np.nan)
+    damaged = dataclasses.replace(run, params=params, directory=tmp_path)
+    with pytest.raises(FloatingPointError, match=f"fc6: image {train.keys[0]} gives features"):
+        features.extract(damaged, train, ["pool1", "fc6"], batch_size=16, progress=False)
+    assert not list(tmp_path.rglob("*.npy"))
+
+
+@pytest.fixture
+def study(run: Run, train, tmp_path):
+    """Runs a study of the run in a folder of its own: (per_class) -> scores."""
+    classes = folds.choose_classes(train.labels, train.class_names, [train.class_names[3]])
+    made = transfer.make_study(train, classes, data="tiny", seed=0, test_per_class=2)
+    (tmp_path / "run.json").write_bytes((run.directory / "run.json").read_bytes())
+
+    def start(per_class=(1, 2), options=OPTIONS, *, replace=False):
+        return transfer.run_study(
+            dataclasses.replace(run, directory=tmp_path),
+            train,
+            classes,
+            made,
+            layers=["pool1", "fc7"],
+            head_names=["softmax", "svm"],
+            per_class=per_class,
+            fold_count=2,
+            options=options,
+            batch_size=16,
+            replace=replace,
+            progress=False,
+        )
+
+    return start
+
+
+def test_a_study_goes_on_where_it_was_stopped(study, train, tmp_path, monkeypatch):
+    first = study(per_class=(1,))
+    assert len(first.scores) == 2 * 2 * 2
+    tried = []
+    original = transfer.train_head
+    monkeypatch.setattr(
+        transfer, "train_head", lambda *args: tried.append(args[3]) or original(*args)
+    )
+    everything = study()
+    assert tried == [2] * 8
+    assert everything.scores[:8] == first.scores
+    folder = transfer_scores.folder_of(tmp_path, "tiny")
+    saved = transfer_scores.load(folder)
+    assert saved == everything
+
+    content = json.loads((folder / "scores.json").read_text())
+    assert content["classes"] == 9
+    assert content["study"]["left_out"] == [train.class_names[3]]
+    for score in saved.scores:
+        with np.load(transfer_scores.answers_path(folder, score)) as answers:
+            right = answers["labels"] == answers["predicted"]
+            shares = [right[answers["labels"] == label].mean() for label in range(9)]
+            assert score.test_images == len(right) == 18
+        assert score.accuracy == pytest.approx(np.mean(shares))
+    stages = saved.provenance["pretrained"]["stages"]
+    assert stages["seconds"]["fc7"].keys() == {"inner products", "coordinates", "softmax", "svm"}
+    assert stages["peak_memory_mb"] > 100
+
+
+def test_a_study_says_what_scikit_learn_says_on_the_features_themselves(
+    study, run, train, tmp_path
+):
+    scores = study()
+    path = features.path_of(dataclasses.replace(run, directory=tmp_path), train, "pool1")
+    raw = features.open_features(path)
+    for score in scores.scores:
+        if (score.layer, score.head, score.per_class) != ("pool1", "svm", 2):
+            continue
+        classes = folds.choose_classes(train.labels, train.class_names, scores.study.left_out)
+        fold = folds.make_fold(classes, 2, score.fold, seed=0, test_per_class=2)
+        cloud = Cloud(raw[fold.train], classes.labels[fold.train], raw[fold.test])
+        svm = LinearSVC(C=score.regularisation, max_iter=100_000, random_state=0)
+        svm.fit(cloud.scaled(cloud.train), cloud.labels)
+        folder = transfer_scores.folder_of(tmp_path, "tiny")
+        with np.load(transfer_scores.answers_path(folder, score)) as answers:
+            np.testing.assert_array_equal(answers["rows"], fold.test)
+            same = answers["predicted"] == svm.predict(cloud.scaled(cloud.test))
+        assert same.mean() > 0.9
+
+
+def test_scores_of_other_options_do_not_mix(study):
+    study(per_class=(1,))
+    other = dataclasses.replace(OPTIONS, parts=3)
+    with pytest.raises(ValueError, match="cross_validation_parts is 2 there and 3 here"):
+        study(per_class=(1,), options=other)
+
+
+def test_scores_made_otherwise_are_replaced_where_that_is_asked_for(study, tmp_path):
+    before = study(per_class=(1,))
+    folder = transfer_scores.folder_of(tmp_path, "tiny")
+    # Days of training from scratch lie in the same folder.
+    scratch = transfer_scores.Score("scratch", None, None, 1, 0, 0.5, None, 2)
+    rows = np.array([0, 1])
+    made = transfer_scores.begin(folder, before.study, "scratch", {}, {})
+    transfer_scores.add(folder, made, scratch, rows, rows, rows)
+    other = dataclasses.replace(OPTIONS, parts=3)
+    after = study(per_class=(2,), options=other, replace=True)
+    assert transfer_scores.load(folder) == after
+    assert scratch in after.scores
+    assert {score.per_class for score in after.scores if score.method == "pretrained"} == {2}
+    assert study(per_class=(2,), options=other, replace=True) == after  # its own are kept
+    # Another process adds its scores meanwhile.
+    second = dataclasses.replace(scratch, fold=1)
+    transfer_scores.add(folder, made, second, rows, rows, rows)
+    assert {*after.scores, second} == set(transfer_scores.load(folder).scores)
+
+
+def test_accuracy_is_the_mean_over_classes():
+    labels, predicted = np.array([0, 0, 0, 0, 2]), np.array([0, 0, 0, 1, 1])
+    assert transfer_scores.class_mean_accuracy(labels, predicted) == pytest.approx(0.75 / 2)

@@ -1,0 +1,73 @@
+"""What the scripts share: they start quietly, and an expected error is one clear line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from absl import app, flags, logging
+
+from zfnet_jax.runs import compilation_cache
+
+_DEBUG = flags.DEFINE_bool("debug", False, "Show where an expected error was raised, too.")
+
+WRONG = 2  # exit code of an error that the user can mend; 1 is a defect of ours
+
+
+def run(main: Callable[..., None], *takes: str) -> None:
+    """Parses the flags and calls `main` with the arguments that are no flags, named `takes`.
+
+    An error that the user can mend ends the program with its message, in one line, and exit code 2
+    (with --debug it keeps its traceback); anything else is a defect of ours and keeps it always.
+    Libraries' remarks stay hidden unless --verbosity asks for them.
+    """
+
+    def quietly(arguments: list[str]) -> None:
+        given = arguments[1:]
+        if given[len(takes) :]:
+            raise fail(f"what is {' '.join(given[len(takes) :])!r}? Flags begin with --")
+        if len(given) < len(takes):
+            raise fail(f"{' and '.join(takes[len(given) :])} must be given, beside the flags")
+        if not flags.FLAGS["verbosity"].present:
+            logging.set_verbosity(logging.WARNING)
+        compilation_cache.use_default_folder()
+        try:
+            main(*given)
+        except (ValueError, OSError, FloatingPointError) as error:
+            if _DEBUG.value:
+                raise
+            raise fail(str(error)) from error
+        except KeyboardInterrupt as error:
+            raise fail("stopped", code=130) from error
+
+    app.run(quietly, flags_parser=_parse)
+
+
+def fail(message: str, code: int = WRONG) -> SystemExit:
+    """Prints an error in one line; what to raise then."""
+    line = " ".join(message.splitlines())
+    print(f"error: {line}".encode(errors="backslashreplace").decode(), file=sys.stderr)
+    return SystemExit(code)
+
+
+def _parse(arguments: list[str]) -> list[str]:
+    """The arguments that are no flags.
+
+    A wrong flag, config file or config field is an error of one line. Whatever the config file
+    raises ends up here: its last line says what.
+    """
+    try:
+        flags.FLAGS.set_gnu_getopt(True)  # flags may follow arguments
+        return flags.FLAGS(arguments)
+    except Exception as error:
+        if "--debug" in arguments:
+            raise
+        # ml_collections puts the repr of an error into another one.
+        lines = str(error).replace("\\n", "\n").replace("\\'", "'").splitlines()
+        if any(line.lstrip().startswith("Traceback") for line in lines):
+            lines = [lines[0], lines[-1]]
+        if isinstance(error, AttributeError):
+            lines = ["no such field of the config:", *lines]
+        elif not isinstance(error, (flags.Error, OSError, ValueError)):
+            lines = [f"{type(error).__name__} in the config:", *lines]
+        raise fail(" ".join(" ".join(lines).split())) from error

@@ -1,0 +1,133 @@
+"""A page that sets the reports of several runs side by side.
+
+    index.html  report.css  figures/
+
+It takes what the runs' own reports hold, and draws only the training curves anew.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from html import escape
+from pathlib import Path
+from urllib.parse import quote
+
+from zfnet_jax.files import write_bytes, write_text
+from zfnet_jax.report import figures
+from zfnet_jax.reproduce import paper_html
+from zfnet_jax.reproduce.paper_contents import CHAPTERS, Entry
+from zfnet_jax.reproduce.paper_gather import Report, Shown, gather
+from zfnet_jax.reproduce.paper_report import ASSETS
+from zfnet_jax.studies.errors.curves import curves
+from zfnet_jax.training.metrics import read_metrics
+
+_ALONE = ("training", "fig3", "atlas")  # what says nothing more side by side
+
+
+def write_comparison(workdirs: Sequence[Path], out: Path) -> Path:
+    """Writes the page; returns its address.
+
+    Args:
+      workdirs: folders of two runs or more, each with a report of its own.
+      out: the page's folder; made if missing.
+
+    Raises:
+      ValueError: there are fewer than two runs, or two of one name.
+      FileNotFoundError: a run has no report.
+    """
+    if len(workdirs) < 2:
+        raise ValueError("a comparison needs at least two runs: repeat --workdir")
+    for workdir in workdirs:
+        if not (workdir / "report" / "steps" / "plan.json").exists():
+            raise FileNotFoundError(
+                f"{workdir} has no report: run python -m scripts.reproduce --workdir={workdir}"
+            )
+    reports = [gather(workdir) for workdir in workdirs]
+    names = [report.name for report in reports]
+    if len(set(names)) < len(names):
+        raise ValueError(f"two runs have one name: {', '.join(names)}")
+    (out / "figures").mkdir(parents=True, exist_ok=True)
+    write_bytes(out / "report.css", (ASSETS / "report.css").read_bytes())
+    write_text(out / "index.html", _page(workdirs, reports, out))
+    return out / "index.html"
+
+
+def _page(workdirs: Sequence[Path], reports: Sequence[Report], out: Path) -> str:
+    sections, items = [_training(workdirs, reports, out)], []
+    for number, chapter in enumerate(CHAPTERS):
+        for place, entry in enumerate(chapter.entries):
+            shown = [report.shown[number][place] for report in reports]
+            if entry.step not in _ALONE and any(one.record for one in shown):
+                sections.append(_entry(entry, list(zip(reports, shown)), out))
+                items.append(f'<li><a href="#{entry.step}">{escape(entry.heading)}</a></li>')
+    first = '<li><a href="#training">Training</a></li><li><a href="#config">What differs</a></li>'
+    return paper_html.fill(
+        title="Runs side by side",
+        heading="Runs side by side",
+        facts={
+            report.name: report.facts.get("Checkpoint", "nothing made yet") for report in reports
+        },
+        contents=f"<div><h2>Runs</h2><ul>{first}</ul></div>"
+        f"<div><h2>Figures and tables</h2><ul>{''.join(items)}</ul></div>",
+        main="\n".join([_config(reports), *sections]),
+        end="Each run's own report says where its figures and tables come from.",
+    )
+
+
+def _config(reports: Sequence[Report]) -> str:
+    """Facts and fields of the configs in which the runs differ."""
+    rows = []
+    for part in ([report.facts for report in reports], [report.config for report in reports]):
+        for field in dict.fromkeys(name for one in part for name in one):
+            values = [paper_html.text_of(one[field]) if field in one else "-" for one in part]
+            if len(set(values)) > 1:
+                cells = "".join(f"<td>{escape(value)}</td>" for value in values)
+                rows.append(f"<tr><td>{escape(field)}</td>{cells}</tr>")
+    head = "".join(f"<th>{escape(report.name)}</th>" for report in reports)
+    body = (
+        f'<div class="table"><table class="config"><thead><tr><th></th>{head}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+    )
+    return _article("config", "What differs", body if rows else "<p>Nothing but their names.</p>")
+
+
+def _training(workdirs: Sequence[Path], reports: Sequence[Report], out: Path) -> str:
+    records = {}
+    for workdir, report in zip(workdirs, reports, strict=True):
+        if (workdir / "metrics.jsonl").exists():
+            records[report.name] = read_metrics(workdir)
+    if not records:
+        return _article("training", "Training", "<p>No run has training curves.</p>")
+    with figures.use("screen"):
+        figure = curves(records)
+    path = "figures/training.png"
+    figures.save(figure, out / path)
+    return _article("training", "Training", paper_html.picture(out, path, "Training"))
+
+
+def _entry(entry: Entry, pairs: Iterable[tuple[Report, Shown]], out: Path) -> str:
+    parts = [f'<p class="look">{escape(entry.look)}</p>', '<div class="side">']
+    for number, (report, one) in enumerate(pairs):
+        own = quote(Path(os.path.relpath(report.folder / "index.html", out)).as_posix())
+        link = f'<a href="{own}#{entry.step}">{escape(report.name)}</a>'
+        parts.append(f"<div><h4>{link}</h4>")
+        if one.record is None:
+            parts.append(f'<p class="missing">Not made: {escape(one.reason)}.</p>')
+        elif one.reason:
+            parts.append(f'<p class="missing">{escape(paper_html.sentence(one.reason))}</p>')
+        for path in one.files(".png"):
+            copy = f"figures/{number}-{Path(path).name}"
+            shutil.copyfile(report.folder / path, out / copy)
+            parts.append(paper_html.picture(out, copy, f"{report.name}, {entry.heading}"))
+        for path in one.files(".md"):
+            parts.append(paper_html.table_html((report.folder / path).read_text(encoding="utf-8")))
+        notes = one.record["notes"] if one.record else ()
+        parts += [f'<p class="note">{escape(note)}</p>' for note in notes]
+        parts.append("</div>")
+    return _article(entry.step, entry.heading, "\n".join([*parts, "</div>"]))
+
+
+def _article(name: str, heading: str, body: str) -> str:
+    return f'<article id="{name}">\n<h3>{escape(heading)}</h3>\n{body}\n</article>'

@@ -1,0 +1,162 @@
+"""What the report says, read from what the steps of a reproduction have left."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from zfnet_jax.reproduce.paper_contents import CHAPTERS, Entry
+
+
+@dataclasses.dataclass(frozen=True)
+class Shown:
+    """An entry of the report, with what there is to show.
+
+    Attributes:
+      record: of its step (see `reproduce.step`); None if it was never made.
+      chain: the records of all steps that it comes from, its own last.
+      reason: why it was not made, or why what there is may no longer be true; '' if all is well.
+    """
+
+    entry: Entry
+    record: Mapping[str, Any] | None
+    chain: tuple[Mapping[str, Any], ...]
+    reason: str
+
+    def files(self, kind: str) -> list[str]:
+        """Its figures and tables of a kind such as '.png', as paths from the report's folder."""
+        return [
+            path.as_posix()
+            for path in self._inside()
+            if path.suffix == kind and path.parts[0] in ("figures", "tables")
+        ]
+
+    def pages(self) -> list[str]:
+        """Web pages of its own."""
+        return [path.as_posix() for path in self._inside() if path.name == "index.html"]
+
+    def _inside(self) -> Iterator[Path]:
+        for path in map(Path, self.record["files"] if self.record else ()):
+            if path.parts[0] == "report":
+                yield path.relative_to("report")
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """All that the report says.
+
+    Attributes:
+      folder: where it lies; the paths in it are relative to this.
+      name: of the run.
+      facts: about net, data and training, by what they are called.
+      config: fields by dotted name.
+      shown: by chapter, in order.
+      has_atlas: whether there are feature maps to link to.
+    """
+
+    folder: Path
+    name: str
+    facts: Mapping[str, str]
+    config: Mapping[str, Any]
+    shown: tuple[tuple[Shown, ...], ...]
+    has_atlas: bool
+
+
+def gather(workdir: Path) -> Report:
+    """Reads what the steps have left."""
+    steps = workdir / "report" / "steps"
+    plan = json.loads((steps / "plan.json").read_text(encoding="utf-8"))
+    records = {
+        name: _record(workdir, steps / f"{name}.json")
+        for name in plan
+        if (steps / f"{name}.json").exists()
+    }
+    shown = tuple(
+        tuple(_shown(entry, plan, records) for entry in chapter.entries) for chapter in CHAPTERS
+    )
+    config = json.loads((workdir / "config.json").read_text(encoding="utf-8"))
+    return Report(
+        folder=workdir / "report",
+        name=workdir.resolve().name,
+        facts=_facts(workdir, config, plan, records),
+        config=dict(_flat(config)),
+        shown=shown,
+        has_atlas=(workdir / "report" / "atlas" / "index.html").exists(),
+    )
+
+
+def _record(workdir: Path, path: Path) -> dict[str, Any]:
+    """What a step has left: 'files' that are still there, and those that are 'gone'."""
+    record = json.loads(path.read_text(encoding="utf-8"))
+    files = record["files"]
+    there = [name for name in files if (workdir / name).exists()]
+    return record | {"files": there, "gone": [name for name in files if name not in there]}
+
+
+def _shown(entry: Entry, plan: Mapping[str, Any], records: Mapping[str, Any]) -> Shown:
+    if entry.step not in plan:
+        return Shown(entry, None, (), "this version has no step for it")
+    step, record = plan[entry.step], records.get(entry.step)
+    reason = step["reason"]
+    if record is None:
+        return Shown(entry, None, (), reason or "it was not asked for yet")
+    if record["fingerprint"] != step["fingerprint"]:
+        stale = "made from an earlier checkpoint, data or options"
+        reason = f"{stale}; since then: {reason}" if reason else f"{stale}: reproduce it again"
+    elif shown_files := [name for name in record["gone"] if name.startswith("report/")]:
+        reason = f"{', '.join(shown_files)} is gone: reproduce it again"
+    chain = tuple(records[name] for name in _needed(entry.step, plan) if name in records)
+    return Shown(entry, record, chain, reason)
+
+
+def _needed(name: str, plan: Mapping[str, Any]) -> list[str]:
+    """All steps that a step comes from, itself last."""
+    found: dict[str, None] = {}
+    for need in plan[name]["needs"]:
+        found |= dict.fromkeys(_needed(need, plan))
+    return [*found, name]
+
+
+def _facts(
+    workdir: Path,
+    config: Mapping[str, Any],
+    plan: Mapping[str, Any],
+    records: Mapping[str, Any],
+) -> dict[str, str]:
+    """What a reader wants to know of a run first."""
+    run = json.loads((workdir / "run.json").read_text(encoding="utf-8"))
+    model = config["model"]
+    convs = [model[name] for name in model["layers"]]
+    facts = {
+        "Conv layers": ", ".join(str(conv["maps"]) for conv in convs) + " maps",
+        "First layer": f"{convs[0]['kernel']} x {convs[0]['kernel']}, stride {convs[0]['stride']}",
+        "Dense layers": ", ".join(map(str, model["dense"])) or "none",
+        "Input": f"{config['augment']['crop']} x {config['augment']['crop']} pixels",
+        "Classes": str(len(run["class_names"])),
+    }
+    images = run.get("images", {})
+    if images:
+        facts["Images"] = ", ".join(f"{count:,} {split}" for split, count in images.items())
+    latest = max(records.values(), key=lambda record: record["step"], default=None)
+    if latest:
+        epoch = "" if latest["epoch"] is None else f", epoch {latest['epoch']:g}"
+        facts["Checkpoint"] = f"step {latest['step']}{epoch}"
+    # What a draft does as a full reproduction does is not made again: its record still says draft.
+    if any(
+        record["draft"]
+        and (plan[name]["draft"] or record["fingerprint"] != plan[name]["fingerprint"])
+        for name, record in records.items()
+    ):
+        facts["Effort"] = "a draft: fewer images, draws and folds"
+    return facts
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in config.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

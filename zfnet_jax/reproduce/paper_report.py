@@ -1,0 +1,31 @@
+"""The report of a reproduction: every figure and table in the paper's order, as a web page and as
+Markdown.
+
+It is written from what the steps of a reproduction have left in WORKDIR/report/steps, and stands in
+one folder, WORKDIR/report, which can be moved and opens from the file system:
+
+    index.html  report.css  report.md
+    figures/  tables/  atlas/  photos/  steps/
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from zfnet_jax.files import write_bytes, write_text
+from zfnet_jax.reproduce import paper_html, paper_markdown
+from zfnet_jax.reproduce.paper_contents import CHAPTERS
+from zfnet_jax.reproduce.paper_gather import gather
+
+ASSETS = Path(__file__).with_name("assets")
+
+
+def write_report(workdir: Path) -> Path:
+    """Writes index.html and report.md of a run's report; returns the former."""
+    folder = Path(workdir) / "report"
+    folder.mkdir(parents=True, exist_ok=True)
+    report = gather(Path(workdir))
+    write_bytes(folder / "report.css", (ASSETS / "report.css").read_bytes())
+    write_text(folder / "report.md", paper_markdown.page(report, CHAPTERS))
+    write_text(folder / "index.html", paper_html.page(report, CHAPTERS))
+    return folder / "index.html"

@@ -1,0 +1,42 @@
+"""Where results come from: what every file beside saved arrays says of the run behind them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from zfnet_jax.data import batches
+from zfnet_jax.runs import array_tree, workdir
+from zfnet_jax.runs.run import Run
+
+
+def of_run(run: Run) -> dict[str, Any]:
+    """The run and checkpoint, its config, and the versions of packages, as JSON values."""
+    return {
+        "run": run.directory.resolve().name,
+        "step": run.step,
+        "epoch": _epoch(run),
+        "crop": list(run.input_size),
+        "image_size": run.config.data.image_size,
+        "config": workdir.as_json(run.config),
+        "versions": workdir.versions(),
+    }
+
+
+def weights_digest(run: Run) -> str:
+    """Short digest of the net's parameters."""
+    leaves = array_tree.named_leaves(run.params)
+    text = json.dumps({name: array_tree.digest(leaf) for name, leaf in sorted(leaves.items())})
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _epoch(run: Run) -> float | None:
+    """Epochs that the net was trained; None where the run's folder does not say on how much."""
+    path = run.directory / "run.json"
+    if not path.exists():
+        return None
+    images = json.loads(path.read_text(encoding="utf-8")).get("images", {}).get("train")
+    if images is None:  # imported: trained elsewhere
+        return None
+    return run.step / batches.train_steps_per_epoch(images, run.config.batch_size)

@@ -1,0 +1,104 @@
+"""A trained net opened from its run's folder, with its preprocessing: what every analysis takes."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from zfnet_jax import model
+from zfnet_jax.architecture import Architecture
+from zfnet_jax.data import augment, decode
+from zfnet_jax.model import Activations, ZFNet
+from zfnet_jax.runs.checkpoint import open_checkpoints
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One checkpoint of a run.
+
+    Attributes:
+      directory: the run's folder.
+      step: updates the net has had.
+      config: as it was trained.
+      net: the module, computing in float32 at the highest precision.
+      params: its parameters.
+      mean: [S, S, C] float32, the training set's per-pixel mean.
+      class_names: in the order of the logits.
+    """
+
+    directory: Path
+    step: int
+    config: ConfigDict
+    net: ZFNet
+    params: dict[str, Any]
+    mean: np.ndarray
+    class_names: tuple[str, ...]
+
+    @property
+    def architecture(self) -> Architecture:
+        return self.net.architecture
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """(H, W) of what the net sees, pixels."""
+        return (self.config.augment.crop, self.config.augment.crop)
+
+    def inputs(self, images: np.ndarray) -> jax.Array:
+        """Centre crops, mean subtracted: [B, S, S, C] uint8 to [B, H, W, C] float32."""
+        crop, scale = self.config.augment.crop, self.config.augment.scale
+        return augment.centre_crops(jnp.asarray(images), jnp.asarray(self.mean), crop, scale)
+
+    def forward(self, inputs: jax.Array) -> tuple[jax.Array, Activations]:
+        """Logits [B, classes] and activations, see `ZFNet`."""
+        return _forward(self.net, self.params, inputs)
+
+
+def open_run(directory: str | Path, step: int | None = None) -> Run:
+    """Opens a run's newest checkpoint, or that of a step.
+
+    Raises:
+      FileNotFoundError: the folder holds no checkpoint.
+      ValueError: there is no checkpoint of that step, or it is damaged.
+    """
+    directory = Path(directory)
+    with open_checkpoints(directory / "checkpoints") as checkpoints:
+        if step is None:
+            step = checkpoints.latest_step()
+        if step is None:
+            raise FileNotFoundError(f"{directory} holds no checkpoint yet: train first")
+        arrays, record = checkpoints.restore(step)
+    config = ConfigDict(record["config"])
+    config.model.dtype, config.model.precision = "float32", "highest"
+    return Run(
+        directory=directory,
+        step=step,
+        config=config,
+        net=model.from_config(config.model, classes=len(record["class_names"])),
+        params=arrays["state"]["params"],
+        mean=arrays["mean"],
+        class_names=tuple(record["class_names"]),
+    )
+
+
+def load_photo(path: str | Path, image_size: int) -> np.ndarray:
+    """A photo as training would see it: [image_size, image_size, 3] uint8.
+
+    Raises:
+      ValueError: it cannot be read, and why.
+    """
+    try:
+        return decode.centre_square(decode.read(Path(path)), image_size)
+    except decode.UnreadablePhotoError as error:
+        raise ValueError(f"cannot read the photo {path}: {error}") from error
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _forward(net: ZFNet, params: dict[str, Any], inputs: jax.Array) -> Any:
+    return model.forward(net, params, inputs)

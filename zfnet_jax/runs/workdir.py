@@ -1,0 +1,132 @@
+"""What a run's folder says about the run: config.json, run.json and each checkpoint's record."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import platform
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from zfnet_jax import architecture, lock, parallel
+from zfnet_jax.data.images import Split
+from zfnet_jax.files import write_json
+
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "pillow")
+
+# Fields that a resumed run may change: they do not alter the steps that were made. Of the data the
+# fingerprint is compared, wherever they lie; `epochs` shapes the cosine schedule (see `claim`).
+FREE_FIELDS = ("epochs", "checkpoint", "eval_batch_size", "data", "on_nonfinite", "rollback")
+
+
+@contextlib.contextmanager
+def held(directory: Path) -> Iterator[None]:
+    """Holds a run's folder, made if missing, against a second training.
+
+    Raises:
+      ValueError: another process trains there, or the folder cannot be written.
+    """
+    with contextlib.ExitStack() as stack:
+        refusal = ""
+        if parallel.is_writer():
+            try:
+                directory.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(lock.locked(directory / "run.lock", "a training"))
+            except (OSError, ValueError) as error:
+                refusal = str(error)
+        if refusal := parallel.from_writer(refusal):
+            raise ValueError(refusal)
+        yield
+
+
+def claim(directory: Path, config: ConfigDict, train: Split, validation: Split) -> None:
+    """Writes config.json and run.json, or checks that the run already there is the same one.
+
+    Raises:
+      ValueError: the folder holds a run of another config or other data, naming what differs.
+    """
+    directory = Path(directory)
+    path = directory / "config.json"
+    fingerprints = {"train": train.fingerprint, "validation": validation.fingerprint}
+    new = as_json(config)
+    if path.exists():
+        run = json.loads((directory / "run.json").read_text())
+        if "imported" in run:
+            raise ValueError(
+                f"{directory} holds an imported net, which is not trained on: choose another "
+                "--workdir"
+            )
+        earlier = json.loads(path.read_text())
+        earlier["model"] = architecture.completed(earlier["model"])
+        free = set(FREE_FIELDS)
+        if config.optimizer.schedule == "cosine":
+            free.remove("epochs")
+        differing = [
+            f"{field} is {old!r} there and {now!r} here"
+            for field, (old, now) in _differences(earlier, new).items()
+            if field.split(".")[0] not in free
+        ]
+        if run["data"] != fingerprints:
+            differing.append(f"the data are {run['data']} there and {fingerprints} here")
+        if differing:
+            raise ValueError(
+                f"{directory} holds a run of another config: {'; '.join(differing)}. "
+                "Choose another --workdir"
+            )
+    if parallel.is_writer():
+        directory.mkdir(parents=True, exist_ok=True)
+        write_json(
+            directory / "run.json",
+            {
+                "data": fingerprints,
+                "images": {"train": len(train), "validation": len(validation)},
+                "class_names": train.class_names,
+                "versions": versions(),
+                "python": platform.python_version(),
+                "devices": {
+                    "kind": jax.devices()[0].device_kind,
+                    "count": jax.device_count(),
+                    "processes": jax.process_count(),
+                },
+            },
+        )
+        write_json(path, new)
+
+
+def record(config: ConfigDict, train: Split, plateau: dict[str, Any]) -> dict[str, Any]:
+    """What a checkpoint holds beside its arrays: all that a user of the net needs to know."""
+    return {
+        "config": as_json(config),
+        "class_names": list(train.class_names),
+        "data": train.fingerprint,
+        "plateau": plateau,
+    }
+
+
+def as_json(config: ConfigDict) -> dict[str, Any]:
+    """A config as plain JSON values: tuples become lists."""
+    return json.loads(json.dumps(config.to_dict()))
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages that results may depend on."""
+    return {name: metadata.version(name) for name in _PACKAGES}
+
+
+def _differences(
+    old: dict[str, Any], new: dict[str, Any], prefix: str = ""
+) -> dict[str, tuple[Any, Any]]:
+    """Fields, by dotted name, whose values differ."""
+    result = {}
+    for name in sorted(old.keys() | new.keys()):
+        was, now = old.get(name), new.get(name)
+        if isinstance(was, dict) and isinstance(now, dict):
+            result |= _differences(was, now, f"{prefix}{name}.")
+        elif was != now:
+            result[f"{prefix}{name}"] = (was, now)
+    return result

@@ -1,0 +1,222 @@
+"""The atlas: a static web page of every feature map, which opens from the file system.
+
+Browsers refuse to read local files from a script, so the data are scripts themselves, each giving
+its part to the global ATLAS; the pictures are sprite sheets and photos that the page asks for when
+they come into view.
+
+    index.html  atlas.css  common.js  overview.js  detail.js  atlas.js
+    data/atlas.js                    what all checkpoints share: layers, class names, keys of photos
+    data/<step>.js                   the winners of one checkpoint
+    sprites/<step>/<layer>-<kind>-<n>.webp
+    photos/<row>.webp                every source photo once
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import shutil
+import string
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from zfnet_jax.studies.features import sprites
+from zfnet_jax.studies.features.winners import Winners, load
+
+ASSETS = Path(__file__).with_name("assets")
+PHOTO_QUALITY = 65  # of WebP
+PHOTO_BYTES = 30e6  # all photos together; where there are many, each is smaller
+BYTES_PER_PIXEL = 0.18  # of a photo at that quality: 0.15 at 180 pixels, more where smaller
+SHARED = ("layers", "class_names", "split", "images", "crop", "data", "k", "receptive_fields")
+
+
+def write_atlas(folders: Sequence[Path], out: Path, progress: bool) -> None:
+    """Writes the atlas of one run, from one mined folder per checkpoint, atomically.
+
+    An atlas already at `out` is replaced.
+
+    Raises:
+      ValueError: the folders do not belong together (another net, split or data set).
+    """
+    checkpoints = sorted((load(folder) for folder in folders), key=lambda c: c.info["step"])
+    _check(checkpoints)
+    out = Path(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as temporary:
+        new = Path(temporary) / "new"
+        new.mkdir()
+        _write_page(new, checkpoints)
+        _write_sprites(new, checkpoints, progress)
+        _write_photos(new, checkpoints, progress)
+        if out.exists():
+            out.rename(Path(temporary) / "old")
+        new.rename(out)
+
+
+def photo_side(count: int, largest: int) -> int:
+    """Pixels along the longer side of each photo, so that `count` of them keep to PHOTO_BYTES."""
+    return min(largest, int((PHOTO_BYTES / (BYTES_PER_PIXEL * max(count, 1))) ** 0.5))
+
+
+def as_script(name: str, value: Any) -> str:
+    """A JavaScript statement that sets `name`; no text in the value can end the script."""
+    text = json.dumps(value, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
+    return f"{name}={text.replace('<', chr(92) + 'u003c')};\n"
+
+
+def checkpoint_keys(checkpoints: Sequence[Winners]) -> list[str]:
+    """How links name the checkpoints: 'epoch=40', or 'step=4290' where epochs do not tell."""
+    epochs = [checkpoint.info["epoch"] for checkpoint in checkpoints]
+    if None not in epochs:
+        keys = [f"epoch={round(epoch, 2):g}" for epoch in epochs]
+        if len(set(keys)) == len(keys):
+            return keys
+    return [f"step={checkpoint.info['step']}" for checkpoint in checkpoints]
+
+
+def _check(checkpoints: Sequence[Winners]) -> None:
+    if not checkpoints:
+        raise ValueError("an atlas needs at least one folder of mined winners")
+    first = checkpoints[0]
+    for layer in first.info["layers"]:
+        if not re.fullmatch(r"\w+", layer, re.ASCII):
+            raise ValueError(f"{first.folder}: a layer named {layer!r} cannot name a file")
+    for one in checkpoints[1:]:
+        differing = [name for name in SHARED if one.info[name] != first.info[name]]
+        if differing:
+            raise ValueError(
+                f"{one.folder} and {first.folder} do not belong in one atlas: "
+                f"they differ in {', '.join(differing)}"
+            )
+        if one.info["step"] == first.info["step"]:
+            raise ValueError(f"{one.folder} and {first.folder} are of the same step")
+
+
+def _write_page(out: Path, checkpoints: Sequence[Winners]) -> None:
+    info = checkpoints[0].info
+    for asset in [*ASSETS.glob("*.css"), *ASSETS.glob("*.js")]:
+        shutil.copy(asset, out)
+    template = string.Template((ASSETS / "index.html").read_text(encoding="utf-8"))
+    page = template.substitute(
+        run=html.escape(str(info["run"])), newest=checkpoints[-1].info["step"]
+    )
+    (out / "index.html").write_text(page, encoding="utf-8")
+    data = out / "data"
+    data.mkdir()
+    (data / "atlas.js").write_text(as_script("window.ATLAS", _overview(checkpoints)))
+    for checkpoint in checkpoints:
+        name = f"ATLAS.winners[{checkpoint.info['step']}]"
+        (data / f"{checkpoint.info['step']}.js").write_text(as_script(name, _winners(checkpoint)))
+
+
+def _overview(checkpoints: Sequence[Winners]) -> dict[str, Any]:
+    """What all checkpoints share."""
+    info = checkpoints[-1].info
+    keys = {row: key for checkpoint in checkpoints for row, key in checkpoint.info["keys"].items()}
+    provenance = ("split", "images", "one_per_image", "unit_value", "rectify", "overlap", "data")
+    return {
+        "run": info["run"],
+        "provenance": {name: info[name] for name in provenance} | {"versions": info["versions"]},
+        "classes": info["class_names"],
+        "crop": info["crop"],
+        "photos": keys,
+        "layers": [_layer(checkpoints[-1], name) for name in info["layers"]],
+        "checkpoints": [
+            {"key": key, "step": checkpoint.info["step"], "dead": _dead(checkpoint)}
+            for key, checkpoint in zip(checkpoint_keys(checkpoints), checkpoints, strict=True)
+        ],
+        "winners": {},
+    }
+
+
+def _layer(checkpoint: Winners, name: str) -> dict[str, Any]:
+    size, jump, start = checkpoint.info["receptive_fields"][name]
+    maps, winners = checkpoint.winners[f"{name}/value"].shape
+    sheet = sprites.Sheet.of(winners, size)
+    return {
+        "name": name,
+        "maps": maps,
+        "size": size,
+        "jump": jump,
+        "start": start,
+        "exact": sheet.exact,
+        "sheet": {"grid": sheet.grid, "columns": sheet.columns, "rows": sheet.rows},
+    }
+
+
+def _dead(checkpoint: Winners) -> dict[str, list[int]]:
+    """Per layer the numbers of its dead maps."""
+    return {
+        name: np.flatnonzero(checkpoint.winners[f"{name}/value"][:, 0] <= 0).tolist()
+        for name in checkpoint.info["layers"]
+    }
+
+
+def _winners(checkpoint: Winners) -> dict[str, dict[str, list[Any]]]:
+    """Per layer, field and map the list of its winners, without those that are absent."""
+    result = {}
+    for name in checkpoint.info["layers"]:
+        there = checkpoint.winners[f"{name}/image"] >= 0
+        value = checkpoint.winners[f"{name}/value"]
+        result[name] = {
+            "value": [[float(f"{v:.4g}") for v in row[t]] for row, t in zip(value, there)],
+            **{
+                field: [row[t].tolist() for row, t in zip(array, there)]
+                for field in ("image", "label", "position")
+                for array in [checkpoint.winners[f"{name}/{field}"]]
+            },
+        }
+    return result
+
+
+def _write_sprites(out: Path, checkpoints: Sequence[Winners], progress: bool) -> None:
+    counts = {
+        name: len(checkpoints[0].winners[f"{name}/value"]) for name in checkpoints[0].info["layers"]
+    }
+    total = 2 * sum(counts.values()) * len(checkpoints)
+    with tqdm(total=total, desc="sprites", unit=" maps", disable=not progress) as bar:
+        for checkpoint in checkpoints:
+            folder = out / "sprites" / str(checkpoint.info["step"])
+            folder.mkdir(parents=True)
+            for name in counts:
+                size = checkpoint.info["receptive_fields"][name][0]
+                sheet = sprites.Sheet.of(checkpoint.info["k"], size)
+                projections = (
+                    sprites.projection_tiles(sheet, one)
+                    for one in checkpoint.projections[f"{name}/projection"]
+                )
+                for kind, maps in [
+                    ("projection", projections),
+                    ("patch", checkpoint.patches[f"{name}/patch"]),
+                ]:
+                    sprites.write_sheets(sheet, _counted(maps, bar), folder / f"{name}-{kind}")
+
+
+def _write_photos(out: Path, checkpoints: Sequence[Winners], progress: bool) -> None:
+    rows = [checkpoint.patches["photo_rows"].tolist() for checkpoint in checkpoints]
+    missing = set().union(*rows)
+    side = photo_side(len(missing), max(checkpoints[0].info["crop"]))
+    folder = out / "photos"
+    folder.mkdir()
+    with tqdm(total=len(missing), desc="photos", unit=" photos", disable=not progress) as bar:
+        for checkpoint, numbers in zip(checkpoints, rows, strict=True):
+            for row, pixels in zip(numbers, checkpoint.patches["photos"], strict=True):
+                if row in missing:
+                    missing.remove(row)
+                    photo = sprites.as_picture(pixels)
+                    photo.thumbnail((side, side), Image.Resampling.LANCZOS)
+                    photo.save(folder / f"{row}.webp", quality=PHOTO_QUALITY, method=4)
+                    bar.update()
+
+
+def _counted(maps: Iterable[np.ndarray], bar: tqdm[Any]) -> Iterable[np.ndarray]:
+    for tiles in maps:
+        yield tiles
+        bar.update()

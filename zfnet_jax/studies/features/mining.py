@@ -1,0 +1,226 @@
+"""Mining: for every map of every conv layer, the images of a data set that activate it most.
+
+The paper shows a feature map by its nine strongest activations over the validation set, at most
+one per image (Section 4, Fig. 2). One pass finds the images for all maps at once. What it carries
+from batch to batch is some values and image numbers per map, on the device. Where in the images
+the winners are, and which of them win by a hair, says `winner_projection.locate`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from tqdm import tqdm
+
+from zfnet_jax import model, parallel
+from zfnet_jax.data import augment, batches
+from zfnet_jax.data.images import Split
+from zfnet_jax.files import whole_file
+from zfnet_jax.runs.run import Run
+from zfnet_jax.training.optimizer import Params
+
+Arrays = dict[str, np.ndarray]
+Array = TypeVar("Array", np.ndarray, jax.Array)
+State = dict[str, tuple[Array, Array]]  # by layer: values and images, [M, k + SPARE]
+
+# A convolution may round differently for another batch size or device, which can swap images whose
+# activations are almost equal. So the pass finds some more images than asked for, and `locate`
+# ranks them by activations that are always computed in one way.
+SPARE = 3
+
+_SAVE_EVERY = 20.0  # seconds between two saves of an unfinished pass: all that a kill can cost
+_AHEAD = 2  # batches placed on the devices before they are needed
+
+
+def mine(
+    run: Run,
+    split: Split,
+    *,
+    k: int,
+    batch_size: int,
+    partial_path: Path | None = None,
+    progress: bool = True,
+) -> Arrays:
+    """Finds the k + SPARE images with the strongest activation of every map of every conv layer.
+
+    An image counts with the strongest unit of its map. Equal activations: the image that comes
+    first in the data set.
+
+    Args:
+      run: the net; sees centre crops.
+      split: the images.
+      k: winners per map.
+      batch_size: images per step, of all devices and processes together.
+      partial_path: an .npz file that keeps the unfinished pass. If it exists, the pass goes on
+        where it stands there; the caller removes it.
+      progress: whether to show a bar with images per second and the time left.
+
+    Returns:
+      per layer of M maps '{layer}/value' [M, k + SPARE] float32, strongest first, and
+      '{layer}/image' [M, k + SPARE] int32, row in the data set. Where fewer images activate a map
+      the value is 0 and the image -1.
+
+    Raises:
+      ValueError: the batch does not divide among the devices, or the partial file is from another
+        pass.
+      FloatingPointError: an activation is not finite.
+    """
+    parallel.check_batch(batch_size)
+    identity = _identity(run, split, k)
+    state, done = _load_partial(partial_path, identity) or (_empty(run, k + SPARE), 0)
+    step, first = _make_step(run), np.int32(done)
+    params, mean, state = parallel.replicate((run.params, run.mean, state))
+    rows = batches.eval_batches(
+        _Rest(split, done),
+        batch_size=batch_size,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
+    saved = time.monotonic()
+    with tqdm(
+        total=len(split), initial=done, desc="mining", unit=" images", disable=not progress
+    ) as bar:
+        for batch in parallel.to_devices(batches.prefetch(rows, _AHEAD), _AHEAD):
+            before = state
+            state = step(params, mean, before, batch, first)
+            jax.block_until_ready(before)  # or the batches would pile up in front of the devices
+            count = min(batch_size, len(split) - done)
+            done += count
+            bar.update(count)
+            if partial_path and parallel.is_writer() and time.monotonic() - saved >= _SAVE_EVERY:
+                _save_partial(partial_path, identity, state, done)
+                saved = time.monotonic()
+    state = jax.tree.map(np.asarray, state)
+    if partial_path and parallel.is_writer():
+        _save_partial(partial_path, identity, state, done)
+    return _result(state)
+
+
+def dead_maps(found: Arrays, layer: str) -> np.ndarray:
+    """Numbers of the maps of a layer that no image activates."""
+    return np.flatnonzero(found[f"{layer}/value"][:, 0] <= 0)
+
+
+def _make_step(run: Run) -> Callable[..., State[jax.Array]]:
+    """One batch: (params, mean, state, batch, rows before `batch.index` starts) -> state."""
+    crop, scale = run.config.augment.crop, run.config.augment.scale
+    layers = [conv.name for conv in run.architecture.convs]
+
+    def step(
+        params: Params,
+        mean: jax.Array,
+        state: State[jax.Array],
+        batch: batches.Batch[jax.Array],
+        first: jax.Array,
+    ) -> State[jax.Array]:
+        images = augment.centre_crops(batch.images, mean, crop, scale)
+        _, activations = model.forward(run.net, params, images)
+        index = lax.all_gather(batch.index + first, parallel.AXIS, tiled=True)
+        new = {}
+        for layer in layers:
+            peaks = activations[layer].max(axis=(1, 2)).astype(jnp.float32)
+            peaks = jnp.where(jnp.isnan(peaks), jnp.inf, peaks)
+            # An image that does not activate the map comes after the zeros that are there.
+            peaks = jnp.where(batch.mask[:, None] > 0, peaks, 0)
+            peaks = lax.all_gather(peaks, parallel.AXIS, tiled=True).T
+            new[layer] = _merge(*state[layer], peaks, index)
+        return new
+
+    return parallel.map_over_devices(step, in_axes=(None, None, None, 0, None))
+
+
+def _merge(
+    values: jax.Array, images: jax.Array, peaks: jax.Array, index: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """The k strongest of what is there, [M, k], and of later images, [M, B] with rows [B]."""
+    all_values = jnp.concatenate([values, peaks], axis=1)
+    all_images = jnp.concatenate([images, jnp.broadcast_to(index, peaks.shape)], axis=1)
+    # Of equal values top_k takes the first, which is the earlier image.
+    values, places = lax.top_k(all_values, values.shape[1])
+    return values, jnp.take_along_axis(all_images, places, axis=1)
+
+
+def _empty(run: Run, k: int) -> State[np.ndarray]:
+    return {
+        conv.name: (np.zeros((conv.maps, k), np.float32), np.full((conv.maps, k), -1, np.int32))
+        for conv in run.architecture.convs
+    }
+
+
+def _result(state: State[np.ndarray]) -> Arrays:
+    result: Arrays = {}
+    for layer, (values, images) in state.items():
+        if not np.isfinite(values).all():
+            number, place = np.argwhere(~np.isfinite(values))[0]
+            raise FloatingPointError(
+                f"{layer}: image {images[number, place]} gives map {number} an activation that is "
+                "not finite: the net's weights or the image's are damaged"
+            )
+        result[f"{layer}/value"] = values
+        result[f"{layer}/image"] = images
+    return result
+
+
+@dataclasses.dataclass(frozen=True)
+class _Rest:
+    """A split from row `first` on."""
+
+    split: Split
+    first: int
+
+    @property
+    def labels(self) -> np.ndarray:
+        return self.split.labels[self.first :]
+
+    def __len__(self) -> int:
+        return len(self.split) - self.first
+
+    def rows(self, index: np.ndarray) -> np.ndarray:
+        return self.split.rows(index + self.first)
+
+
+def _identity(run: Run, split: Split, k: int) -> str:
+    """What a pass depends on; not on batch size and devices."""
+    weights = 0
+    for leaf in jax.tree.leaves((run.params, run.mean)):
+        weights = zlib.crc32(np.ascontiguousarray(leaf).data, weights)
+    fields = {"step": run.step, "weights": weights, "data": split.fingerprint, "k": k}
+    return json.dumps(fields | {"crop": run.input_size, "scale": run.config.augment.scale})
+
+
+def _save_partial(path: Path, identity: str, state: State[jax.Array], done: int) -> None:
+    arrays: Arrays = {}
+    for layer, (values, images) in state.items():
+        arrays |= {f"{layer}/value": np.asarray(values), f"{layer}/image": np.asarray(images)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as file:
+        np.savez(file, allow_pickle=False, identity=identity, done=done, **arrays)
+
+
+def _load_partial(path: Path | None, identity: str) -> tuple[State[np.ndarray], int] | None:
+    """State and number of images done, or None where there is no partial file."""
+    if path is None or not path.exists():
+        return None
+    try:
+        with np.load(path) as file:
+            arrays = dict(file)
+    except (zipfile.BadZipFile, ValueError) as error:
+        raise ValueError(f"{path} is damaged: remove it, and mining begins anew") from error
+    if str(arrays["identity"]) != identity:
+        raise ValueError(
+            f"{path} is an unfinished pass of another net, other images or another k: remove it"
+        )
+    layers = [name.removesuffix("/value") for name in arrays if name.endswith("/value")]
+    state = {n: (arrays[f"{n}/value"], arrays[f"{n}/image"]) for n in layers}
+    return state, int(arrays["done"])

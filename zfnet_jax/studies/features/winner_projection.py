@@ -1,0 +1,253 @@
+"""From the images that mining found to pictures: where in them the winners are, and what they see.
+
+Each winner is projected alone, from its own activation, and only in the window that it sees
+(paper, Sections 2.1 and 4). The images of winners are forwarded once more for their switches.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from tqdm import tqdm
+
+from zfnet_jax import geometry, model
+from zfnet_jax.cropped import Units, project_units
+from zfnet_jax.data import augment
+from zfnet_jax.data.images import Split
+from zfnet_jax.deconvnet import Rectify
+from zfnet_jax.pooling import Overlap
+from zfnet_jax.report.tiles import window_of
+from zfnet_jax.runs.run import Run
+from zfnet_jax.studies.features.winners import OUTSIDE, WinnersWriter
+
+Arrays = dict[str, np.ndarray]
+
+
+class _Portions(NamedTuple):
+    """How much is under way at a time; of each size a program is compiled."""
+
+    images: int  # forwarded
+    units: int  # projected
+
+
+_ON_CPU, _ON_ACCELERATOR = _Portions(images=32, units=16), _Portions(images=128, units=64)
+
+
+def locate(
+    run: Run, split: Split, mined: Arrays, *, k: int, one_per_image: bool, progress: bool
+) -> Arrays:
+    """The k winners of every map and where in their images they are.
+
+    Equal activations: the first image, and in it the first position in row-major order. On a CPU
+    each image is forwarded alone, elsewhere always as many together, so that an activation does not
+    depend on what else is in a batch.
+
+    Args:
+      mined: '{layer}/image' [M, K], from `mining.mine`, K at least k.
+      one_per_image: as in the paper. False lets every position compete: the k strongest units of a
+        map lie in the k images that activate it most.
+
+    Returns:
+      per layer '{layer}/value' [M, k] float32, strongest first, '/image' and '/label' [M, k] int32,
+      row in the data set and class, '/position' [M, k, 2] int32, (row, column) in the map, and
+      '/window' [M, k, 4] int32, the receptive field (top, left, bottom, right) in pixels of the
+      centre crop, which it may leave. Where fewer than k activate a map value and position are 0,
+      image and label -1.
+    """
+    layers = [conv.name for conv in run.architecture.convs]
+    images = {layer: mined[f"{layer}/image"] for layer in layers}
+    count = 1 if one_per_image else k
+    values = {n: np.zeros((*images[n].shape, count), np.float32) for n in layers}
+    places = {n: np.zeros((*images[n].shape, count), np.int32) for n in layers}
+    sizes = geometry.layer_sizes(run.architecture, run.input_size[1])
+    for block in _blocks(run, split, images, layers, "finding positions", progress):
+        for layer in layers:
+            maps = block.activations[layer]
+            kept = min(count, maps.shape[1] * maps.shape[2])
+            for number, slot, row in block.winners(images[layer]):
+                found = _strongest_units(maps, _filled(row), _filled(number), kept)
+                value, place = (np.asarray(array)[: len(row)] for array in found)
+                values[layer][number, slot, :kept] = value
+                places[layer][number, slot, :kept] = place
+    result: Arrays = {}
+    for layer in layers:
+        value, image, place = _strongest(values[layer], images[layer], places[layer], k)
+        field = geometry.receptive_field(run.architecture, layer)
+        position = np.stack(np.divmod(place, sizes[layer]), axis=-1)
+        first = position * field.jump + field.start
+        label = np.where(image < 0, -1, np.asarray(split.labels)[image])
+        result |= {
+            f"{layer}/value": value,
+            f"{layer}/image": image,
+            f"{layer}/label": label.astype(np.int32),
+            f"{layer}/position": position.astype(np.int32),
+            f"{layer}/window": np.concatenate([first, first + field.size], -1).astype(np.int32),
+        }
+    return result
+
+
+def project_winners(
+    run: Run,
+    split: Split,
+    winners: Arrays,
+    writer: WinnersWriter,
+    *,
+    unit_value: float | None,
+    rectify: Rectify,
+    overlap: Overlap,
+    progress: bool,
+) -> None:
+    """Projects every winner alone and cuts its patch from its photo.
+
+    Args:
+      winners: from `locate`.
+      writer: takes the pictures (see `winners` for the arrays).
+      unit_value: what projections start from; None for the recorded activation.
+      rectify, overlap: see `deconvnet`.
+    """
+    convs = run.architecture.convs
+    images = {conv.name: winners[f"{conv.name}/image"] for conv in convs}
+    used = _used(images)
+    channels = run.mean.shape[2]
+    writer.add("patches", "photos", (len(used), *run.input_size, channels), np.uint8, 0)
+    writer.add("patches", "photo_rows", used.shape, np.int32, 0)
+    writer.arrays["patches"]["photo_rows"][...] = used
+    for layer, image in images.items():
+        size = geometry.receptive_field(run.architecture, layer).size
+        shape = (*image.shape, size, size, channels)
+        writer.add("projections", f"{layer}/projection", shape, np.float16, 0)
+        writer.add("projections", f"{layer}/scale", image.shape, np.float32, 1)
+        writer.add("patches", f"{layer}/patch", shape, np.uint8, OUTSIDE)
+
+    params = jax.device_put({name: run.params[name] for name in images})
+    needed = [f"switches{conv.number}" for conv in convs if conv.pool] + list(images)
+    for block in _blocks(run, split, images, needed, "projecting", progress):
+        photos = block.photos
+        start = np.searchsorted(used, block.rows[0])
+        writer.arrays["patches"]["photos"][start : start + len(block.rows)] = photos
+        for layer in images:
+            value = winners[f"{layer}/value"]
+            position, window = winners[f"{layer}/position"], winners[f"{layer}/window"]
+            projections = writer.arrays["projections"][f"{layer}/projection"]
+            scales = writer.arrays["projections"][f"{layer}/scale"]
+            patches = writer.arrays["patches"][f"{layer}/patch"]
+            for number, slot, row in block.winners(images[layer]):
+                at = (number, slot)
+                strength = value[at] if unit_value is None else np.full(len(row), unit_value)
+                units = Units(
+                    row, number, position[at][:, 0], position[at][:, 1], strength.astype(np.float32)
+                )
+                pixels = project_units(
+                    run.architecture,
+                    params,
+                    block.activations,
+                    layer,
+                    Units(*(_filled(array) for array in units)),
+                    run.input_size,
+                    rectify=rectify,
+                    overlap=overlap,
+                )
+                pixels = np.asarray(pixels)[: len(row)]
+                scale = np.abs(pixels).max(axis=(1, 2, 3))
+                scales[at] = scale = np.where(scale > 0, scale, 1)
+                projections[at] = pixels / scale[:, None, None, None]
+                for n, s, r in zip(number, slot, row):
+                    patches[n, s] = window_of(photos[r], window[n, s], OUTSIDE)
+
+
+class _Block(NamedTuple):
+    """Some images of winners, forwarded.
+
+    Attributes:
+      rows: [b], ascending.
+      photos: [b, H, W, C] uint8, what the net saw.
+      activations: [B, ...] each, b of them these images'.
+    """
+
+    rows: np.ndarray
+    photos: np.ndarray
+    activations: dict[str, jax.Array]
+
+    def winners(self, images: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """The winners among [M, K] images that lie in this block, a portion at a time: their
+        maps, their places among the K, and rows of the activations."""
+        number, slot = np.nonzero(np.isin(images, self.rows))
+        row = np.searchsorted(self.rows, images[number, slot])
+        units = _portions().units
+        for begin in range(0, len(row), units):
+            some = slice(begin, begin + units)
+            yield number[some], slot[some], row[some]
+
+
+def _blocks(
+    run: Run,
+    split: Split,
+    images: dict[str, np.ndarray],
+    needed: Sequence[str],
+    title: str,
+    progress: bool,
+) -> Iterator[_Block]:
+    """Every image that has a winner, once, with the activations that are needed."""
+    rows, count = _used(images), _portions().images
+    params = jax.device_put(run.params)
+    with tqdm(total=len(rows), desc=title, unit=" images", disable=not progress) as bar:
+        for begin in range(0, len(rows), count):
+            some = rows[begin : begin + count]
+            photos = split.rows(some)
+            filled = np.concatenate([photos, np.repeat(photos[:1], count - len(some), axis=0)])
+            activations = _activations(run.net, params, run.inputs(filled), tuple(needed))
+            yield _Block(some, augment.centre(photos, run.input_size), activations)
+            bar.update(len(some))
+
+
+def _used(images: dict[str, np.ndarray]) -> np.ndarray:
+    rows = np.unique(np.concatenate([image.ravel() for image in images.values()]))
+    return rows[rows >= 0]
+
+
+@functools.partial(jax.jit, static_argnames=("net", "needed"))
+def _activations(net: Any, params: Any, inputs: jax.Array, needed: tuple[str, ...]) -> Any:
+    def together(params: Any, inputs: jax.Array) -> dict[str, jax.Array]:
+        _, activations = model.forward(net, params, inputs)
+        return {name: activations[name] for name in needed}
+
+    def one_by_one(params: Any, inputs: jax.Array) -> dict[str, jax.Array]:
+        found = jax.lax.map(lambda image: together(params, image[None]), inputs)
+        return {name: array[:, 0] for name, array in found.items()}
+
+    return jax.lax.platform_dependent(params, inputs, cpu=one_by_one, default=together)
+
+
+def _filled(array: np.ndarray) -> np.ndarray:
+    """A portion of entries, the first repeated: one size, so that nothing is compiled again."""
+    return np.concatenate([array, np.repeat(array[:1], _portions().units - len(array), axis=0)])
+
+
+def _portions() -> _Portions:
+    return _ON_CPU if jax.default_backend() == "cpu" else _ON_ACCELERATOR
+
+
+@functools.partial(jax.jit, static_argnames="count")
+def _strongest_units(
+    maps: jax.Array, row: jax.Array, number: jax.Array, count: int
+) -> tuple[jax.Array, jax.Array]:
+    """Values and row-major places [N, count] of the strongest units of one map each of N images."""
+    chosen = maps[row, :, :, number]
+    return jax.lax.top_k(chosen.reshape(len(row), -1).astype(jnp.float32), count)
+
+
+def _strongest(
+    values: np.ndarray, images: np.ndarray, places: np.ndarray, k: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The k strongest units per map of [M, K, n] found in [M, K] images."""
+    image = np.broadcast_to(images[..., None], values.shape).reshape(len(values), -1)
+    value, place = values.reshape(len(values), -1), places.reshape(len(values), -1)
+    order = np.lexsort((place, image, -value), axis=-1)[:, :k]
+    value, image, place = (np.take_along_axis(a, order, axis=1) for a in (value, image, place))
+    active = value > 0
+    return np.where(active, value, 0), np.where(active, image, -1), np.where(active, place, 0)

@@ -1,0 +1,150 @@
+"""The folder that mining leaves: winners of every map, their projections and patches, provenance.
+
+    winners.npz      per layer L of M maps, K winners each: 'L/value' [M, K], 'L/image' [M, K],
+                     'L/label' [M, K], 'L/position' [M, K, 2], 'L/window' [M, K, 4]
+    projections.npz  'L/projection' [M, K, s, s, C] float16, times 'L/scale' [M, K]
+    patches.npz      'L/patch' [M, K, s, s, C] uint8; 'photos' [P, H, W, C], 'photo_rows' [P]
+    info.json        what it was made from, and with which options
+
+Reading it takes no model and no accelerator. The folder appears under its name only when it is
+complete.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import struct
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zfnet_jax.data.unfinished import publish
+
+Arrays = dict[str, np.ndarray]
+
+OUTSIDE = 128  # what a patch shows outside its photo
+
+
+@dataclasses.dataclass(frozen=True)
+class Winners:
+    """The winners of one checkpoint over one split; arrays as named at the top of the module.
+
+    Attributes:
+      info: layers, class names, k, step, split, options, provenance.
+      winners: small, in memory; image and label are -1 and value 0 where a map has no winner.
+      projections, patches: mapped from the disk, read-only.
+    """
+
+    folder: Path
+    info: dict[str, Any]
+    winners: Arrays
+    projections: Mapping[str, np.ndarray]
+    patches: Mapping[str, np.ndarray]
+
+    def projection(self, layer: str, number: int) -> np.ndarray:
+        """What the winners of a map project to, [K, s, s, C] float32, in units of pixels."""
+        scale = self.projections[f"{layer}/scale"][number]
+        return self.projections[f"{layer}/projection"][number] * scale[:, None, None, None]
+
+
+def load(folder: str | Path) -> Winners:
+    """Opens what mining left in a folder, `WORKDIR/analysis/mining/SPLIT-STEP`.
+
+    Raises:
+      FileNotFoundError: nothing was mined there.
+      ValueError: a file of it is missing or damaged.
+    """
+    folder = Path(folder)
+    if not (folder / "info.json").exists():
+        raise FileNotFoundError(f"no winners in {folder}: run python -m scripts.mine first")
+    try:
+        with np.load(folder / "winners.npz") as arrays:
+            winners = dict(arrays)
+        return Winners(
+            folder=folder,
+            info=json.loads((folder / "info.json").read_text(encoding="utf-8")),
+            winners=winners,
+            projections=MappedArrays(folder / "projections.npz"),
+            patches=MappedArrays(folder / "patches.npz"),
+        )
+    except (zipfile.BadZipFile, OSError, ValueError) as error:
+        raise ValueError(f"{folder} is damaged: remove it and mine again ({error})") from error
+
+
+class MappedArrays(Mapping[str, np.ndarray]):
+    """The arrays of an uncompressed .npz file, each mapped from the disk when it is asked for."""
+
+    def __init__(self, path: Path):
+        self._path = path
+        with zipfile.ZipFile(path) as archive:
+            self._members = {m.filename.removesuffix(".npy"): m for m in archive.infolist()}
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        member = self._members[name]
+        with self._path.open("rb") as file:
+            file.seek(member.header_offset + 26)  # the local header ends with name and extra field
+            file.seek(sum(struct.unpack("<HH", file.read(4))), 1)
+            version = np.lib.format.read_magic(file)
+            read = getattr(np.lib.format, f"read_array_header_{version[0]}_{version[1]}")
+            shape, _, dtype = read(file)
+            return np.memmap(self._path, dtype, "r", file.tell(), shape)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._members)
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+
+class WinnersWriter:
+    """Takes the pictures of winners in any order, on the disk, and puts the folder into place.
+
+    Use as a context manager: leaving it without `finish` leaves what was there before.
+
+    Attributes:
+      arrays: by file ('projections', 'patches') and name, mapped from the disk; they hold 'no
+        winner' until they are written to.
+    """
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+        self._partial = folder.with_name(folder.name + ".unfinished")
+        self.arrays: dict[str, dict[str, np.memmap]] = {"projections": {}, "patches": {}}
+
+    def __enter__(self) -> WinnersWriter:
+        shutil.rmtree(self._partial, ignore_errors=True)
+        self._partial.mkdir(parents=True)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.arrays.clear()
+        shutil.rmtree(self._partial, ignore_errors=True)
+
+    def add(self, file: str, name: str, shape: tuple[int, ...], dtype: Any, fill: float) -> None:
+        """Makes an array of a file, full of one value."""
+        path = self._partial / file / f"{name}.npy"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        array = np.lib.format.open_memmap(path, "w+", np.dtype(dtype), shape)
+        if fill:  # the file is made of zeros
+            array[...] = fill
+        self.arrays[file][name] = array
+
+    def finish(self, info: dict[str, Any], winners: Arrays) -> None:
+        """Packs the files and replaces the folder by the new one."""
+        np.savez(self._partial / "winners.npz", allow_pickle=False, **winners)
+        text = json.dumps(info, indent=1) + "\n"
+        (self._partial / "info.json").write_text(text, encoding="utf-8")
+        for file, arrays in self.arrays.items():
+            with zipfile.ZipFile(self._partial / f"{file}.npz", "w", zipfile.ZIP_STORED) as archive:
+                for name, array in arrays.items():
+                    array.flush()
+                    path = self._partial / file / f"{name}.npy"
+                    archive.write(path, f"{name}.npy")
+                    path.unlink()
+            shutil.rmtree(self._partial / file)
+        publish(self._partial, self._folder)

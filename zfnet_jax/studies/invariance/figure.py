@@ -1,0 +1,179 @@
+"""Fig. 5: features and the answer as photos are moved, enlarged and turned."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import MultipleLocator
+
+from zfnet_jax.report.figures import page_width
+from zfnet_jax.report.mosaic import mosaic
+
+Arrays = Mapping[str, np.ndarray]
+
+COLOURS = mpl.color_sequences["tab10"]  # of the photos
+SQUARE, FLAT = 1.05, 0.72  # heights of panels, as shares of their width: with photos and without
+BAND, WIDE = (25, 75), (5, 95)  # percentiles of the summary's bands
+AXES = {
+    "vertical": "vertical translation (pixels)",
+    "horizontal": "horizontal translation (pixels)",
+    "scale": "scale (ratio)",
+    "rotation": "rotation (degrees)",
+}
+
+
+def saved(workdir: str | Path, name: str, step: int | None = None) -> Path:
+    """The arrays that scripts.invariance left of a run, of a step or of the newest measured.
+
+    Args:
+      workdir: folder of the run.
+      name: 'photos', or the split that was summarised.
+
+    Raises:
+      FileNotFoundError: there are none.
+    """
+    folder = Path(workdir) / "analysis" / "invariance"
+    steps = {
+        int(path.stem.removeprefix(f"{name}-")): path
+        for path in folder.glob(f"{name}-*.npz")
+        if path.stem.removeprefix(f"{name}-").isdigit()
+    }
+    if not steps or (step is not None and step not in steps):
+        of_step = "" if step is None else f" of step {step}"
+        raise FileNotFoundError(
+            f"{folder} holds no invariance of {name}{of_step}: run python -m scripts.invariance"
+        )
+    return steps[max(steps) if step is None else step]
+
+
+def figure5(arrays: Arrays) -> Figure:
+    """One row per transformation: the photos, distances of each layer, the true class.
+
+    Each photo has one colour, at the edge of its pictures and of its curves. Distances are shares
+    of the norm of the untransformed photo's features, so that photos and layers compare.
+
+    Args:
+      arrays: of up to ten photos, from `study.study_photos`.
+    """
+    photos = len(arrays["labels"])
+    if photos > len(COLOURS):
+        raise ValueError(f"figure 5 tells {len(COLOURS)} photos apart, not {photos}")
+
+    def draw(axis: Axes, amounts: np.ndarray, curves: np.ndarray, _: np.ndarray | None) -> None:
+        for colour, curve in zip(COLOURS, curves):
+            axis.plot(amounts, curve, color=colour)
+
+    figure, axes = _panels(arrays, draw, pictures=1.3)
+    for kind, (axis, *_) in zip(arrays["kinds"], axes):
+        _pictures(axis, arrays[f"{kind}/photo"], arrays[f"{kind}/shown"])
+        axis.set_xlabel(AXES[str(kind)])
+    axes[0, 0].set_title("photos", pad=12)
+    names = arrays["class_names"][arrays["labels"]]
+    lines = [Line2D([], [], color=colour, label=name) for colour, name in zip(COLOURS, names)]
+    _legend(figure, lines)
+    return figure
+
+
+def figure5_summary(arrays: Arrays) -> Figure:
+    """The curves over many photos: mean, quartiles, and where nine of ten lie.
+
+    Args:
+      arrays: of N images, from `study.study_split`.
+    """
+    colour = COLOURS[0]
+
+    def draw(axis: Axes, amounts: np.ndarray, curves: np.ndarray, right: np.ndarray | None) -> None:
+        for percentiles, alpha in ((WIDE, 0.13), (BAND, 0.25)):
+            low, high = np.nanpercentile(curves, percentiles, axis=0)
+            axis.fill_between(amounts, low, high, color=colour, alpha=alpha, lw=0)
+        axis.plot(amounts, np.nanmean(curves, axis=0), color=colour)
+        if right is not None:
+            axis.plot(amounts, right.mean(axis=0), color="0.25", ls="--")
+
+    figure, _ = _panels(arrays, draw, pictures=None)
+    _legend(
+        figure,
+        [
+            Line2D([], [], color=colour, label=f"mean of {len(arrays['labels'])} images"),
+            Patch(color=colour, alpha=0.36, lw=0, label="half of them (quartiles)"),
+            Patch(color=colour, alpha=0.13, lw=0, label="nine of ten"),
+            Line2D([], [], color="0.25", ls="--", label="share of right answers"),
+        ],
+    )
+    return figure
+
+
+def _panels(
+    arrays: Arrays, draw: Callable[..., None], pictures: float | None
+) -> tuple[Figure, np.ndarray]:
+    """The grid of panels, [kinds, columns]; `pictures` is the first column's share of a panel."""
+    kinds, layers = ([str(name) for name in arrays[key]] for key in ("kinds", "layers"))
+    ratios = ([pictures] if pictures else []) + [1.0] * (len(layers) + 1)
+    panel = page_width() / sum(ratios) * (SQUARE if pictures else FLAT)
+    height = panel * len(kinds) + 0.3
+    figure = Figure(figsize=(page_width(), height), layout="constrained")
+    axes = figure.subplots(
+        len(kinds), len(ratios), squeeze=False, gridspec_kw={"width_ratios": ratios}
+    )
+    plots = axes[:, 1:] if pictures else axes
+    for row, kind in zip(plots, kinds):
+        amounts = arrays[f"{kind}/amount"]
+        for axis, layer in zip(row, layers):
+            draw(axis, amounts, arrays[f"{kind}/relative/{layer}"], None)
+            axis.set_ylabel("distance / norm")
+        right = arrays[f"{kind}/class"] == arrays["labels"][:, None]
+        draw(row[-1], amounts, arrays[f"{kind}/probability"], right)
+        row[-1].set(ylabel="probability", ylim=(0, 1.02))
+        for axis in row:
+            axis.set(xlabel=AXES[kind], xlim=_limits(amounts))
+            axis.spines[["top", "right"]].set_visible(False)
+            if kind == "rotation":
+                axis.xaxis.set_major_locator(MultipleLocator(90))
+    for column, layer in enumerate(layers):
+        top = max(axis.get_ylim()[1] for axis in plots[:, column])
+        for axis in plots[:, column]:
+            axis.set_ylim(0, top)
+        number = "".join(filter(str.isdigit, layer))
+        plots[0, column].set_title(f"layer {number} ({layer})")
+    plots[0, -1].set_title("true class")
+    return figure, axes
+
+
+def _pictures(axis: Axes, photos: np.ndarray, amounts: np.ndarray) -> None:
+    """Photos [N, K, H, W, C] in rows, each with its colour at the left, amounts above."""
+    count, across = photos.shape[:2]
+    image = mosaic(photos.reshape(-1, *photos.shape[2:]), columns=across)
+    height, width = image.shape[:2]
+    axis.imshow(image)
+    axis.set(xticks=[], yticks=[])
+    axis.spines[:].set_visible(False)
+    for row, colour in zip(range(count), itertools.cycle(COLOURS)):
+        y = height * row / count
+        axis.plot(
+            [-0.02 * width] * 2, [y, y + 0.94 * height / count], color=colour, lw=2, clip_on=False
+        )
+    for column, amount in enumerate(amounts):
+        x = width * (column + 0.5) / across
+        axis.text(x, -0.015 * height, f"{amount:.4g}", ha="center", va="bottom", size="small")
+    axis.set(xlim=(-0.03 * width, width), ylim=(height, 0))
+
+
+def _limits(amounts: np.ndarray) -> tuple[float, float]:
+    low, high = float(amounts.min()), float(amounts.max())
+    margin = 1e-3 * (high - low) if low < high else 1  # or rounding would hide the last tick
+    return low - margin, high + margin
+
+
+def _legend(figure: Figure, handles: Sequence[Artist]) -> None:
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=min(5, len(handles)), frameon=False
+    )

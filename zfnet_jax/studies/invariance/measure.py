@@ -1,0 +1,247 @@
+"""How features and the answer change as a photo is moved, enlarged and turned (Fig. 5).
+
+The paper compares layers 1 and 7: a layer counts with its output, what the next layer sees, so
+layer 1 is its maps after pooling and contrast norm where it has them ('norm1', 'pool1', else
+'conv1') and layer 7 the rectified 'fc7'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from tqdm import tqdm
+
+from zfnet_jax import model, parallel
+from zfnet_jax.architecture import Architecture
+from zfnet_jax.data import augment, batches
+from zfnet_jax.data.images import Images
+from zfnet_jax.runs.run import Run
+from zfnet_jax.studies.invariance import transforms
+from zfnet_jax.studies.invariance.transforms import IDENTITY, Kind
+from zfnet_jax.training.optimizer import Params
+
+Arrays = dict[str, np.ndarray]
+Sweeps = Mapping[Kind, np.ndarray]  # the amounts [T] of each transformation, see `transforms`
+
+_AHEAD = 2  # batches placed on the devices before they are needed
+
+
+def paper_sweeps(crop: int) -> dict[Kind, np.ndarray]:
+    """The ranges of Fig. 5. Shifts keep their share of the crop, 60 of 224 pixels, and are whole
+    pixels."""
+    last, step = round(60 * crop / 224), max(1, round(5 * crop / 224))
+    up = np.arange(0, last + 1, step, dtype=np.float32)
+    return {
+        "vertical": np.concatenate([-up[:0:-1], up]),
+        "scale": np.linspace(1, 1.8, 17, dtype=np.float32),
+        "rotation": np.arange(0, 360, 10, dtype=np.float32),
+    }
+
+
+def layer_output(architecture: Architecture, number: int) -> str:
+    """The activation that is the output of layer 1, 2, ...: 'norm1', 'pool1', 'conv3' or 'fc7'.
+
+    ValueError if the net has no such layer.
+    """
+    for conv in architecture.convs:
+        if conv.number == number:
+            if conv.contrast_norm and not architecture.norm_before_pool:
+                return f"norm{number}"
+            return f"pool{number}" if conv.pool else conv.name
+    if f"fc{number}" in architecture.dense_names:
+        return f"fc{number}"
+    has = [conv.name for conv in architecture.convs] + list(architecture.dense_names)
+    raise ValueError(f"the net has no layer {number}, only {', '.join(has)}")
+
+
+def first_and_last(architecture: Architecture) -> tuple[str, str]:
+    """Outputs of the first layer and of the last before the softmax: 1 and 7 of the paper's net."""
+    convs = architecture.convs
+    last = convs[-1].number + len(architecture.dense)
+    return layer_output(architecture, convs[0].number), layer_output(architecture, last)
+
+
+def measure(
+    run: Run,
+    images: Images,
+    sweeps: Sweeps,
+    layers: Sequence[str],
+    *,
+    batch_size: int,
+    progress: bool = True,
+) -> Arrays:
+    """Distances of features from those of the untransformed photo, and the answer.
+
+    Photos are transformed at their stored size and cropped afterwards, so that real pixels come
+    into view first; beyond the photo stands the training set's mean, which the net sees as zero.
+
+    Args:
+      run: the net.
+      images: N photos and their classes.
+      sweeps: T amounts of each transformation, see `transforms`.
+      layers: names of activations.
+      batch_size: photos per step, of all devices and processes together.
+      progress: whether to show a bar with transformed photos per second and the time left.
+
+    Returns:
+      'kinds', 'layers', names; 'labels' [N] int32; 'norm/{layer}' [N] float32, the Euclidean norm
+      of the untransformed photo's features; 'probability' [N] float32 of the true class and 'class'
+      [N] int32, the most probable one, both of the untransformed photo; and per kind
+      '{kind}/amount' [T], '{kind}/distance/{layer}' [N, T] float32, Euclidean,
+      '{kind}/relative/{layer}' [N, T], the same divided by 'norm/{layer}', NaN where that is zero,
+      '{kind}/probability' [N, T] and '{kind}/class' [N, T].
+
+    Raises:
+      ValueError: there are no images, a label or layer that the net does not have, an amount that
+        leaves nothing of a photo, or the batch does not divide among the devices.
+    """
+    _check(run, images, sweeps, layers)
+    parallel.check_batch(batch_size)
+    amounts = {
+        kind: np.concatenate([[IDENTITY[kind]], values]).astype(np.float32)
+        for kind, values in sweeps.items()
+    }
+    steps = {kind: _make_step(run, kind, tuple(layers)) for kind in sweeps}
+    params, mean = parallel.replicate((run.params, run.mean))
+    rows = batches.eval_batches(
+        images,
+        batch_size=batch_size,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
+    found: dict[Kind, list[Arrays]] = {kind: [] for kind in sweeps}
+    total, done = len(images) * sum(len(values) for values in sweeps.values()), 0
+    with tqdm(total=total, desc="invariance", unit=" images", disable=not progress) as bar:
+        for batch in parallel.to_devices(batches.prefetch(rows, _AHEAD), _AHEAD):
+            count = min(batch_size, len(images) - done)
+            done += count
+            for kind, step in steps.items():
+                result = jax.tree.map(np.asarray, step(params, mean, batch, amounts[kind]))
+                found[kind].append({name: array[:, :count] for name, array in result.items()})
+                bar.update(count * len(sweeps[kind]))
+    return _result(images, sweeps, layers, found)
+
+
+def _make_step(
+    run: Run, kind: Kind, layers: tuple[str, ...]
+) -> Callable[..., dict[str, jax.Array]]:
+    """(params, mean, batch, amounts [1 + T], the first of them none) -> arrays [1 + T, B]."""
+    crop, scale = run.config.augment.crop, run.config.augment.scale
+
+    def step(
+        params: Params, mean: jax.Array, batch: batches.Batch[jax.Array], amounts: jax.Array
+    ) -> dict[str, jax.Array]:
+        centre = augment.centre(mean, (crop, crop))
+
+        def look(amount: jax.Array) -> tuple[dict[str, jax.Array], jax.Array]:
+            photos = transforms.transform(batch.images, kind, amount, crop, outside=centre)
+            inputs = augment.centre_crops(photos, centre, crop, scale)
+            logits, activations = model.forward(run.net, params, inputs)
+            return {layer: activations[layer] for layer in layers}, jax.nn.softmax(logits)
+
+        # The first amount leaves photos as they are; its features are carried along, so that they
+        # come from the same program as the ones they are compared with.
+        def compare(
+            reference: dict[str, jax.Array], place_and_amount: tuple[jax.Array, jax.Array]
+        ) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
+            place, amount = place_and_amount
+            features, probabilities = look(amount)
+            reference = jax.tree.map(
+                lambda old, new: jnp.where(place == 0, new, old), reference, features
+            )
+            result = {f"distance/{n}": _norm(features[n] - reference[n]) for n in layers}
+            result |= {f"norm/{n}": _norm(features[n]) for n in layers}
+            result["probability"] = jnp.take_along_axis(
+                probabilities, batch.labels[:, None], axis=1
+            )[:, 0]
+            result["class"] = jnp.argmax(probabilities, axis=1).astype(jnp.int32)
+            return reference, result
+
+        shapes, _ = jax.eval_shape(look, amounts[0])
+        nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+        _, results = lax.scan(compare, nothing, (jnp.arange(len(amounts)), amounts))
+        return lax.all_gather(results, parallel.AXIS, axis=1, tiled=True)
+
+    return parallel.map_over_devices(step, in_axes=(None, None, 0, None))
+
+
+def _norm(features: jax.Array) -> jax.Array:
+    """[B, ...] to [B]."""
+    return jnp.sqrt(jnp.sum(features**2, axis=tuple(range(1, features.ndim))))
+
+
+def _result(
+    images: Images,
+    sweeps: Sweeps,
+    layers: Sequence[str],
+    found: Mapping[Kind, list[Arrays]],
+) -> Arrays:
+    result: Arrays = {
+        "kinds": np.array(list(sweeps)),
+        "layers": np.array(list(layers)),
+        "labels": np.asarray(images.labels, np.int32),
+    }
+    for kind, parts in found.items():
+        joined = {n: np.concatenate([part[n] for part in parts], axis=1).T for n in parts[0]}
+        if not all(np.isfinite(array).all() for array in joined.values()):
+            raise FloatingPointError(
+                "a feature is not finite: the net's weights or a photo's are damaged"
+            )
+        result |= {f"norm/{layer}": joined[f"norm/{layer}"][:, 0] for layer in layers}
+        result |= {name: joined[name][:, 0] for name in ("probability", "class")}
+        result[f"{kind}/amount"] = np.asarray(sweeps[kind], np.float32)
+        for name in (*(f"distance/{layer}" for layer in layers), "probability", "class"):
+            result[f"{kind}/{name}"] = joined[name][:, 1:]
+        for layer in layers:
+            norms, distances = result[f"norm/{layer}"][:, None], joined[f"distance/{layer}"][:, 1:]
+            unknown = np.full(distances.shape, np.nan, np.float32)
+            result[f"{kind}/relative/{layer}"] = np.divide(
+                distances, norms, out=unknown, where=norms > 0
+            )
+    return result
+
+
+def transformed(run: Run, photos: np.ndarray, sweeps: Sweeps, count: int) -> Arrays:
+    """What the net saw at some amounts of each sweep, for the figure.
+
+    Args:
+      photos: [N, S, S, C] uint8.
+      count: amounts of each sweep, evenly spread; all if there are fewer.
+
+    Returns:
+      per kind '{kind}/shown' [K], the amounts, and '{kind}/photo' [N, K, H, W, C] uint8.
+    """
+    draw = jax.jit(transforms.transform, static_argnums=(1, 3))
+    crop, result = run.config.augment.crop, {}
+    outside = augment.centre(jnp.asarray(run.mean), run.input_size)
+    for kind, amounts in sweeps.items():
+        few = np.unique(np.linspace(0, len(amounts) - 1, count).round().astype(int))
+        shown = np.asarray(amounts, np.float32)[few]
+        views = [draw(photos, kind, amount, crop, outside) for amount in shown]
+        result[f"{kind}/shown"] = shown
+        result[f"{kind}/photo"] = np.stack(views, axis=1).round().astype(np.uint8)
+    return result
+
+
+def _check(run: Run, images: Images, sweeps: Sweeps, layers: Sequence[str]) -> None:
+    if not len(images):
+        raise ValueError("invariance needs at least one image")
+    if not sweeps:
+        raise ValueError("invariance needs at least one transformation")
+    (size, _, channels), classes = run.mean.shape, len(run.class_names)
+    for kind, amounts in sweeps.items():
+        transforms.check_amounts(kind, np.asarray(amounts), size, run.config.augment.crop)
+    for label in np.asarray(images.labels):
+        if not 0 <= label < classes:
+            raise ValueError(f"there is no class {label}: the net tells {classes} apart, from 0 on")
+    shapes = jax.eval_shape(
+        run.forward, jax.ShapeDtypeStruct((1, *run.input_size, channels), np.float32)
+    )
+    there = [name for name in shapes[1] if not name.startswith("switches")]
+    for layer in layers:
+        if layer not in there:
+            raise ValueError(f"no activation {layer!r}: the net has {', '.join(there)}")

@@ -1,0 +1,70 @@
+"""What the layers see in one photo: each layer's strongest maps, projected to pixels alone."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from zfnet_jax import deconvnet, geometry, units
+from zfnet_jax.data import augment
+from zfnet_jax.model import Activations
+from zfnet_jax.runs.run import Run
+
+Arrays = dict[str, np.ndarray]
+
+
+def strongest_maps(run: Run, photo: np.ndarray, count: int) -> Arrays:
+    """For every conv layer, the maps with the strongest activations in a photo (Section 2.1).
+
+    Of each such map the strongest unit alone is projected, from its own activation.
+
+    Args:
+      run: the net.
+      photo: [S, S, C] uint8.
+      count: maps per layer.
+
+    Returns:
+      'photo' [H, W, C] uint8, the crop that the net saw; 'probabilities' [classes] and
+      'class_names'; 'layers', names of the conv layers; and per layer, with K = count or the
+      number of maps if that is smaller:
+      '{layer}/map' [K], '{layer}/activation' [K], '{layer}/position' [K, 2] (row, column),
+      '{layer}/window' [K, 4], the receptive field (top, left, bottom, right) in pixels of the
+      crop, which may leave it, and '{layer}/projection' [K, H, W, C] float32.
+    """
+    inputs = run.inputs(photo[None])
+    logits, activations = run.forward(inputs)
+    layers = [conv.name for conv in run.architecture.convs]
+    result: Arrays = {
+        "photo": augment.centre(photo, run.input_size),
+        "probabilities": np.asarray(jax.nn.softmax(logits[0])),
+        "class_names": np.array(run.class_names),
+        "layers": np.array(layers),
+    }
+    for layer in layers:
+        maps = activations[layer]
+        numbers, values = units.strongest_maps(maps, count)
+        rows, columns = jax.vmap(lambda n, m=maps: units.strongest_position(m, n))(numbers[0])
+        field = geometry.receptive_field(run.architecture, layer)
+        positions = np.stack([rows[:, 0], columns[:, 0]], axis=1)
+        first = positions * field.jump + field.start
+        result |= {
+            f"{layer}/map": np.asarray(numbers[0]),
+            f"{layer}/activation": np.asarray(values[0]),
+            f"{layer}/position": positions,
+            f"{layer}/window": np.concatenate([first, first + field.size], axis=1),
+            f"{layer}/projection": np.asarray(_project_each(run, activations, layer, numbers[0])),
+        }
+    return result
+
+
+def _project_each(run: Run, activations: Activations, layer: str, numbers: jax.Array) -> jax.Array:
+    """The strongest unit of each map of the one image: [K, H, W, C]."""
+
+    def one(number: jax.Array) -> jax.Array:
+        seed = units.strongest_unit(activations[layer], number)
+        return deconvnet.project(
+            run.architecture, run.params, activations, layer, seed, run.input_size
+        )[0]
+
+    return jax.vmap(one)(jnp.asarray(numbers))

@@ -1,0 +1,235 @@
+"""Where in a photo a feature map and a class get their evidence: a square slid over it (Fig. 7).
+
+For every position of the square (paper, Section 4.2): the summed activity of one feature map, the
+probability of one class, and the most probable class.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from PIL import Image, ImageFilter
+from tqdm import tqdm
+
+from zfnet_jax import geometry, model, parallel, units
+from zfnet_jax.data import augment
+from zfnet_jax.model import ZFNet
+from zfnet_jax.runs.run import Run
+from zfnet_jax.studies.occlusion.plan import Grid
+from zfnet_jax.studies.occlusion.recompute import Squares, occluded, unoccluded
+from zfnet_jax.training.optimizer import Params
+
+Arrays = dict[str, np.ndarray]
+
+# What the square shows. 'grey': pixels of 128, the middle of their range (the paper says no more
+# than grey); 'mean': the training set's mean, which the net sees as zero; 'blur': the photo,
+# blurred; 'noise': pixels drawn evenly from 0 to 255.
+Fill = Literal["grey", "mean", "blur", "noise"]
+FILLS: tuple[Fill, ...] = ("grey", "mean", "blur", "noise")
+# 'fast' recomputes only what the square can reach, 'plain' the whole net; they agree to rounding.
+Form = Literal["fast", "plain"]
+
+GREY = 128.0
+BLUR = 0.25  # standard deviation of the blur, as a share of the square's side
+
+_PHOTOS = 8  # whose unoccluded maps are in memory together
+_AHEAD = 2  # batches placed on the devices before they are needed
+
+
+def occlude(
+    run: Run,
+    photos: np.ndarray,
+    labels: np.ndarray | None,
+    *,
+    square: int,
+    stride: int,
+    layer: str,
+    fill: Fill,
+    seed: int,
+    batch_size: int,
+    form: Form = "fast",
+    progress: bool = True,
+) -> Arrays:
+    """Slides a square over photos.
+
+    Squares lie inside what the net sees, `stride` pixels apart from its top left corner; the last
+    of a row or column touches the edge.
+
+    Args:
+      run: the net.
+      photos: [P, S, S, C] uint8.
+      labels: int [P], the class of each photo whose probability is asked for; None for the one that
+        is most probable when nothing is covered.
+      square: its side, pixels.
+      stride: pixels between squares.
+      layer: a conv or pool layer. Of its maps the one with the strongest activation in the
+        uncovered photo is summed.
+      fill: what the square shows, see `Fill`.
+      seed: of the noise.
+      batch_size: squares per step, of all devices and processes together.
+      form: see `Form`.
+      progress: whether to show a bar with squares per second and the time left.
+
+    Returns:
+      for R rows and Q columns of squares 'rows' [R] and 'columns' [Q] int32, their first pixels;
+      'activity' [P, R, Q] float32, 'probability' [P, R, Q] float32 and 'class' [P, R, Q] int32;
+      of the uncovered photos 'whole_activity', 'whole_probability' and 'whole_class', each [P];
+      'label' [P] int32, the class of 'probability', 'map' [P] int32, the map of 'activity', and
+      'position' [P, 2] int32, (row, column) of that map's strongest unit; 'photo' and 'fill'
+      [P, H, W, C] uint8, what the net saw and what the square shows; and 'square'.
+
+    Raises:
+      ValueError: there is no photo, the square does not fit, there is no such layer or class, or
+        the batch does not divide among the devices.
+      FloatingPointError: the net's answer is not finite.
+    """
+    parallel.check_batch(batch_size)
+    run.architecture.depth_of(layer)
+    rows, columns = (geometry.square_starts(n, square, stride) for n in run.input_size)
+    if not len(photos):
+        raise ValueError("occlusion needs at least one photo")
+    if labels is not None and not all(0 <= label < len(run.class_names) for label in labels):
+        raise ValueError(f"classes are 0 to {len(run.class_names) - 1}, got {list(labels)}")
+    grid = Grid(run.input_size, rows, columns, square)
+    fills = np.stack(
+        [filled(run, photo, fill, square, (seed, n)) for n, photo in enumerate(photos)]
+    )
+    # A Flax module has a hash of its fields, which the decorator that makes it does not tell.
+    prepare, step = _make_steps(run.net, grid, layer, form)  # pyrefly: ignore [bad-argument-type]
+    params = parallel.replicate(run.params)
+    group = min(len(photos), _PHOTOS)
+    found: list[Arrays] = []
+    total = len(photos) * len(rows) * len(columns)
+    with tqdm(total=total, desc="occlusion", unit=" squares", disable=not progress) as bar:
+        for begin in range(0, len(photos), group):
+            # The last group is filled up, so that it has the size that is compiled already.
+            here = np.minimum(np.arange(begin, begin + group), len(photos) - 1)
+            real = min(group, len(photos) - begin)
+            state, whole = prepare(
+                run.params,
+                run.inputs(photos[here]),
+                run.inputs(fills[here]),
+                None if labels is None else jnp.asarray(labels[here], jnp.int32),
+            )
+            state = parallel.replicate(state)
+            parts, done = [], 0
+            for batch in parallel.to_devices(_squares(real, grid, batch_size), _AHEAD):
+                parts.append(jax.tree.map(np.asarray, step(params, state, batch)))
+                count = min(batch_size, real * len(rows) * len(columns) - done)
+                done += count
+                bar.update(count)
+            joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+            shape = (real, len(rows), len(columns))
+            found.append(
+                {name: array[:done].reshape(shape) for name, array in joined.items()}
+                | {name: np.asarray(array)[:real] for name, array in whole.items()}
+            )
+    result = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
+    for name in ("activity", "probability"):
+        if not np.isfinite(result[name]).all():
+            raise FloatingPointError(f"{name} is not finite: the net's weights are damaged")
+    return result | {
+        "rows": np.array(rows, np.int32),
+        "columns": np.array(columns, np.int32),
+        "square": np.array(square),
+        "photo": augment.centre(photos, run.input_size),
+        "fill": augment.centre(fills.round().astype(np.uint8), run.input_size),
+    }
+
+
+def filled(
+    run: Run, photo: np.ndarray, fill: Fill, square: int, seed: tuple[int, ...]
+) -> np.ndarray:
+    """What squares show of a photo [S, S, C] uint8, as a whole photo, float32 pixels."""
+    if fill == "grey":
+        return np.full(photo.shape, GREY, np.float32)
+    if fill == "mean":
+        return np.asarray(run.mean, np.float32)
+    if fill == "blur":
+        blur = ImageFilter.GaussianBlur(BLUR * square)
+        return np.asarray(Image.fromarray(photo).filter(blur), np.float32)
+    if fill == "noise":
+        return np.random.default_rng(seed).integers(0, 256, photo.shape).astype(np.float32)
+    raise ValueError(f"fill must be one of {', '.join(FILLS)}, got {fill!r}")
+
+
+@functools.lru_cache(maxsize=8)  # or every call would compile anew
+def _make_steps(
+    net: ZFNet, grid: Grid, layer: str, form: Form
+) -> tuple[Callable[..., tuple[Any, dict[str, jax.Array]]], Callable[..., dict[str, jax.Array]]]:
+    """(params, inputs, fills, labels) -> what a group of photos leaves for the second, and of the
+    uncovered photos; (params, that, squares) -> arrays [N]."""
+
+    @jax.jit
+    def prepare(
+        params: Params, inputs: jax.Array, fills: jax.Array, labels: jax.Array | None
+    ) -> tuple[Any, dict[str, jax.Array]]:
+        logits, activations = model.forward(net, params, inputs)
+        maps = activations[layer]
+        number = units.strongest_maps(maps, 1)[0][:, 0]
+        position = jnp.stack(units.strongest_position(maps, number), axis=1)
+        label = jnp.argmax(logits, axis=1).astype(jnp.int32) if labels is None else labels
+        whole = _answers(logits, _chosen(maps, number), label)
+        whole = {f"whole_{name}": value for name, value in whole.items()}
+        whole |= {"label": label, "map": number, "position": position.astype(jnp.int32)}
+        if form == "fast":
+            state: Any = unoccluded(net, params, inputs, fills, grid, layer, number)
+        else:
+            state = (inputs, fills, number)
+        return (state, label), whole
+
+    def step(params: Params, state: Any, squares: Squares) -> dict[str, jax.Array]:
+        maps, label = state
+        if form == "fast":
+            logits, activity = occluded(net, params, maps, grid, layer, squares)
+        else:
+            inputs, fills, number = maps
+            logits, activations = model.forward(net, params, _covered(inputs, fills, grid, squares))
+            activity = _chosen(activations[layer], number[squares.photo])
+        answers = _answers(logits, activity, label[squares.photo])
+        return lax.all_gather(answers, parallel.AXIS, tiled=True)
+
+    return prepare, parallel.map_over_devices(step, in_axes=(None, None, 0))
+
+
+def _answers(logits: jax.Array, activity: jax.Array, label: jax.Array) -> dict[str, jax.Array]:
+    probabilities = jax.nn.softmax(logits)
+    return {
+        "activity": activity,
+        "probability": jnp.take_along_axis(probabilities, label[:, None], axis=1)[:, 0],
+        "class": jnp.argmax(logits, axis=1).astype(jnp.int32),
+    }
+
+
+def _chosen(maps: jax.Array, number: jax.Array) -> jax.Array:
+    """The sum [N] of one map of each of [N, h, w, C]."""
+    return jnp.take_along_axis(maps, number[:, None, None, None], axis=3).sum(axis=(1, 2, 3))
+
+
+def _covered(inputs: jax.Array, fills: jax.Array, grid: Grid, squares: Squares) -> jax.Array:
+    """Photos [N, H, W, C] with their squares."""
+    corner = (jnp.asarray(grid.rows)[squares.row], jnp.asarray(grid.columns)[squares.column])
+    inside = [
+        (jnp.arange(size) >= first[:, None]) & (jnp.arange(size) < first[:, None] + grid.square)
+        for size, first in zip(grid.image_size, corner, strict=True)
+    ]
+    here = inside[0][:, :, None, None] & inside[1][:, None, :, None]
+    return jnp.where(here, fills[squares.photo], inputs[squares.photo])
+
+
+def _squares(photos: int, grid: Grid, batch_size: int) -> Iterator[Squares]:
+    """This process's part of all squares of some photos, in row-major order; the last batch is
+    filled up with copies of the last square."""
+    shape = (photos, len(grid.rows), len(grid.columns))
+    places = np.stack(np.unravel_index(np.arange(np.prod(shape)), shape)).astype(np.int32)
+    own = batch_size // jax.process_count()
+    first = own * jax.process_index()
+    for begin in range(0, places.shape[1], batch_size):
+        index = np.minimum(np.arange(begin + first, begin + first + own), places.shape[1] - 1)
+        yield Squares(*places[:, index])

@@ -1,0 +1,187 @@
+"""Frozen features: the activations of a layer for every image of a split, made once and kept.
+
+WORKDIR/analysis/features/LAYER-FINGERPRINT.npy holds [N, D] float32, the rows of the split in
+order and each map flattened; a .json of the same name says what they were made from. They are
+large (layer 1 of the paper's net: 1.16 MB an image) and may be removed once their Gram matrix is
+there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from tqdm import tqdm
+
+from zfnet_jax import model, parallel
+from zfnet_jax.data import augment, batches
+from zfnet_jax.data.images import Split
+from zfnet_jax.files import whole_file, write_json
+from zfnet_jax.runs import array_tree, provenance
+from zfnet_jax.runs.run import Run
+from zfnet_jax.studies.invariance.measure import layer_output
+from zfnet_jax.training.optimizer import Params
+
+_AHEAD = 2  # batches placed on the devices before they are needed
+
+
+def layers_of(run: Run) -> dict[int, str]:
+    """The layers of a net by the paper's numbers, and the activation that each ends with."""
+    net = run.architecture
+    numbers = [conv.number for conv in net.convs]
+    numbers += [int(name.removeprefix("fc")) for name in net.dense_names]
+    return {number: layer_output(net, number) for number in numbers}
+
+
+def extract(
+    run: Run, split: Split, layers: Sequence[str], *, batch_size: int, progress: bool
+) -> dict[str, Path]:
+    """The features of some layers, from the run's folder where it has them, else made there.
+
+    Every image is shown to the net once, as its centre crop, whatever the number of layers.
+
+    Args:
+      run: the net; all devices of this process compute.
+      split: N images, prepared at the run's image size; their classes do not matter.
+      layers: names of activations, such as 'norm1', 'conv3', 'pool5' or 'fc7'.
+      batch_size: images per step, of all devices together.
+      progress: whether to show a bar.
+
+    Returns:
+      of each layer the .npy file, see the top of the module.
+
+    Raises:
+      ValueError: the net has no such layer, or the images are of another size.
+      FloatingPointError: a feature is not finite; names layer and image.
+    """
+    if split.image_size != run.config.data.image_size:
+        raise ValueError(
+            f"the images are prepared at {split.image_size} pixels, but the net was trained on "
+            f"{run.config.data.image_size}: prepare them at that size"
+        )
+    dims = _dimensions(run, layers)
+    paths = {layer: path_of(run, split, layer) for layer in layers}
+    missing = [layer for layer in dict.fromkeys(layers) if not paths[layer].exists()]
+    if missing:
+        parallel.check_batch(batch_size)
+        folder = paths[missing[0]].parent
+        folder.mkdir(parents=True, exist_ok=True)
+        with contextlib.ExitStack() as stack:
+            files = {}
+            for layer in missing:
+                files[layer] = stack.enter_context(whole_file(paths[layer]))
+                _write_header(files[layer], (len(split), dims[layer]))
+            _show_all(run, split, files, batch_size, progress)
+        for layer in missing:
+            described = _identity(run, split, layer) | provenance.of_run(run)
+            write_json(paths[layer].with_suffix(".json"), described)
+    return paths
+
+
+def path_of(run: Run, split: Split, layer: str) -> Path:
+    """Where the features of a layer lie; its name depends on all that they depend on."""
+    text = json.dumps(_identity(run, split, layer), sort_keys=True)
+    name = f"{layer}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.npy"
+    return run.directory / "analysis" / "features" / name
+
+
+def open_features(path: Path) -> np.ndarray:
+    """The features [N, D] float32, mapped from the disk."""
+    return np.load(path, mmap_mode="r")
+
+
+def _identity(run: Run, split: Split, layer: str) -> dict[str, Any]:
+    """All that features depend on; not batch size and devices."""
+    return {
+        "layer": layer,
+        "weights": provenance.weights_digest(run),
+        "net": repr(run.architecture),
+        "mean": array_tree.digest(run.mean)[:16],
+        "crop": run.config.augment.crop,
+        "scale": np.asarray(run.config.augment.scale).tolist(),  # one number, or per channel
+        "data": split.fingerprint,
+    }
+
+
+def _dimensions(run: Run, layers: Sequence[str]) -> dict[str, int]:
+    """D of each layer; ValueError names the layers there are."""
+    size = (1, *run.input_size, run.mean.shape[-1])
+    shapes = jax.eval_shape(lambda x: run.forward(x)[1], jax.ShapeDtypeStruct(size, jnp.float32))
+    there = [name for name in shapes if not name.startswith("switches")]
+    for layer in layers:
+        if layer not in there:
+            name = run.directory.resolve().name
+            raise ValueError(f"no layer {layer!r}: {name} has {', '.join(there)}")
+    return {layer: int(np.prod(shapes[layer].shape[1:])) for layer in layers}
+
+
+def _write_header(file: BinaryIO, shape: tuple[int, int]) -> None:
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+
+
+def _show_all(
+    run: Run, split: Split, files: dict[str, BinaryIO], batch_size: int, progress: bool
+) -> None:
+    """Appends the features of every image to the file of their layer.
+
+    Written, not mapped: pages of a mapped file would count as memory until the disk has them.
+    """
+    step = _make_step(run, tuple(files))
+    params, mean = parallel.replicate((run.params, run.mean))
+    rows = batches.eval_batches(split, batch_size=batch_size, process_index=0, process_count=1)
+    done = 0
+
+    def write(features: dict[str, jax.Array]) -> int:
+        count = min(batch_size, len(split) - done)
+        for layer, array in features.items():
+            block = np.ascontiguousarray(np.asarray(array)[:count], "<f4")
+            wrong = ~np.isfinite(block).all(axis=1)
+            if wrong.any():
+                key = split.keys[done + int(np.flatnonzero(wrong)[0])]
+                raise FloatingPointError(
+                    f"{layer}: image {key} gives features that are not finite: the net's weights "
+                    "are damaged"
+                )
+            files[layer].write(block.data)
+        return count
+
+    with tqdm(
+        total=len(split), desc="features", unit=" images", disable=None if progress else True
+    ) as bar:
+        before = None
+        for batch in parallel.to_devices(batches.prefetch(rows, _AHEAD), _AHEAD):
+            now = step(params, mean, batch)
+            if before is not None:  # while the devices compute
+                count = write(before)
+                done += count
+                bar.update(count)
+            before = now
+        if before is not None:
+            bar.update(write(before))
+
+
+def _make_step(run: Run, layers: tuple[str, ...]) -> Callable[..., dict[str, jax.Array]]:
+    """One batch: (params, mean, batch) -> features [B, D] of each layer."""
+    crop, scale = run.config.augment.crop, run.config.augment.scale
+
+    def step(
+        params: Params, mean: jax.Array, batch: batches.Batch[jax.Array]
+    ) -> dict[str, jax.Array]:
+        images = augment.centre_crops(batch.images, mean, crop, scale)
+        _, activations = model.forward(run.net, params, images)
+        flat = {
+            layer: activations[layer].astype(jnp.float32).reshape(len(images), -1)
+            for layer in layers
+        }
+        return lax.all_gather(flat, parallel.AXIS, tiled=True)
+
+    return parallel.map_over_devices(step, in_axes=(None, None, 0))

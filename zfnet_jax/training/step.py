@@ -1,0 +1,143 @@
+"""One update of the net on one batch, as a pure function that runs on every device."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import flax
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+from ml_collections import ConfigDict
+
+from zfnet_jax.data import augment
+from zfnet_jax.data.batches import Batch
+from zfnet_jax.model import ZFNet
+from zfnet_jax.parallel import mean_over_devices
+from zfnet_jax.training.optimizer import Params, limit_filter_rms
+
+
+@flax.struct.dataclass
+class TrainState:
+    """Everything that changes from step to step, the same on every device.
+
+    Attributes:
+      step: updates done, int32 scalar.
+      params: the model's parameters.
+      momentum: state of `optimizer.direction`.
+      rate_scale: the plateau's factor on the learning rate, float32 scalar.
+      sums: training metrics summed over the steps of this epoch, float32 scalars.
+    """
+
+    step: jax.Array
+    params: Params
+    momentum: optax.OptState
+    rate_scale: jax.Array
+    sums: dict[str, jax.Array]
+
+
+SUMS = ("loss", "top1", "top5", "clipped", "steps")
+
+
+def initial_state(params: Params, direction: optax.GradientTransformation) -> TrainState:
+    """The state before the first step."""
+    return TrainState(
+        step=jnp.int32(0),
+        params=params,
+        momentum=direction.init(params),
+        rate_scale=jnp.float32(1),
+        sums={name: jnp.float32(0) for name in SUMS},
+    )
+
+
+def make_train_step(
+    model: ZFNet,
+    config: ConfigDict,
+    direction: optax.GradientTransformation,
+    schedule: optax.Schedule,
+    steps_per_epoch: int,
+) -> Callable[[TrainState, jax.Array, Batch[jax.Array]], tuple[TrainState, jax.Array]]:
+    """The train step of a run: (state, mean [S, S, C], a device's rows of a batch) -> state, loss.
+
+    Crop, flip and subtract the mean, forward, backward, SGD, RMS limit (Section 3). Mapped over
+    devices: gradients and metrics are averaged over them.
+    """
+    parts = config.optimizer.accumulation
+
+    def loss_of(
+        params: Params, mean: jax.Array, batch: Batch[jax.Array], epoch: jax.Array
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        keys = jax.vmap(jax.random.split)(augment.image_keys(config.seed, epoch, batch.index))
+        images = augment.random_crops(
+            batch.images,
+            keys[:, 0],
+            mean,
+            config.augment.crop,
+            config.augment.crops,
+            config.augment.scale,
+        )
+        logits, _ = model.apply({"params": params}, images, dropout_keys=keys[:, 1])
+        targets = optax.smooth_labels(
+            jax.nn.one_hot(batch.labels, logits.shape[1]), config.optimizer.label_smoothing
+        )
+        loss = optax.softmax_cross_entropy(logits, targets).mean()
+        top1, top5 = topk_hits(logits, batch.labels)
+        return loss, {"loss": loss, "top1": top1.mean(), "top5": top5.mean()}
+
+    gradient_of = jax.grad(loss_of, has_aux=True)
+
+    def gradients(
+        params: Params, mean: jax.Array, batch: Batch[jax.Array], epoch: jax.Array
+    ) -> tuple[Params, dict[str, jax.Array]]:
+        if parts == 1:
+            return gradient_of(params, mean, batch, epoch)
+        # Accumulation: the mean over equal parts of the rows, one after the other.
+        split = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), batch)
+
+        def add(total: Any, part: Batch[jax.Array]) -> tuple[Any, None]:
+            return jax.tree.map(jnp.add, total, gradient_of(params, mean, part, epoch)), None
+
+        shapes = jax.eval_shape(
+            gradient_of, params, mean, jax.tree.map(lambda x: x[0], split), epoch
+        )
+        zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+        total, _ = lax.scan(add, zeros, split)
+        return jax.tree.map(lambda x: x / parts, total)
+
+    def train_step(
+        state: TrainState, mean: jax.Array, batch: Batch[jax.Array]
+    ) -> tuple[TrainState, jax.Array]:
+        epoch, step_of_epoch = jnp.divmod(state.step, steps_per_epoch)
+        grads, metrics = mean_over_devices(gradients(state.params, mean, batch, epoch))
+        updates, momentum = direction.update(grads, state.momentum, state.params)
+        rate = schedule(state.step) * state.rate_scale
+        params = jax.tree.map(lambda p, u: p - rate * u, state.params, updates)
+        clipped = jnp.float32(0)
+        if config.optimizer.rms_limit:
+            params, clipped = limit_filter_rms(params, config.optimizer.rms_limit)
+        news = {**metrics, "clipped": clipped, "steps": jnp.float32(1)}
+        sums = {
+            name: jnp.where(step_of_epoch == 0, 0, state.sums[name]) + news[name] for name in SUMS
+        }
+        state = dataclasses.replace(
+            state, step=state.step + 1, params=params, momentum=momentum, sums=sums
+        )
+        return state, metrics["loss"]
+
+    return train_step
+
+
+def topk_hits(logits: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Whether the label is the most probable class, and among the five most: each bool [B].
+
+    A class that is exactly as probable as the true one counts against it, so that a net that
+    answers the same for every class scores nothing.
+    """
+    true = jnp.take_along_axis(logits, labels[:, None], axis=1)
+    others = jnp.arange(logits.shape[1]) != labels[:, None]
+    ahead = jnp.sum((logits >= true) & others, axis=1)
+    finite = jnp.isfinite(true[:, 0])
+    return (ahead < 1) & finite, (ahead < 5) & finite

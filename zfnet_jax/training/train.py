@@ -1,0 +1,256 @@
+"""A training run from a config: train, validate each epoch, anneal, checkpoint, resume."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from ml_collections import ConfigDict
+
+from zfnet_jax import model, parallel
+from zfnet_jax.data import augment, batches, splits
+from zfnet_jax.data.images import Split
+from zfnet_jax.runs import workdir
+from zfnet_jax.runs.checkpoint import Checkpoints
+from zfnet_jax.training import nonfinite, optimizer, preemption
+from zfnet_jax.training.metrics import MetricsWriter, Progress, epoch_line
+from zfnet_jax.training.nonfinite import NonFiniteError
+from zfnet_jax.training.step import TrainState, initial_state, make_train_step
+from zfnet_jax.training.validation import Evaluator, make_evaluator
+
+_AGREED = (NonFiniteError, preemption.PreemptedError)  # raised by all processes, if by one
+
+
+def train_and_evaluate(
+    config: ConfigDict,
+    directory: Path,
+    stop_after_steps: int | None = None,
+    filters_picture: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> dict[str, float]:
+    """Trains the net of a config, or goes on where an earlier call on the folder stopped.
+
+    Everything of the run lies in `directory`: config, versions and data fingerprint, metrics,
+    TensorBoard, checkpoints.
+
+    Args:
+      config: see configs/zfnet.py for every field.
+      directory: the run's folder; made if missing.
+      stop_after_steps: save a checkpoint and return when this many updates have been done; the
+        same call without it goes on from there.
+      filters_picture: draws the filters of the first layer [M, k, k, C] as [H, W, 3] in [0, 1],
+        for TensorBoard; without it they are not shown.
+
+    Returns:
+      the metrics of the last epoch that ended in this call ('val/top1', ...), if one did.
+
+    Raises:
+      ValueError: the config does not fit the data, the devices or the run in the folder, or another
+        process trains there.
+      NonFiniteError: a loss, gradient or parameter is no longer finite and `config.on_nonfinite`
+        allows no (further) way back; the checkpoints are from before.
+      PreemptedError: a signal told the process to stop (see `preemption.Watch`); all is saved.
+      OSError: a file cannot be written; the checkpoints from before are whole.
+    """
+    nonfinite.check_config(config)
+    augment.check(config)
+    parallel.check_batch(config.batch_size, config.optimizer.accumulation)
+    parallel.check_batch(config.eval_batch_size)
+    train = splits.open_split(config.data, "train")
+    validation = splits.open_split(config.data, "validation")
+    if train.class_names != validation.class_names:
+        raise ValueError(f"{config.data.prepared_dir}: train and validation have other classes")
+    steps_per_epoch = batches.train_steps_per_epoch(len(train), config.batch_size)
+
+    net = model.from_config(config.model, classes=len(train.class_names))
+    direction = optimizer.direction(config.optimizer)
+    schedule = optimizer.learning_rate_schedule(
+        config.optimizer,
+        batch_size=config.batch_size,
+        epochs=config.epochs,
+        steps_per_epoch=steps_per_epoch,
+    )
+    assert train.mean is not None  # training splits have one
+    crop, channels = config.augment.crop, train.mean.shape[2]
+    step = make_train_step(net, config, direction, schedule, steps_per_epoch)
+    job = _Job(
+        config=config,
+        directory=directory,
+        train=train,
+        stop_after_steps=stop_after_steps,
+        steps_per_epoch=steps_per_epoch,
+        schedule=schedule,
+        initial=lambda: initial_state(
+            model.initial_params(net, config.seed, crop, channels), direction
+        ),
+        train_step=parallel.map_over_devices(
+            nonfinite.watched(step), in_axes=(None, None, None, 0), donate=(0,)
+        ),
+        evaluate=make_evaluator(net, config, validation),
+        filters_picture=filters_picture,
+    )
+    jax.eval_shape(job.initial)  # a net that its images do not fit fails with nothing written
+    with workdir.held(directory), preemption.Watch() as watch:
+        workdir.claim(directory, config, train, validation)
+        checkpoints = Checkpoints(
+            directory / "checkpoints",
+            keep_latest=config.checkpoint.keep_latest,
+            keep_best=config.checkpoint.keep_best,
+            keep_steps=[epoch * steps_per_epoch for epoch in config.checkpoint.keep_epochs],
+        )
+        # Before and after the checkpoints close: closing waits for the other processes.
+        with parallel.together(_AGREED), checkpoints, parallel.together(_AGREED):
+            rollbacks = 0
+            while True:
+                try:
+                    return _train(job, checkpoints, watch, rollbacks)
+                except NonFiniteError as error:
+                    rollbacks = nonfinite.next_rollback(error, config)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    """What does not change from one rollback to the next."""
+
+    config: ConfigDict
+    directory: Path
+    train: Split
+    stop_after_steps: int | None
+    steps_per_epoch: int
+    schedule: optax.Schedule
+    initial: Callable[[], TrainState]
+    train_step: Callable[..., Any]
+    evaluate: Evaluator
+    filters_picture: Callable[[np.ndarray], np.ndarray] | None
+
+
+def _train(
+    job: _Job, checkpoints: Checkpoints, watch: preemption.Watch, rollbacks: int
+) -> dict[str, float]:
+    """Trains from the newest checkpoint, or the start, to the end. See `train_and_evaluate`."""
+    config, train, steps_per_epoch = job.config, job.train, job.steps_per_epoch
+    total_steps = config.epochs * steps_per_epoch
+    state, plateau = job.initial(), optimizer.Plateau()
+    restored = checkpoints.restore_latest({"state": state, "mean": train.mean})
+    if restored:
+        _, arrays, record = restored
+        state, plateau = arrays["state"], optimizer.Plateau(**record["plateau"])
+    if rollbacks > plateau.rollbacks:
+        plateau = plateau.rolled_back(rollbacks, config.rollback.rate_factor)
+        state = dataclasses.replace(state, rate_scale=jnp.float32(plateau.scale))
+    step = int(state.step)
+    state, healthy, mean = parallel.replicate((state, np.bool_(True), train.mean))
+    metrics = MetricsWriter(
+        job.directory, resume_step=step if restored else -1, is_writer=parallel.is_writer()
+    )
+    progress = Progress(
+        total_steps=total_steps,
+        start_step=step,
+        batch_size=config.batch_size,
+        enabled=parallel.is_writer(),
+    )
+
+    def save(error: float | None) -> None:
+        checkpoints.save(
+            step,
+            {"state": state, "mean": mean},
+            workdir.record(config, train, plateau=dataclasses.asdict(plateau)),
+            error,
+        )
+
+    def checked(step: int, loss: jax.Array, healthy: jax.Array) -> float:
+        """The loss of a step, on the host. NonFiniteError unless all of the step is finite."""
+        if not healthy:
+            tensor = nonfinite.culprit_of(state, loss)
+            raise nonfinite.error_of_step(
+                step, tensor, job.directory, train, config, plateau.rollbacks
+            )
+        return float(loss)
+
+    end = min(total_steps, job.stop_after_steps or total_steps)
+    every = config.checkpoint.every_steps
+    mid_epoch_saves = range(0, total_steps, every) if every else ()
+    unchecked: collections.deque[tuple[int, jax.Array, jax.Array]] = collections.deque()
+    result: dict[str, float] = {}
+    told = False
+    measured = ["loss", "top1"]
+    if len(train.class_names) > 5:  # of five the true one is always among the first five
+        measured.append("top5")
+    with metrics, progress:
+        while step < end:
+            epoch = step // steps_per_epoch
+            title, began, first = f"epoch {epoch + 1}/{config.epochs}", time.monotonic(), step
+            for batch in _batches_of(train, config, epoch, step % steps_per_epoch):
+                state, healthy, loss = job.train_step(state, healthy, mean, batch)
+                step += 1
+                unchecked.append((step, loss, healthy))
+                if len(unchecked) > 2:  # the host never waits for the step that it just started
+                    progress.update(step, title=title, loss=checked(*unchecked.popleft()))
+                told = watch.told(step)
+                at_epoch_end = step % steps_per_epoch == 0
+                stopping = told or step == end
+                if not at_epoch_end and (stopping or step in mid_epoch_saves):
+                    while unchecked:
+                        checked(*unchecked.popleft())
+                    save(None)
+                    if told:
+                        raise watch.preempted(step)
+                    if stopping:
+                        return result
+            while unchecked:
+                progress.update(step, title=title, loss=checked(*unchecked.popleft()))
+
+            sums = {name: float(value) for name, value in state.sums.items()}
+            seconds = time.monotonic() - began
+            validated = job.evaluate(state.params, mean)
+            nonfinite.check_validation(step, validated["loss"], plateau.rollbacks)
+            result = {
+                "epoch": epoch + 1,
+                **{f"train/{k}": sums[k] / sums["steps"] for k in measured},
+                **{f"val/{k}": validated[k] for k in measured},
+                "learning_rate": float(np.asarray(job.schedule(step - 1))) * plateau.scale,
+                "clipped": sums["clipped"] / sums["steps"],
+            }
+            times = {
+                "images_per_second": (step - first) * config.batch_size / seconds,
+                "epoch_seconds": time.monotonic() - began,
+            }
+            metrics.write(step, result, time_fields=times)
+            layer = config.model.layers[0]
+            if job.filters_picture:
+                filters = np.moveaxis(np.asarray(state.params[layer]["kernel"]), 3, 0)
+                pixels = np.round(255 * job.filters_picture(filters)).astype(np.uint8)
+                metrics.image(f"filters/{layer}", pixels, step)
+            progress.line(epoch_line({"step": step, **result, **times}, config.epochs))
+
+            error = 1 - validated["top1"]
+            if config.optimizer.schedule == "plateau":
+                plateau = plateau.after(error, config.optimizer.plateau)
+                state = state.replace(rate_scale=parallel.replicate(jnp.float32(plateau.scale)))
+            save(error)
+            if step < end and (told or watch.told(step)):
+                raise watch.preempted(step)
+    return result
+
+
+def _batches_of(
+    split: Split, config: ConfigDict, epoch: int, start: int
+) -> Iterator[batches.Batch[np.ndarray]]:
+    """The batches of an epoch from one on, read ahead in a thread and placed on the devices."""
+    rows = batches.train_batches(
+        split,
+        seed=config.seed,
+        epoch=epoch,
+        start=start,
+        batch_size=config.batch_size,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
+    return parallel.to_devices(batches.prefetch(rows, size=2), ahead=2)
