@@ -18,6 +18,7 @@ arrays computed for it beside them, .npz.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from zfnet_jax.studies.features.winners import Winners
+    from zfnet_jax.studies.saved import Result
 
     Drawn = dict[str, Figure]  # by the name of the file
 
@@ -192,9 +194,15 @@ def _figure6(out: Path) -> Drawn:
 def _figure7(_: Path) -> Drawn:
     from zfnet_jax.studies.occlusion.figure import figure7
 
-    arrays = _arrays("whole_probability", "step")
-    mined = _mined(_WORKDIR.value, int(arrays["step"])) if _WORKDIR.value else None
-    return {"figure7": figure7(arrays, mined)}
+    drawn = {}
+    for name, result in _results("occlusion").items():
+        step = result.about["step"]
+        mined = None
+        if _WORKDIR.value:
+            with contextlib.suppress(FileNotFoundError):  # its projections are left out
+                mined = _mined(_WORKDIR.value, step)
+        drawn[f"figure7{name}"] = figure7(result.arrays, mined)
+    return drawn
 
 
 def _figure8(_: Path) -> Drawn:
@@ -209,6 +217,33 @@ def _figure9(_: Path) -> Drawn:
     from zfnet_jax.studies.transfer.table import curves
 
     return {"figure9": figure9(curves(Path(_required("workdir")), _DATA.value))}
+
+
+def _results(study: str) -> dict[str, Result]:
+    """The result that --arrays names, or all that a study has left of a run's checkpoint.
+
+    By what the figure's name ends in: nothing for a single one, else the name of its folder.
+    """
+    from zfnet_jax.studies import saved
+
+    if _ARRAYS.value:
+        path = Path(_ARRAYS.value)
+        found = [saved.load(path.parent if path.suffix == ".npz" else path)]
+    else:
+        workdir = _required("workdir")
+        found = saved.find(workdir, study, _STEP.value)
+        if not found:
+            raise FileNotFoundError(
+                f"nothing is measured in {Path(workdir) / saved.FOLDER / study}:"
+                f" run python -m scripts.{study} --workdir={workdir}"
+            )
+        found = [one for one in found if one.about["step"] == found[-1].about["step"]]
+    wrong = [one for one in found if one.about["study"] != study]
+    if wrong:
+        raise ValueError(f"{wrong[0].folder} holds no arrays of figure {_FIGURE.value}")
+    if len(found) == 1:
+        return {"": found[0]}
+    return {f"-{one.folder.name}": one for one in found}
 
 
 def _arrays(*names: str) -> dict[str, np.ndarray]:

@@ -3,8 +3,8 @@
 python -m scripts.occlusion --workdir=DIR --image=PHOTO [--image=PHOTO ...] [--label=CLASS ...]
 
 For every position of the square: the summed activity of the strongest map of a layer, the
-probability of a class and the most probable class. Arrays and figure go to
-WORKDIR/analysis/occlusion/. Without --label the class is the most probable one of the uncovered
+probability of a class and the most probable class. Arrays and figure go to a folder of their own in
+WORKDIR/studies/occlusion/. Without --label the class is the most probable one of the uncovered
 photo. Sizes not given are shares of what the net sees: of 224 pixels, 48 and 8.
 """
 
@@ -15,21 +15,16 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from absl import flags
 
-from zfnet_jax.command import processes, shell
+from zfnet_jax.command import processes, shell, study_flags
+from zfnet_jax.studies.occlusion.options import Options
 
 if TYPE_CHECKING:
+    from zfnet_jax.report.figures import Style
     from zfnet_jax.runs.run import Run
     from zfnet_jax.studies.features.winners import Winners
-    from zfnet_jax.studies.occlusion.measure import Fill
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
-_IMAGES = flags.DEFINE_multi_string("image", None, "A photo; may be repeated.", required=True)
-_LABELS = flags.DEFINE_multi_string("label", [], "A class: one for all photos, or one for each.")
-_SQUARE = flags.DEFINE_integer("square", None, "Side of the square, pixels.")
-_STRIDE = flags.DEFINE_integer("stride", None, "Pixels between positions.")
-_LAYER = flags.DEFINE_string("layer", None, "Whose strongest map; the last conv layer.")
-_FILL = flags.DEFINE_enum("fill", "grey", ["grey", "mean", "blur", "noise"], "The square shows.")
-_SEED = flags.DEFINE_integer("seed", 0, "Of the noise.", lower_bound=0)
+_OPTIONS = study_flags.define(Options)
 _STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; the newest if not given.")
 _BATCH = flags.DEFINE_integer("batch_size", 32, "Squares per step.", lower_bound=1)
 _PLAIN = flags.DEFINE_bool("plain", False, "Compute the whole net for every square, slowly.")
@@ -40,36 +35,26 @@ def main() -> None:
     from zfnet_jax import parallel  # after the flags, so that --help needs no jax
     from zfnet_jax.report import figures
     from zfnet_jax.runs.run import open_run
-    from zfnet_jax.studies.occlusion import study as occlusion_study
+    from zfnet_jax.studies.occlusion import study
     from zfnet_jax.studies.occlusion.figure import figure7
 
     processes.join()
     run = open_run(_WORKDIR.value, _STEP.value)
-    layer = _LAYER.value or run.architecture.convs[-1].name
-    square, stride = occlusion_study.paper_sizes(run)
-    path, arrays = occlusion_study.study_photos(
+    options = _OPTIONS()
+    result = study.measured(
         run,
-        _IMAGES.value,
-        _LABELS.value,
-        square=square if _SQUARE.value is None else _SQUARE.value,
-        stride=stride if _STRIDE.value is None else _STRIDE.value,
-        layer=layer,
-        fill=cast("Fill", _FILL.value),
-        seed=_SEED.value,
+        options,
         batch_size=_BATCH.value,
         form="plain" if _PLAIN.value else "fast",
         progress=parallel.is_writer(),
     )
     if not parallel.is_writer():
         return
-    _print_answers(arrays)
-    mined = _mined(run, layer)
-    style = cast("figures.Style", _STYLE.value)
-    with figures.use(style):
-        figure = figure7(arrays, mined)
-    for kind in (".png", ".pdf"):
-        figures.save(figure, path.with_suffix(kind), style)
-    print(f"step {run.step}: {path}, {path.with_suffix('.png')} and .pdf")
+    _print_answers(result.arrays)
+    mined = _mined(run, str(result.arrays["layer"]))
+    style = cast("Style", _STYLE.value)
+    figures.draw(lambda: figure7(result.arrays, mined), result.folder / "figure7", style)
+    print(f"step {run.step}: {result.folder}")
 
 
 def _print_answers(arrays: dict[str, np.ndarray]) -> None:

@@ -56,7 +56,8 @@ _STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; the newest i
 
 def main() -> None:
     from zfnet_jax import lock
-    from zfnet_jax.reproduce import display, execute, paper_report, plan
+    from zfnet_jax.reproduce import display, execute, plan
+    from zfnet_jax.reproduce.report import write_report
     from zfnet_jax.reproduce.study import DRAFT, Effort, Sources, Study
     from zfnet_jax.training import preemption
 
@@ -99,7 +100,7 @@ def main() -> None:
             raise shell.fail(message, code=preemption.EXIT_CODE) from None
         finally:
             execute.keep_plan(study, every)
-            index = paper_report.write_report(study.workdir)
+            index = write_report(study.workdir)
     missing = [row for row in rows if row.state == "missing"]
     if missing:
         names = ", ".join(row.step.name for row in missing)

@@ -4,14 +4,36 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from configs import quickstart
 from zfnet_jax.report.table import markdown
-from zfnet_jax.reproduce.step import FOLDER, Made, write_record
+from zfnet_jax.reproduce.record import FOLDER, write_record
+from zfnet_jax.studies.step import Made
 
+ENTRIES = {
+    "fig8": {"heading": "Figure 8: covered parts", "section": "4.3", "look": "Parts.", "paper": ""},
+    "table1": {
+        "heading": "Table 1: correspondence",
+        "section": "4.3",
+        "look": "Less.",
+        "paper": "",
+    },
+    "fig2": {
+        "heading": "Figure 2: features of a trained net",
+        "section": "4",
+        "look": "Something in common.",
+        "paper": "Layer 2: corners and edges.",
+    },
+    "fig4": {"heading": "Figure 4: training", "section": "4", "look": "Marks.", "paper": ""},
+    "fig7": {"heading": "Figure 7: occlusion", "section": "4.2", "look": "Drops.", "paper": ""},
+    "table2": {"heading": "Table 2: nets", "section": "5.1", "look": "Errors.", "paper": ""},
+    "overlap": {"heading": "Images in both", "section": "5.2", "look": "Pairs.", "paper": ""},
+    "own": {"heading": "An analysis", "section": "", "look": "What is new.", "paper": ""},
+}
 HOSTILE = '<img src=x onerror="fetch(1)"> [a](https://example.org) ![b](https://example.org/c.png)'
 ATLAS = ("atlas/index.html",)
 
@@ -46,16 +68,17 @@ def write_run(workdir: Path, *, seed: int = 0) -> Path:
     }
     for name, one in made.items():
         write_record(workdir, name, one, _about(workdir))
-    plan = {
+    plan: dict[str, Any] = {
         name: {
             "title": name,
+            "entry": ENTRIES.get(name),
             "fingerprint": "1",
             "state": "made",
             "reason": "",
             "needs": [],
             "draft": True,
         }
-        for name in (*made, "fig7", "table2", "fig4")
+        for name in (*made, "fig7", "table2", "fig4", "own")
     }
     plan["fig2"]["needs"] = ["mine"]
     plan["fig8"]["fingerprint"] = "2"

@@ -261,7 +261,7 @@ def test_a_full_disk_stops_with_its_reason_and_the_run_goes_on_from_the_last_che
 
 FORK = """
 import json, os, runpy, sys
-import jax, scripts.shell, zfnet_jax.run, zfnet_jax.train
+import jax, zfnet_jax.command.shell, zfnet_jax.runs.run, zfnet_jax.training.train
 from absl import app, flags
 for arguments in json.load(sys.stdin):
     child = os.fork()

@@ -154,7 +154,7 @@ def test_a_wheel_holds_every_file(site):
     assert files(site / "zfnet_jax") == expected
     assert {path.name.partition("-")[0] for path in site.iterdir()} == {"zfnet_jax"}
     (points,) = site.glob("*.dist-info/entry_points.txt")
-    assert "zfnet-jax = zfnet_jax.command:main" in points.read_text(encoding="utf-8")
+    assert "zfnet-jax = zfnet_jax.entry:main" in points.read_text(encoding="utf-8")
 
 
 SWEEP = """

@@ -1,6 +1,6 @@
 """`python -m zfnet_jax NAME FLAGS...` is `zfnet-jax NAME FLAGS...`."""
 
-from zfnet_jax.command.programs import main
+from zfnet_jax.entry import main
 
 if __name__ == "__main__":
     main()

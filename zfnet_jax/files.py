@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -35,6 +36,22 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
             temporary.unlink()
         raise
     temporary.replace(path)
+
+
+@contextlib.contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """A folder to fill, which gets the name `path` when the block ends without an error.
+
+    If there is one of that name by then, it stays, and the new one is dropped.
+    """
+    temporary = temporary_name(path)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        if not path.exists():
+            temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -47,11 +47,31 @@ def locked(path: Path, who: str) -> Iterator[int]:
 
 @contextmanager
 def waited_for(path: Path) -> Iterator[None]:
-    """Holds a lock file for a moment; waits for whoever holds it. Free without locks' support."""
-    with path.open("a", encoding="utf-8") as file:
+    """Holds a lock file, once whoever holds it is done; removes it at the end.
+
+    On a file system without locks nobody waits.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        file = path.open("a", encoding="utf-8")
         with suppress(OSError):  # a file system without locks
             fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        if _is(file, path):
+            break
+        file.close()  # who held it has removed it: others may hold a new one
+    with file:
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _is(file: TextIO, path: Path) -> bool:
+    """Whether an open file is the one of that name."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _take(file: TextIO, holder: str) -> bool:

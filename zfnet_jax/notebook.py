@@ -14,8 +14,9 @@ from zfnet_jax.report.tiles import projection_tile
 from zfnet_jax.runs.run import Run, load_photo
 from zfnet_jax.studies.features import mined_folder, winners
 from zfnet_jax.studies.features.winners import Winners
-from zfnet_jax.studies.occlusion import measure as occlusion
-from zfnet_jax.studies.occlusion import study as occlusion_study
+from zfnet_jax.studies.occlusion import study as occlusion
+from zfnet_jax.studies.occlusion.options import Options
+from zfnet_jax.studies.saved import Arrays
 
 Photo = str | Path | np.ndarray  # a file, or [S, S, 3] uint8 as `load_photo` gives it
 
@@ -68,7 +69,7 @@ def mine(run: Run, split: str = "validation", k: int = 9) -> Winners:
     return winners.load(mined_folder.make_once(run, images, split, k, progress=True))
 
 
-def occlude(run: Run, photo: Photo, label: str | None = None) -> occlusion.Arrays:
+def occlude(run: Run, photo: Photo, label: str | None = None) -> Arrays:
     """Slides a grey square over a photo: what does the answer depend on? (Fig. 7)
 
     Args:
@@ -76,22 +77,18 @@ def occlude(run: Run, photo: Photo, label: str | None = None) -> occlusion.Array
       label: the class whose probability is asked for; the most probable one if not given.
 
     Returns:
-      the arrays of `analysis.occlusion.occlude`, of one photo.
+      the arrays of `studies.occlusion.measure.occlude`, of one photo.
 
     Raises:
       ValueError: there is no such class, or the photo cannot be read.
     """
-    square, stride = occlusion_study.paper_sizes(run)
-    return occlusion.occlude(
+    labels = [label] if label else []
+    return occlusion.of_pixels(
         run,
+        occlusion.resolved(run, Options()),
         _pixels(run, photo)[None],
-        occlusion_study.class_numbers(run, [label] if label else [], 1),
-        square=square,
-        stride=stride,
-        layer=run.architecture.convs[-1].name,
-        fill="grey",
-        seed=0,
-        batch_size=32,
+        occlusion.class_numbers(run, labels, 1),
+        progress=True,
     )
 
 

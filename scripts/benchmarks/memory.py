@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from scripts.benchmarks.trials import Options, Row, check_installed
-from zfnet_jax.command.programs import HOME
+from zfnet_jax.entry import HOME
 
 _STEPS = 3
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 
 from scripts.benchmarks.trials import Options, Row, spread
-from zfnet_jax.command.programs import HOME
+from zfnet_jax.entry import HOME
 
 _HEAVY = ("tensorflow", "torch", "matplotlib", "jax")
 

@@ -126,7 +126,7 @@ def test_killed_process_resumes_to_the_same_bytes(tmp_path):
             f"def get_config(): return ConfigDict({{'data': {data.to_dict()!r}}})\n"
         )
     program = (
-        "import runpy; from zfnet_jax.data import partial; partial.COMMIT_EVERY = 16;"
+        "import runpy; from zfnet_jax.data import unfinished; unfinished.COMMIT_EVERY = 16;"
         "runpy.run_module('scripts.prepare_data', run_name='__main__')"
     )
 

@@ -19,16 +19,10 @@ import zfnet_jax
 from tests.conftest import ROOT, run_script, start_script
 from zfnet_jax.data.pictures import draw
 from zfnet_jax.reproduce import display, execute, plan
-from zfnet_jax.reproduce.step import (
-    FOLDER,
-    Made,
-    Step,
-    fingerprints,
-    is_done,
-    read_record,
-    write_record,
-)
+from zfnet_jax.reproduce.contents import CHAPTERS
+from zfnet_jax.reproduce.record import FOLDER, fingerprints, is_done, read_record, write_record
 from zfnet_jax.reproduce.study import Effort, Study
+from zfnet_jax.studies.step import Made, Step
 
 ONLY = "training,evaluate,photos,fig1,fig3"
 
@@ -72,7 +66,7 @@ def perform(study: FakeStudy, steps: list[Step]) -> dict[str, execute.Row]:
 
 def copied(run: Path, folder: Path) -> Path:
     """A run as it was trained, nothing made of it yet."""
-    left_out = shutil.ignore_patterns("analysis", "report")
+    left_out = shutil.ignore_patterns("analysis", "studies", "report")
     return Path(shutil.copytree(run, folder / "run", ignore=left_out))
 
 
@@ -196,6 +190,19 @@ def test_only_takes_steps_with_what_they_need():
     assert plan.select(steps, []) == {"mine", "atlas", "photos", "fig7"}
     with pytest.raises(ValueError, match="--only=fig10: there is no such step, only mine, atlas"):
         plan.select(steps, ["fig10"])
+
+
+def test_the_report_has_every_figure_and_table_in_the_papers_order(tiny_run):
+    steps = plan.make_plan(Study(tiny_run))
+    entries = [step.entry for step in steps if step.entry]
+    shown = [
+        one.heading for chapter in CHAPTERS for one in entries if one.section in chapter.sections
+    ]
+    assert len(shown) == len(entries)
+    numbers = [head.partition(":")[0] for head in shown if head.startswith(("Figure", "Table"))]
+    figures = [f"Figure {n}" for n in (1, 3, 2, 4, 5, 6, 7, 8)]
+    tables = ["Table 2", "Table 3", "Table 4", "Table 5", "Figure 9", "Table 6", "Table 7"]
+    assert numbers == [*figures, "Table 1", *tables]
 
 
 def test_tables_4_and_5_can_do_without_nets_trained_from_scratch(tiny_run):

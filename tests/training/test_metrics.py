@@ -284,7 +284,8 @@ def test_without_tensorboards_package_metrics_are_written_all_the_same(
 def test_no_training_loads_pytorch(tmp_path):
     """tensorboardX would, wherever it is installed."""
     code = (
-        "import sys; from pathlib import Path; from zfnet_jax.metrics import MetricsWriter\n"
+        "import sys; from pathlib import Path\n"
+        "from zfnet_jax.training.metrics import MetricsWriter\n"
         "with MetricsWriter(Path(sys.argv[1]), resume_step=-1, is_writer=True) as writer:\n"
         "    writer.write(1, {'loss': 2.0})\n"
         "assert 'tensorboardX' in sys.modules and 'torch' not in sys.modules"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -80,6 +80,23 @@ def save(figure: Figure, path: Path, style: Style = "screen") -> None:
     with use(style):
         figure.savefig(temporary)
     temporary.replace(path)
+
+
+def draw(make: Callable[[], Figure], path: Path, style: Style = "screen") -> list[Path]:
+    """Draws a figure in a style and writes it as .png and .pdf beside each other.
+
+    Args:
+      path: without an ending.
+
+    Returns:
+      the two files.
+    """
+    with use(style):
+        figure = make()
+    paths = [path.with_name(path.name + kind) for kind in (".png", ".pdf")]
+    for one in paths:
+        save(figure, one, style)
+    return paths
 
 
 def _photo_and_classes(figure: Figure, arrays: Mapping[str, np.ndarray]) -> None:

@@ -8,13 +8,13 @@ from typing import Any
 from zfnet_jax.files import write_arrays
 from zfnet_jax.report import table
 from zfnet_jax.reproduce import looking
-from zfnet_jax.reproduce.drawing import draw, write_texts
-from zfnet_jax.reproduce.step import Made, Step
 from zfnet_jax.reproduce.study import Study, other_run
+from zfnet_jax.studies.drawing import draw, write_texts
 from zfnet_jax.studies.features import winners
 from zfnet_jax.studies.first_layers.diagnosis import diagnose
 from zfnet_jax.studies.first_layers.figure import figure6
 from zfnet_jax.studies.first_layers.filters import first_layer
+from zfnet_jax.studies.step import Entry, Made, Step
 
 FEATURES = 48  # second-layer maps of each run
 
@@ -66,9 +66,18 @@ def fig6(study: Study, mining: Step) -> Step:
             *(f"python -m scripts.mine --workdir={workdir}" for workdir in others),
             f"python -m scripts.figures --figure=6 --split=validation --runs={runs}"
             f" --out={study.report / 'figures'}",
-            study.command("diagnose", *(f"--workdir={workdir}" for workdir in others)),
+            study.command("diagnose", *(f"--workdir={one}" for one in others), step=False),
         ),
         images=images,
         seconds=4 + 8 * len(others),
         missing=missing,
+        entry=Entry(
+            "Figure 6: first layers",
+            "4.1",
+            "One filter much stronger than the rest, filters of noise or of none but low"
+            " frequencies, dead maps and checkered patterns in layer 2 are what the paper"
+            " mended.",
+            "11 x 11 filters with stride 4 miss mid frequencies and alias; 7 x 7 with stride"
+            " 2 do so less.",
+        ),
     )

@@ -16,10 +16,9 @@ from urllib.parse import quote
 
 from zfnet_jax.files import write_bytes, write_text
 from zfnet_jax.report import figures
-from zfnet_jax.reproduce import paper_html
-from zfnet_jax.reproduce.paper_contents import CHAPTERS, Entry
-from zfnet_jax.reproduce.paper_gather import Report, Shown, gather
-from zfnet_jax.reproduce.paper_report import ASSETS
+from zfnet_jax.reproduce import page_html
+from zfnet_jax.reproduce.gather import Report, Shown, gather
+from zfnet_jax.reproduce.report import ASSETS
 from zfnet_jax.studies.errors.curves import curves
 from zfnet_jax.training.metrics import read_metrics
 
@@ -56,14 +55,17 @@ def write_comparison(workdirs: Sequence[Path], out: Path) -> Path:
 
 def _page(workdirs: Sequence[Path], reports: Sequence[Report], out: Path) -> str:
     sections, items = [_training(workdirs, reports, out)], []
-    for number, chapter in enumerate(CHAPTERS):
-        for place, entry in enumerate(chapter.entries):
-            shown = [report.shown[number][place] for report in reports]
-            if entry.step not in _ALONE and any(one.record for one in shown):
-                sections.append(_entry(entry, list(zip(reports, shown)), out))
-                items.append(f'<li><a href="#{entry.step}">{escape(entry.heading)}</a></li>')
+    by_step = [
+        {one.step: one for _, shown in report.chapters for one in shown} for report in reports
+    ]
+    for step in dict.fromkeys(name for shown in by_step for name in shown):
+        shown = [one.get(step) for one in by_step]
+        made = [one for one in shown if one and one.record]
+        if made and step not in _ALONE:
+            sections.append(_entry(made[0], list(zip(reports, shown)), out))
+            items.append(f'<li><a href="#{step}">{escape(made[0].entry.heading)}</a></li>')
     first = '<li><a href="#training">Training</a></li><li><a href="#config">What differs</a></li>'
-    return paper_html.fill(
+    return page_html.fill(
         title="Runs side by side",
         heading="Runs side by side",
         facts={
@@ -81,7 +83,7 @@ def _config(reports: Sequence[Report]) -> str:
     rows = []
     for part in ([report.facts for report in reports], [report.config for report in reports]):
         for field in dict.fromkeys(name for one in part for name in one):
-            values = [paper_html.text_of(one[field]) if field in one else "-" for one in part]
+            values = [page_html.text_of(one[field]) if field in one else "-" for one in part]
             if len(set(values)) > 1:
                 cells = "".join(f"<td>{escape(value)}</td>" for value in values)
                 rows.append(f"<tr><td>{escape(field)}</td>{cells}</tr>")
@@ -104,29 +106,32 @@ def _training(workdirs: Sequence[Path], reports: Sequence[Report], out: Path) ->
         figure = curves(records)
     path = "figures/training.png"
     figures.save(figure, out / path)
-    return _article("training", "Training", paper_html.picture(out, path, "Training"))
+    return _article("training", "Training", page_html.picture(out, path, "Training"))
 
 
-def _entry(entry: Entry, pairs: Iterable[tuple[Report, Shown]], out: Path) -> str:
+def _entry(first: Shown, pairs: Iterable[tuple[Report, Shown | None]], out: Path) -> str:
+    """An entry of all reports, of which `first` has something to show."""
+    entry = first.entry
     parts = [f'<p class="look">{escape(entry.look)}</p>', '<div class="side">']
     for number, (report, one) in enumerate(pairs):
         own = quote(Path(os.path.relpath(report.folder / "index.html", out)).as_posix())
-        link = f'<a href="{own}#{entry.step}">{escape(report.name)}</a>'
+        link = f'<a href="{own}#{first.step}">{escape(report.name)}</a>'
         parts.append(f"<div><h4>{link}</h4>")
-        if one.record is None:
-            parts.append(f'<p class="missing">Not made: {escape(one.reason)}.</p>')
-        elif one.reason:
-            parts.append(f'<p class="missing">{escape(paper_html.sentence(one.reason))}</p>')
+        if one is None or one.record is None:
+            reason = one.reason if one else "its report has no such step"
+            parts.append(f'<p class="missing">Not made: {escape(reason)}.</p></div>')
+            continue
+        if one.reason:
+            parts.append(f'<p class="missing">{escape(page_html.sentence(one.reason))}</p>')
         for path in one.files(".png"):
             copy = f"figures/{number}-{Path(path).name}"
             shutil.copyfile(report.folder / path, out / copy)
-            parts.append(paper_html.picture(out, copy, f"{report.name}, {entry.heading}"))
+            parts.append(page_html.picture(out, copy, f"{report.name}, {entry.heading}"))
         for path in one.files(".md"):
-            parts.append(paper_html.table_html((report.folder / path).read_text(encoding="utf-8")))
-        notes = one.record["notes"] if one.record else ()
-        parts += [f'<p class="note">{escape(note)}</p>' for note in notes]
+            parts.append(page_html.table_html((report.folder / path).read_text(encoding="utf-8")))
+        parts += [f'<p class="note">{escape(note)}</p>' for note in one.record["notes"]]
         parts.append("</div>")
-    return _article(entry.step, entry.heading, "\n".join([*parts, "</div>"]))
+    return _article(first.step, entry.heading, "\n".join([*parts, "</div>"]))
 
 
 def _article(name: str, heading: str, body: str) -> str:

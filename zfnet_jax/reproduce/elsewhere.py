@@ -12,8 +12,8 @@ from zfnet_jax.data.examples import Source
 from zfnet_jax.data.prepare import prepare_split
 from zfnet_jax.data.prepared import PreparedSplit, open_prepared, read_manifest
 from zfnet_jax.data.sources import FolderSource, PicturesSource
-from zfnet_jax.reproduce.step import Made, Step
 from zfnet_jax.reproduce.study import Study
+from zfnet_jax.studies.step import Made, Step
 from zfnet_jax.studies.transfer.folds import Classes, classes_of
 from zfnet_jax.studies.transfer.protocols import PROTOCOLS, Protocol
 

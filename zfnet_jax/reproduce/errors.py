@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from zfnet_jax.files import write_json
-from zfnet_jax.reproduce.drawing import draw, write_table, write_texts
-from zfnet_jax.reproduce.step import Made, Step
 from zfnet_jax.reproduce.study import (
     BINS,
     CROPS,
@@ -19,6 +17,7 @@ from zfnet_jax.reproduce.study import (
     content_digest,
     other_run,
 )
+from zfnet_jax.studies.drawing import draw, write_table, write_texts
 from zfnet_jax.studies.errors import error_text as error_report
 from zfnet_jax.studies.errors import evaluation, evaluation_table, predictions, progress
 from zfnet_jax.studies.errors.confusion import confusion
@@ -27,9 +26,23 @@ from zfnet_jax.studies.errors.error_table import Options, error_table
 from zfnet_jax.studies.errors.paper_rows import ROWS
 from zfnet_jax.studies.errors.predict import Crops
 from zfnet_jax.studies.errors.scores import confusion_matrix, scores
+from zfnet_jax.studies.step import Entry, Made, Step
 from zfnet_jax.training.metrics import read_metrics
 
 SWEEPS = {2: "configs/ensemble.py", 3: "configs/ablations.py"}
+ENTRIES = {
+    2: Entry(
+        "Table 2: nets and ensembles",
+        "5.1",
+        "Ensembles should beat their members, and ours the Krizhevsky net.",
+    ),
+    3: Entry(
+        "Table 3: layers removed or resized",
+        "5.1",
+        "Removing the conv layers 3 and 4 or the dense layers 6 and 7 should cost little,"
+        " removing both a lot.",
+    ),
+}
 
 
 def training(study: Study) -> Step:
@@ -46,6 +59,13 @@ def training(study: Study) -> Step:
         make,
         options={"metrics": content_digest(path) if path.exists() else None},
         missing=None if path.exists() else "the run's folder holds no metrics.jsonl",
+        entry=Entry(
+            "Training",
+            "3",
+            "The validation error should fall and then lie flat; where it rises again while"
+            " the training error falls, the net learns its images by heart.",
+            "70 epochs, the learning rate lowered by hand where the validation error stalled.",
+        ),
     )
 
 
@@ -75,10 +95,17 @@ def evaluate(study: Study) -> Step:
         title="Evaluating with ten crops",
         make=make,
         options={"data": split and split.fingerprint, "bins": BINS, **bootstrap},
-        commands=(study.command("evaluate", f"--resamples={study.effort.resamples}"),),
+        commands=(study.command("evaluate", f"--resamples={study.effort.resamples}", images=True),),
         images=CROPS * len(split) if split else 0,
         seconds=8,
         missing=lacks,
+        entry=Entry(
+            "Errors",
+            "3",
+            "How often the most probable class is wrong, or with more than five classes all"
+            " of the first five, and which classes are taken for which.",
+            "One net, ImageNet, ten crops: 38.4% top-1 and 16.5% top-5 error.",
+        ),
     )
 
 
@@ -152,6 +179,7 @@ def error_table_step(study: Study, number: int) -> Step:
         ),
         seconds=3,
         missing=None if sweeps else _further_nets(number),
+        entry=ENTRIES[number],
     )
 
 

@@ -13,9 +13,10 @@ import jax
 
 from zfnet_jax.files import write_json
 from zfnet_jax.reproduce import speed
-from zfnet_jax.reproduce.step import FOLDER, Step, fingerprints, is_done, write_record
+from zfnet_jax.reproduce.record import FOLDER, fingerprints, is_done, write_record
 from zfnet_jax.reproduce.study import Study
 from zfnet_jax.runs import provenance
+from zfnet_jax.studies.step import Step
 
 State = Literal["waiting", "running", "done", "made", "missing", "failed"]
 
@@ -122,6 +123,7 @@ def keep_plan(study: Study, rows: Sequence[Row]) -> None:
             "reason": row.reason or _reason_before(row, before),
             "needs": list(row.step.needs),
             "draft": study.effort.draft,
+            "entry": row.step.entry and dataclasses.asdict(row.step.entry),
         }
         for row in rows
     }
@@ -149,7 +151,9 @@ def _make(study: Study, row: Row) -> None:
     if not log.stat().st_size:
         log.unlink()
     row.state, row.seconds = "made", time.monotonic() - began
-    write_record(study.workdir, row.step.name, made, _about(study, row))
+    commands = made.commands or row.step.commands
+    about = _about(study, row) | {"commands": list(commands)}
+    write_record(study.workdir, row.step.name, made, about)
 
 
 def _about(study: Study, row: Row) -> dict[str, Any]:
@@ -158,7 +162,6 @@ def _about(study: Study, row: Row) -> dict[str, Any]:
         "fingerprint": row.fingerprint,
         "seconds": round(row.seconds, 2),
         "finished": time.strftime("%Y-%m-%d %H:%M"),
-        "commands": list(row.step.commands),
         "options": dict(row.step.options),
         "net": study.net,
         "draft": study.effort.draft,

@@ -9,12 +9,11 @@ import numpy as np
 
 from zfnet_jax.data import batches
 from zfnet_jax.files import write_arrays
-from zfnet_jax.reproduce import photos
-from zfnet_jax.reproduce.drawing import draw
-from zfnet_jax.reproduce.step import Made, Step
 from zfnet_jax.reproduce.study import SEED, Study
 from zfnet_jax.runs.checkpoint import open_checkpoints
 from zfnet_jax.runs.run import Run, load_photo, open_run
+from zfnet_jax.studies import photos
+from zfnet_jax.studies.drawing import draw
 from zfnet_jax.studies.evolution.figure import figure4
 from zfnet_jax.studies.evolution.measure import evolution
 from zfnet_jax.studies.features import atlas, chosen, mined_folder, winners
@@ -23,6 +22,7 @@ from zfnet_jax.studies.layers.deconv_layer import deconv_layer
 from zfnet_jax.studies.layers.diagram import deconvnet_diagram
 from zfnet_jax.studies.layers.figure1 import figure1
 from zfnet_jax.studies.layers.figure3 import figure3
+from zfnet_jax.studies.step import Entry, Made, Step
 
 WINNERS = 9  # of each map, as in the paper
 FIRST_LAYER_MAPS, EVOLVING_MAPS = 4, 6  # drawn in Fig. 1, and per layer in Fig. 4
@@ -39,7 +39,7 @@ def mine(study: Study) -> Step:
         title="Finding what every feature map responds to",
         make=lambda: Made(mined_files(mine_run(study, study.run, "validation", WINNERS))),
         options={"data": split and split.fingerprint, "k": WINNERS, **mined_folder.PAPER},
-        commands=(study.command("mine"),),
+        commands=(study.command("mine", images=True),),
         images=len(split) + _PROJECTION * WINNERS * _maps(study.run) if split else 0,
         seconds=8,
         missing=lacks,
@@ -67,7 +67,10 @@ def mine_epochs(study: Study) -> Step:
         make=make,
         options={"data": split and split.fingerprint, "k": 1, "steps": kept, **mined_folder.PAPER},
         commands=tuple(
-            study.command("mine", "--split=train", "--k=1", f"--step={step}") for step in kept
+            study.command(
+                "mine", "--split=train", "--k=1", f"--step={step}", step=False, images=True
+            )
+            for step in kept
         ),
         images=len(kept) * (len(split) + _PROJECTION * _maps(study.run)) if split else 0,
         seconds=3 * len(kept),
@@ -102,8 +105,14 @@ def atlas_step(study: Study) -> Step:
         "Making the atlas of all feature maps",
         make,
         needs=("mine",),
-        commands=(study.command("atlas", "--split=validation"),),
+        commands=(study.command("atlas", "--split=validation", step=False),),
         seconds=2 + 0.02 * _maps(study.run),
+        entry=Entry(
+            "All feature maps",
+            "4",
+            "Every map of every layer, with its nine strongest images: sort by class purity"
+            " to find the maps that stand for one class.",
+        ),
     )
 
 
@@ -111,7 +120,7 @@ def fig1(study: Study) -> Step:
     pooled = [conv.name for conv in study.run.architecture.convs if conv.pool]
 
     def make() -> Made:
-        photo = photos.chosen(study)[0]
+        photo = photos.chosen(study).photos[0]
         pixels = load_photo(photo.path, study.run.config.data.image_size)
         arrays = deconv_layer(study.run, pixels, pooled[0], FIRST_LAYER_MAPS)
         path = study.report / "figures" / "figure1.npz"
@@ -128,6 +137,12 @@ def fig1(study: Study) -> Step:
         commands=(study.command("figures", "--figure=1", f"--image={photo}", _out(study)),),
         seconds=6,
         missing=None if pooled else "no layer of this net has a pool",
+        entry=Entry(
+            "Figure 1: a layer and its deconvnet",
+            "2.1",
+            "Follow one map up on the right and down on the left: below, each value from"
+            " above returns to the place of the maximum that its switch remembers.",
+        ),
     )
 
 
@@ -146,6 +161,15 @@ def fig2(study: Study) -> Step:
         needs=("mine",),
         commands=(study.command("figures", "--figure=2", "--split=validation", _out(study)),),
         seconds=6,
+        entry=Entry(
+            "Figure 2: features of a trained net",
+            "4",
+            "The nine patches of a map should have something in common, and the projections"
+            " should show what: edges and colours below, textures in the middle, parts and"
+            " whole objects above.",
+            "Layer 2: corners and edges; 3: textures; 4: parts of objects; 5: whole objects"
+            " in varied pose.",
+        ),
     )
 
 
@@ -158,8 +182,22 @@ def fig3(study: Study) -> Step:
         }
         return Made(draw(study, drawings))
 
-    command = study.command("figures", "--figure=3", _out(study))
-    return Step("fig3", "Fig. 3: the architecture", make, commands=(command,), seconds=2)
+    command = study.command("figures", "--figure=3", _out(study), step=False)
+    return Step(
+        "fig3",
+        "Fig. 3: the architecture",
+        make,
+        commands=(command,),
+        seconds=2,
+        entry=Entry(
+            "Figure 3: the architecture",
+            "3",
+            "Sizes of maps shrink from left to right while their number grows, but for the"
+            " last conv layer.",
+            "224 x 224 pixels, five conv layers of 96, 256, 384, 384 and 256 maps, two dense"
+            " layers of 4096 units.",
+        ),
+    )
 
 
 def fig4(study: Study) -> Step:
@@ -179,8 +217,17 @@ def fig4(study: Study) -> Step:
         "Fig. 4: how features form during training",
         make,
         needs=("mine_epochs",),
-        commands=(study.command("figures", "--figure=4", "--split=train", _out(study)),),
+        commands=(
+            study.command("figures", "--figure=4", "--split=train", _out(study), step=False),
+        ),
         seconds=8,
+        entry=Entry(
+            "Figure 4: features during training",
+            "4",
+            "Orange marks say that another image has taken over: in the lower layers they"
+            " should end early, in the upper ones late.",
+            "Lower layers converge within a few epochs, upper ones only after 40 to 50.",
+        ),
     )
 
 

@@ -11,12 +11,13 @@ from zfnet_jax.reproduce import (
     errors,
     evidence,
     looking,
-    photos,
     transfer,
     voc,
 )
-from zfnet_jax.reproduce.step import Step
 from zfnet_jax.reproduce.study import Study
+from zfnet_jax.studies import photos
+from zfnet_jax.studies.occlusion import study as occlusion
+from zfnet_jax.studies.step import Step
 
 
 def make_plan(study: Study) -> list[Step]:
@@ -25,17 +26,17 @@ def make_plan(study: Study) -> list[Step]:
     steps = [
         errors.training(study),
         evaluation,
-        photos.photos_step(study, evaluation),
+        photos.step(study, photos.Named(study.sources.images, study.sources.labels), evaluation),
         mining,
-        looking.atlas_step(study),
         looking.mine_epochs(study),
         looking.fig1(study),
         looking.fig2(study),
+        looking.atlas_step(study),
         looking.fig3(study),
         looking.fig4(study),
         evidence.fig5(study),
         comparing.fig6(study, mining),
-        evidence.fig7(study, mining),
+        occlusion.fig7(study, mining),
         evidence.masked(study),
         evidence.fig8(study),
         evidence.table1_step(study),

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from zfnet_jax.files import write_json
-from zfnet_jax.reproduce.step import FOLDER
+from zfnet_jax.reproduce.record import FOLDER
 from zfnet_jax.reproduce.study import Study
 
 _BATCH, _PASSES = 32, 3

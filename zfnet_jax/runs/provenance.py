@@ -31,6 +31,18 @@ def weights_digest(run: Run) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def net_digest(run: Run) -> str:
+    """Short digest of all that a net's answers depend on: its weights and preprocessing."""
+    content = {
+        "weights": weights_digest(run),
+        "mean": array_tree.digest(run.mean),
+        "crop": run.input_size,
+        "step": run.step,
+        "classes": run.class_names,
+    }
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+
 def _epoch(run: Run) -> float | None:
     """Epochs that the net was trained; None where the run's folder does not say on how much."""
     path = run.directory / "run.json"

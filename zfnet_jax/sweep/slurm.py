@@ -19,8 +19,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from zfnet_jax import extras
-from zfnet_jax.command import programs as command
+from zfnet_jax import entry, extras
 from zfnet_jax.files import write_json
 from zfnet_jax.sweep.execute import Job
 from zfnet_jax.sweep.lock import SLURM_JOBS
@@ -59,7 +58,7 @@ class Training(submitit.helpers.Checkpointable):
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
         try:
-            command.run("train", self.arguments)
+            entry.run("train", self.arguments)
         except SystemExit as end:  # how a script ends, also well
             if isinstance(end.__cause__, PreemptedError):
                 _wait_for_slurm(end.__cause__.number)

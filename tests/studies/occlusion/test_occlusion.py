@@ -23,11 +23,13 @@ from zfnet_jax.data.pictures import draw
 from zfnet_jax.data.prepared import open_prepared
 from zfnet_jax.report import figures
 from zfnet_jax.runs import run
+from zfnet_jax.studies import options, saved
 from zfnet_jax.studies.features.winners import load
 from zfnet_jax.studies.occlusion import study as occlusion_study
 from zfnet_jax.studies.occlusion.figure import cell_edges, covered, figure7
 from zfnet_jax.studies.occlusion.masks import against_masks, object_shares, pictures_and_masks
 from zfnet_jax.studies.occlusion.measure import occlude
+from zfnet_jax.studies.occlusion.options import Options
 from zfnet_jax.studies.occlusion.plan import Grid
 from zfnet_jax.studies.occlusion.recompute import Squares, occluded, unoccluded
 
@@ -268,9 +270,14 @@ def files(tmp_path, photos) -> list[str]:
     return [str(path) for path in paths]
 
 
+def copied(tiny_run, folder):
+    """The run without what studies have left in it."""
+    shutil.copytree(tiny_run, folder, ignore=shutil.ignore_patterns("studies"))
+    return folder
+
+
 def test_eight_devices_leave_the_same_arrays_and_a_figure(tiny_run, found, files, tmp_path):
-    workdir = tmp_path / "run"
-    shutil.copytree(tiny_run, workdir)
+    workdir = copied(tiny_run, tmp_path / "run")
     (output,) = run_script(
         "occlusion",
         f"--workdir={workdir}",
@@ -280,21 +287,18 @@ def test_eight_devices_leave_the_same_arrays_and_a_figure(tiny_run, found, files
         devices=8,
     )
     assert "step 12 is not mined: projections from other images are left out" in output
-    path = workdir / "analysis" / "occlusion" / "photos-12-conv5-grey.npz"
+    (result,) = saved.find(workdir, "occlusion")
+    assert f"step 12: {result.folder}" in output
     for kind in (".png", ".pdf"):
-        assert path.with_suffix(kind).stat().st_size > 10_000
-    made_from = json.loads(path.with_suffix(".json").read_text())
-    assert made_from["step"] == 12
-    assert made_from["options"]["square"] == 14
-    assert list(made_from["photos"]) == files
-    with np.load(path) as arrays:
-        same({name: arrays[name] for name in found}, found)
-        assert [name.split("/")[1] for name in arrays["names"]] == [
-            "face.png",
-            "car.png",
-            "cat.png",
-        ]
-        projection, window = arrays["projection"], arrays["window"]
+        assert (result.folder / f"figure7{kind}").stat().st_size > 10_000
+    assert result.about["step"] == 12
+    assert result.about["options"]["square"] == 14
+    assert result.about["options"]["images"] == files
+    arrays = result.arrays
+    same({name: arrays[name] for name in found}, found)
+    names = [name.split("/")[1] for name in arrays["names"]]
+    assert names == ["face.png", "car.png", "cat.png"]
+    projection, window = arrays["projection"], arrays["window"]
     assert np.abs(projection).max() > 0
     for pixels, (top, left, bottom, right) in zip(projection, window, strict=True):
         outside = pixels.copy()
@@ -302,18 +306,42 @@ def test_eight_devices_leave_the_same_arrays_and_a_figure(tiny_run, found, files
         assert not outside.any()
 
 
-STUDY = OPTIONS | {"form": "fast"}
+def test_photos_one_after_the_other_stand_side_by_side(tiny_run, files, tmp_path):
+    """Nothing replaces another's result, what is there is not measured again, and all are drawn."""
+    workdir = copied(tiny_run, tmp_path / "run")
+    net = run.open_run(workdir)
+    coarse = Options(square=20, stride=22)
+    asked = [dataclasses.replace(coarse, images=(file,)) for file in files]
+    results = [occlusion_study.measured(net, one, progress=False) for one in asked]
+    assert len({result.folder for result in results}) == 3
+    before = {result.folder: result.about for result in results}
+    again = occlusion_study.measured(net, asked[0], progress=False)
+    assert again.about == before[again.folder]
+    blurred = occlusion_study.measured(
+        net, dataclasses.replace(asked[0], fill="blur"), progress=False
+    )
+    assert blurred.folder not in before
+    for result, file in zip(results, files, strict=True):
+        assert saved.load(result.folder).arrays["names"] == options.short_name(file)
+    out = tmp_path / "figures"
+    run_script("figures", "--figure=7", f"--workdir={workdir}", f"--out={out}")
+    drawn = {path.stem for path in out.glob("*.png")}
+    assert drawn == {f"figure7-{one.folder.name}" for one in saved.find(workdir, "occlusion")}
+    assert len(drawn) == 4
 
 
 def test_photos_and_classes_by_name(tiny, files, tmp_path):
+    def measure(images, labels=()):
+        occlusion_study.measured(tiny, Options(tuple(images), tuple(labels)), progress=False)
+
     with pytest.raises(ValueError, match="there is no class 'dog', only face, cat, fish"):
-        occlusion_study.study_photos(tiny, files, ["dog"], **STUDY)
+        measure(files, ["dog"])
     with pytest.raises(ValueError, match="3 photos but 2 classes"):
-        occlusion_study.study_photos(tiny, files, ["cat", "car"], **STUDY)
+        measure(files, ["cat", "car"])
     (tmp_path / "broken.jpg").write_bytes(b"no photo")
     for name, message in (("broken.jpg", "not a JPEG"), ("none.jpg", "No such file")):
         with pytest.raises(ValueError, match=rf"cannot read the photo .*{name}: .*{message}"):
-            occlusion_study.study_photos(tiny, [str(tmp_path / name)], [], **STUDY)
+            measure([str(tmp_path / name)])
     assert occlusion_study.class_numbers(tiny, ["cat"], 3).tolist() == [1, 1, 1]
     assert occlusion_study.class_numbers(tiny, ["car", "face"], 2).tolist() == [6, 0]
 
@@ -412,6 +440,6 @@ def test_the_check_against_masks_leaves_its_numbers(tiny_run, tmp_path):
         (tmp_path / name).symlink_to(tiny_run / name)
     how = ("--images=6", "--square=20", "--stride=12")
     (output,) = run_script("occlusion_check", f"--workdir={tmp_path}", *how)
-    (path,) = (tmp_path / "analysis" / "occlusion").glob("masks-*.json")
-    assert str(path.with_suffix(".npz")) in output
-    assert json.loads(path.read_text(encoding="utf-8"))
+    (result,) = saved.find(tmp_path, "occlusion_check")
+    assert str(result.folder) in output
+    assert json.loads((result.folder / "numbers.json").read_text(encoding="utf-8"))

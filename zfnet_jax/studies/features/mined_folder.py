@@ -12,8 +12,9 @@ from zfnet_jax.deconvnet import Rectify
 from zfnet_jax.pooling import Overlap
 from zfnet_jax.runs import provenance
 from zfnet_jax.runs.run import Run
-from zfnet_jax.studies.features import mining, winner_projection
-from zfnet_jax.studies.features.winners import Arrays, WinnersWriter
+from zfnet_jax.studies.context import Context
+from zfnet_jax.studies.features import mining, winner_projection, winners
+from zfnet_jax.studies.features.winners import Arrays, Winners, WinnersWriter
 
 # As the paper mines; `make` takes others.
 PAPER: dict[str, Any] = {
@@ -27,6 +28,11 @@ PAPER: dict[str, Any] = {
 def folder_of(run: Run, split_name: str) -> Path:
     """Where the winners of a run's checkpoint over a split lie."""
     return run.directory / "analysis" / "mining" / f"{split_name}-{run.step}"
+
+
+def mined_winners(context: Context) -> Winners:
+    """What was mined of the validation images."""
+    return winners.load(folder_of(context.run, "validation"))
 
 
 def make_once(run: Run, split: Split, split_name: str, k: int, *, progress: bool) -> Path:

@@ -18,6 +18,7 @@ from zfnet_jax import files, parallel
 from zfnet_jax.data.images import Photos, Split, evenly_spread
 from zfnet_jax.runs import provenance
 from zfnet_jax.runs.run import Run, load_photo
+from zfnet_jax.studies import photos
 from zfnet_jax.studies.invariance import measure as invariance
 from zfnet_jax.studies.invariance.measure import Arrays, Sweeps
 
@@ -52,13 +53,13 @@ def study_photos(
     """
     if not paths:
         raise ValueError("invariance needs at least one image")
-    numbers = photo_labels(run, paths, labels)
+    numbers = photos.class_numbers(run.class_names, paths, labels)
     size = run.config.data.image_size
-    photos = Photos(np.stack([load_photo(path, size) for path in paths]), numbers)
+    images = Photos(np.stack([load_photo(path, size) for path in paths]), numbers)
     arrays = invariance.measure(
-        run, photos, sweeps, layers, batch_size=_batch_size(run, len(paths)), progress=progress
+        run, images, sweeps, layers, batch_size=_batch_size(run, len(paths)), progress=progress
     )
-    arrays |= invariance.transformed(run, photos.images, sweeps, SHOWN)
+    arrays |= invariance.transformed(run, images.images, sweeps, SHOWN)
     arrays |= {"names": np.array([Path(path).name for path in paths])}
     digests = [hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16] for path in paths]
     classes = [run.class_names[number] for number in numbers]
@@ -93,22 +94,6 @@ def study_split(
     arrays["rows"] = images.chosen
     made_from = {"split": split_name, "data": split.fingerprint, "of_images": len(split)}
     return _save(run, f"{name or split_name}-{run.step}", arrays, made_from)
-
-
-def photo_labels(run: Run, paths: Sequence[str | Path], labels: Sequence[str]) -> np.ndarray:
-    """The photos' classes [N] int32; see `study_photos`."""
-    if labels and len(labels) != len(paths):
-        raise ValueError(
-            f"{len(paths)} photos but {len(labels)} classes: give one for each, or none"
-        )
-    numbers = []
-    for path, name in zip(paths, labels or [Path(path).resolve().parent.name for path in paths]):
-        if name not in run.class_names:
-            few = ", ".join(run.class_names[:5]) + (", ..." if len(run.class_names) > 5 else "")
-            source = "" if labels else " (the name of its folder: give the class yourself)"
-            raise ValueError(f"{path}: there is no class {name!r}{source}, only {few}")
-        numbers.append(run.class_names.index(name))
-    return np.array(numbers, np.int32)
 
 
 def _batch_size(run: Run, images: int) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -21,17 +21,13 @@ from zfnet_jax import geometry, model, parallel, units
 from zfnet_jax.data import augment
 from zfnet_jax.model import ZFNet
 from zfnet_jax.runs.run import Run
+from zfnet_jax.studies.occlusion.options import Fill
 from zfnet_jax.studies.occlusion.plan import Grid
 from zfnet_jax.studies.occlusion.recompute import Squares, occluded, unoccluded
 from zfnet_jax.training.optimizer import Params
 
 Arrays = dict[str, np.ndarray]
 
-# What the square shows. 'grey': pixels of 128, the middle of their range (the paper says no more
-# than grey); 'mean': the training set's mean, which the net sees as zero; 'blur': the photo,
-# blurred; 'noise': pixels drawn evenly from 0 to 255.
-Fill = Literal["grey", "mean", "blur", "noise"]
-FILLS: tuple[Fill, ...] = ("grey", "mean", "blur", "noise")
 # 'fast' recomputes only what the square can reach, 'plain' the whole net; they agree to rounding.
 Form = Literal["fast", "plain"]
 
@@ -156,7 +152,7 @@ def filled(
         return np.asarray(Image.fromarray(photo).filter(blur), np.float32)
     if fill == "noise":
         return np.random.default_rng(seed).integers(0, 256, photo.shape).astype(np.float32)
-    raise ValueError(f"fill must be one of {', '.join(FILLS)}, got {fill!r}")
+    raise ValueError(f"fill must be one of {', '.join(get_args(Fill))}, got {fill!r}")
 
 
 @functools.lru_cache(maxsize=8)  # or every call would compile anew

@@ -1,97 +1,163 @@
-"""Occlusion of chosen photos measured and saved, with all that Fig. 7 shows.
-
-WORKDIR/analysis/occlusion/photos-STEP-LAYER-FILL.npz holds the arrays, a .json of the same name
-says what they were made from.
-"""
+"""Occlusion of chosen photos measured and saved, with all that Fig. 7 shows, and its step."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from zfnet_jax import deconvnet, files, geometry, parallel, units
-from zfnet_jax.runs import provenance
+from zfnet_jax import deconvnet, geometry, units
 from zfnet_jax.runs.run import Run, load_photo
-from zfnet_jax.studies.occlusion.measure import BLUR, GREY, Arrays, Fill, Form, occlude
+from zfnet_jax.studies import photos, saved
+from zfnet_jax.studies.context import Context
+from zfnet_jax.studies.drawing import draw
+from zfnet_jax.studies.features.mined_folder import mined_winners
+from zfnet_jax.studies.occlusion.figure import figure7
+from zfnet_jax.studies.occlusion.measure import BLUR, GREY, Arrays, Form, occlude
+from zfnet_jax.studies.occlusion.options import Options, Resolved
+from zfnet_jax.studies.options import identity, short_name
+from zfnet_jax.studies.saved import Result, Subject
+from zfnet_jax.studies.step import Entry, Made, Step
 
-SQUARE, STRIDE = 48, 8  # pixels, of the paper's 224
+NAME = "occlusion"
+PAPER_SQUARE, PAPER_STRIDE = 48, 8  # pixels, of the paper's 224
+COUNT = 3  # photos of the paper's Fig. 7
+_BATCH = 32  # squares
 
 
-def paper_sizes(run: Run) -> tuple[int, int]:
-    """Side of the square and pixels between positions, in the paper's share of what a net sees."""
-    square, stride = (max(1, round(n * run.config.augment.crop / 224)) for n in (SQUARE, STRIDE))
-    return square, stride
+def resolved(run: Run, options: Options) -> Resolved:
+    """The options with what is None as the net decides it: sizes in the paper's share of what the
+    net sees, the last conv layer."""
+    given = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
+    sizes = {"square": PAPER_SQUARE, "stride": PAPER_STRIDE}
+    for name, size in sizes.items():
+        if given[name] is None:
+            given[name] = max(1, round(size * run.config.augment.crop / 224))
+    given["layer"] = given["layer"] or run.architecture.convs[-1].name
+    return Resolved(**given)
 
 
-def study_photos(
-    run: Run,
-    paths: Sequence[str | Path],
-    labels: Sequence[str],
-    *,
-    square: int,
-    stride: int,
-    layer: str,
-    fill: Fill,
-    seed: int,
-    batch_size: int,
-    form: Form,
-    name: str = "photos",
-    progress: bool,
-) -> tuple[Path, Arrays]:
-    """Slides a square over photos and saves what was found.
+def measured(
+    run: Run, options: Options, *, batch_size: int = _BATCH, form: Form = "fast", progress: bool
+) -> Result:
+    """Slides a square over photos, unless that is saved already.
 
     Args:
       run: the net.
-      paths: P photos.
-      labels: the class of each by name, one for all of them, or none: then it is the most probable
-        one of the uncovered photo.
-      square, stride, layer, fill, seed, batch_size, form: see `occlusion.occlude`.
-      name: of the study, at the head of the files'; one of the same name is replaced.
+      options: see there.
+      batch_size, form, progress: see `measure.occlude`.
 
     Returns:
-      where the arrays lie, and the arrays: those of `occlusion.occlude`, and
+      the saved result. Its arrays are those of `measure.occlude` for P photos, and
       'projection' [P, H, W, C] float32, the strongest unit of the chosen map projected alone, and
       'window' [P, 4] int32, what it sees (top, left, bottom, right), which may leave the photo;
       'names' [P], folder and file; 'class_names', 'layer', 'step'.
 
     Raises:
-      ValueError: see `occlusion.occlude`; or a photo cannot be read, or a class does not exist.
+      ValueError: see `measure.occlude`; or a photo cannot be read, or a class does not exist.
     """
-    numbers = class_numbers(run, labels, len(paths))
-    photos = [load_photo(path, run.config.data.image_size) for path in paths]
-    options = {"square": square, "stride": stride, "layer": layer, "fill": fill, "seed": seed}
-    arrays = occlude(
+    chosen = resolved(run, options)
+    layer = chosen.layer
+    numbers = class_numbers(run, options.labels, len(options.images))
+    size = run.config.data.image_size
+    pixels = np.stack([load_photo(path, size) for path in options.images])
+
+    def measure() -> Arrays:
+        arrays = of_pixels(
+            run, chosen, pixels, numbers, batch_size=batch_size, form=form, progress=progress
+        )
+        arrays |= _projections(run, pixels, layer, arrays["map"], arrays["position"])
+        return arrays | {
+            "names": np.array([short_name(path) for path in options.images]),
+            "class_names": np.array(run.class_names),
+            "layer": np.array(layer),
+            "step": np.array(run.step),
+        }
+
+    words = (*(Path(path).stem for path in options.images[:2]), layer, chosen.fill)
+    return saved.measured_once(
         run,
-        np.stack(photos) if photos else np.zeros((0, *run.mean.shape), np.uint8),
-        numbers,
-        square=square,
-        stride=stride,
-        layer=layer,
-        fill=fill,
-        seed=seed,
+        Subject(NAME, chosen, words),
+        measure,
+        command=saved.command_of(run, NAME, options),
+        about={
+            "grey": GREY,
+            "blur": f"Gaussian, standard deviation {BLUR} of the square's side",
+        },
+    )
+
+
+def of_pixels(
+    run: Run,
+    options: Resolved,
+    pixels: np.ndarray,
+    labels: np.ndarray | None,
+    *,
+    batch_size: int = _BATCH,
+    form: Form = "fast",
+    progress: bool,
+) -> Arrays:
+    """`measure.occlude` of photos [P, S, S, C] uint8 with the sizes, layer and fill of options."""
+    return occlude(
+        run,
+        pixels,
+        labels,
+        square=options.square,
+        stride=options.stride,
+        layer=options.layer,
+        fill=options.fill,
+        seed=options.seed,
         batch_size=batch_size,
         form=form,
         progress=progress,
     )
-    arrays |= _projections(run, np.stack(photos), layer, arrays["map"], arrays["position"])
-    arrays |= {
-        "names": np.array(["/".join(Path(path).resolve().parts[-2:]) for path in paths]),
-        "class_names": np.array(run.class_names),
-        "layer": np.array(layer),
-        "step": np.array(run.step),
-    }
-    path = run.directory / "analysis" / "occlusion" / f"{name}-{run.step}-{layer}-{fill}.npz"
-    if parallel.is_writer():
-        files.write_arrays(path, arrays)
-        digests = [hashlib.sha256(Path(photo).read_bytes()).hexdigest()[:16] for photo in paths]
-        made_from = {"photos": dict(zip(map(str, paths), digests, strict=True))}
-        files.write_json(path.with_suffix(".json"), made_from | describe(run, options))
-    return path, arrays
+
+
+def fig7(context: Context, mining: Step) -> Step:
+    """Fig. 7, of the first photos chosen.
+
+    Args:
+      mining: of the validation images: its projections stand beside those of the photos.
+    """
+    asked = resolved(context.run, Options())
+    square, stride, layer = asked.square, asked.stride, asked.layer
+    crop = context.run.config.augment.crop
+
+    def make() -> Made:
+        chosen = photos.chosen(context)
+        images, labels, keys = chosen.first(COUNT)
+        result = measured(context.run, Options(images, labels), progress=False)
+        # A validation image is known by its key, not by the file it was written to.
+        arrays = result.arrays | {"names": np.array(keys)}
+        mined = None if mining.missing else mined_winners(context)
+        files = draw(context, {"figure7": lambda: figure7(arrays, mined)})
+        notes = [f"A square of {square} pixels every {stride}, of the {crop} that the net sees."]
+        return Made(
+            [*files, *result.files],
+            [*notes, *chosen.left_out(COUNT)],
+            {layer: sorted(set(arrays["map"].tolist()))},
+            [result.about["command"], result.drawn_by("7", context.figures)],
+        )
+
+    return Step(
+        name="fig7",
+        title="Fig. 7: what covering each place costs",
+        make=make,
+        entry=Entry(
+            "Figure 7: occlusion",
+            "4.2",
+            "The probability of the class should fall where the square covers the object, and the"
+            " strongest map where it covers what the map's projection shows.",
+            "When the object is covered, activity and probability of the class drop strongly.",
+        ),
+        needs=("photos",) if mining.missing else ("photos", "mine"),
+        options=identity(asked),
+        images=COUNT * len(range(0, crop - square + 1, stride)) ** 2 / 3,
+        seconds=12,
+    )
 
 
 def class_numbers(run: Run, labels: Sequence[str], count: int) -> np.ndarray | None:
@@ -103,28 +169,15 @@ def class_numbers(run: Run, labels: Sequence[str], count: int) -> np.ndarray | N
         return None
     if len(labels) not in (1, count):
         raise ValueError(f"{count} photos but {len(labels)} classes: give one or one for each")
-    for name in labels:
-        if name not in run.class_names:
-            few = ", ".join(run.class_names[:10]) + (", ..." if len(run.class_names) > 10 else "")
-            raise ValueError(f"there is no class {name!r}, only {few}")
-    numbers = [run.class_names.index(name) for name in labels]
+    numbers = [photos.class_number(run.class_names, name) for name in labels]
     return np.array(numbers * (count // len(numbers)), np.int32)
 
 
-def describe(run: Run, options: Mapping[str, Any]) -> dict[str, Any]:
-    """What occlusion was made with; of photos and data the caller says more."""
-    return provenance.of_run(run) | {
-        "options": dict(options),
-        "grey": GREY,
-        "blur": f"Gaussian, standard deviation {BLUR} of the square's side",
-    }
-
-
 def _projections(
-    run: Run, photos: np.ndarray, layer: str, number: np.ndarray, position: np.ndarray
+    run: Run, pixels: np.ndarray, layer: str, number: np.ndarray, position: np.ndarray
 ) -> Arrays:
     projections = []
-    for photo, index, (row, column) in zip(photos, number, position, strict=True):
+    for photo, index, (row, column) in zip(pixels, number, position, strict=True):
         _, activations = run.forward(run.inputs(photo[None]))
         seed = units.unit_at(activations[layer], *(jnp.array([n]) for n in (index, row, column)))
         projections.append(

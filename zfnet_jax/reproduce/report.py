@@ -13,9 +13,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from zfnet_jax.files import write_bytes, write_text
-from zfnet_jax.reproduce import paper_html, paper_markdown
-from zfnet_jax.reproduce.paper_contents import CHAPTERS
-from zfnet_jax.reproduce.paper_gather import gather
+from zfnet_jax.reproduce import page_html, page_markdown
+from zfnet_jax.reproduce.gather import gather
 
 ASSETS = Path(__file__).with_name("assets")
 
@@ -26,6 +25,6 @@ def write_report(workdir: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     report = gather(Path(workdir))
     write_bytes(folder / "report.css", (ASSETS / "report.css").read_bytes())
-    write_text(folder / "report.md", paper_markdown.page(report, CHAPTERS))
-    write_text(folder / "index.html", paper_html.page(report, CHAPTERS))
+    write_text(folder / "report.md", page_markdown.page(report))
+    write_text(folder / "index.html", page_html.page(report))
     return folder / "index.html"

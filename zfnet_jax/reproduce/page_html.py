@@ -14,18 +14,17 @@ from urllib.parse import quote
 from markdown_it import MarkdownIt
 from PIL import Image
 
-from zfnet_jax.reproduce.paper_contents import Chapter
-from zfnet_jax.reproduce.paper_gather import Report, Shown
-from zfnet_jax.reproduce.paper_markdown import atlas_links
+from zfnet_jax.reproduce.contents import Chapter
+from zfnet_jax.reproduce.gather import Report, Shown
+from zfnet_jax.reproduce.page_markdown import atlas_links
 
 _TEMPLATE = Path(__file__).with_name("assets") / "index.html"
 _SMALL = 1200  # pixels: a narrower picture is shown at half its size, not stretched
 
 
-def page(report: Report, chapters: Sequence[Chapter]) -> str:
+def page(report: Report) -> str:
     """The whole page of a run."""
-    together = list(zip(chapters, report.shown, strict=True))
-    contents = "\n".join(_contents(chapter, shown) for chapter, shown in together)
+    contents = "\n".join(_contents(chapter, shown) for chapter, shown in report.chapters)
     rows = "\n".join(
         f"<tr><td>{escape(field)}</td><td>{escape(text_of(value))}</td></tr>"
         for field, value in report.config.items()
@@ -36,7 +35,7 @@ def page(report: Report, chapters: Sequence[Chapter]) -> str:
         '<details class="config"><summary>All fields</summary>'
         f'<div class="table"><table>\n{rows}\n</table></div></details>\n</article>\n</section>'
     )
-    chapters_html = [_chapter(report, chapter, shown) for chapter, shown in together]
+    chapters_html = [_chapter(report, chapter, shown) for chapter, shown in report.chapters]
     return fill(
         title=f"{report.name}: a reproduction",
         heading=report.name,
@@ -89,7 +88,7 @@ def _contents(chapter: Chapter, shown: Sequence[Shown]) -> str:
         heading = escape(one.entry.heading)
         if one.record is None:
             heading += ' <span class="quiet">not made</span>'
-        items.append(f'<li><a href="#{one.entry.step}">{heading}</a></li>')
+        items.append(f'<li><a href="#{one.step}">{heading}</a></li>')
     return f"<div><h2>{escape(chapter.title)}</h2><ul>{''.join(items)}</ul></div>"
 
 
@@ -100,7 +99,7 @@ def _chapter(report: Report, chapter: Chapter, shown: Sequence[Shown]) -> str:
 
 
 def _entry(report: Report, one: Shown) -> str:
-    parts = [f'<article id="{one.entry.step}">', f"<h3>{escape(one.entry.heading)}</h3>"]
+    parts = [f'<article id="{one.step}">', f"<h3>{escape(one.entry.heading)}</h3>"]
     if one.record is None:
         parts.append(f'<p class="missing">Not made: {escape(one.reason)}.</p>')
         return "\n".join([*parts, "</article>"])

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from zfnet_jax.reproduce.paper_contents import CHAPTERS, Entry
+from zfnet_jax.reproduce.contents import CHAPTERS, Chapter
+from zfnet_jax.studies.step import Entry
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,11 +17,13 @@ class Shown:
     """An entry of the report, with what there is to show.
 
     Attributes:
-      record: of its step (see `reproduce.step`); None if it was never made.
+      step: the name of the step that makes it.
+      record: of its step (see `reproduce.record`); None if it was never made.
       chain: the records of all steps that it comes from, its own last.
       reason: why it was not made, or why what there is may no longer be true; '' if all is well.
     """
 
+    step: str
     entry: Entry
     record: Mapping[str, Any] | None
     chain: tuple[Mapping[str, Any], ...]
@@ -53,7 +56,7 @@ class Report:
       name: of the run.
       facts: about net, data and training, by what they are called.
       config: fields by dotted name.
-      shown: by chapter, in order.
+      chapters: each with its entries, in order.
       has_atlas: whether there are feature maps to link to.
     """
 
@@ -61,7 +64,7 @@ class Report:
     name: str
     facts: Mapping[str, str]
     config: Mapping[str, Any]
-    shown: tuple[tuple[Shown, ...], ...]
+    chapters: tuple[tuple[Chapter, tuple[Shown, ...]], ...]
     has_atlas: bool
 
 
@@ -74,16 +77,18 @@ def gather(workdir: Path) -> Report:
         for name in plan
         if (steps / f"{name}.json").exists()
     }
-    shown = tuple(
-        tuple(_shown(entry, plan, records) for entry in chapter.entries) for chapter in CHAPTERS
-    )
+    shown = [_shown(name, plan, records) for name in plan if plan[name].get("entry")]
+    chapters = [
+        (chapter, tuple(one for one in shown if one.entry.section in chapter.sections))
+        for chapter in CHAPTERS
+    ]
     config = json.loads((workdir / "config.json").read_text(encoding="utf-8"))
     return Report(
         folder=workdir / "report",
         name=workdir.resolve().name,
         facts=_facts(workdir, config, plan, records),
         config=dict(_flat(config)),
-        shown=shown,
+        chapters=tuple((chapter, entries) for chapter, entries in chapters if entries),
         has_atlas=(workdir / "report" / "atlas" / "index.html").exists(),
     )
 
@@ -96,20 +101,18 @@ def _record(workdir: Path, path: Path) -> dict[str, Any]:
     return record | {"files": there, "gone": [name for name in files if name not in there]}
 
 
-def _shown(entry: Entry, plan: Mapping[str, Any], records: Mapping[str, Any]) -> Shown:
-    if entry.step not in plan:
-        return Shown(entry, None, (), "this version has no step for it")
-    step, record = plan[entry.step], records.get(entry.step)
-    reason = step["reason"]
+def _shown(name: str, plan: Mapping[str, Any], records: Mapping[str, Any]) -> Shown:
+    step, record = plan[name], records.get(name)
+    entry, reason = Entry(**step["entry"]), step["reason"]
     if record is None:
-        return Shown(entry, None, (), reason or "it was not asked for yet")
+        return Shown(name, entry, None, (), reason or "it was not asked for yet")
     if record["fingerprint"] != step["fingerprint"]:
         stale = "made from an earlier checkpoint, data or options"
         reason = f"{stale}; since then: {reason}" if reason else f"{stale}: reproduce it again"
     elif shown_files := [name for name in record["gone"] if name.startswith("report/")]:
         reason = f"{', '.join(shown_files)} is gone: reproduce it again"
-    chain = tuple(records[name] for name in _needed(entry.step, plan) if name in records)
-    return Shown(entry, record, chain, reason)
+    chain = tuple(records[need] for need in _needed(name, plan) if need in records)
+    return Shown(name, entry, record, chain, reason)
 
 
 def _needed(name: str, plan: Mapping[str, Any]) -> list[str]:

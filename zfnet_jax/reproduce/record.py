@@ -1,4 +1,4 @@
-"""A step of the plan, and the record that it leaves: what makes a rerun skip it.
+"""The record that a step leaves, which makes a rerun skip it.
 
 WORKDIR/report/steps/NAME.json says with which fingerprint the step was made, which files it left
 and from what; the report is written from these records alone.
@@ -6,62 +6,18 @@ and from what; the report is written from these records alone.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from zfnet_jax.files import write_json
+from zfnet_jax.studies.step import Made, Step
 
 FOLDER = Path("report") / "steps"  # of the records, in the run's folder
 _ENDS = 1 << 16  # bytes at either end of a file that tell it from another of its size
-
-
-@dataclasses.dataclass(frozen=True)
-class Made:
-    """What a step leaves.
-
-    Attributes:
-      files: all of them; the report shows pictures (.png) and tables (.md), and links the others.
-      notes: sentences for the report.
-      maps: numbers of the feature maps that it shows, by layer; the report links the atlas.
-    """
-
-    files: Sequence[Path]
-    notes: Sequence[str] = ()
-    maps: Mapping[str, Iterable[int]] = dataclasses.field(default_factory=dict)
-
-
-@dataclasses.dataclass(frozen=True)
-class Step:
-    """One result of the paper, or what several of them are made from.
-
-    Attributes:
-      name: such as 'fig2', 'table7' or 'mine'.
-      title: what it does.
-      make: does it; errors that the user can mend are ValueError, OSError or FloatingPointError.
-      needs: names of steps that come first.
-      options: all that the result depends on beside the net and `needs`, as JSON values.
-      commands: what does the same in a shell.
-      images: about how many images it forwards through the net.
-      seconds: about how long it takes beside that.
-      missing: why it cannot be made; None if it can.
-      version: of the way it is made; a higher one makes earlier results stale.
-    """
-
-    name: str
-    title: str
-    make: Callable[[], Made]
-    needs: tuple[str, ...] = ()
-    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    commands: tuple[str, ...] = ()
-    images: float = 0
-    seconds: float = 1
-    missing: str | None = None
-    version: int = 1
 
 
 def fingerprints(steps: Sequence[Step], net: str) -> dict[str, str]:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from zfnet_jax.reproduce.paper_contents import Chapter
-from zfnet_jax.reproduce.paper_gather import Report, Shown
+from zfnet_jax.reproduce.gather import Report, Shown
 
 _ACTIVE = "\\`*_{}[]<>#|!~&"  # characters that Markdown or HTML would act on
 
 
-def page(report: Report, chapters: Sequence[Chapter]) -> str:
+def page(report: Report) -> str:
     parts = [f"# {escape(report.name)}: a reproduction"]
     parts.append("\n".join(f"* {name}: {escape(fact)}" for name, fact in report.facts.items()))
-    for chapter, shown in zip(chapters, report.shown, strict=True):
-        parts.append(f"## {chapter.title} ({chapter.where})")
+    for chapter, shown in report.chapters:
+        where = f" ({chapter.where})" if chapter.where else ""
+        parts.append(f"## {chapter.title}{where}")
         for one in shown:
             parts += _entry(report, one)
     return "\n\n".join(parts) + "\n"

@@ -1,0 +1,117 @@
+"""Saved results: each has a folder of its own, whole or not there, and is made once."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from zfnet_jax import lock
+from zfnet_jax.studies import saved
+from zfnet_jax.studies.options import option
+from zfnet_jax.studies.saved import Subject
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    layer: str = option("conv1", "A layer.")
+
+
+@pytest.fixture
+def here(run, tmp_path):
+    """The tiny run, with a folder of its own for results."""
+    return dataclasses.replace(run, directory=tmp_path)
+
+
+def measured(here, subject, value=1.0):
+    return saved.measured_once(here, subject, lambda: {"x": np.array(value)}, command="this")
+
+
+def test_what_differs_in_anything_lies_elsewhere(here):
+    subject = Subject("one", Options(), ("conv1",))
+    others = [
+        dataclasses.replace(subject, options=Options("conv2")),
+        dataclasses.replace(subject, data={"fingerprint": "1"}),
+        dataclasses.replace(subject, version=2),
+    ]
+    folders = {saved.folder_of(here, one) for one in [subject, *others]}
+    folders.add(saved.folder_of(dataclasses.replace(here, step=13), subject))
+    folders.add(saved.folder_of(dataclasses.replace(here, mean=here.mean + 1), subject))
+    assert len(folders) == 6
+    for number, one in enumerate([subject, *others]):
+        assert measured(here, one, number).arrays["x"] == number
+    assert len(saved.find(here.directory, "one")) == 4
+
+
+def test_it_is_made_once(here):
+    subject = Subject("one", Options(), ("conv1",))
+    first = measured(here, subject, 1.0)
+    again = measured(here, subject, 2.0)
+    assert again.arrays["x"] == 1
+    assert again.about == first.about
+    assert first.about["options"] == {"layer": "conv1"}
+    assert first.about["command"] == "this"
+    assert [path.name for path in first.folder.parent.iterdir()] == [first.folder.name]
+
+
+def test_an_error_leaves_nothing(here):
+    subject = Subject("one", Options(), ("a photo: c/d.png",))
+
+    def fail():
+        raise FloatingPointError("not finite")
+
+    with pytest.raises(FloatingPointError):
+        saved.measured_once(here, subject, fail, command="")
+    assert not list((here.directory / "studies" / "one").iterdir())
+    assert saved.find(here.directory, "one") == []
+    assert measured(here, subject).folder.name.startswith("a_photo_c_d.png-")
+
+
+def test_of_two_at_once_one_measures(here):
+    subject = Subject("one", Options(), ("conv1",))
+    calls = []
+
+    def slow():
+        calls.append(1)
+        time.sleep(0.2)
+        return {"x": np.array(1.0)}
+
+    def run_it():
+        saved.measured_once(here, subject, slow, command="")
+
+    threads = [threading.Thread(target=run_it) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert calls == [1]
+
+
+def test_a_lock_is_gone_when_its_holder_is(tmp_path):
+    with lock.waited_for(tmp_path / "x.lock"):
+        assert (tmp_path / "x.lock").exists()
+    assert not (tmp_path / "x.lock").exists()
+
+
+def test_damage_and_absence_are_told(here):
+    result = measured(here, Subject("one", Options(), ("conv1",)))
+    (result.folder / "arrays.npz").write_bytes(b"PK")
+    with pytest.raises(ValueError, match="is damaged: remove it, and measure again"):
+        _ = saved.load(result.folder).arrays
+    with pytest.raises(FileNotFoundError, match="holds no result of a study"):
+        saved.load(here.directory)
+
+
+def test_the_newest_comes_last_and_a_step_can_be_asked_for(here):
+    results = [measured(here, Subject("one", Options(layer), (layer,))) for layer in "ab"]
+    for result, finished, step in zip(results, ("2026-02", "2026-01"), (12, 8), strict=True):
+        about = json.loads((result.folder / "about.json").read_text())
+        text = json.dumps(about | {"finished": finished, "step": step})
+        (result.folder / "about.json").write_text(text)
+    found = saved.find(here.directory, "one")
+    assert [one.about["step"] for one in found] == [8, 12]
+    assert [one.folder for one in saved.find(here.directory, "one", 12)] == [results[0].folder]

@@ -1,0 +1,87 @@
+"""A run opened with its images: what the steps of a reproduction work on."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+from zfnet_jax.data import splits
+from zfnet_jax.data.images import Split
+from zfnet_jax.runs import provenance
+from zfnet_jax.runs.run import Run, open_run
+from zfnet_jax.studies.options import command
+
+
+class Context:
+    """Everything is read when it is asked for.
+
+    Attributes:
+      run: the net.
+      workdir: its folder.
+      report: where figures, tables and the report lie.
+    """
+
+    def __init__(self, workdir: Path, step: int | None = None, prepared_dir: str = "") -> None:
+        """
+        Args:
+          workdir: the run's folder.
+          step: of the checkpoint; the newest if None.
+          prepared_dir: prepared images, if not those of the run's config.
+        """
+        self.run: Run = open_run(workdir, step)
+        self._step, self._prepared_dir = step, prepared_dir
+        if prepared_dir:
+            self.run.config.data.prepared_dir = prepared_dir
+        self._splits: dict[str, Split] = {}
+
+    @property
+    def workdir(self) -> Path:
+        return self.run.directory
+
+    @property
+    def report(self) -> Path:
+        return self.workdir / "report"
+
+    @property
+    def figures(self) -> Path:
+        """The report's folder for figures."""
+        return self.report / "figures"
+
+    def split(self, name: str) -> Split:
+        """The 'train' or 'validation' images; errors as in `splits.open_split`."""
+        if name not in self._splits:
+            self._splits[name] = splits.open_split(self.run.config.data, name)
+        return self._splits[name]
+
+    def lacks(self, name: str) -> str | None:
+        """Why the images of a split cannot be had; None if they can."""
+        try:
+            split = self.split(name)
+        except (ValueError, OSError) as error:
+            return f"there are no {name} images: {error}"
+        if split.image_size != self.run.config.data.image_size:
+            return (
+                f"the {name} images have {split.image_size} pixels, the net's"
+                f" {self.run.config.data.image_size}"
+            )
+        return None
+
+    @functools.cached_property
+    def net(self) -> str:
+        """Digest of weights and preprocessing."""
+        return provenance.net_digest(self.run)
+
+    def command(self, script: str, *given: str, step: bool = True, images: bool = False) -> str:
+        """A command on this run, as it is typed in a shell.
+
+        Args:
+          given: its further flags.
+          step: whether the script is told which checkpoint, if it is not the newest.
+          images: whether it is told where the run's images lie, if not where the config says.
+        """
+        more = [f"--workdir={self.workdir}", *given]
+        if images and self._prepared_dir:
+            more.append(f"--prepared_dir={self._prepared_dir}")
+        if step and self._step is not None:
+            more.append(f"--step={self._step}")
+        return command(script, *more)

@@ -1,0 +1,167 @@
+"""The photos of Figs. 1, 5 and 7: those that were named, or validation images."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from zfnet_jax.files import whole_file, write_json
+from zfnet_jax.studies.context import Context
+from zfnet_jax.studies.errors import predictions
+from zfnet_jax.studies.options import content_digest
+from zfnet_jax.studies.step import Made, Step
+
+COUNT = 5  # photos of the paper's Fig. 5
+_CROPS = 10  # of the evaluation whose answers are known by then
+
+
+@dataclasses.dataclass(frozen=True)
+class Photo:
+    """A photo to look into: where it lies, its class, and what it is called in the data set."""
+
+    path: Path
+    label: str
+    key: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Named:
+    """Photos that somebody named: files, and their classes or none (the names of their folders)."""
+
+    images: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Chosen:
+    """The photos to look into, and whether somebody named them."""
+
+    photos: tuple[Photo, ...]
+    named: bool
+
+    def first(self, count: int) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+        """Files, classes and keys of the first `count`."""
+        few = self.photos[:count]
+        return (
+            tuple(str(one.path) for one in few),
+            tuple(one.label for one in few),
+            tuple(one.key for one in few),
+        )
+
+    def left_out(self, count: int) -> list[str]:
+        """What a report says where only the first `count` of those named are shown."""
+        if not self.named or len(self.photos) <= count:
+            return []
+        return [f"The first {count} of the photos that were named."]
+
+
+def step(context: Context, named: Named, evaluation: Step) -> Step:
+    """Gathers the photos; `evaluation` tells which validation images the net answers right."""
+    if named.images:
+        return _named(context, named)
+    return Step(
+        name="photos",
+        title="Choosing validation images to look into",
+        make=lambda: _choose(context),
+        needs=("evaluate",),
+        options={"count": COUNT},
+        missing=evaluation.missing and f"{evaluation.missing}; or name photos with --image",
+    )
+
+
+def chosen(context: Context) -> Chosen:
+    """What the step has left."""
+    folder = context.report / "photos"
+    record = json.loads((folder / "photos.json").read_text(encoding="utf-8"))
+    found = (Photo(folder / one["path"], one["class"], one["key"]) for one in record["photos"])
+    return Chosen(tuple(found), record["named"])
+
+
+def class_numbers(
+    class_names: Sequence[str], paths: Sequence[str | Path], labels: Sequence[str]
+) -> np.ndarray:
+    """The classes [N] int32 of photos by name; without names those of the folders they lie in.
+
+    ValueError: there is no such class, or there are not as many names as photos.
+    """
+    if labels and len(labels) != len(paths):
+        raise ValueError(
+            f"{len(paths)} photos but {len(labels)} classes: give one for each, or none"
+        )
+    numbers = []
+    for path, name in zip(paths, labels or [Path(path).resolve().parent.name for path in paths]):
+        source = "" if labels else " (the name of its folder: give the class yourself)"
+        numbers.append(class_number(class_names, name, f"{path}: ", source))
+    return np.array(numbers, np.int32)
+
+
+def class_number(class_names: Sequence[str], name: str, where: str = "", source: str = "") -> int:
+    """The class of that name; ValueError, with `where` before it and `source` after the name."""
+    if name in class_names:
+        return list(class_names).index(name)
+    few = ", ".join(class_names[:5]) + (", ..." if len(class_names) > 5 else "")
+    raise ValueError(f"{where}there is no class {name!r}{source}, only {few}")
+
+
+def _named(context: Context, named: Named) -> Step:
+    where = [str(Path(path).resolve()) for path in named.images]
+    class_names = context.run.class_names
+    missing, digests, labels = None, [], []
+    try:
+        digests = [content_digest(path) for path in named.images]
+        numbers = class_numbers(class_names, named.images, named.labels)
+        labels = [class_names[number] for number in numbers]
+    except (ValueError, OSError) as error:
+        missing = str(error)
+
+    def make() -> Made:
+        records = [
+            {"path": path, "class": label, "key": "/".join(Path(path).parts[-2:])}
+            for path, label in zip(where, labels, strict=True)
+        ]
+        note = f"The {len(records)} photos were named by hand."
+        return Made([_write(context, records, named=True)], [note])
+
+    options = {"photos": digests, "labels": labels, "paths": where}
+    return Step("photos", "Reading the photos", make, options=options, missing=missing)
+
+
+def _choose(context: Context) -> Made:
+    """Of classes evenly spread the first validation image that the net answers right."""
+    split = context.split("validation")
+    path = predictions.path_of(context.workdir, "validation", context.run.step, _CROPS)
+    right = predictions.load(path, probabilities=False).rank == 0
+    names, files, records = context.run.class_names, [], []
+    count = min(COUNT, len(names))
+    for number in np.arange(count) * len(names) // count:
+        rows = np.flatnonzero(split.labels == number)
+        if not len(rows):
+            continue
+        row = rows[np.argmax(right[rows])]  # the first where none is right
+        file = context.report / "photos" / f"{row}.png"
+        files.append(_save(split.rows(np.array([row]))[0], file))
+        records.append({"path": file.name, "class": names[number], "key": split.keys[row]})
+    note = (
+        "The photos are validation images: of classes evenly spread the first that the net"
+        " answers right, or the first of all where there is none."
+    )
+    return Made([*files, _write(context, records, named=False)], [note])
+
+
+def _save(pixels: np.ndarray, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as file:
+        Image.fromarray(pixels).save(file, "png")
+    return path
+
+
+def _write(context: Context, records: list[dict[str, str]], *, named: bool) -> Path:
+    path = context.report / "photos" / "photos.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, {"named": named, "photos": records})
+    return path

@@ -1,0 +1,183 @@
+"""What a study leaves: a folder for each result, which no other result takes the place of.
+
+WORKDIR/studies/STUDY/WORDS-DIGEST/ holds arrays.npz, or files of the study's own, and about.json,
+what they were made from; figures drawn from them lie beside. WORDS are for the reader; DIGEST is of
+all that the result depends on: options, checkpoint, data. The same study of the same things finds
+its result there instead of measuring again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+import re
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zfnet_jax import lock, parallel
+from zfnet_jax.files import whole_folder, write_arrays, write_json
+from zfnet_jax.runs import provenance
+from zfnet_jax.runs.run import Run
+from zfnet_jax.studies.options import AnyOptions, arguments, command, identity, in_words
+
+Arrays = dict[str, np.ndarray]
+
+FOLDER = "studies"  # in a run's folder
+_LONGEST = 60  # characters of the words in a folder's name
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """What a result is of, beside the net.
+
+    Attributes:
+      study: its name.
+      options: with nothing left for the net or its data to decide.
+      words: a few that a reader knows the result by.
+      data: of images that the options do not name: fingerprints and the like, as JSON values.
+      version: of the way it is measured; another one makes other results.
+    """
+
+    study: str
+    options: AnyOptions
+    words: tuple[str, ...]
+    data: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    version: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """A saved result.
+
+    Attributes:
+      about: what it was made from: 'options', 'step', 'data', versions, 'command', ...
+    """
+
+    folder: Path
+    about: dict[str, Any]
+
+    @property
+    def files(self) -> list[Path]:
+        """The arrays and what is said of them."""
+        return [self.folder / "arrays.npz", self.folder / "about.json"]
+
+    def drawn_by(self, figure: str, out: Path) -> str:
+        """The command that draws it."""
+        return command("figures", f"--figure={figure}", f"--arrays={self.folder}", f"--out={out}")
+
+    @functools.cached_property
+    def arrays(self) -> Arrays:
+        """ValueError: the file is damaged."""
+        try:
+            with np.load(self.folder / "arrays.npz") as arrays:
+                return dict(arrays)
+        except (OSError, ValueError, EOFError) as error:
+            message = f"{self.folder} is damaged: remove it, and measure again"
+            raise ValueError(f"{message} ({error})") from error
+
+
+def command_of(run: Run, script: str, options: AnyOptions) -> str:
+    """The command that makes the result of a run's checkpoint."""
+    return command(script, f"--workdir={run.directory}", f"--step={run.step}", *arguments(options))
+
+
+def folder_of(run: Run, subject: Subject) -> Path:
+    """Where a result lies, or would."""
+    content = {
+        "version": subject.version,
+        "options": identity(subject.options),
+        "net": provenance.net_digest(run),
+        "data": dict(subject.data),
+    }
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
+    words = re.sub(r"[^\w.+-]+", "_", "-".join(subject.words))[:_LONGEST]
+    return run.directory / FOLDER / subject.study / f"{words}-{digest}"
+
+
+def measured_once(
+    run: Run,
+    subject: Subject,
+    measure: Callable[[], Arrays],
+    *,
+    command: str,
+    about: Mapping[str, Any] | None = None,
+) -> Result:
+    """The arrays of a study, measured and saved unless they are there. See `made_once`."""
+
+    def make(folder: Path | None) -> None:
+        arrays = measure()
+        if folder is not None:
+            write_arrays(folder / "arrays.npz", arrays)
+
+    return made_once(run, subject, make, command=command, about=about)
+
+
+def made_once(
+    run: Run,
+    subject: Subject,
+    make: Callable[[Path | None], None],
+    *,
+    command: str,
+    about: Mapping[str, Any] | None = None,
+) -> Result:
+    """The result of a study, made if it is not there; of two who make it at once one waits.
+
+    All processes of a job call this and `make` together.
+
+    Args:
+      make: fills a folder with the result's files; only the process that writes is given one.
+      command: what makes the same in a shell.
+      about: more to say of the result, JSON values that it does not depend on.
+    """
+    folder = folder_of(run, subject)
+    if not parallel.is_writer():
+        if not parallel.from_writer(""):
+            make(None)
+        return Result(folder, {})
+    with lock.waited_for(folder.with_name(f".{folder.name}.lock")):
+        there = (folder / "about.json").exists()
+        parallel.from_writer("there" if there else "")
+        if not there:
+            with whole_folder(folder) as unfinished:
+                make(unfinished)
+                write_json(unfinished / "about.json", _about(run, subject, command, about or {}))
+    return load(folder)
+
+
+def load(folder: str | Path) -> Result:
+    """Opens a saved result.
+
+    Raises:
+      FileNotFoundError: there is none.
+    """
+    path = Path(folder) / "about.json"
+    if not path.exists():
+        raise FileNotFoundError(f"{folder} holds no result of a study: there is no about.json")
+    return Result(Path(folder), json.loads(path.read_text(encoding="utf-8")))
+
+
+def find(workdir: str | Path, study: str, step: int | None = None) -> list[Result]:
+    """The saved results of a study, of one checkpoint if `step` is given, the newest last."""
+    root = Path(workdir) / FOLDER / study
+    # Folders that are being filled begin with a dot.
+    found = [load(path.parent) for path in root.glob("[!.]*/about.json")]
+    found = [one for one in found if step in (None, one.about["step"])]
+    return sorted(found, key=lambda one: (one.about["finished"], one.folder.name))
+
+
+def _about(run: Run, subject: Subject, command: str, more: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "study": subject.study,
+        "options": in_words(subject.options),
+        "data": dict(subject.data),
+        **more,
+        "command": command,
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%S"),
+        **provenance.of_run(run),
+    }
