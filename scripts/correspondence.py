@@ -40,10 +40,11 @@ _BATCH = flags.DEFINE_integer("batch_size", 32, "Images per step.", lower_bound=
 
 def main() -> None:
     from zfnet_jax.files import write_arrays, write_json
+    from zfnet_jax.report.table import markdown
     from zfnet_jax.runs import provenance  # after the flags, so that --help needs no jax
     from zfnet_jax.runs.run import open_run
     from zfnet_jax.studies.correspondence import measure as correspondence
-    from zfnet_jax.studies.correspondence.table1 import table1
+    from zfnet_jax.studies.correspondence.table import table1
 
     run = open_run(_WORKDIR.value, _STEP.value)
     photos, name, source = _photos(run.input_size[0])
@@ -59,7 +60,7 @@ def main() -> None:
     images = {"images": len(photos), "data": photos.fingerprint, **source}
     info = provenance.of_run(run) | images | {"layers": _LAYERS.value, **options}
     write_json(path.with_suffix(".json"), info)
-    print(f"step {run.step}: {path}\n\n{table1(arrays)}")
+    print(f"step {run.step}: {path}\n\n{markdown(table1(arrays))}")
 
 
 def _photos(size: int) -> tuple[PartPhotos, str, dict[str, Any]]:

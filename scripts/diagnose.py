@@ -22,9 +22,11 @@ _SPLIT = flags.DEFINE_string("split", None, "The split; validation where several
 
 
 def main() -> None:
-    from zfnet_jax.report import table  # after the flags, so that --help needs nothing
+    from zfnet_jax.report.table import markdown  # after the flags, so that --help needs nothing
+    from zfnet_jax.studies.first_layers.table import diagnosis_table
 
-    print(table.diagnosis([_diagnose(Path(workdir)) for workdir in _WORKDIRS.value]))
+    results = [_diagnose(Path(workdir)) for workdir in _WORKDIRS.value]
+    print(markdown([diagnosis_table(results)]))
 
 
 def _diagnose(workdir: Path) -> dict[str, Any]:

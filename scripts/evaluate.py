@@ -117,6 +117,7 @@ def _open(workdir: Path) -> tuple[Run, Split, dict[str, Any]]:
 
 def _report(workdirs: Sequence[Path], found: list[Predictions]) -> None:
     """Writes the numbers and figures of runs and ensemble, and prints tables of them."""
+    from zfnet_jax.report.table import markdown
     from zfnet_jax.studies.errors import evaluation_table, predictions
     from zfnet_jax.studies.errors.bootstrap import interval
     from zfnet_jax.studies.errors.scores import scores
@@ -142,7 +143,7 @@ def _report(workdirs: Sequence[Path], found: list[Predictions]) -> None:
         if path:
             _write(path, one, score)
     print(f"{split}, {crops} crop{'s' * (crops > 1)} per image\n")
-    print(evaluation_table.evaluation(names, scored) + "\n")
+    tables = [evaluation_table.evaluation(names, scored)]
     if len(found) > 1:
         less_first = {
             f"top{k}": [
@@ -150,7 +151,8 @@ def _report(workdirs: Sequence[Path], found: list[Predictions]) -> None:
             ]
             for k in ((1, 5) if len(found[0].info["class_names"]) > 5 else (1,))
         }
-        print(evaluation_table.differences(names[1:], names[0], less_first, _LEVEL.value) + "\n")
+        tables.append(evaluation_table.differences(names[1:], names[0], less_first, _LEVEL.value))
+    print(markdown(tables) + "\n")
     for path in filter(None, paths):
         print(path)
 

@@ -213,8 +213,8 @@ def _figure8(_: Path) -> Drawn:
 
 
 def _figure9(_: Path) -> Drawn:
+    from zfnet_jax.studies.transfer.accuracies import curves
     from zfnet_jax.studies.transfer.figure import figure9
-    from zfnet_jax.studies.transfer.table import curves
 
     return {"figure9": figure9(curves(Path(_required("workdir")), _DATA.value))}
 

@@ -44,11 +44,12 @@ _MOST = 10_000  # amounts of a range; more is a slip of the pen
 
 def main() -> None:
     from zfnet_jax import parallel  # after the flags, so that --help needs no jax
-    from zfnet_jax.report import table
+    from zfnet_jax.report.table import markdown
     from zfnet_jax.runs.run import open_run
     from zfnet_jax.studies.invariance import measure as invariance
     from zfnet_jax.studies.invariance import study as invariance_study
     from zfnet_jax.studies.invariance.statistics import statistics
+    from zfnet_jax.studies.invariance.table import invariance_tables
 
     if not _IMAGES.value and not _SUMMARY.value:
         raise ValueError("invariance needs at least one image: give --image or --summary")
@@ -74,7 +75,7 @@ def main() -> None:
         for path, arrays in studies:
             images = len(arrays["labels"])
             print(f"step {run.step}: {path}, {images} image{'s' * (images > 1)}\n")
-            print(table.invariance(statistics(arrays)) + "\n")
+            print(markdown(invariance_tables(statistics(arrays))) + "\n")
 
 
 def _sweeps(paper: Sweeps) -> Sweeps:

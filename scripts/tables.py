@@ -15,10 +15,14 @@ is written by scripts.correspondence.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from zfnet_jax.command import shell
+
+if TYPE_CHECKING:
+    from zfnet_jax.report.table import Table
 
 _TABLE = flags.DEFINE_enum(
     "table", None, ["2", "3", "4", "5", "6", "7"], "Number in the paper.", required=True
@@ -36,23 +40,18 @@ _SEED = flags.DEFINE_integer("seed", 0, "Of the bootstrap (2, 3).", lower_bound=
 
 
 def main() -> None:
-    from zfnet_jax.files import write_text  # after the flags, so that --help needs no jax
+    from zfnet_jax.report import table  # after the flags, so that --help needs no jax
 
     number = int(_TABLE.value)
-    texts = _errors(number) if number in (2, 3) else _transfer(number)
-    out = Path(_OUT.value)
-    out.mkdir(parents=True, exist_ok=True)
-    print(texts[".md"])
-    for ending, text in texts.items():
-        path = out / f"table{number}{ending}"
-        write_text(path, text)
+    tables = _errors(number) if number in (2, 3) else _transfer(number)
+    print(table.markdown(tables) + "\n")
+    for path in table.write(Path(_OUT.value), f"table{number}", tables):
         print(path)
 
 
-def _errors(number: int) -> dict[str, str]:
-    """Table 2 or 3, by the ending of the file."""
-    from zfnet_jax.studies.errors.error_table import Options, error_table
-    from zfnet_jax.studies.errors.error_text import as_files
+def _errors(number: int) -> list[Table]:
+    """Table 2 or 3."""
+    from zfnet_jax.studies.errors.table import Options, error_tables
 
     if not _SWEEPS.value:
         raise ValueError(f"table {number} needs --sweep")
@@ -67,19 +66,18 @@ def _errors(number: int) -> dict[str, str]:
         resamples=_RESAMPLES.value,
         seed=_SEED.value,
     )
-    return as_files(error_table(number, sweeps, options))
+    return error_tables(number, sweeps, options)
 
 
-def _transfer(number: int) -> dict[str, str]:
-    """Table 4, 5, 6 or 7, by the ending of the file."""
+def _transfer(number: int) -> list[Table]:
+    """Table 4, 5, 6 or 7."""
     from zfnet_jax.studies.transfer.table import transfer_table
-    from zfnet_jax.studies.transfer.tables import as_files
 
     if not _WORKDIR.value:
         raise ValueError(f"table {number} needs --workdir")
     if not Path(_WORKDIR.value).is_dir():
         raise FileNotFoundError(f"there is no run in {_WORKDIR.value}")
-    return as_files(transfer_table(number, Path(_WORKDIR.value)))
+    return [transfer_table(number, Path(_WORKDIR.value))]
 
 
 if __name__ == "__main__":

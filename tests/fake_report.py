@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from configs import quickstart
-from zfnet_jax.report.table import markdown
+from zfnet_jax.report.table import Column, Table, markdown
 from zfnet_jax.reproduce.record import FOLDER, write_record
 from zfnet_jax.studies.step import Made
 
@@ -55,7 +55,8 @@ def write_run(workdir: Path, *, seed: int = 0) -> Path:
     for path in figures.values():
         Image.fromarray(np.full((60, 1760, 3), 90 + seed, np.uint8)).save(path)
     table = report / "tables" / "table1.md"
-    table.write_text(markdown(["masked", *["a long heading"] * 9], [[HOSTILE, *["0.1 ± 0.2"] * 9]]))
+    columns = (Column("masked"), *(Column(f"a long heading {number}") for number in range(9)))
+    table.write_text(markdown([Table(columns, ((HOSTILE, *["0.1 ± 0.2"] * 9),))]))
     for page in ("atlas", "overlap/set"):
         (report / page / "index.html").write_text("<!doctype html><title>a page</title>")
     overlap = Made([report / "overlap/set/index.html"], [f"What is this? {HOSTILE}"])

@@ -10,9 +10,15 @@ from typing import Any
 
 from scripts.benchmarks.trials import Row
 from zfnet_jax import files
-from zfnet_jax.report.table import NONE, markdown
+from zfnet_jax.report.table import Column, Table, markdown
 
-_HEADER = ("median", "quartiles", "ours / this", "target", "of the machine's limit")
+_COLUMNS = (
+    Column("median"),
+    Column("quartiles"),
+    Column("ours / this", ".2f"),
+    Column("target"),
+    Column("of the machine's limit", ".0%"),
+)
 
 
 def heading(about: Mapping[str, Any]) -> str:
@@ -40,14 +46,14 @@ def table(rows: Sequence[Row]) -> str:
                 row.form,
                 f"{_number(row.median)} {row.unit}",
                 f"{_number(row.low)} - {_number(row.high)}",
-                NONE if row.ratio is None else f"{row.ratio:.2f}",
+                row.ratio,
                 _target(row),
-                NONE if row.share is None else f"{row.share:.0%}",
+                row.share,
             )
             for row in forms
         ]
-        tables.append(markdown((what, *_HEADER), lines))
-    return "\n\n".join(tables)
+        tables.append(Table((Column(what), *_COLUMNS), tuple(lines)))
+    return markdown(tables)
 
 
 def write(folder: Path, about: Mapping[str, Any], suites: Mapping[str, Sequence[Row]]) -> None:
@@ -64,9 +70,9 @@ def write(folder: Path, about: Mapping[str, Any], suites: Mapping[str, Sequence[
     files.write_json(folder / "results.json", {"machine": about, "results": results})
 
 
-def _target(row: Row) -> str:
+def _target(row: Row) -> str | None:
     if row.target is None:
-        return NONE
+        return None
     sign = "at least" if row.at_least else "at most"
     return f"{sign} {row.target:.3g}: {'reached' if row.reached else 'missed'}"
 

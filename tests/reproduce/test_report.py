@@ -14,9 +14,9 @@ from markdown_it import MarkdownIt
 
 from tests.conftest import run_script
 from tests.fake_report import HOSTILE, write_run
+from zfnet_jax.report.table import html as table_html
 from zfnet_jax.reproduce import comparison, report
 from zfnet_jax.reproduce.gather import gather
-from zfnet_jax.reproduce.page_html import table_html
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome

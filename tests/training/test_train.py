@@ -199,8 +199,9 @@ def test_of_few_classes_no_top5_is_told(tiny_config, tmp_path, capsys):
     )
     score = scores(found, bins=5, level=0.95, resamples=50, seed=0)
     table = evaluation_table.evaluation(["run"], [score])
-    assert "top-1 error % [95% interval]" in table
-    assert "top-5" not in table
+    titles = [column.title for column in table.columns]
+    assert "top-1 error % [95% interval]" in titles
+    assert not [title for title in titles if "top-5" in title]
 
 
 def test_one_batch_is_learnt_by_heart(tiny_config, prepared_pictures):

@@ -1,123 +1,296 @@
-"""Tables in Markdown and CSV."""
+"""A table: what was measured, beside the paper's numbers where it has some, in every form.
+
+    study's results -> Table -> Markdown, LaTeX, HTML (to read), CSV, JSON (to compute with)
+
+A number that was not measured is a dash, with a note under the table that says why.
+"""
 
 from __future__ import annotations
 
 import csv
+import dataclasses
+import functools
 import io
+import json
+import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
+
+from markdown_it import MarkdownIt
+
+from zfnet_jax.files import write_text
 
 NONE = "-"
+Form = Literal["markdown", "latex"]
 
 
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, its first column left-aligned and the others right-aligned."""
-    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
-    return "\n".join(
-        "| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines
-    )
+@dataclasses.dataclass(frozen=True)
+class Number:
+    """A number, its spread (plus-minus) or the interval [low, high] that it lies in."""
+
+    value: float
+    spread: float | None = None
+    low: float | None = None
+    high: float | None = None
 
 
-def csv_text(lines: Sequence[Sequence[Any]]) -> str:
-    """Lines of cells as CSV; None is an empty cell."""
+Value = str | float | Number | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """A cell with more to say than a value.
+
+    Attributes:
+      here: what was measured or is told; None if nothing was.
+      paper: what the paper has.
+      reason: why nothing was measured.
+      note: what else is to be known of what was.
+    """
+
+    here: Value = None
+    paper: Number | None = None
+    reason: str | None = None
+    note: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """A column, or two: the paper's numbers and ours.
+
+    Attributes:
+      title: heading, unlike those of the other columns.
+      format: of its numbers, such as '.1f', '+.1f' (signed) or '.1%'.
+      ours: heading of our numbers, where the paper's stand before them; None if they do not.
+      not_in: forms that have no room for it: 'latex', 'markdown'.
+    """
+
+    title: str
+    format: str = ""
+    ours: str | None = None
+    not_in: tuple[Form, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A table.
+
+    Attributes:
+      columns: the first names the rows.
+      rows: of each a cell, or its value alone, for every column.
+      name: of its CSV file among others of the same result; '' for the first or only one.
+      caption: what it shows.
+      setting: what was measured, in a line above it.
+      remarks: lines below it.
+      rows_to_read: the first so many are shown to readers, CSV and JSON hold all; None: all are.
+    """
+
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell | Value, ...], ...]
+    name: str = ""
+    caption: str = ""
+    setting: str = ""
+    remarks: tuple[str, ...] = ()
+    rows_to_read: int | None = None
+
+    def __post_init__(self) -> None:
+        titles = [column.title for column in self.columns]
+        if len(set(titles)) < len(titles):
+            raise ValueError(f"two columns have one title: {', '.join(titles)}")
+        for row in self.rows:
+            if len(row) != len(titles):
+                raise ValueError(f"{len(row)} cells for {len(titles)} columns: {row}")
+
+
+# To read.
+
+
+def markdown(tables: Sequence[Table]) -> str:
+    """Tables one below the other, each first column left-aligned and the others right-aligned."""
+    parts = []
+    for table in tables:
+        header, lines, notes = _shown(table, "markdown")
+        if not lines:
+            continue
+        rule = ["---"] + ["---:"] * (len(header) - 1)
+        if table.caption:
+            parts.append(f"{'###' if table.name else '##'} {table.caption}")
+        rows = [
+            f"| {' | '.join(cells)} |"
+            for cells in ([*map(_in_markdown, line)] for line in (header, rule, *lines))
+        ]
+        remarks = [f"- {line}" for line in table.remarks]
+        parts += ["\n".join(part) for part in ([table.setting], rows, notes, remarks) if any(part)]
+    return "\n\n".join(parts)
+
+
+def latex(tables: Sequence[Table]) -> str:
+    """Tabulars for a document that uses the package booktabs, their captions and notes below."""
+    parts = ["% needs \\usepackage{booktabs}"]
+    for table in tables:
+        header, lines, notes = _shown(table, "latex")
+        if not lines:
+            continue
+        head, *body = (f"{' & '.join(map(_in_latex, line))} \\\\" for line in (header, *lines))
+        begin = f"\\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}"
+        rows = [begin, r"\toprule", head, r"\midrule", *body, r"\bottomrule", r"\end{tabular}"]
+        caption = table.caption and f"{table.caption}."
+        about = [" ".join(filter(None, (caption, table.setting))), *notes, *table.remarks]
+        parts += [r"\medskip"] * (len(parts) > 1) + ["\n".join(rows)]
+        parts += [f"\\par\\noindent {_in_latex(line)}" for line in about if line]
+    return "\n\n".join(parts)
+
+
+def html(text: str) -> str:
+    """`markdown` of tables as HTML: headings, lists, paragraphs and tables; all else is text."""
+    return _parser().render(text)
+
+
+@functools.cache
+def _parser() -> MarkdownIt:
+    # 'zero' knows nothing but paragraphs: no links, no pictures, no HTML.
+    parser = MarkdownIt("zero", {"breaks": True})  # numbered notes have a line each
+    parser.enable(["table", "heading", "list", "escape", "newline"])
+    parser.add_render_rule("table_open", lambda *_: '<div class="table"><table>\n')
+    parser.add_render_rule("table_close", lambda *_: "</table></div>\n")
+    parser.add_render_rule("heading_open", lambda *_: "<h4>")
+    parser.add_render_rule("heading_close", lambda *_: "</h4>\n")
+    return parser
+
+
+def _shown(table: Table, form: Form) -> tuple[list[str], list[list[str]], list[str]]:
+    """Headings, lines of cells, and notes, each text once and numbered in the order of cells."""
+    header, lines, notes = [], [], {}
+    shown = [(at, column) for at, column in enumerate(table.columns) if form not in column.not_in]
+    for _, column in shown:
+        title = column.title
+        header += [title] if column.ours is None else [f"{title}, paper", column.ours]
+    for row in table.rows[: table.rows_to_read]:
+        line = []
+        for at, column in shown:
+            cell = _cell(row[at])
+            if column.ours is not None:
+                line.append(_text(cell.paper, column.format))
+            text, told = _text(cell.here, column.format), cell.reason or cell.note
+            if told:
+                text += f" ({notes.setdefault(told, len(notes) + 1)})"
+            line.append(text)
+        lines.append(line)
+    return header, lines, [f"({number}) {told}" for told, number in notes.items()]
+
+
+def _cell(value: Cell | Value) -> Cell:
+    return value if isinstance(value, Cell) else Cell(value)
+
+
+def _text(value: Value, spec: str) -> str:
+    if value is None:
+        return NONE
+    if isinstance(value, str):
+        return " ".join(value.split())  # on one line
+    if not isinstance(value, Number):
+        text = format(value, spec)
+        # Zero has no sign, nor has what rounds to it.
+        return text if text.strip("+-0.%") else text.lstrip("+-")
+    text = _text(value.value, spec)
+    if value.spread is not None:
+        text += f" ± {_text(value.spread, spec.lstrip('+'))}"
+    if value.low is not None:
+        text += f" [{_text(value.low, spec)}, {_text(value.high, spec)}]"
+    return text
+
+
+def _in_markdown(text: str) -> str:
+    """The text of a cell; a backslash or bar in it is one."""
+    return text.replace("\\", "\\\\").replace("|", "\\|")
+
+
+_LATEX = {character: f"\\{character}" for character in "&%_#${}"}
+_LATEX |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+_LATEX |= {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "±": r"$\pm$"}
+
+
+def _in_latex(text: str) -> str:
+    """Text with LaTeX's own characters escaped; a dash, minuses and plus-minus as such."""
+    text = re.sub(r"(?<!\w)-(?=\d)", "$-$", text.translate(str.maketrans(_LATEX)))
+    text = re.sub(r"\A(?=[\[*])", "{}", text)  # or they belong to the end of the line before
+    return "-" + text if text == NONE or text.startswith(f"{NONE} (") else text
+
+
+# To compute with.
+
+
+def csv_text(table: Table) -> str:
+    """One line per row.
+
+    A column has the field TITLE, and those of TITLE spread, low, high, reason and note that it
+    needs; one with the paper's numbers TITLE paper, TITLE paper spread, TITLE here, and all those.
+    """
+    fields: dict[str, list[Any]] = {}
+    for place, column in enumerate(table.columns):
+        title, cells = column.title, [_cell(row[place]) for row in table.rows]
+        here = [_parts(cell.here) for cell in cells]
+        rest = {name: [one[name] for one in here] for name in ("spread", "low", "high")}
+        rest |= {name: [getattr(cell, name) for cell in cells] for name in ("reason", "note")}
+        if column.ours is None:
+            rest = {name: values for name, values in rest.items() if set(values) - {None}}
+        else:
+            theirs = [_parts(cell.paper) for cell in cells]
+            fields[f"{title} paper"] = [one["value"] for one in theirs]
+            fields[f"{title} paper spread"] = [one["spread"] for one in theirs]
+            title = f"{title} here"
+        fields[title] = [one["value"] for one in here]
+        fields |= {f"{column.title} {name}": values for name, values in rest.items()}
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(lines)
+    csv.writer(text, lineterminator="\n").writerows([fields, *zip(*fields.values(), strict=True)])
     return text.getvalue()
 
 
-class Notes:
-    """Numbered notes under a table, each text once."""
-
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-
-    def mark(self, text: str) -> str:
-        """The mark of a note, such as '(2)'."""
-        if text not in self.texts:
-            self.texts.append(text)
-        return f"({self.texts.index(text) + 1})"
-
-    def lines(self) -> list[str]:
-        """'(1) ...' and so on."""
-        return [f"({place}) {text}" for place, text in enumerate(self.texts, start=1)]
+def _parts(value: Value) -> dict[str, Any]:
+    if isinstance(value, Number):
+        return dataclasses.asdict(value)
+    return {"value": value, "spread": None, "low": None, "high": None}
 
 
-def diagnosis(results: Sequence[Mapping[str, Any]]) -> str:
-    """One row per run of `diagnosis.diagnose`; a dash where nothing was mined."""
-    layers = sorted({layer for result in results for layer in result["dead"] or ()})
-    header = [
-        "run",
-        "step",
-        "largest / median RMS",
-        "energy of the largest filter",
-        "low",
-        "mid",
-        "high",
-        "mid gap",
-        *(f"dead, layer {layer.removeprefix('conv')}" for layer in layers),
-        "aliasing, layer 2",
-    ]
-    rows = []
-    for result in results:
-        spectrum, dead = result["spectrum"], result["dead"] or {}
-        rows.append(
-            [
-                result["run"],
-                result["step"],
-                f"{result['dominance']['ratio']:.2f}",
-                _percent(result["dominance"]["energy"]),
-                *(_percent(spectrum[band]) for band in ("low", "mid", "high")),
-                f"{spectrum['gap']:.2f}",
-                *(_percent(dead.get(layer)) for layer in layers),
-                NONE if result["aliasing"] is None else f"{result['aliasing']:.2f}",
-            ]
-        )
-    return markdown(header, rows)
+def to_json(table: Table) -> dict[str, Any]:
+    """JSON values that `from_json` reads; what is None is left out."""
+    return dataclasses.asdict(
+        table, dict_factory=lambda items: {name: one for name, one in items if one is not None}
+    )
 
 
-def invariance(results: Sequence[Mapping[str, Any]]) -> str:
-    """Two tables of `studies.invariance.statistics`, a blank line between them.
+def from_json(record: Mapping[str, Any]) -> Table:
+    """The table of `to_json`."""
+    values: dict[str, Any] = {**record, "remarks": tuple(record["remarks"])}
+    values["columns"] = tuple(
+        Column(**one | {"not_in": tuple(one["not_in"])}) for one in record["columns"]
+    )
+    values["rows"] = tuple(tuple(map(_from_json, row)) for row in record["rows"])
+    return Table(**values)
 
-    First how soon and how straight the distances rise, a row for each transformation; then
-    distances and answers at some amounts.
+
+def _from_json(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    if "value" in value:
+        return Number(**value)
+    return Cell(**{name: _from_json(one) for name, one in value.items()})
+
+
+def write(folder: Path, stem: str, tables: Sequence[Table]) -> list[Path]:
+    """Writes the tables of one result: STEM.md, .tex and .json of all, and a CSV file of each.
+
+    Returns:
+      their paths; the CSV files are STEM.csv or, where a table has a name, STEM-NAME.csv.
     """
-    layers = results[0]["layers"]
-    header = ["transformation", "smallest step", "in proportion"]
-    header += [f"{layer} at the smallest step" for layer in layers]
-    header += [f"{layer} R^2 of a line" for layer in layers]
-    header += [f"{layer} second half / first" for layer in layers]
-    rises = [
-        [
-            result["kind"],
-            f"{result['step']:.4g} of {result['last']:.4g}",
-            _percent(result["proportional"]),
-            *(_percent(result["jump"][layer]) for layer in layers),
-            *(_number(result["linearity"][layer]) for layer in layers),
-            *(_number(result["late_rise"][layer]) for layer in layers),
-        ]
-        for result in results
-        if result["step"] is not None
-    ]
-    answers = [
-        [
-            result["kind"] if index else "none",
-            f"{point['deviation']:.4g}",
-            *(_number(point["distance"][layer]) for layer in layers),
-            f"{point['probability']:.3f}",
-            _percent(point["top1"]),
-        ]
-        for place, result in enumerate(results)
-        for index, point in enumerate(result["points"])
-        if index or not place
-    ]
-    columns = [f"{layer} distance / norm" for layer in layers]
-    columns = ["transformation", "by", *columns, "probability of the true class", "top-1"]
-    return markdown(header, rises) + "\n\n" + markdown(columns, answers)
-
-
-def _number(value: float | None) -> str:
-    return NONE if value is None else f"{value:.2f}"
-
-
-def _percent(share: float | None) -> str:
-    return NONE if share is None else f"{100 * share:.1f}%"
+    texts = {
+        f"{stem}.md": markdown(tables) + "\n",
+        f"{stem}.tex": latex(tables) + "\n",
+        **{f"{stem}{'-' * bool(one.name)}{one.name}.csv": csv_text(one) for one in tables},
+        f"{stem}.json": json.dumps([*map(to_json, tables)], indent=2, allow_nan=False) + "\n",
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in texts.items():
+        write_text(folder / name, text)
+    return [folder / name for name in texts]

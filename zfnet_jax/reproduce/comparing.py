@@ -6,24 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from zfnet_jax.files import write_arrays
-from zfnet_jax.report import table
 from zfnet_jax.reproduce import looking
 from zfnet_jax.reproduce.study import Study, other_run
-from zfnet_jax.studies.drawing import draw, write_texts
+from zfnet_jax.studies.drawing import draw, write_tables
 from zfnet_jax.studies.features import winners
 from zfnet_jax.studies.first_layers.diagnosis import diagnose
 from zfnet_jax.studies.first_layers.figure import figure6
 from zfnet_jax.studies.first_layers.filters import first_layer
+from zfnet_jax.studies.first_layers.table import diagnosis_table
 from zfnet_jax.studies.step import Entry, Made, Step
 
 FEATURES = 48  # second-layer maps of each run
-
-_COLUMNS = (
-    "Low, mid and high: shares of the power of the first layer's filters below 1/8, up to 1/4 and"
-    " above it, in cycles per pixel. Mid gap: 0 unless mid is below both others, 1 where there is"
-    " none. Aliasing: the share of the power of layer 2's projections that is too fine for the"
-    " first layer's stride."
-)
 
 
 def fig6(study: Study, mining: Step) -> Step:
@@ -48,10 +41,8 @@ def fig6(study: Study, mining: Step) -> Step:
             files.append(study.report / "figures" / f"figure6_{index}.npz")
             write_arrays(files[-1], filters[-1])
         files += draw(study, {"figure6": lambda: figure6(filters, found, FEATURES)})
-        files += write_texts(study, {"figure6.md": table.diagnosis(diagnoses) + "\n"})
-        notes = [_COLUMNS]
-        if not others:
-            notes.append("Only this run: --compare=DIR,DIR sets others beside it.")
+        files += write_tables(study, "figure6", [diagnosis_table(diagnoses)])
+        notes = [] if others else ["Only this run: --compare=DIR,DIR sets others beside it."]
         return Made(files, notes)
 
     runs = ",".join(map(str, (study.workdir, *others)))

@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from zfnet_jax.files import write_bytes, write_text
-from zfnet_jax.report import figures
+from zfnet_jax.report import figures, table
 from zfnet_jax.reproduce import page_html
 from zfnet_jax.reproduce.gather import Report, Shown, gather
 from zfnet_jax.reproduce.report import ASSETS
@@ -128,7 +128,7 @@ def _entry(first: Shown, pairs: Iterable[tuple[Report, Shown | None]], out: Path
             shutil.copyfile(report.folder / path, out / copy)
             parts.append(page_html.picture(out, copy, f"{report.name}, {entry.heading}"))
         for path in one.files(".md"):
-            parts.append(page_html.table_html((report.folder / path).read_text(encoding="utf-8")))
+            parts.append(table.html((report.folder / path).read_text(encoding="utf-8")))
         parts += [f'<p class="note">{escape(note)}</p>' for note in one.record["notes"]]
         parts.append("</div>")
     return _article(first.step, entry.heading, "\n".join([*parts, "</div>"]))

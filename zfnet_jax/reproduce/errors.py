@@ -17,15 +17,14 @@ from zfnet_jax.reproduce.study import (
     content_digest,
     other_run,
 )
-from zfnet_jax.studies.drawing import draw, write_table, write_texts
-from zfnet_jax.studies.errors import error_text as error_report
+from zfnet_jax.studies.drawing import draw, write_tables
 from zfnet_jax.studies.errors import evaluation, evaluation_table, predictions, progress
 from zfnet_jax.studies.errors.confusion import confusion
 from zfnet_jax.studies.errors.curves import curves
-from zfnet_jax.studies.errors.error_table import Options, error_table
 from zfnet_jax.studies.errors.paper_rows import ROWS
 from zfnet_jax.studies.errors.predict import Crops
 from zfnet_jax.studies.errors.scores import confusion_matrix, scores
+from zfnet_jax.studies.errors.table import Options, error_tables
 from zfnet_jax.studies.step import Entry, Made, Step
 from zfnet_jax.training.metrics import read_metrics
 
@@ -87,8 +86,8 @@ def evaluate(study: Study) -> Step:
         matrix, names = confusion_matrix(found), found.info["class_names"]
         files = draw(study, {"confusion": lambda: confusion(matrix, names)})
         name = study.workdir.resolve().name
-        texts = {"evaluation.md": evaluation_table.evaluation([name], [score]) + "\n"}
-        return Made([*write_texts(study, texts), *files, path, path.with_suffix(".json")])
+        files += write_tables(study, "evaluation", [evaluation_table.evaluation([name], [score])])
+        return Made([*files, path, path.with_suffix(".json")])
 
     return Step(
         name="evaluate",
@@ -162,8 +161,7 @@ def error_table_step(study: Study, number: int) -> Step:
     options = Options(crops=crops, train_crops=1, level=LEVEL, resamples=resamples, seed=SEED)
 
     def make() -> Made:
-        texts = error_report.as_files(error_table(number, sweeps, options))
-        return Made(write_table(study, number, texts))
+        return Made(write_tables(study, f"table{number}", error_tables(number, sweeps, options)))
 
     named = " ".join(f"--sweep={sweep}" for sweep in sweeps) or "--sweep=DIR"
     what = {2: "errors of nets and ensembles", 3: "layers removed or resized"}[number]

@@ -9,18 +9,18 @@ import numpy as np
 from zfnet_jax.data import landmarks as parts
 from zfnet_jax.data.landmarks import PartPhotos
 from zfnet_jax.files import write_arrays, write_json
-from zfnet_jax.report import table
 from zfnet_jax.reproduce.study import SEED, Study
 from zfnet_jax.runs import provenance
 from zfnet_jax.studies import photos
 from zfnet_jax.studies.correspondence import measure as correspondence
 from zfnet_jax.studies.correspondence.figure import figure8
-from zfnet_jax.studies.correspondence.table1 import table1
-from zfnet_jax.studies.drawing import draw, write_texts
+from zfnet_jax.studies.correspondence.table import table1
+from zfnet_jax.studies.drawing import draw, write_tables
 from zfnet_jax.studies.invariance import figure as figure5
 from zfnet_jax.studies.invariance import measure as invariance
 from zfnet_jax.studies.invariance import study as invariance_study
 from zfnet_jax.studies.invariance.statistics import statistics
+from zfnet_jax.studies.invariance.table import invariance_tables
 from zfnet_jax.studies.step import Entry, Made, Step
 
 PARTS = ("right_eye", "left_eye", "nose")
@@ -29,12 +29,6 @@ DRAWN_FACES = 15  # where the built-in pictures stand in for photos
 SHOWN_FACES, SHOWN_DRAWS = 5, 3  # in Fig. 8
 _BATCH = 32
 _NAME = "report"  # of the studies: a user's own photos do not replace them, nor they those
-_COLUMNS = (
-    "The first table: how much of the largest distance the smallest step already brings, beside"
-    " what it would bring in proportion; how well a straight line fits the mean of all but the"
-    " untransformed photos; and what the second half of the range adds, as a share of the first"
-    " (1 where the distance grows in proportion)."
-)
 
 
 def fig5(study: Study) -> Step:
@@ -60,10 +54,10 @@ def fig5(study: Study) -> Step:
             run, split, "validation", count, sweeps, layers, name=f"{_NAME}-split", progress=False
         )
         files += draw(study, {"figure5_summary": lambda: figure5.figure5_summary(many)})
-        files += write_texts(study, {"figure5.md": table.invariance(statistics(many)) + "\n"})
+        files += write_tables(study, "figure5", invariance_tables(statistics(many)))
         files += [of_split, of_split.with_suffix(".json")]
         notes.append(f"The summary is over {count} validation images, evenly spread.")
-        return Made(files, [*notes, _COLUMNS])
+        return Made(files, notes)
 
     amounts = sum(len(values) for values in sweeps.values())
     named = _named(study)
@@ -167,8 +161,7 @@ def fig8(study: Study) -> Step:
 
 def table1_step(study: Study) -> Step:
     def make() -> Made:
-        files = write_texts(study, {"table1.md": table1(_masked(study)) + "\n"})
-        return Made(files, _kind(study))
+        return Made(write_tables(study, "table1", table1(_masked(study))), _kind(study))
 
     return Step(
         "table1",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import string
 from collections.abc import Mapping, Sequence
@@ -11,9 +10,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from markdown_it import MarkdownIt
 from PIL import Image
 
+from zfnet_jax.report import table
 from zfnet_jax.reproduce.contents import Chapter
 from zfnet_jax.reproduce.gather import Report, Shown
 from zfnet_jax.reproduce.page_markdown import atlas_links
@@ -65,23 +64,6 @@ def fill(
     )
 
 
-def table_html(markdown: str) -> str:
-    """Headings, lists, paragraphs and tables of a Markdown text; all else is text."""
-    return _parser().render(markdown)
-
-
-@functools.cache
-def _parser() -> MarkdownIt:
-    # 'zero' knows nothing but paragraphs: no links, no pictures, no HTML.
-    parser = MarkdownIt("zero", {"breaks": True})  # numbered notes have a line each
-    parser.enable(["table", "heading", "list", "escape", "newline"])
-    parser.add_render_rule("table_open", lambda *_: '<div class="table"><table>\n')
-    parser.add_render_rule("table_close", lambda *_: "</table></div>\n")
-    parser.add_render_rule("heading_open", lambda *_: "<h4>")
-    parser.add_render_rule("heading_close", lambda *_: "</h4>\n")
-    return parser
-
-
 def _contents(chapter: Chapter, shown: Sequence[Shown]) -> str:
     items = []
     for one in shown:
@@ -110,7 +92,7 @@ def _entry(report: Report, one: Shown) -> str:
         parts.append(f'<p class="paper"><b>The paper</b> {escape(one.entry.paper)}</p>')
     parts += [_picture(report, path, one) for path in one.files(".png")]
     for path in one.files(".md"):
-        parts.append(table_html((report.folder / path).read_text(encoding="utf-8")))
+        parts.append(table.html((report.folder / path).read_text(encoding="utf-8")))
     parts += [f'<p class="note">{escape(note)}</p>' for note in one.record["notes"]]
     parts += [_page(path) for path in one.pages()]
     parts.append(_atlas(report, one))

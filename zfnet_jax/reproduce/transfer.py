@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
 from zfnet_jax.data.prepared import INDEX_SUFFIX
-from zfnet_jax.report.table import NONE, markdown
 from zfnet_jax.reproduce.elsewhere import SPLIT, STAND_IN, DataSet
 from zfnet_jax.reproduce.study import SEED, Study
-from zfnet_jax.studies import paper
-from zfnet_jax.studies.drawing import draw, write_table
+from zfnet_jax.studies.drawing import draw, write_tables
 from zfnet_jax.studies.overlap import measure as overlap
 from zfnet_jax.studies.overlap import page as overlap_page
 from zfnet_jax.studies.overlap import study as overlap_study
@@ -21,7 +17,7 @@ from zfnet_jax.studies.step import Entry, Made, Step
 from zfnet_jax.studies.transfer import features, scratch
 from zfnet_jax.studies.transfer import measure as transfer
 from zfnet_jax.studies.transfer import scores as transfer_scores
-from zfnet_jax.studies.transfer import tables as transfer_tables
+from zfnet_jax.studies.transfer.accuracies import curves
 from zfnet_jax.studies.transfer.figure import figure9
 from zfnet_jax.studies.transfer.heads import Head
 from zfnet_jax.studies.transfer.protocols import (
@@ -32,8 +28,7 @@ from zfnet_jax.studies.transfer.protocols import (
     TEST_PER_CLASS,
     TOLERANCE,
 )
-from zfnet_jax.studies.transfer.scores import TransferScores
-from zfnet_jax.studies.transfer.table import ROWS, accuracies, curves, transfer_table
+from zfnet_jax.studies.transfer.table import stand_in_table, transfer_table
 
 STAND_IN_GRIDS: dict[Head, tuple[float, ...]] = {"softmax": (10.0, 1e3), "svm": (0.1, 1.0)}
 _SECONDS_PER_PRODUCT = 4e-6  # about, to choose C and train, on two CPU cores
@@ -250,10 +245,10 @@ def table_step(
             found = transfer_scores.load(transfer_scores.folder_of(study.workdir, STAND_IN))
             protocol = sets[STAND_IN].protocol
             counts = (protocol.layers,) if number == 7 else protocol.table
-            text = stand_in_table(number, found, counts)
-            return Made(write_table(study, number, {".md": text}), [STANDS_IN])
-        texts = transfer_tables.as_files(transfer_table(number, study.workdir))
-        return Made(write_table(study, number, texts))
+            made = stand_in_table(number, found, counts)
+            return Made(write_tables(study, f"table{number}", [made]), [STANDS_IN])
+        made = transfer_table(number, study.workdir)
+        return Made(write_tables(study, f"table{number}", [made]))
 
     return Step(
         name=f"table{number}",
@@ -304,29 +299,3 @@ def _answers(study: Study, data: DataSet, method: str) -> list[Path]:
     folder = transfer_scores.folder_of(study.workdir, data.name)
     scores = transfer_scores.load(folder).scores
     return [transfer_scores.answers_path(folder, one) for one in scores if one.method == method]
-
-
-def stand_in_table(number: int, found: TransferScores, counts: Sequence[int]) -> str:
-    """The rows of a table with the paper's numbers, and ours of another data set."""
-    published = paper.table(number)
-    theirs = [f"{title}, paper" for title in published.columns[1:]]
-    header = [published.columns[0], *theirs, *(f"{found.study.data}, {n}/class" for n in counts)]
-    rows = []
-    for (label, cells), source in zip(published.rows, ROWS[number], strict=True):
-        if source is not None:
-            ours = (accuracies(found, source, count) for count in counts)
-            rows.append([label, *map(_published, cells), *map(_measured, ours)])
-    return markdown(header, rows) + "\n"
-
-
-def _published(cell: paper.Cell | None) -> str:
-    if cell is None:
-        return NONE
-    return f"{cell.value:.1f}" + (f" ± {cell.spread:.1f}" if cell.spread is not None else "")
-
-
-def _measured(values: Sequence[float]) -> str:
-    if not values:
-        return NONE
-    spread = f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.1f}{spread}"

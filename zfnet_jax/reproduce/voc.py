@@ -8,11 +8,10 @@ from pathlib import Path
 from zfnet_jax.data import voc
 from zfnet_jax.files import write_json
 from zfnet_jax.reproduce.study import SEED, Study
-from zfnet_jax.studies.drawing import write_table
+from zfnet_jax.studies.drawing import write_tables
 from zfnet_jax.studies.step import Entry, Made, Step
 from zfnet_jax.studies.transfer import features
 from zfnet_jax.studies.transfer import scores as transfer_scores
-from zfnet_jax.studies.transfer import tables as transfer_tables
 from zfnet_jax.studies.transfer.protocols import PARTS, VOC_GRID, VOC_TOLERANCE
 from zfnet_jax.studies.transfer.table import VOC, VOC_FILE, transfer_table
 from zfnet_jax.studies.transfer.voc import voc_study
@@ -68,8 +67,7 @@ def voc_step(study: Study) -> Step:
 
 def table6(study: Study) -> Step:
     def make() -> Made:
-        texts = transfer_tables.as_files(transfer_table(6, study.workdir))
-        return Made(write_table(study, 6, texts))
+        return Made(write_tables(study, "table6", [transfer_table(6, study.workdir)]))
 
     command = study.command("tables", "--table=6", f"--out={study.report / 'tables'}", step=False)
     return Step(

@@ -6,16 +6,11 @@ import dataclasses
 import functools
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
+
+from zfnet_jax.report.table import Number
 
 _FILE = Path(__file__).with_name("paper_tables.json")
-
-
-class Cell(NamedTuple):
-    """A published number and its spread, where the paper gives one."""
-
-    value: float
-    spread: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,13 +19,14 @@ class PaperTable:
 
     Attributes:
       columns: headings; the first is that of the row labels.
-      rows: labels, which need not differ, and the other columns' cells, None where there is none.
+      rows: labels, which need not differ, and the other columns' numbers, with their spread where
+        the paper gives one; None where there is none.
     """
 
     columns: tuple[str, ...]
-    rows: tuple[tuple[str, tuple[Cell | None, ...]], ...]
+    rows: tuple[tuple[str, tuple[Number | None, ...]], ...]
 
-    def cell(self, row: str, column: str) -> Cell | None:
+    def cell(self, row: str, column: str) -> Number | None:
         """The cell at a row, whose label must be unique, and a column.
 
         KeyError if there is no such row or column, or several.
@@ -65,10 +61,10 @@ def figure9() -> dict[int, float]:
     )
 
 
-def _cell(number: Any) -> Cell | None:
+def _cell(number: Any) -> Number | None:
     if number is None:
         return None
-    return Cell(*number) if isinstance(number, list) else Cell(number)
+    return Number(*number) if isinstance(number, list) else Number(number)
 
 
 @functools.cache

@@ -17,6 +17,7 @@ from tests.conftest import ROOT
 from tests.report.test_paper_figures import check_labels, images_of
 from zfnet_jax.data.landmarks import PartPhotos, draw_pictures, read_photos
 from zfnet_jax.report import figures
+from zfnet_jax.report.table import Number, markdown
 from zfnet_jax.runs.run import Run, open_run
 from zfnet_jax.studies import paper
 from zfnet_jax.studies.correspondence.figure import figure8
@@ -24,7 +25,7 @@ from zfnet_jax.studies.correspondence.measure import measure
 from zfnet_jax.studies.correspondence.permutation import mean_over_pairs, p_value, permute_in_images
 from zfnet_jax.studies.correspondence.sign_hamming import ZERO_RULES, compare
 from zfnet_jax.studies.correspondence.squares import GREY, cover, mask_side, place_squares
-from zfnet_jax.studies.correspondence.table1 import table1
+from zfnet_jax.studies.correspondence.table import table1
 
 PARTS = ("right_eye", "left_eye", "nose")
 OPTIONS = {"mask": 0.2, "draws": 7, "permutations": 199, "seed": 3, "progress": False}
@@ -421,7 +422,7 @@ def test_figure_8_shows_every_square_where_it_is(arrays, style):
 
 
 def test_table_1_has_the_papers_numbers_beside_ours(arrays):
-    text = table1(arrays)
+    text = markdown(table1(arrays))
     mean, std = arrays["conv5/three_valued/part"][2].mean(), arrays["conv5/equal/random"].std()
     (nose,) = (line for line in text.splitlines() if line.startswith("| Nose | 0.079 ± 0.017 |"))
     assert f"| {mean:.3f} ± " in nose
@@ -430,15 +431,15 @@ def test_table_1_has_the_papers_numbers_beside_ours(arrays):
     p = arrays["fc7/left_out/p_same_place"][0]
     tests = text.split("Layer 7 (fc7)")[1]
     (line,) = (x for x in tests.splitlines() if x.startswith("| Right eye against random, one"))
-    assert f"| p = {p:.2g} |" in line
+    assert f"| {p:.2g} |" in line
     pooled = {name.replace("fc7", "pool2"): array for name, array in arrays.items()}
     pooled["layers"] = np.array(["pool2"])
-    assert "| Nose | - |" in table1(pooled)  # the paper has no layer 2
+    assert "| Nose | - |" in markdown(table1(pooled))  # the paper has no layer 2
 
 
 def test_published_tables_are_whole():
-    assert paper.table(1).cell("Nose", "Mean Feature Sign Change Layer 7") == (0.069, 0.011)
-    assert paper.table(2).cell("1 convnet as per Fig. 3", "Val Top-1") == (38.4, None)
+    assert paper.table(1).cell("Nose", "Mean Feature Sign Change Layer 7") == Number(0.069, 0.011)
+    assert paper.table(2).cell("1 convnet as per Fig. 3", "Val Top-1") == Number(38.4)
     assert paper.table(2).cell("Gunji et al. 2012", "Val Top-1") is None
     assert paper.table(2).value("1 convnet as per Fig. 3", "Val Top-1") == 38.4
     with pytest.raises(KeyError, match="has nothing in 'Val Top-1'"):
@@ -462,7 +463,7 @@ def test_the_script_measures_faces_and_pictures(tiny_run, folder, tmp_path):
     out = workdir / "analysis" / "correspondence"
     with np.load(out / "pictures-face-12.npz") as arrays:
         assert len(arrays["images"]) == 4
-        assert result.stdout.strip().endswith(table1(arrays))
+        assert result.stdout.strip().endswith(markdown(table1(arrays)))
     info = json.loads((out / "pictures-face-12.json").read_text())
     assert (info["step"], info["draws"], info["seed"], info["mask"]) == (12, 5, 0, 0.2)
     assert info["data"] == draw_pictures("face", PARTS, 4, 56).fingerprint

@@ -16,12 +16,13 @@ import pytest
 
 from configs import ablations, ensemble
 from tests.conftest import ROOT
+from zfnet_jax.report.table import Cell, Number, Table, csv_text, from_json, latex, markdown
 from zfnet_jax.studies import paper
-from zfnet_jax.studies.errors import error_text as report
 from zfnet_jax.studies.errors import predictions
-from zfnet_jax.studies.errors.error_table import Options, error_table, verdict
+from zfnet_jax.studies.errors.bootstrap import Interval
 from zfnet_jax.studies.errors.paper_rows import COLUMNS, ROWS
 from zfnet_jax.studies.errors.predictions import Predictions, outcomes
+from zfnet_jax.studies.errors.table import Options, error_tables, verdict
 
 OPTIONS = Options(crops=10, train_crops=1, level=0.95, resamples=2000, seed=0)
 EPOCHS, STEP, CLASSES = 5, 50, 8
@@ -106,10 +107,15 @@ def loaded(sweep: Path, name: str, split: str = "validation", crops: int = 10) -
     )
 
 
-def cell(table: dict, run: str, column: str) -> dict:
-    rows = [row for row in table["rows"] if list(row["runs"]) == [run]]
-    assert len(rows) == 1
-    return rows[0]["cells"][table["columns"].index(column)]
+def at(table: Table, row: int, column: str) -> Any:
+    """The cell of a row, by its place, and a column."""
+    return table.rows[row][[one.title for one in table.columns].index(column)]
+
+
+def cell(table: Table, run: str, column: str) -> Cell:
+    """The cell of a run's own row."""
+    (place,) = (place for place, row in enumerate(table.rows) if row[1] == run)
+    return at(table, place, column)
 
 
 # Rows and names.
@@ -148,7 +154,7 @@ def test_columns_are_the_papers_and_rows_are_compared_with_rows(number):
 
 
 def test_errors_stand_beside_the_papers(table3):
-    table = error_table(3, [table3], OPTIONS)
+    table, _ = error_tables(3, [table3], OPTIONS)
     for name, top1, top5 in (("alexnet", 40.5, 18.1), ("zfnet", 38.4, 16.5)):
         found = loaded(table3, name)
         for column, k, theirs in (("Val Top-1", 1, top1), ("Val Top-5", 5, top5)):
@@ -158,18 +164,18 @@ def test_errors_stand_beside_the_papers(table3):
                 for row, label in zip(found.probabilities, found.labels)
             ]
             wrong = 100 * np.mean([rank >= k for rank in ranks])
-            assert here["here"][0] == pytest.approx(wrong)
-            assert here["here"][1] < wrong < here["here"][2]
-            assert here["paper"] == theirs
-            assert here["reason"] is None
+            assert here.here.value == pytest.approx(wrong)
+            assert here.here.low < wrong < here.here.high
+            assert here.paper == Number(theirs)
+            assert here.reason is None
     trained = cell(table, "zfnet", "Train Top-1")
     train = loaded(table3, "zfnet", "train", 1)
-    assert trained["here"][0] == pytest.approx(100 * np.mean(train.predicted != train.labels))
+    assert trained.here.value == pytest.approx(100 * np.mean(train.predicted != train.labels))
 
 
 def test_what_was_not_run_is_a_dash_with_its_reason(table3):
-    table = error_table(3, [table3], OPTIONS)
-    text = report.as_markdown(table)
+    tables = error_tables(3, [table3], OPTIONS)
+    table, text = tables[0], markdown(tables)
     reasons = {
         "alexnet_without_7": "not trained",
         "alexnet_dense_8192": "trained for 2 of 5 epochs",
@@ -179,105 +185,101 @@ def test_what_was_not_run_is_a_dash_with_its_reason(table3):
     }
     for name, reason in reasons.items():
         here = cell(table, name, "Val Top-1")
-        assert here["here"] is None
-        assert reason in here["reason"]
+        assert here.here is None
+        assert reason in here.reason
         row = next(line for line in text.splitlines() if f"| {name} |" in line)
         mark = re.search(r"\| - (\(\d+\)) \|", row.split("|", 5)[5] + "|")
         note = next(line for line in text.splitlines() if line.startswith(f"{mark[1]} "))
         assert reason in note
     train = cell(table, "alexnet_dense_2048", "Train Top-1")
-    assert "not evaluated on training images with 1 crop" in train["reason"]
+    assert "not evaluated on training images with 1 crop" in train.reason
     assert not re.search(r"1 crops|10 crop\b", text)
 
 
 @pytest.mark.parametrize("number", [2, 3])
 def test_nothing_is_made_up_where_nothing_was_run(number, tmp_path):
-    table = error_table(number, [tmp_path], OPTIONS)
-    for row in table["rows"]:
-        for here in row["cells"]:
-            assert here["here"] is None
-            assert here["reason"]
-    assert table["differences"] == []
-    text = report.as_markdown(table)
+    table, differences = error_tables(number, [tmp_path], OPTIONS)
+    for row in table.rows:
+        for here in row[2:]:
+            assert here.here is None
+            assert here.reason
+    assert differences.rows == ()
+    text = markdown([table, differences])
+    assert text == markdown([table])
     assert "nothing was measured" in text
     header = text.splitlines()[4]
     ours = [place for place, title in enumerate(header.split("|")) if title.strip() == "here [95%]"]
     assert len(ours) == 3
-    for line in text.splitlines()[6 : 6 + len(table["rows"])]:
+    for line in text.splitlines()[6 : 6 + len(table.rows)]:
         for place in ours:
             assert re.fullmatch(r" - \(\d+\) ", line.split("|")[place])
-    report.as_latex(table)
+    assert latex([table, differences]) == latex([table])
 
 
 def test_table_2_averages_probabilities_of_nets_and_errors_of_single_ones(table2):
-    table = error_table(2, [table2], OPTIONS)
+    table, _ = error_tables(2, [table2], OPTIONS)
     nets = [loaded(table2, f"a_seed_{seed}") for seed in range(3)]
     single, together, alone, all_of_them = (
-        table["rows"][place]["cells"] for place in (7, 8, 9, 10)
+        at(table, place, "Val Top-1") for place in (7, 8, 9, 10)
     )
     errors = [100 * np.mean(net.predicted != net.labels) for net in nets]
-    assert single[0]["here"][0] == pytest.approx(np.mean(errors))
-    assert single[0]["note"] == (
+    assert single.here.value == pytest.approx(np.mean(errors))
+    assert single.note == (
         f"mean of 3 nets, {min(errors):.1f} to {max(errors):.1f}; 3 of 5 nets: "
         "a_seed_3 trained for 1 of 5 epochs; a_seed_4 not trained"
     )
     average = np.mean([net.probabilities for net in nets], axis=0)
     wrong = average.argmax(axis=1) != nets[0].labels
-    assert together[0]["here"][0] == pytest.approx(100 * wrong.mean())
-    assert together[0]["note"].startswith("3 of 5 nets: ")
+    assert together.here.value == pytest.approx(100 * wrong.mean())
+    assert together.note.startswith("3 of 5 nets: ")
     other = loaded(table2, "b_512_1024_512")
-    assert alone[0]["here"][0] == pytest.approx(100 * np.mean(other.predicted != other.labels))
-    assert alone[0]["note"] is None
+    assert alone.here.value == pytest.approx(100 * np.mean(other.predicted != other.labels))
+    assert alone.note is None
     average = np.mean([net.probabilities for net in (*nets, other)], axis=0)
     wrong = average.argmax(axis=1) != nets[0].labels
-    assert all_of_them[0]["here"][0] == pytest.approx(100 * wrong.mean())
-    assert together[2]["reason"] == "the labels of the test images are not public"
-    assert table["rows"][0]["cells"][2] == {
-        "paper": 26.2,
-        "here": None,
-        "reason": "published by others, no net of this code",
-        "note": None,
-    }
+    assert all_of_them.here.value == pytest.approx(100 * wrong.mean())
+    test = at(table, 8, "Test Top-5")
+    assert test == Cell(None, Number(15.3), "the labels of the test images are not public")
+    others = at(table, 0, "Test Top-5")
+    assert others == Cell(None, Number(26.2), "published by others, no net of this code")
 
 
 def test_one_net_alone_is_no_ensemble(tmp_path):
     write_answers(write_run(tmp_path, "a_seed_2"), "validation", 0.3, seed=0)
-    table = error_table(2, [tmp_path], OPTIONS)
-    assert table["rows"][7]["cells"][0]["here"]
-    assert table["rows"][8]["cells"][0]["here"] is None
-    reason = table["rows"][8]["cells"][0]["reason"]
+    table, _ = error_tables(2, [tmp_path], OPTIONS)
+    assert at(table, 7, "Val Top-1").here
+    assert at(table, 8, "Val Top-1").here is None
+    reason = at(table, 8, "Val Top-1").reason
     assert reason == "a_seed_0, a_seed_1, a_seed_3, a_seed_4 not trained"
 
 
 def test_several_sweeps_make_one_table(table2, table3):
-    table = error_table(2, [table2, table3], OPTIONS)
-    assert (
-        table["rows"][6]["cells"][0]["here"]
-        == cell(error_table(3, [table3], OPTIONS), "alexnet", "Val Top-1")["here"]
-    )
+    table, _ = error_tables(2, [table2, table3], OPTIONS)
+    other, _ = error_tables(3, [table3], OPTIONS)
+    assert at(table, 6, "Val Top-1") == cell(other, "alexnet", "Val Top-1")
 
 
 # Orderings.
 
 
 def test_orderings_inside_the_interval_are_undecided(table3):
-    table = error_table(3, [table3], OPTIONS)
-    pairs = {
-        (one["row"], one["against"], table["columns"][one["column"]]): one
-        for one in table["differences"]
-    }
-    # alexnet_dense_2048 against alexnet, zfnet against alexnet: rows 5, 7 and 0.
-    near, far = pairs[5, 0, "Val Top-1"], pairs[7, 0, "Val Top-1"]
-    assert near["here"][1] < 0 < near["here"][2]
-    assert (near["verdict"], near["compared"]) == ("undecided", True)
-    assert near["paper"] == pytest.approx(1.2)
-    assert far["here"][1] > 0
-    assert (far["verdict"], far["compared"]) == ("against the paper", True)
+    tables = error_tables(3, [table3], OPTIONS)
+    table = tables[1]
+    pairs = [row[2:4] for row in table.rows]
+    compared = [("alexnet_dense_2048", "alexnet"), ("zfnet", "alexnet")]
+    assert pairs == [*compared, ("zfnet", "alexnet_dense_2048")]
+    assert table.rows_to_read == 2
+    near, far = (at(table, place, "Val Top-1") for place in (0, 1))
+    assert near.here.low < 0 < near.here.high
+    assert at(table, 0, "Val Top-1, ordering") == "undecided"
+    assert near.paper == Number(pytest.approx(1.2))
+    assert far.here.low > 0
+    assert at(table, 1, "Val Top-1, ordering") == "against the paper"
     first, other = loaded(table3, "alexnet"), loaded(table3, "zfnet")
     difference = np.mean(other.predicted != other.labels) - np.mean(first.predicted != first.labels)
-    assert far["here"][0] == pytest.approx(100 * difference)
-    assert not pairs[7, 5, "Val Top-1"]["compared"]
-    text = report.as_markdown(table)
+    assert far.here.value == pytest.approx(100 * difference)
+    assert at(table, 0, "Train Top-1") is None
+    text = markdown(tables)
     assert "- Val Top-1, all pairs of rows: 2 against the paper, 1 undecided." in text
     assert "Against the paper: zfnet above alexnet" in text
     line = next(x for x in text.splitlines() if x.startswith("| Adjust") and "| undecided |" in x)
@@ -298,7 +300,7 @@ def test_orderings_inside_the_interval_are_undecided(table3):
     ],
 )
 def test_verdicts(here, theirs, expected):
-    assert verdict(here, theirs) == expected
+    assert verdict(Interval(*here), theirs) == expected
 
 
 # Refusals.
@@ -307,18 +309,18 @@ def test_verdicts(here, theirs, expected):
 def test_runs_on_other_images_are_refused(table3):
     write_answers(table3 / "zfnet_dense_2048", "validation", 0.3, seed=1, data="others")
     with pytest.raises(ValueError, match=r"zfnet_dense_2048 does not match .*: data is 'others'"):
-        error_table(3, [table3], OPTIONS)
+        error_tables(3, [table3], OPTIONS)
 
 
 def test_a_run_in_two_sweeps_is_refused(table3, tmp_path):
     write_run(tmp_path / "again", "zfnet")
     with pytest.raises(ValueError, match="two runs of one name"):
-        error_table(3, [table3, tmp_path / "again"], OPTIONS)
+        error_tables(3, [table3, tmp_path / "again"], OPTIONS)
 
 
 def test_unequal_training_is_told(table3):
     write_answers(table3 / "zfnet_dense_2048", "validation", 0.3, seed=1, epochs=9, epoch=9.0)
-    text = report.as_markdown(error_table(3, [table3], OPTIONS))
+    text = markdown(error_tables(3, [table3], OPTIONS))
     assert "not trained equally long" in text
     assert "zfnet_dense_2048 9" in text
 
@@ -327,19 +329,24 @@ def test_unequal_training_is_told(table3):
 
 
 def test_csv_holds_the_numbers_and_the_reasons(table3):
-    table = error_table(3, [table3], OPTIONS)
-    rows = list(csv.DictReader(io.StringIO(report.as_csv(table))))
-    assert [row["row"] for row in rows] == [label for label, _ in paper.table(3).rows]
+    table, differences = error_tables(3, [table3], OPTIONS)
+    rows = list(csv.DictReader(io.StringIO(csv_text(table))))
+    assert [row["Error %"] for row in rows] == [label for label, _ in paper.table(3).rows]
     first = rows[0]
     assert float(first["Val Top-1 paper"]) == 40.5
-    expected = cell(table, "alexnet", "Val Top-1")["here"]
-    found = [float(first[f"Val Top-1 {field}"]) for field in ("here", "low", "high")]
-    assert found == expected
+    expected = cell(table, "alexnet", "Val Top-1").here
+    value, low, high = (float(first[f"Val Top-1 {field}"]) for field in ("here", "low", "high"))
+    assert Number(value, low=low, high=high) == expected
     assert (rows[1]["Val Top-1 here"], rows[1]["runs"]) == ("", "alexnet_without_3_4")
     assert "not trained" in rows[1]["Val Top-1 reason"]
-    pairs = list(csv.DictReader(io.StringIO(report.differences_as_csv(table))))
-    assert len(pairs) == len(table["differences"]) == 1 + 3 + 3
-    assert {pair["ordering"] for pair in pairs} <= {
+    pairs = list(csv.DictReader(io.StringIO(csv_text(differences))))
+    orderings = [
+        pair[f"{title}, ordering"] for pair in pairs for title in paper.table(3).columns[1:]
+    ]
+    assert len(pairs) == 3
+    assert len([one for one in orderings if one]) == 1 + 3 + 3
+    assert {*orderings} <= {
+        "",
         "undecided",
         "as in the paper",
         "against the paper",
@@ -348,7 +355,7 @@ def test_csv_holds_the_numbers_and_the_reasons(table3):
 
 
 def test_latex_is_whole_and_escaped(table2):
-    text = report.as_latex(error_table(2, [table2], OPTIONS))
+    text = latex(error_tables(2, [table2], OPTIONS))
     assert r"6 convnets, (a) \& (b) combined & 36.0 &" in text
     assert re.search(r"& -- \(\d+\) \\\\", text)
     assert not re.search(r"(?<!\\)[%#_]", text.split("\n", 1)[1])
@@ -372,6 +379,8 @@ def test_the_script_writes_all_and_says_what_is_wrong(table3, tmp_path):
     assert sorted(path.name for path in out.iterdir()) == sorted(names)
     assert (out / "table3.md").read_text() in result.stdout
     saved = json.loads((out / "table3.json").read_text())
-    assert report.as_csv(saved) == (out / "table3.csv").read_text()
+    table, differences = map(from_json, saved)
+    assert csv_text(table) == (out / "table3.csv").read_text()
+    assert csv_text(differences) == (out / "table3-differences.csv").read_text()
     wrong = run_script(f"--sweep={tmp_path / 'none'}", f"--out={out}")
     assert wrong.stderr == f"error: there is no sweep in {tmp_path / 'none'}\n"

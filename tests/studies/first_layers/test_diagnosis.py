@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.mined_folder import write_mined
-from zfnet_jax.report import table
+from zfnet_jax.report.table import markdown
 from zfnet_jax.runs.run import open_run
 from zfnet_jax.studies.features import winners
 from zfnet_jax.studies.first_layers.diagnosis import (
@@ -22,6 +22,7 @@ from zfnet_jax.studies.first_layers.diagnosis import (
     spectral_coverage,
 )
 from zfnet_jax.studies.first_layers.spectrum import power
+from zfnet_jax.studies.first_layers.table import diagnosis_table
 
 
 def wave(size: int, vertical: float, horizontal: float) -> np.ndarray:
@@ -155,7 +156,7 @@ def test_the_script_prints_a_table_and_saves_the_numbers(run_with_winners, tiny_
         json.loads((workdir / "analysis" / "diagnosis.json").read_text())
         for workdir in (run_with_winners, other)
     ]
-    assert result.stdout.strip() == table.diagnosis(saved)
+    assert result.stdout.strip() == markdown([diagnosis_table(saved)])
     mined_row, other_row = result.stdout.splitlines()[2:4]
     assert mined_row.startswith("| net \\| one | 12 |")
     assert "25.0% | 25.0%" in mined_row

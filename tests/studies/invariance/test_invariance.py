@@ -18,7 +18,8 @@ from tests.conftest import run_script, start_script
 from zfnet_jax import architecture
 from zfnet_jax.data.images import Photos, evenly_spread
 from zfnet_jax.data.prepared import PreparedSplit
-from zfnet_jax.report import figures, table
+from zfnet_jax.report import figures
+from zfnet_jax.report.table import markdown
 from zfnet_jax.runs.run import Run
 from zfnet_jax.studies.invariance import measure as invariance
 from zfnet_jax.studies.invariance import statistics as invariance_statistics
@@ -26,6 +27,7 @@ from zfnet_jax.studies.invariance import study as invariance_study
 from zfnet_jax.studies.invariance import transforms
 from zfnet_jax.studies.invariance.figure import figure5, figure5_summary, saved
 from zfnet_jax.studies.invariance.measure import layer_output, measure
+from zfnet_jax.studies.invariance.table import invariance_tables
 
 SIZES = [(16, 16), (20, 14), (17, 11), (18, 13)]  # of photo and crop
 SWEEPS = {
@@ -416,7 +418,7 @@ def test_statistics_of_turns_look_at_both_sides():
     assert short["jump"] == short["linearity"] == short["late_rise"] == {"fc7": None}
     (none,) = invariance_statistics.statistics(curves("scale", np.ones(1), np.zeros((1, 1))))
     assert [point["deviation"] for point in none["points"]] == [0]
-    text = table.invariance([found, short, none])
+    text = markdown(invariance_tables([found, short, none]))
     assert "| rotation | 10 of 40 | 25.0% | - | - | - |" in text
     assert text.count("| none |") == 1
 

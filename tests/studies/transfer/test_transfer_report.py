@@ -11,12 +11,20 @@ import numpy as np
 import pytest
 
 from zfnet_jax.files import write_json
+from zfnet_jax.report.table import Cell, Number, Table, csv_text, latex, markdown
 from zfnet_jax.studies import paper
 from zfnet_jax.studies.transfer import scores as transfer_scores
-from zfnet_jax.studies.transfer import tables as report
+from zfnet_jax.studies.transfer.accuracies import curves
 from zfnet_jax.studies.transfer.figure import figure9
 from zfnet_jax.studies.transfer.scores import Score, Study, TransferScores
-from zfnet_jax.studies.transfer.table import COLUMNS, ROWS, VOC, VOC_FILE, curves, transfer_table
+from zfnet_jax.studies.transfer.table import (
+    COLUMNS,
+    ROWS,
+    VOC,
+    VOC_FILE,
+    stand_in_table,
+    transfer_table,
+)
 
 OUTPUTS = {"1": "norm1", "2": "norm2", "5": "pool5", "7": "fc7"}
 RUN = {"run": "a_run", "step": 70, "epochs": 7, "layers": OUTPUTS}
@@ -47,10 +55,9 @@ def workdir(tmp_path) -> Path:
     return tmp_path
 
 
-def cells(table: dict, label: str) -> list[dict]:
-    found = [row["cells"] for row in table["rows"] if row["label"] == label]
-    assert len(found) == 1
-    return found[0]
+def cells(table: Table, label: str) -> list[Cell]:
+    (found,) = (row[1:] for row in table.rows if row[0] == label)
+    return [cell for cell in found if isinstance(cell, Cell)]
 
 
 @pytest.mark.parametrize("number", [4, 5, 7])
@@ -71,14 +78,13 @@ def test_rows_and_columns_are_the_papers(number):
 def test_numbers_are_means_and_deviations_over_folds(workdir):
     table = transfer_table(4, workdir)
     pretrained = cells(table, "ImageNet-pretrained convnet")
-    for cell, per_class, theirs in zip(pretrained, (15, 30), ([83.8, 0.5], [86.5, 0.5])):
+    for cell, per_class, theirs in zip(pretrained, (15, 30), (83.8, 86.5)):
         values = [100 * accuracy("fc7", per_class, fold) for fold in range(5)]
-        np.testing.assert_allclose(cell["here"], [np.mean(values), np.std(values, ddof=1)])
-        assert (cell["paper"], cell["note"], cell["reason"]) == (theirs, None, None)
+        here = Number(pytest.approx(np.mean(values)), pytest.approx(np.std(values, ddof=1)))
+        assert cell == Cell(here, Number(theirs, 0.5))
     scratch = cells(table, "Non-pretrained convnet")[0]
-    assert scratch["here"] == [pytest.approx(11.5), None]
-    assert scratch["note"] == "1 fold"
-    text = report.as_markdown(table)
+    assert scratch == Cell(Number(pytest.approx(11.5)), Number(22.8, 1.5), note="1 fold")
+    text = markdown([table])
     assert "| ImageNet-pretrained convnet | 83.8 ± 0.5 | 71.5 ± 0.0 | 86.5 ± 0.5 |" in text
     assert (
         "2 classes of 31 to 80 images, at most 50 test images a class, fewer for 1 of them at 30 "
@@ -90,27 +96,38 @@ def test_numbers_are_means_and_deviations_over_folds(workdir):
 
 def test_table_7_has_the_papers_rows_then_the_extra_ones(workdir):
     table = transfer_table(7, workdir)
-    labels = [row["label"] for row in table["rows"]]
+    labels = [row[0] for row in table.rows]
     published = [label for label, _ in paper.table(7).rows]
-    assert labels == [*published, "SVM (conv5)", "Softmax (1)"]
-    assert [row["extra"] for row in table["rows"]] == [False] * 8 + [True] * 2
-    assert cells(table, "SVM (5)")[0]["note"] == "3 folds"  # of pool5, what layer 5 ends with
-    first, second = cells(table, "Softmax (1)")
-    assert first["paper"] is None
-    assert first["here"][0] == pytest.approx(13.02)
-    assert second["reason"] == "python -m scripts.transfer has not been run on caltech256"
-    assert "| Softmax (1), extra | - | 13.0 ± 0.0 | - | - (" in report.as_markdown(table)
-    assert cells(table, "SVM (2)")[0]["reason"].startswith("this layer and head have not been run")
+    assert labels == [*published, "SVM (conv5), extra", "Softmax (1), extra"]
+    assert cells(table, "SVM (5)")[0].note == "3 folds"  # of pool5, what layer 5 ends with
+    first, second = cells(table, "Softmax (1), extra")
+    values = [100 * accuracy("norm1", 30, fold) for fold in range(5)]
+    assert first == Cell(Number(pytest.approx(13.02), pytest.approx(np.std(values, ddof=1))))
+    assert second == Cell(reason="python -m scripts.transfer has not been run on caltech256")
+    assert "| Softmax (1), extra | - | 13.0 ± 0.0 | - | - (" in markdown([table])
+    assert cells(table, "SVM (2)")[0].reason.startswith("this layer and head have not been run")
+
+
+def test_another_data_set_stands_beside_the_papers_rows_of_its_own_nets(workdir):
+    found = transfer_scores.load(transfer_scores.folder_of(workdir, "caltech101"))
+    text = markdown([stand_in_table(4, found, (30, 60))])
+    assert text.splitlines() == [
+        "| # Train | Acc % 15/class, paper | Acc % 30/class, paper | caltech101, 30/class "
+        "| caltech101, 60/class |",
+        "| --- | ---: | ---: | ---: | ---: |",
+        "| Non-pretrained convnet | 22.8 ± 1.5 | 46.5 ± 1.7 | 13.0 | - |",
+        "| ImageNet-pretrained convnet | 83.8 ± 0.5 | 86.5 ± 0.5 | 73.0 ± 0.0 | - |",
+    ]
 
 
 @pytest.mark.parametrize("number", [4, 5, 6, 7])
 def test_nothing_is_made_up_where_nothing_was_run(number, tmp_path):
     table = transfer_table(number, tmp_path)
-    for row in table["rows"]:
-        for column, cell in zip(table["columns"], row["cells"]):
-            assert cell["here"] is None
-            assert cell["reason"] or not column["measured"]
-    text = report.as_markdown(table)
+    for row in table.rows:
+        for cell in cells(table, str(row[0])):
+            assert cell.here is None
+            assert cell.reason
+    text = markdown([table])
     assert "nothing was measured" in text
     last = [line.split("|")[-2] for line in text.splitlines() if line.startswith("| ")][1:]
     assert all(re.fullmatch(r" (---:|- \(\d+\)) ", cell) for cell in last)
@@ -124,7 +141,7 @@ def test_table_6_is_of_validation_images(tmp_path):
     found = {"average_precision": values, "mean": 0.5, "setting": ["run a_run, step 70"]}
     write_json(folder / VOC_FILE, found)
     table = transfer_table(6, tmp_path)
-    text = report.as_markdown(table)
+    text = markdown([table])
     header = next(line for line in text.splitlines() if line.startswith("| Average"))
     assert header.endswith("| Oquab (ECCV only) | Ours, paper | here, validation |")
     assert "| Bicycle | 74.2 | 84.2 | 82.9 | 77.1 | 1.0 |" in text
@@ -136,13 +153,15 @@ def test_table_6_is_of_validation_images(tmp_path):
 
 def test_csv_and_latex_hold_the_same(workdir):
     table = transfer_table(4, workdir)
-    rows = {row["row"]: row for row in csv.DictReader(io.StringIO(report.as_csv(table)))}
+    rows = {row["Accuracy %"]: row for row in csv.DictReader(io.StringIO(csv_text(table)))}
     row = rows["ImageNet-pretrained convnet"]
-    here = cells(table, "ImageNet-pretrained convnet")[0]["here"]
-    fields = [row[f"Acc % 15/class {field}"] for field in ("here", "here spread", "paper")]
-    assert [float(field) for field in fields] == [*here, 83.8]
+    here = cells(table, "ImageNet-pretrained convnet")[0].here
+    value, spread, theirs = (
+        float(row[f"Acc % 15/class {field}"]) for field in ("here", "spread", "paper")
+    )
+    assert (Number(value, spread), theirs) == (here, 83.8)
     assert rows["Bo et al. 2013"]["Acc % 15/class paper"] == ""
-    text = report.as_latex(table)
+    text = latex([table])
     assert r"ImageNet-pretrained convnet & 83.8 $\pm$ 0.5 & 71.5 $\pm$ 0.0 &" in text
     assert not re.search(r"(?<!\\)[%#_]|±", text.split("\n", 1)[1])
 

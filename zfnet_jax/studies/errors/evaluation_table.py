@@ -1,4 +1,4 @@
-"""Runs evaluated on the same images, as Markdown tables.
+"""Runs evaluated on the same images, as tables.
 
 Of five classes or fewer the true one is always among the first five: no top-5 error is shown.
 """
@@ -8,64 +8,66 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from zfnet_jax.report.table import markdown
-from zfnet_jax.studies.errors.error_text import interval_text
+from zfnet_jax.report.table import Column, Table, Value
+from zfnet_jax.studies.errors.bootstrap import Interval
+from zfnet_jax.studies.errors.table import percent
 
 _TITLES = {"top1": "top-1 error", "top5": "top-5 error"}
 
 
-def evaluation(names: Sequence[str], scores: Sequence[Mapping[str, Any]]) -> str:
+def evaluation(names: Sequence[str], scores: Sequence[Mapping[str, Any]]) -> Table:
     """One row per run or ensemble.
 
     Args:
       names: of the rows.
-      scores: of `analysis.scores.scores`.
+      scores: of `studies.errors.scores.scores`.
     """
-    level = f"{scores[0]['options']['level']:.0%}"
+    level = scores[0]["options"]["level"]
     shown = ("top1", "top5") if len(scores[0]["per_class"]) > 5 else ("top1",)
-    rows = [
-        [
-            name,
-            str(score["images"]),
-            f"{score['loss']:.3f}",
-            *(_percent(score[name]) for name in shown),
-            f"{100 * score['calibration_error']:.1f}",
-        ]
-        for name, score in zip(names, scores, strict=True)
-    ]
-    errors = (f"{_TITLES[name]} % [{level} interval]" for name in shown)
-    return markdown(["run", "images", "loss", *errors, "calibration error %"], rows)
+    rows = []
+    for name, score in zip(names, scores, strict=True):
+        errors = (percent(score[which]) for which in shown)
+        calibration = 100 * score["calibration_error"]
+        rows.append((name, score["images"], score["loss"], *errors, calibration))
+    return Table(
+        columns=(
+            Column("run"),
+            Column("images"),
+            Column("loss", ".3f"),
+            *(Column(_title(which, level), ".1f") for which in shown),
+            Column("calibration error %", ".1f"),
+        ),
+        rows=tuple(rows),
+    )
 
 
 def differences(
-    names: Sequence[str], first: str, intervals: Mapping[str, Sequence[Any]], level: float
-) -> str:
+    names: Sequence[str], first: str, intervals: Mapping[str, Sequence[Interval]], level: float
+) -> Table:
     """How much each run's errors differ from those of the run `first`, image by image.
 
     Args:
       names: of the other runs.
-      intervals: 'top1' and perhaps 'top5', a `bootstrap.Interval` for each name.
+      intervals: 'top1' and perhaps 'top5', one for each name.
     """
-    rows = [
-        [
-            name,
-            *(
-                f"{_percent(values[place], signed=True)}, {_verdict(values[place])}"
-                for values in intervals.values()
-            ),
-        ]
-        for place, name in enumerate(names)
-    ]
-    titles = (f"{_TITLES[which]} % [{level:.0%} interval]" for which in intervals)
-    return markdown([f"less {first}", *titles], rows)
+    columns, rows = [Column(f"less {first}")], []
+    for which in intervals:
+        columns.append(Column(_title(which, level), "+.1f"))
+        columns.append(Column(f"{_TITLES[which]} is"))
+    for place, name in enumerate(names):
+        row: list[Value] = [name]
+        for values in intervals.values():
+            row += [percent(values[place]), _verdict(values[place])]
+        rows.append(tuple(row))
+    return Table(tuple(columns), tuple(rows), name="differences")
 
 
-def _verdict(difference: Any) -> str:
+def _title(which: str, level: float) -> str:
+    return f"{_TITLES[which]} % [{level:.0%} interval]"
+
+
+def _verdict(difference: Interval) -> str:
     """'worse' or 'better' where the interval leaves no doubt, else 'undecided'."""
     if not difference.decided:
         return "undecided"
     return "worse" if difference.value > 0 else "better"
-
-
-def _percent(interval: Sequence[float], *, signed: bool = False) -> str:
-    return interval_text([100 * number for number in interval], signed=signed)

@@ -28,7 +28,7 @@ def figure9(found: Mapping[str, Mapping[str, Curve]]) -> Figure:
 
     Args:
       found: of each data set, of each method ('pretrained', 'scratch') the curve; see
-        `analysis.transfer_table.curves`.
+        `accuracies.curves`.
     """
     if len(found) > len(COLOURS):
         raise ValueError(f"figure 9 tells {len(COLOURS)} data sets apart, not {len(found)}")

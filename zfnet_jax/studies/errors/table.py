@@ -1,0 +1,242 @@
+"""Tables 2 and 3 from saved predictions: errors, their intervals, and orderings of the rows."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from zfnet_jax.report.table import Cell, Column, Number, Table, Value
+from zfnet_jax.studies import paper
+from zfnet_jax.studies.errors import paper_rows, predictions
+from zfnet_jax.studies.errors.bootstrap import Interval, interval
+from zfnet_jax.studies.errors.paper_rows import ROWS
+from zfnet_jax.studies.errors.predictions import Predictions
+from zfnet_jax.studies.errors.sweep_predictions import Found, infos_of, read
+
+_CAPTIONS = {
+    2: "Error of single nets and ensembles (Table 2)",
+    3: "Error of nets with layers removed or resized (Table 3)",
+}
+_VERDICTS = ("as in the paper", "against the paper", "decided here alone", "undecided")
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How a table is made.
+
+    Attributes:
+      crops, train_crops: of the evaluations on validation and on training images.
+      level, resamples, seed: see `bootstrap.interval`.
+    """
+
+    crops: int
+    train_crops: int
+    level: float
+    resamples: int
+    seed: int
+
+    def interval(self, values: np.ndarray) -> Interval:
+        """Of the mean of values, one per image."""
+        return interval(values, level=self.level, resamples=self.resamples, seed=self.seed)
+
+
+def percent(found: Sequence[float]) -> Number:
+    """An interval (value, low, high) in shares of 1, as per cent."""
+    value, low, high = (100 * number for number in found)
+    return Number(value, low=low, high=high)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Errors:
+    """Errors [N] of one row on the images of a column, or the reason why there are none."""
+
+    values: np.ndarray | None = None
+    reason: str | None = None
+    note: str | None = None
+
+
+def error_tables(number: int, sweeps: Sequence[Path], options: Options) -> list[Table]:
+    """Table 2 or 3 of the runs in the folders of sweeps: see `tables`, `sweep_predictions.read`."""
+    return tables(number, read(number, sweeps, options.crops, options.train_crops), options)
+
+
+def tables(number: int, found: Found, options: Options) -> list[Table]:
+    """A table of the paper with what was measured here beside it, and how its rows differ.
+
+    Args:
+      number: 2 or 3.
+      found: predictions of its runs.
+
+    Returns:
+      errors, per cent, of the paper's rows; then the differences between every two rows, image by
+      image, those that `paper_rows` compares first and alone to read.
+    """
+    published, rows = paper.table(number), ROWS[number]
+    columns = paper_rows.COLUMNS[number]
+    errors = [[_errors(row, column, found) for column in columns] for row in rows]
+    level = f"here [{options.level:.0%}]"
+    main = Table(
+        columns=(
+            Column("Error %"),
+            Column("runs", not_in=("latex",)),
+            *(Column(column.title, ".1f", ours=level) for column in columns),
+        ),
+        rows=tuple(
+            (label, ", ".join(row.runs) or None, *map(_cell, line, theirs, [options] * len(line)))
+            for (label, theirs), row, line in zip(published.rows, rows, errors, strict=True)
+        ),
+        caption=_CAPTIONS[number],
+        setting=_setting(found),
+    )
+    return [main, _differences(number, errors, options)]
+
+
+def verdict(here: Interval, theirs: float | None) -> str:
+    """What a difference says about the paper's ordering of two rows.
+
+    Args:
+      theirs: the paper's difference, None if it has none.
+
+    Returns:
+      'undecided': zero lies in the interval; else 'as in the paper', 'against the paper', or, where
+      the paper orders the rows not at all, 'decided here alone'.
+    """
+    if not here.decided:
+        return "undecided"
+    if not theirs:
+        return "decided here alone"
+    return "as in the paper" if (here.low > 0) == (theirs > 0) else "against the paper"
+
+
+def _cell(found: _Errors, theirs: Number | None, options: Options) -> Cell:
+    here = None if found.values is None else percent(options.interval(found.values))
+    return Cell(here, theirs, found.reason, found.note)
+
+
+def _errors(row: paper_rows.Row, column: paper_rows.Column, found: Found) -> _Errors:
+    if not row.runs:
+        return _Errors(reason="published by others, no net of this code")
+    if column.split is None:
+        return _Errors(reason="the labels of the test images are not public")
+    of_runs = {run: found[run, column.split] for run in row.runs}
+    there = [one for one in of_runs.values() if isinstance(one, Predictions)]
+    lacking = {run: reason for run, reason in of_runs.items() if isinstance(reason, str)}
+    why = _reasons(lacking)
+    together = row.averaged == "probabilities"
+    if len(there) < (2 if together else 1):
+        return _Errors(reason=why if len(of_runs) > 1 else lacking[row.runs[0]])
+    note = f"{len(there)} of {len(of_runs)} nets: {why}" if lacking else None
+    if together:
+        return _Errors(predictions.ensemble(there, "ensemble").errors(column.k), note=note)
+    errors = [one.errors(column.k) for one in there]
+    if len(errors) > 1:
+        alone = [100 * one.mean() for one in errors]
+        spread = f"mean of {len(errors)} nets, {min(alone):.1f} to {max(alone):.1f}"
+        note = f"{spread}; {note}" if note else spread
+    return _Errors(np.mean(errors, axis=0), note=note)
+
+
+def _reasons(lacking: dict[str, str]) -> str:
+    """Runs by the reason why they are lacking, such as 'a, b not trained; c not evaluated'."""
+    by_reason: dict[str, list[str]] = {}
+    for run, reason in lacking.items():
+        by_reason.setdefault(reason, []).append(run)
+    return "; ".join(f"{', '.join(runs)} {reason}" for reason, runs in by_reason.items())
+
+
+def _differences(number: int, errors: Sequence[Sequence[_Errors]], options: Options) -> Table:
+    """Every two rows that were measured, those that `paper_rows` compares first."""
+    published, rows = paper.table(number).rows, ROWS[number]
+    columns = [column for column in paper_rows.COLUMNS[number] if column.split is not None]
+    pairs = [(place, other) for place in range(len(rows)) for other in range(place)]
+    pairs.sort(key=lambda pair: rows[pair[0]].against != pair[1])
+    lines, compared = [], 0
+    verdicts: dict[str, list[tuple[str, str]]] = {column.title: [] for column in columns}
+    for place, other in pairs:
+        cells: list[Cell | Value] = []
+        for at, column in enumerate(columns):
+            here, there = errors[place][at].values, errors[other][at].values
+            if here is None or there is None:
+                cells += [None, None]
+                continue
+            one, two = published[place][1][at], published[other][1][at]
+            theirs = None if one is None or two is None else round(one.value - two.value, 1)
+            ours = options.interval(here - there)
+            found = verdict(ours, theirs)
+            cells += [Cell(percent(ours), None if theirs is None else Number(theirs)), found]
+            above = "above" if ours.value > 0 else "below"
+            told = f"{'+'.join(rows[place].runs)} {above} {'+'.join(rows[other].runs)}"
+            verdicts[column.title].append((found, told))
+        if any(cell is not None for cell in cells):
+            names = (published[place][0], published[other][0])
+            runs = (" ".join(rows[place].runs), " ".join(rows[other].runs))
+            lines.append((*names, *runs, *cells))
+            compared += rows[place].against == other
+    return Table(
+        columns=(
+            Column("Error, points of %"),
+            Column("less that of"),
+            Column("runs", not_in=("markdown", "latex")),
+            Column("less those of", not_in=("markdown", "latex")),
+            *(
+                heading
+                for column in columns
+                for heading in (
+                    Column(column.title, "+.1f", ours="here"),
+                    Column(f"{column.title}, ordering"),
+                )
+            ),
+        ),
+        rows=tuple(lines),
+        name="differences",
+        caption="Differences, image by image",
+        remarks=(_about_differences(options), *_orderings(verdicts)),
+        rows_to_read=compared,
+    )
+
+
+def _orderings(verdicts: dict[str, list[tuple[str, str]]]) -> list[str]:
+    """For each column how many orderings of two rows are decided, and which oppose the paper."""
+    lines = []
+    for title, pairs in verdicts.items():
+        found = [one for one, _ in pairs]
+        counts = [f"{found.count(one)} {one}" for one in _VERDICTS if one in found]
+        against = "; ".join(told for one, told in pairs if one == "against the paper")
+        line = f"{title}, all pairs of rows: {', '.join(counts)}."
+        if pairs:
+            lines.append(line + (f" Against the paper: {against}." if against else ""))
+    return lines
+
+
+def _about_differences(options: Options) -> str:
+    return (
+        f"Intervals: {options.level:.0%}, paired bootstrap over images, "
+        f"{options.resamples} resamples, seed {options.seed}; where zero lies inside, the "
+        "ordering is called undecided. They hold for these trained nets: what another training "
+        "seed would change is not in them, nor is the number of comparisons allowed for."
+    )
+
+
+def _setting(found: Found) -> str:
+    """The images, crops and epochs of what was measured."""
+    lines = []
+    for split in ("train", "validation"):
+        infos = infos_of(found, split)
+        if infos:
+            crops = infos[0]["crops"]
+            lines.append(
+                f"{split}: {infos[0]['images']} images of {len(infos[0]['class_names'])} "
+                f"classes, {crops} crop{'s' * (crops > 1)} each"
+            )
+    there = (one.info for _, one in sorted(found.items()) if isinstance(one, Predictions))
+    epochs = {info["run"]: info["epochs"] for info in there}
+    if len(set(epochs.values())) == 1:
+        lines.append(f"{next(iter(epochs.values()))} epochs each")
+    elif epochs:
+        each = ", ".join(f"{run} {count}" for run, count in epochs.items())
+        lines.append(f"not trained equally long, so rows compare badly; epochs: {each}")
+    measured = "; ".join(lines) or "nothing was measured"
+    return f"The paper: ImageNet 2012, 1000 classes. Here: {measured}."

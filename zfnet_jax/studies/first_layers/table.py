@@ -1,0 +1,47 @@
+"""The numbers beside Fig. 6: first and second layers of several runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from zfnet_jax.report.table import Column, Table
+
+
+def diagnosis_table(results: Sequence[Mapping[str, Any]]) -> Table:
+    """One row per run of `diagnosis.diagnose`; a dash where nothing was mined."""
+    layers = sorted({layer for result in results for layer in result["dead"] or ()})
+    rows = []
+    for result in results:
+        spectrum, dead = result["spectrum"], result["dead"] or {}
+        rows.append(
+            (
+                result["run"],
+                result["step"],
+                result["dominance"]["ratio"],
+                result["dominance"]["energy"],
+                *(spectrum[name] for name in ("low", "mid", "high", "gap")),
+                *(dead.get(layer) for layer in layers),
+                result["aliasing"],
+            )
+        )
+    return Table(
+        columns=(
+            Column("run"),
+            Column("step"),
+            Column("largest / median RMS", ".2f"),
+            Column("energy of the largest filter", ".1%"),
+            *(Column(band, ".1%") for band in ("low", "mid", "high")),
+            Column("mid gap", ".2f"),
+            *(Column(f"dead, layer {layer.removeprefix('conv')}", ".1%") for layer in layers),
+            Column("aliasing, layer 2", ".2f"),
+        ),
+        rows=tuple(rows),
+        remarks=(
+            "Low, mid and high: shares of the power of the first layer's filters below 1/8, up to"
+            " 1/4 and above it, in cycles per pixel.",
+            "Mid gap: 0 unless mid is below both others, 1 where there is none.",
+            "Aliasing: the share of the power of layer 2's projections that is too fine for the"
+            " first layer's stride.",
+        ),
+    )
