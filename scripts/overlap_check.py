@@ -4,10 +4,10 @@
     python -m scripts.overlap_check --photos=IMAGENETTE --unrelated=CALTECH101 \\
         --unrelated_classes=odd --out=DIR
 
-The first command is how THRESHOLD in analysis/overlap.py was fixed, the second how it was judged on
-photos that had no part in that. Every photo is altered in each way of ALTERATIONS and stored as a
-JPEG (of quality 90, where that is not what is altered) in DIR/mixed, beside the unrelated photos.
-Of the pairs that the search finds one is right if its copy was made from its photo; DIR/index.html
+The first command is how THRESHOLD in studies/overlap/measure.py was fixed, the second how it was
+judged on photos that had no part in that. Every photo is altered in each way of
+studies/overlap/alterations.py and stored as a JPEG (of quality 90, where that is not what is
+altered) in DIR/mixed, beside the unrelated photos. Of the pairs that the search finds one is right if its copy was made from its photo; DIR/index.html
 shows the wrong ones. A photo that the folder holds twice makes wrong pairs that are none: --twice
 leaves it out. Which these are the eye must say, on the page of `python -m scripts.overlap A A`.
 """
@@ -16,13 +16,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 from absl import flags
-from PIL import Image, ImageEnhance
-from tqdm import tqdm
 
 from zfnet_jax.command import shell
 
@@ -50,46 +47,12 @@ _WORKERS = flags.DEFINE_integer(
     "workers", os.cpu_count() or 1, "Decoding processes.", lower_bound=1
 )
 
-QUALITY = 90
 LOWEST = 0.7  # threshold of the table
-
-
-def _crop(photo: Image.Image) -> Image.Image:
-    x, y = (round(0.08 * side) for side in photo.size)
-    return photo.crop((x, y, photo.width - x, photo.height - y))
-
-
-def _half_size(photo: Image.Image) -> Image.Image:
-    return photo.resize((photo.width // 2, photo.height // 2), Image.Resampling.BICUBIC)
-
-
-def _brightness(factor: float) -> Callable[[Image.Image], Image.Image]:
-    return lambda photo: ImageEnhance.Brightness(photo).enhance(factor)
-
-
-def _off_centre(photo: Image.Image) -> Image.Image:
-    return photo.crop((0, 0, round(0.92 * photo.width), round(0.92 * photo.height)))
-
-
-Alteration = tuple[Callable[[Image.Image], Image.Image], int]  # and the quality of its JPEG
-
-ALTERATIONS: dict[str, Alteration] = {
-    "jpeg_30": (lambda photo: photo, 30),
-    "half_size": (_half_size, QUALITY),
-    "crop_8_a_side": (_crop, QUALITY),
-    "brighter_30": (_brightness(1.3), QUALITY),
-    "darker_30": (_brightness(0.7), QUALITY),
-}
-# Beyond what precision and recall are judged by: all of these but darkness at once, and 8% cut off
-# two sides only.
-HARDER: dict[str, Alteration] = {
-    "all_at_once": (lambda photo: _half_size(_crop(_brightness(1.3)(photo))), 30),
-    "off_centre": (_off_centre, QUALITY),
-}
 
 
 def main() -> None:
     from zfnet_jax.data.exclusion import read_keys
+    from zfnet_jax.studies.overlap import alterations
     from zfnet_jax.studies.overlap import measure as overlap
     from zfnet_jax.studies.overlap import page as overlap_page
     from zfnet_jax.studies.overlap import study as overlap_study
@@ -98,10 +61,13 @@ def main() -> None:
     if (out / "mixed").exists():
         raise ValueError(f"{out} holds an earlier check: choose another --out")
     twice = read_keys(_TWICE.value) if _TWICE.value else []
-    _link(_PHOTOS.value, _PHOTOS_CLASSES.value, out / "photos", twice)
+    alterations.link(
+        _PHOTOS.value, _PHOTOS_CLASSES.value, out / "photos", most=_MOST.value, without=twice
+    )
     if _UNRELATED.value:
-        _link(_UNRELATED.value, _UNRELATED_CLASSES.value, out / "mixed" / "unrelated")
-    _write_copies(out / "photos", out / "mixed")
+        half, to = _UNRELATED_CLASSES.value, out / "mixed" / "unrelated"
+        alterations.link(_UNRELATED.value, half, to, most=_MOST.value)
+    alterations.write_copies(out / "photos", out / "mixed", progress=sys.stderr.isatty())
     shared = overlap_study.search(
         out / "photos",
         out / "mixed",
@@ -125,7 +91,7 @@ def main() -> None:
     own, _ = overlap.score_pairs(*shared.small, np.stack([original[copies], copies], axis=1))
     false = original[pairs.rows[:, 1]] != pairs.rows[:, 0]
     _print_scores(ways[copies], own, pairs.best[1][ways == "unrelated"], default)
-    judged = np.isin(ways, [*ALTERATIONS, "unrelated"])
+    judged = np.isin(ways, [*alterations.ALTERATIONS, "unrelated"])
     _print_thresholds(own[judged[copies]], pairs.score[false & judged[pairs.rows[:, 1]]], default)
     listed = [
         pair
@@ -137,39 +103,12 @@ def main() -> None:
     print(f"\nwrong pairs: {out / 'index.html'}")
 
 
-def _link(folder: str, half: str, to: Path, without: Sequence[str] = ()) -> None:
-    """Links to the photos of every second class folder, or of all, thinned out to --most."""
-    from zfnet_jax.data.photo_set import FolderSet
-
-    source = Path(folder).resolve()
-    keys = FolderSet(source, side=1, workers=1).keys
-    classes = sorted({key.split("/")[0] for key in keys})
-    if half != "all":
-        classes = classes[_HALVES.index(half) - 1 :: 2]
-    keys = [key for key in keys if key.split("/")[0] in classes and key not in without]
-    count = min(_MOST.value or len(keys), len(keys))
-    for key in (keys[i * len(keys) // count] for i in range(count)):
-        (to / key).parent.mkdir(parents=True, exist_ok=True)
-        (to / key).symlink_to(source / key)
-
-
-def _write_copies(photos: Path, folder: Path) -> None:
-    from zfnet_jax.data.decode import decode
-    from zfnet_jax.data.photo_set import FolderSet
-
-    keys = FolderSet(photos, side=1, workers=1).keys
-    for key in tqdm(keys, desc="copies", unit=" photos", disable=not sys.stderr.isatty()):
-        photo = decode((photos / key).read_bytes())
-        for name, (alter, quality) in (ALTERATIONS | HARDER).items():
-            path = folder / name / f"{key}.jpg"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            alter(photo).save(path, quality=quality)
-
-
 def _print_scores(
     ways: np.ndarray, own: np.ndarray, unrelated: np.ndarray, threshold: float
 ) -> None:
     """Scores of copies with their originals, by alteration, and the best of unrelated photos."""
+    from zfnet_jax.studies.overlap.alterations import ALTERATIONS, HARDER
+
     print(f"{'':16s} lowest  lowest 1%  median  share at {threshold:g} or more")
     for name in [*ALTERATIONS, *HARDER]:
         scores = np.sort(own[ways == name])

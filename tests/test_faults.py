@@ -18,7 +18,7 @@ import numpy as np
 import optax
 import pytest
 
-from scripts.soak import TINY, Soak, differences, train_arguments
+from scripts.soak import TINY, train_arguments
 from tests.conftest import ROOT
 from tests.training.test_train import final_state, largest_difference, metrics_without_times
 from zfnet_jax import lock, model, parallel
@@ -26,6 +26,7 @@ from zfnet_jax.data.batches import Batch
 from zfnet_jax.runs.checkpoint import open_checkpoints
 from zfnet_jax.training import nonfinite, optimizer, preemption, train
 from zfnet_jax.training.metrics import read_metrics
+from zfnet_jax.training.soak import Soak, differences
 from zfnet_jax.training.step import TrainState, initial_state, make_train_step
 
 
