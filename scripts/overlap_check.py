@@ -7,9 +7,10 @@
 The first command is how THRESHOLD in studies/overlap/measure.py was fixed, the second how it was
 judged on photos that had no part in that. Every photo is altered in each way of
 studies/overlap/alterations.py and stored as a JPEG (of quality 90, where that is not what is
-altered) in DIR/mixed, beside the unrelated photos. Of the pairs that the search finds one is right if its copy was made from its photo; DIR/index.html
-shows the wrong ones. A photo that the folder holds twice makes wrong pairs that are none: --twice
-leaves it out. Which these are the eye must say, on the page of `python -m scripts.overlap A A`.
+altered) in DIR/mixed, beside the unrelated photos. Of the pairs that the search finds one is right
+if its copy was made from its photo; DIR/index.html shows the wrong ones. A photo that the folder
+holds twice makes wrong pairs that are none: --twice leaves it out. Which these are the eye must
+say, on the page of `python -m scripts.overlap A A`.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ def test_config_builds(name):
     images = jax.ShapeDtypeStruct((1, crop, crop, 3), "float32")
     logits, _ = jax.eval_shape(lambda x: net.init_with_output(jax.random.key(0), x), images)[0]
     assert logits.shape == (1, 10)
-    optimizer.direction(config.optimizer)
+    optimizer.momentum(config.optimizer)
     schedule = optimizer.learning_rate_schedule(
         config.optimizer, batch_size=config.batch_size, epochs=2, steps_per_epoch=3
     )

@@ -135,12 +135,12 @@ def test_steps_after_one_that_is_not_finite_leave_its_state():
 def test_a_train_step_has_no_branch_and_asks_nothing_of_the_host(tiny_config):
     """A GPU copies what a branch depends on to the host and waits for it, in every step."""
     net = model.from_config(tiny_config.model, classes=10)
-    direction = optimizer.direction(tiny_config.optimizer)
+    transform = optimizer.momentum(tiny_config.optimizer)
     schedule = optax.constant_schedule(0.1)
-    step = nonfinite.watched(make_train_step(net, tiny_config, direction, schedule, 4))
+    step = nonfinite.watched(make_train_step(net, tiny_config, transform, schedule, 4))
     mapped = parallel.map_over_devices(step, in_axes=(None, None, None, 0))
     size, crop = tiny_config.data.image_size, tiny_config.augment.crop
-    state = initial_state(model.initial_params(net, 0, crop, 3), direction)
+    state = initial_state(model.initial_params(net, 0, crop, 3), transform)
     batch = Batch(
         images=np.zeros((1, 16, size, size, 3), np.uint8),
         labels=np.zeros((1, 16), np.int32),

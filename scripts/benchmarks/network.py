@@ -210,16 +210,16 @@ def trainer(
     from zfnet_jax.training import nonfinite, optimizer
     from zfnet_jax.training.step import initial_state, make_train_step
 
-    direction = optimizer.direction(config.optimizer)
+    transform = optimizer.momentum(config.optimizer)
     schedule = optimizer.learning_rate_schedule(
         config.optimizer, batch_size=config.batch_size, epochs=1, steps_per_epoch=1000
     )
     step = parallel.map_over_devices(
-        nonfinite.watched(make_train_step(net, config, direction, schedule, 1000)),
+        nonfinite.watched(make_train_step(net, config, transform, schedule, 1000)),
         in_axes=(None, None, None, 0),
         donate=(0,),
     )
-    state = initial_state(jax.tree.map(jnp.copy, params), direction)  # the step takes it over
+    state = initial_state(jax.tree.map(jnp.copy, params), transform)  # the step takes it over
     size = config.data.image_size
     mean = np.full((size, size, 3), 118, np.float32)
     return step, *parallel.replicate((state, mean))

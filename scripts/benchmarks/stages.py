@@ -158,18 +158,18 @@ class _Stages:
         config = zfnet.get_config()
         made = model.from_config(config.model, _CLASSES)
         params = model.initial_params(made, 0, _CROP, 3)
-        direction = optimizer.direction(config.optimizer)
+        transform = optimizer.momentum(config.optimizer)
 
         def update(
             params: Params, momentum: optax.OptState, gradients: Params
         ) -> tuple[Params, optax.OptState]:
-            updates, momentum = direction.update(gradients, momentum, params)
+            updates, momentum = transform.update(gradients, momentum, params)
             params = jax.tree.map(lambda p, u: p - 0.01 * u, params, updates)
             return optimizer.limit_filter_rms(params, 0.1)[0], momentum
 
         mapped = jax.jit(update, donate_argnums=(0, 1))
         gradients = jax.tree.map(jnp.ones_like, params)
-        state = params, direction.init(params)
+        state = params, transform.init(params)
         floats = sum(leaf.size for leaf in jax.tree.leaves(params))
 
         def run() -> None:

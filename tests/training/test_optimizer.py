@@ -19,12 +19,12 @@ def config() -> ConfigDict:
 
 def test_momentum_and_weight_decay_by_hand(config):
     config.weight_decay = 0.1
-    direction = optimizer.direction(config)
+    transform = optimizer.momentum(config)
     params = {"fc": {"kernel": jnp.array([[2.0]]), "bias": jnp.array([3.0])}}
     grads = {"fc": {"kernel": jnp.array([[1.0]]), "bias": jnp.array([1.0])}}
-    state = direction.init(params)
-    first, state = direction.update(grads, state, params)
-    second, _ = direction.update(grads, state, params)
+    state = transform.init(params)
+    first, state = transform.update(grads, state, params)
+    second, _ = transform.update(grads, state, params)
     assert first["fc"]["kernel"] == pytest.approx(1 + 0.1 * 2)
     assert second["fc"]["kernel"] == pytest.approx(0.9 * 1.2 + 1.2)
     assert second["fc"]["bias"] == pytest.approx(0.9 + 1)  # biases do not decay

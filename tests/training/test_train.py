@@ -209,10 +209,10 @@ def test_one_batch_is_learnt_by_heart(tiny_config, prepared_pictures):
     tiny_config.augment.crop = 64  # no room for crops, only flips
     split = open_prepared(prepared_pictures, "train")
     net = model.from_config(tiny_config.model, classes=10)
-    direction = optimizer.direction(tiny_config.optimizer)
-    state = initial_state(model.initial_params(net, 0, 64, 3), direction)
+    transform = optimizer.momentum(tiny_config.optimizer)
+    state = initial_state(model.initial_params(net, 0, 64, 3), transform)
     step = parallel.map_over_devices(
-        make_train_step(net, tiny_config, direction, optax.constant_schedule(0.01), 1),
+        make_train_step(net, tiny_config, transform, optax.constant_schedule(0.01), 1),
         in_axes=(None, None, 0),
         donate=(0,),
     )

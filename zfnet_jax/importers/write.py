@@ -90,7 +90,7 @@ def digest_of_file(path: str | Path) -> str:
 
 
 def _write(directory: Path, imported: Imported, config: ConfigDict) -> None:
-    state = initial_state(imported.net.params, optimizer.direction(config.optimizer))
+    state = initial_state(imported.net.params, optimizer.momentum(config.optimizer))
     record = {
         "config": workdir.as_json(config),
         "class_names": list(imported.class_names),

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 Params = dict[str, Any]
 
 
-def direction(config: ConfigDict) -> optax.GradientTransformation:
+def momentum(config: ConfigDict) -> optax.GradientTransformation:
     """What a step moves along, before the learning rate: momentum of the (decayed) gradients.
 
     The learning rate is multiplied in the train step, where schedule and plateau meet.

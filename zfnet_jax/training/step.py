@@ -27,7 +27,7 @@ class TrainState:
     Attributes:
       step: updates done, int32 scalar.
       params: the model's parameters.
-      momentum: state of `optimizer.direction`.
+      momentum: state of `optimizer.momentum`.
       rate_scale: the plateau's factor on the learning rate, float32 scalar.
       sums: training metrics summed over the steps of this epoch, float32 scalars.
     """
@@ -42,12 +42,12 @@ class TrainState:
 SUMS = ("loss", "top1", "top5", "clipped", "steps")
 
 
-def initial_state(params: Params, direction: optax.GradientTransformation) -> TrainState:
+def initial_state(params: Params, transform: optax.GradientTransformation) -> TrainState:
     """The state before the first step."""
     return TrainState(
         step=jnp.int32(0),
         params=params,
-        momentum=direction.init(params),
+        momentum=transform.init(params),
         rate_scale=jnp.float32(1),
         sums={name: jnp.float32(0) for name in SUMS},
     )
@@ -56,7 +56,7 @@ def initial_state(params: Params, direction: optax.GradientTransformation) -> Tr
 def make_train_step(
     model: ZFNet,
     config: ConfigDict,
-    direction: optax.GradientTransformation,
+    transform: optax.GradientTransformation,
     schedule: optax.Schedule,
     steps_per_epoch: int,
 ) -> Callable[[TrainState, jax.Array, Batch[jax.Array]], tuple[TrainState, jax.Array]]:
@@ -112,7 +112,7 @@ def make_train_step(
     ) -> tuple[TrainState, jax.Array]:
         epoch, step_of_epoch = jnp.divmod(state.step, steps_per_epoch)
         grads, metrics = mean_over_devices(gradients(state.params, mean, batch, epoch))
-        updates, momentum = direction.update(grads, state.momentum, state.params)
+        updates, momentum = transform.update(grads, state.momentum, state.params)
         rate = schedule(state.step) * state.rate_scale
         params = jax.tree.map(lambda p, u: p - rate * u, state.params, updates)
         clipped = jnp.float32(0)

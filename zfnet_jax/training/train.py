@@ -70,7 +70,7 @@ def train_and_evaluate(
     steps_per_epoch = batches.train_steps_per_epoch(len(train), config.batch_size)
 
     net = model.from_config(config.model, classes=len(train.class_names))
-    direction = optimizer.direction(config.optimizer)
+    transform = optimizer.momentum(config.optimizer)
     schedule = optimizer.learning_rate_schedule(
         config.optimizer,
         batch_size=config.batch_size,
@@ -79,7 +79,7 @@ def train_and_evaluate(
     )
     assert train.mean is not None  # training splits have one
     crop, channels = config.augment.crop, train.mean.shape[2]
-    step = make_train_step(net, config, direction, schedule, steps_per_epoch)
+    step = make_train_step(net, config, transform, schedule, steps_per_epoch)
     job = _Job(
         config=config,
         directory=directory,
@@ -88,7 +88,7 @@ def train_and_evaluate(
         steps_per_epoch=steps_per_epoch,
         schedule=schedule,
         initial=lambda: initial_state(
-            model.initial_params(net, config.seed, crop, channels), direction
+            model.initial_params(net, config.seed, crop, channels), transform
         ),
         train_step=parallel.map_over_devices(
             nonfinite.watched(step), in_axes=(None, None, None, 0), donate=(0,)
