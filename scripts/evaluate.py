@@ -59,7 +59,7 @@ def main() -> None:
 
 def _workdirs() -> list[Path]:
     from zfnet_jax import parallel
-    from zfnet_jax.studies.errors import progress
+    from zfnet_jax.sweep import status
 
     sweep = _SWEEP.value
     if bool(_WORKDIRS.value) == bool(sweep):
@@ -68,7 +68,7 @@ def _workdirs() -> list[Path]:
         raise ValueError("--out is for an ensemble: give --workdir at least twice")
     if not sweep:
         return [Path(path) for path in _WORKDIRS.value]
-    reasons = {path: progress.unfinished(path) for path in progress.runs_in(sweep)}
+    reasons = {path: status.unfinished(path) for path in status.runs_in(sweep)}
     for path, reason in reasons.items():
         if reason and parallel.is_writer():
             print(f"left out: {path} {reason}")
@@ -121,6 +121,7 @@ def _report(workdirs: Sequence[Path], found: list[Predictions]) -> None:
     from zfnet_jax.studies.errors import evaluation_table, predictions
     from zfnet_jax.studies.errors.bootstrap import interval
     from zfnet_jax.studies.errors.scores import scores
+    from zfnet_jax.training.metrics import top_ks
 
     bootstrap = {"level": _LEVEL.value, "resamples": _RESAMPLES.value, "seed": _SEED.value}
     split, crops = _SPLIT.value, _crops()
@@ -149,7 +150,7 @@ def _report(workdirs: Sequence[Path], found: list[Predictions]) -> None:
             f"top{k}": [
                 interval(one.errors(k) - found[0].errors(k), **bootstrap) for one in found[1:]
             ]
-            for k in ((1, 5) if len(found[0].info["class_names"]) > 5 else (1,))
+            for k in top_ks(len(found[0].info["class_names"]))
         }
         tables.append(evaluation_table.differences(names[1:], names[0], less_first, _LEVEL.value))
     print(markdown(tables) + "\n")

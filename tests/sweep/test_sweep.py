@@ -22,7 +22,7 @@ from zfnet_jax.sweep import local, lock
 from zfnet_jax.sweep.execute import Row, execute, make_rows
 from zfnet_jax.sweep.local import LocalLauncher, Slot
 from zfnet_jax.sweep.plan import Run, make_plan, write_plan
-from zfnet_jax.sweep.status import read_status
+from zfnet_jax.sweep.status import read_status, unfinished
 from zfnet_jax.sweep.table import LiveTable, print_plan
 from zfnet_jax.training.metrics import read_metrics
 
@@ -208,18 +208,22 @@ def test_a_folder_with_a_run_of_another_config_is_refused(plan, tiny_run, tmp_pa
 def test_status_of_a_run_before_within_and_after(plan, tiny_run):
     (run,) = plan("add('a', {})")
     assert read_status(run).epoch == 0
+    assert unfinished(run.folder) == "not trained"
     shutil.copytree(tiny_run, run.folder)
     status = read_status(run)
     last = read_metrics(tiny_run)[-1]
     assert (status.epoch, status.finished, status.error) == (3, True, 1 - last["val/top1"])
+    assert unfinished(run.folder) is None
 
     (run.folder / "checkpoints" / "12").rename(run.folder / "gone")
     assert not read_status(run).finished  # killed after the record and before its checkpoint
+    assert unfinished(run.folder) == "has not saved its last checkpoint"
 
     lines = (run.folder / "metrics.jsonl").read_text().splitlines()
     (run.folder / "metrics.jsonl").write_text(lines[0] + "\n" + lines[1][:20])
     status = read_status(run)
     assert (status.epoch, status.finished) == (1, False)
+    assert unfinished(run.folder) == "trained for 1 of 3 epochs"
     seconds = json.loads(lines[0])["epoch_seconds"]
     assert status.seconds_left == pytest.approx(2 * seconds, abs=2)
 

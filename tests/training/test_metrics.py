@@ -15,7 +15,7 @@ import pytest
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 from zfnet_jax.training import metrics
-from zfnet_jax.training.metrics import MetricsWriter, Progress, epoch_line, read_metrics
+from zfnet_jax.training.metrics import MetricsWriter, Progress, epoch_line, read_metrics, top_ks
 
 
 def _events(workdir: Path) -> list[list[Event]]:
@@ -191,6 +191,10 @@ def test_a_training_shows_the_filters_of_its_first_layer(tiny_run):
         if event.summary.value and event.summary.value[0].tag == "filters/conv1"
     ]
     assert steps == [4, 8, 12]
+
+
+def test_of_five_classes_only_the_first_counts():
+    assert [top_ks(classes) for classes in (2, 5, 6, 1000)] == [(1,), (1,), (1, 5), (1, 5)]
 
 
 def test_epoch_line():

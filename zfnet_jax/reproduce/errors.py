@@ -18,7 +18,7 @@ from zfnet_jax.reproduce.study import (
     other_run,
 )
 from zfnet_jax.studies.drawing import draw, write_tables
-from zfnet_jax.studies.errors import evaluation, evaluation_table, predictions, progress
+from zfnet_jax.studies.errors import evaluation, evaluation_table, predictions
 from zfnet_jax.studies.errors.confusion import confusion
 from zfnet_jax.studies.errors.curves import curves
 from zfnet_jax.studies.errors.paper_rows import ROWS
@@ -26,6 +26,7 @@ from zfnet_jax.studies.errors.predict import Crops
 from zfnet_jax.studies.errors.scores import confusion_matrix, scores
 from zfnet_jax.studies.errors.table import Options, error_tables
 from zfnet_jax.studies.step import Entry, Made, Step
+from zfnet_jax.sweep import status
 from zfnet_jax.training.metrics import read_metrics
 
 SWEEPS = {2: "configs/ensemble.py", 3: "configs/ablations.py"}
@@ -208,10 +209,10 @@ def _finished(sweeps: Iterable[str]) -> tuple[list[Path], list[str]]:
     wanted = {run for rows in ROWS.values() for row in rows for run in row.runs}
     finished, reasons = [], []
     for sweep in sweeps:
-        for folder in progress.runs_in(sweep):
+        for folder in status.runs_in(sweep):
             if folder.name not in wanted:
                 continue
-            reason = progress.unfinished(folder)
+            reason = status.unfinished(folder)
             if reason:
                 reasons.append(f"{folder.name} {reason}")
             else:

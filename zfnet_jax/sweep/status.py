@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import json
 import os
 import shutil
 import statistics
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from zfnet_jax.sweep.plan import Run
 from zfnet_jax.training.metrics import read_metrics
+
+if TYPE_CHECKING:
+    from zfnet_jax.sweep.plan import Run
 
 _RECENT_EPOCHS = 5
 _FULL_BYTES = 16 * 2**20  # less room than this is a full disk: a checkpoint needs more
@@ -36,18 +40,28 @@ class Status:
 
 def read_status(run: Run) -> Status:
     """The status of a run, also of one that never started."""
-    metrics = run.folder / "metrics.jsonl"
     try:
-        records = read_metrics(run.folder)
-        idle = time.time() - metrics.stat().st_mtime
-    except (FileNotFoundError, ValueError):  # for a damaged file the training has its own error
+        return status_of(run.folder, run.config.epochs)
+    except ValueError:  # for a damaged file the training has its own error
+        return Status()
+
+
+def status_of(folder: Path, epochs: int) -> Status:
+    """The status of the run in a folder, which is to be trained for so many epochs.
+
+    ValueError: its metrics are damaged.
+    """
+    try:
+        records = read_metrics(folder)
+        idle = time.time() - (folder / "metrics.jsonl").stat().st_mtime
+    except FileNotFoundError:
         records, idle = [], 0.0
     if not records:
         return Status()
-    last, epochs = records[-1], run.config.epochs
+    last = records[-1]
     seconds = statistics.median(record["epoch_seconds"] for record in records[-_RECENT_EPOCHS:])
     # The record is written before its checkpoint: a run killed in between is not finished.
-    saved = run.folder / "checkpoints" / str(last["step"])
+    saved = folder / "checkpoints" / str(last["step"])
     return Status(
         epoch=int(last["epoch"]),
         error=1 - last["val/top1"],
@@ -55,6 +69,34 @@ def read_status(run: Run) -> Status:
         seconds_left=max(0.0, (epochs - last["epoch"]) * seconds - min(idle, seconds)),
         finished=last["epoch"] >= epochs and saved.is_dir(),
     )
+
+
+def unfinished(folder: Path) -> str | None:
+    """Why a run is not one to compare yet, such as 'trained for 3 of 42 epochs'; None if it is.
+
+    ValueError: its metrics are damaged.
+    """
+    if not (folder / "config.json").exists():
+        return "not trained"
+    epochs = json.loads((folder / "config.json").read_text(encoding="utf-8"))["epochs"]
+    status = status_of(folder, epochs)
+    if status.finished:
+        return None
+    if status.epoch >= epochs:
+        return "has not saved its last checkpoint"
+    return f"trained for {status.epoch} of {epochs} epochs"
+
+
+def runs_in(sweep: str | Path) -> list[Path]:
+    """The folders of a sweep's runs, those not begun left out.
+
+    Raises:
+      FileNotFoundError: there is none.
+    """
+    found = sorted(path.parent for path in Path(sweep).glob("*/config.json"))
+    if not found:
+        raise FileNotFoundError(f"{sweep} holds no folder of a run")
+    return found
 
 
 def reason_of_failure(run: Run, how: str) -> str:

@@ -221,6 +221,14 @@ class Progress:
         self.close()
 
 
+def top_ks(classes: int) -> tuple[int, ...]:
+    """The k of the top-k errors that say something of a net of so many classes.
+
+    Of five classes or fewer the true one is always among the first five.
+    """
+    return (1, 5) if classes > 5 else (1,)
+
+
 def epoch_line(record: Mapping[str, float], epochs: int) -> str:
     """One tidy line on an epoch; fields that the record lacks are left out.
 

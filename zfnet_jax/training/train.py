@@ -21,7 +21,7 @@ from zfnet_jax.data.images import Split
 from zfnet_jax.runs import workdir
 from zfnet_jax.runs.checkpoint import Checkpoints
 from zfnet_jax.training import nonfinite, optimizer, preemption
-from zfnet_jax.training.metrics import MetricsWriter, Progress, epoch_line
+from zfnet_jax.training.metrics import MetricsWriter, Progress, epoch_line, top_ks
 from zfnet_jax.training.nonfinite import NonFiniteError
 from zfnet_jax.training.step import TrainState, initial_state, make_train_step
 from zfnet_jax.training.validation import Evaluator, make_evaluator
@@ -180,9 +180,7 @@ def _train(
     unchecked: collections.deque[tuple[int, jax.Array, jax.Array]] = collections.deque()
     result: dict[str, float] = {}
     told = False
-    measured = ["loss", "top1"]
-    if len(train.class_names) > 5:  # of five the true one is always among the first five
-        measured.append("top5")
+    measured = ["loss", *(f"top{k}" for k in top_ks(len(train.class_names)))]
     with metrics, progress:
         while step < end:
             epoch = step // steps_per_epoch

@@ -1,7 +1,4 @@
-"""Runs evaluated on the same images, as tables.
-
-Of five classes or fewer the true one is always among the first five: no top-5 error is shown.
-"""
+"""Runs evaluated on the same images, as tables."""
 
 from __future__ import annotations
 
@@ -11,6 +8,7 @@ from typing import Any
 from zfnet_jax.report.table import Column, Table, Value
 from zfnet_jax.studies.errors.bootstrap import Interval
 from zfnet_jax.studies.errors.table import percent
+from zfnet_jax.training.metrics import top_ks
 
 _TITLES = {"top1": "top-1 error", "top5": "top-5 error"}
 
@@ -23,7 +21,7 @@ def evaluation(names: Sequence[str], scores: Sequence[Mapping[str, Any]]) -> Tab
       scores: of `studies.errors.scores.scores`.
     """
     level = scores[0]["options"]["level"]
-    shown = ("top1", "top5") if len(scores[0]["per_class"]) > 5 else ("top1",)
+    shown = [f"top{k}" for k in top_ks(len(scores[0]["per_class"]))]
     rows = []
     for name, score in zip(names, scores, strict=True):
         errors = (percent(score[which]) for which in shown)

@@ -9,7 +9,7 @@ from typing import Any
 from zfnet_jax.studies.errors import predictions
 from zfnet_jax.studies.errors.paper_rows import COLUMNS, ROWS
 from zfnet_jax.studies.errors.predictions import Predictions
-from zfnet_jax.studies.errors.progress import unfinished
+from zfnet_jax.sweep.status import unfinished
 
 # Of a run's end on a split, or why there are none, by (run, split).
 Found = dict[tuple[str, str], Predictions | str]
