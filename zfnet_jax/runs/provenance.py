@@ -24,17 +24,10 @@ def of_run(run: Run) -> dict[str, Any]:
     }
 
 
-def weights_digest(run: Run) -> str:
-    """Short digest of the net's parameters."""
-    leaves = array_tree.named_leaves(run.params)
-    text = json.dumps({name: array_tree.digest(leaf) for name, leaf in sorted(leaves.items())})
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
 def net_digest(run: Run) -> str:
     """Short digest of all that a net's answers depend on: its weights and preprocessing."""
     content = {
-        "weights": weights_digest(run),
+        "weights": run.weights_digest,
         "mean": array_tree.digest(run.mean),
         "crop": run.input_size,
         "step": run.step,

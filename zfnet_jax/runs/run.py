@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from zfnet_jax import model
 from zfnet_jax.architecture import Architecture
 from zfnet_jax.data import augment, decode
 from zfnet_jax.model import Activations, ZFNet
+from zfnet_jax.runs import array_tree
 from zfnet_jax.runs.checkpoint import open_checkpoints
 
 
@@ -49,6 +52,13 @@ class Run:
     def input_size(self) -> tuple[int, int]:
         """(H, W) of what the net sees, pixels."""
         return (self.config.augment.crop, self.config.augment.crop)
+
+    @functools.cached_property
+    def weights_digest(self) -> str:
+        """Short digest of the parameters; of many megabytes, so it is made once."""
+        leaves = array_tree.named_leaves(self.params)
+        text = json.dumps({name: array_tree.digest(leaf) for name, leaf in sorted(leaves.items())})
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def inputs(self, images: np.ndarray) -> jax.Array:
         """Centre crops, mean subtracted: [B, S, S, C] uint8 to [B, H, W, C] float32."""

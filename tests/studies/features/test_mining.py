@@ -15,7 +15,6 @@ import pytest
 
 from tests.conftest import ROOT, run_script
 from zfnet_jax.data.prepared import PreparedSplit
-from zfnet_jax.runs import provenance
 from zfnet_jax.runs.run import Run
 from zfnet_jax.studies.features import mined_folder, mining, winner_projection
 from zfnet_jax.studies.features.winners import load
@@ -231,7 +230,7 @@ def test_what_was_mined_otherwise_is_not_taken_for_the_papers(run, split, tmp_pa
     folder.mkdir(parents=True)
 
     def mined_again(k: int, **other: object) -> bool:
-        weights = provenance.weights_digest(run)
+        weights = run.weights_digest
         info = {"k": 9, "weights": weights, "data": split.fingerprint, **mined_folder.PAPER}
         (folder / "info.json").write_text(json.dumps(info | other))
         made.clear()

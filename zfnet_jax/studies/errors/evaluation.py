@@ -53,7 +53,7 @@ def describe(run: Run, split: Split, split_name: str, crops: Crops) -> dict[str,
                 ).tolist(),  # one number, or per channel
                 "mean": array_tree.digest(run.mean)[:16],
             },
-            "weights": provenance.weights_digest(run),
+            "weights": run.weights_digest,
         }
     )
 

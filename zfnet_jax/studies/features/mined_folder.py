@@ -50,7 +50,7 @@ def make_once(run: Run, split: Split, split_name: str, k: int, *, progress: bool
     folder = folder_of(run, split_name)
     if (folder / "info.json").exists():
         info = json.loads((folder / "info.json").read_text(encoding="utf-8"))
-        of_it = {"weights": provenance.weights_digest(run), "data": split.fingerprint}
+        of_it = {"weights": run.weights_digest, "data": split.fingerprint}
         if all(info.get(field) == value for field, value in of_it.items()):
             differing = [
                 f"{field} {info[field]}, not {value}"
@@ -144,7 +144,7 @@ def _info(run: Run, split: Split, split_name: str, k: int) -> dict[str, Any]:
         "split": split_name,
         "images": len(split),
         "data": split.fingerprint,
-        "weights": provenance.weights_digest(run),
+        "weights": run.weights_digest,
         "class_names": list(split.class_names),  # of the labels; the net may know other classes
         "k": k,
         "layers": layers,

@@ -102,7 +102,7 @@ def _identity(run: Run, split: Split, layer: str) -> dict[str, Any]:
     """All that features depend on; not batch size and devices."""
     return {
         "layer": layer,
-        "weights": provenance.weights_digest(run),
+        "weights": run.weights_digest,
         "net": repr(run.architecture),
         "mean": array_tree.digest(run.mean)[:16],
         "crop": run.config.augment.crop,

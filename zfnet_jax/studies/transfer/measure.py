@@ -219,7 +219,7 @@ def _options_as_json(run: Run, options: Options) -> dict[str, Any]:
     return {
         "run": run.directory.resolve().name,
         "step": run.step,
-        "weights": provenance.weights_digest(run),
+        "weights": run.weights_digest,
         "grids": {head: list(grid) for head, grid in options.grids.items()},
         "cross_validation_parts": options.parts,
         "tolerance": options.tolerance,
