@@ -10,7 +10,7 @@ On 500 training and 100 validation photos per class (224 x 224), 2 CPU cores: 72
 after 42 epochs, 12.2 minutes; 65% after 5.8 minutes (measured 2026-11-24).
 
 `configs/imagenette.py:full` is the whole net at 224 pixels: 72.0% after 14 epochs with the RMS
-limit, 75 minutes (the README has the command; measured 2026-11-26).
+limit, 75 minutes (docs/results.md has the command; measured 2026-11-26).
 From TFDS: add `--config.data.source=tfds` to both commands.
 """
 

@@ -6,8 +6,8 @@ python -m scripts.import_weights --format=caffe --weights=FILE --prototxt=FILE -
 
 From then on scripts.visualize, scripts.mine, scripts.occlusion and the others work on DIR. What the
 file does not say of its images must be given: --order, --mean or --mean_file, --image_size, --crop.
-A net that gets other images than it was trained on answers at random. README.md, "Bring weights,
-take weights", lists files that are known.
+A net that gets other images than it was trained on answers at random. docs/weights.md lists files
+that are known.
 """
 
 from __future__ import annotations

@@ -77,8 +77,8 @@ def test_commands_can_be_run_as_they_stand(path):
     assert not wrong, "\n".join(wrong)
 
 
-def test_the_readme_has_commands_and_a_wrong_one_is_noticed():
-    assert len(commands((ROOT / "README.md").read_text(encoding="utf-8"))) > 30
+def test_the_documents_have_commands_and_a_wrong_one_is_noticed():
+    assert len([one for path in DOCUMENTS for one in commands(path.read_text("utf-8"))]) > 60
     assert problems("python -m scripts.train --config=configs/zfnet.py --workdir=x") == []
     assert problems("python -m scripts.trian --workdir=x")
     assert problems(*commands("`zfnet-jax trian --workdir=x`"))

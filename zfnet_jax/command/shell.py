@@ -40,6 +40,8 @@ def run(main: Callable[..., None], *takes: str) -> None:
         except KeyboardInterrupt as error:
             raise fail("stopped", code=130) from error
 
+    for flag in flags.FLAGS.get_key_flags_for_module("zfnet_jax.command.processes"):
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)  # so that --help shows them
     app.run(quietly, flags_parser=_parse)
 
 

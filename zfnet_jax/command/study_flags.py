@@ -10,6 +10,8 @@ from absl import flags
 
 from zfnet_jax.studies.options import AnyOptions, Option, options_of
 
+flags.disclaim_key_flags()  # they belong to the script, whose --help shows them
+
 Chosen = TypeVar("Chosen", bound=AnyOptions)
 
 
