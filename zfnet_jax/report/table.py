@@ -225,32 +225,38 @@ def csv_text(table: Table) -> str:
     """One line per row.
 
     A column has the field TITLE, and those of TITLE spread, low, high, reason and note that it
-    needs; one with the paper's numbers TITLE paper, TITLE paper spread, TITLE here, and all those.
+    needs; one with the paper's numbers all of these, TITLE here, paper and paper spread.
     """
     fields: dict[str, list[Any]] = {}
     for place, column in enumerate(table.columns):
-        title, cells = column.title, [_cell(row[place]) for row in table.rows]
-        here = [_parts(cell.here) for cell in cells]
-        rest = {name: [one[name] for one in here] for name in ("spread", "low", "high")}
-        rest |= {name: [getattr(cell, name) for cell in cells] for name in ("reason", "note")}
-        if column.ours is None:
-            rest = {name: values for name, values in rest.items() if set(values) - {None}}
-        else:
-            theirs = [_parts(cell.paper) for cell in cells]
-            fields[f"{title} paper"] = [one["value"] for one in theirs]
-            fields[f"{title} paper spread"] = [one["spread"] for one in theirs]
-            title = f"{title} here"
-        fields[title] = [one["value"] for one in here]
-        fields |= {f"{column.title} {name}": values for name, values in rest.items()}
+        cells = [_fields(row[place]) for row in table.rows]
+        for name in _fields(None):
+            values = [cell[name] for cell in cells]
+            if column.ours is not None:
+                fields[f"{column.title} {name}"] = values
+            elif name == "here":
+                fields[column.title] = values
+            elif any(value is not None for value in values):
+                fields[f"{column.title} {name}"] = values
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([fields, *zip(*fields.values(), strict=True)])
     return text.getvalue()
 
 
-def _parts(value: Value) -> dict[str, Any]:
-    if isinstance(value, Number):
-        return dataclasses.asdict(value)
-    return {"value": value, "spread": None, "low": None, "high": None}
+def _fields(value: Cell | Value) -> dict[str, Any]:
+    cell = _cell(value)
+    of: tuple[Any, Any] = (cell.paper, cell.here)
+    paper, here = (one if isinstance(one, Number) else Number(one) for one in of)
+    return {
+        "paper": paper.value,
+        "paper spread": paper.spread,
+        "here": here.value,
+        "spread": here.spread,
+        "low": here.low,
+        "high": here.high,
+        "reason": cell.reason,
+        "note": cell.note,
+    }
 
 
 def to_json(table: Table) -> dict[str, Any]:

@@ -74,9 +74,13 @@ def tables(number: int, found: Found, options: Options) -> list[Table]:
       errors, per cent, of the paper's rows; then the differences between every two rows, image by
       image, those that `paper_rows` compares first and alone to read.
     """
-    published, rows = paper.table(number), ROWS[number]
-    columns = paper_rows.COLUMNS[number]
-    errors = [[_errors(row, column, found) for column in columns] for row in rows]
+    columns, rows = paper_rows.COLUMNS[number], []
+    errors = [[_errors(row, column, found) for column in columns] for row in ROWS[number]]
+    for (label, theirs), row, line in zip(
+        paper.table(number).rows, ROWS[number], errors, strict=True
+    ):
+        cells = (_cell(ours, one, options) for ours, one in zip(line, theirs, strict=True))
+        rows.append((label, ", ".join(row.runs) or None, *cells))
     level = f"here [{options.level:.0%}]"
     main = Table(
         columns=(
@@ -84,10 +88,7 @@ def tables(number: int, found: Found, options: Options) -> list[Table]:
             Column("runs", not_in=("latex",)),
             *(Column(column.title, ".1f", ours=level) for column in columns),
         ),
-        rows=tuple(
-            (label, ", ".join(row.runs) or None, *map(_cell, line, theirs, [options] * len(line)))
-            for (label, theirs), row, line in zip(published.rows, rows, errors, strict=True)
-        ),
+        rows=tuple(rows),
         caption=_CAPTIONS[number],
         setting=_setting(found),
     )
@@ -150,52 +151,51 @@ def _reasons(lacking: dict[str, str]) -> str:
 def _differences(number: int, errors: Sequence[Sequence[_Errors]], options: Options) -> Table:
     """Every two rows that were measured, those that `paper_rows` compares first."""
     published, rows = paper.table(number).rows, ROWS[number]
-    columns = [column for column in paper_rows.COLUMNS[number] if column.split is not None]
+    measured = [(at, one.title) for at, one in enumerate(paper_rows.COLUMNS[number]) if one.split]
     pairs = [(place, other) for place in range(len(rows)) for other in range(place)]
     pairs.sort(key=lambda pair: rows[pair[0]].against != pair[1])
     lines, compared = [], 0
-    verdicts: dict[str, list[tuple[str, str]]] = {column.title: [] for column in columns}
+    verdicts: dict[str, list[tuple[str, str]]] = {title: [] for _, title in measured}
     for place, other in pairs:
         cells: list[Cell | Value] = []
-        for at, column in enumerate(columns):
+        for at, title in measured:
             here, there = errors[place][at].values, errors[other][at].values
             if here is None or there is None:
                 cells += [None, None]
                 continue
-            one, two = published[place][1][at], published[other][1][at]
-            theirs = None if one is None or two is None else round(one.value - two.value, 1)
+            theirs = _less(published[place][1][at], published[other][1][at])
             ours = options.interval(here - there)
-            found = verdict(ours, theirs)
-            cells += [Cell(percent(ours), None if theirs is None else Number(theirs)), found]
+            found = verdict(ours, None if theirs is None else theirs.value)
+            cells += [Cell(percent(ours), theirs), found]
             above = "above" if ours.value > 0 else "below"
             told = f"{'+'.join(rows[place].runs)} {above} {'+'.join(rows[other].runs)}"
-            verdicts[column.title].append((found, told))
-        if any(cell is not None for cell in cells):
-            names = (published[place][0], published[other][0])
-            runs = (" ".join(rows[place].runs), " ".join(rows[other].runs))
-            lines.append((*names, *runs, *cells))
+            verdicts[title].append((found, told))
+        if any(cells):
+            labels = (published[one][0] for one in (place, other))
+            runs = (", ".join(rows[one].runs) for one in (place, other))
+            lines.append((*labels, *runs, *cells))
             compared += rows[place].against == other
+    columns = [
+        Column("Error, points of %"),
+        Column("less that of"),
+        Column("runs", not_in=("markdown", "latex")),
+        Column("less those of", not_in=("markdown", "latex")),
+    ]
+    for _, title in measured:
+        columns += [Column(title, "+.1f", ours="here"), Column(f"{title}, ordering")]
     return Table(
-        columns=(
-            Column("Error, points of %"),
-            Column("less that of"),
-            Column("runs", not_in=("markdown", "latex")),
-            Column("less those of", not_in=("markdown", "latex")),
-            *(
-                heading
-                for column in columns
-                for heading in (
-                    Column(column.title, "+.1f", ours="here"),
-                    Column(f"{column.title}, ordering"),
-                )
-            ),
-        ),
+        columns=tuple(columns),
         rows=tuple(lines),
         name="differences",
         caption="Differences, image by image",
         remarks=(_about_differences(options), *_orderings(verdicts)),
         rows_to_read=compared,
     )
+
+
+def _less(one: Number | None, other: Number | None) -> Number | None:
+    """A difference of the paper's numbers, which have one decimal."""
+    return None if one is None or other is None else Number(round(one.value - other.value, 1))
 
 
 def _orderings(verdicts: dict[str, list[tuple[str, str]]]) -> list[str]:
