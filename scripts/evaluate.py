@@ -24,8 +24,8 @@ from zfnet_jax.command import inputs, processes, shell
 if TYPE_CHECKING:
     from zfnet_jax.data.images import Split
     from zfnet_jax.runs.run import Run
-    from zfnet_jax.studies.errors.predict import Crops
     from zfnet_jax.studies.errors.predictions import Predictions
+    from zfnet_jax.training.evaluation import Crops
 
 _WORKDIRS = flags.DEFINE_multi_string("workdir", [], "Folder of a run; may be repeated.")
 _SWEEP = flags.DEFINE_string("sweep", None, "Folder of a sweep, instead of --workdir.")

@@ -201,6 +201,10 @@ def test_every_image_once_for_any_number_of_processes_and_devices(
 ):
     split, size = split_of(count), processes * devices * per_device
 
+    def evaluation(_, **more):
+        for index in batches.eval_rows(count, **more):
+            yield batches.read(split, index)
+
     def rows(kind, **more) -> list[np.ndarray]:
         """Per batch the rows of all processes in order."""
         parts = [
@@ -215,7 +219,7 @@ def test_every_image_once_for_any_number_of_processes_and_devices(
         assert len({len(part) for part in parts}) == 1  # no process waits for another
         return [np.concatenate(batch) for batch in zip(*parts)]
 
-    evaluated = rows(batches.eval_batches)
+    evaluated = rows(evaluation)
     assert np.concatenate(evaluated).tolist() == list(range(count))
     if count < size:
         with pytest.raises(ValueError, match="do not fill one batch"):

@@ -96,7 +96,10 @@ def together(agreed: tuple[type[Exception], ...] = ()) -> Iterator[None]:
 
 
 def check_batch(batch_size: int, accumulation: int = 1) -> None:
-    """ValueError unless a global batch divides among devices and accumulation steps."""
+    """ValueError unless a global batch divides among devices and accumulation steps.
+
+    A batch that is trained on must: what an update does depends on which images it has.
+    """
     parts = jax.device_count() * accumulation
     if batch_size % parts:
         raise ValueError(
@@ -104,6 +107,17 @@ def check_batch(batch_size: int, accumulation: int = 1) -> None:
             + (f" and {accumulation} accumulation steps" if accumulation > 1 else "")
             + f": choose a multiple of {parts}"
         )
+
+
+def rounded_up(batch_size: int) -> int:
+    """The smallest multiple of the devices of all processes that is no less than a global batch.
+
+    ValueError unless the batch has an image.
+    """
+    if batch_size < 1:
+        raise ValueError(f"a batch has at least one image, not {batch_size}")
+    devices = jax.device_count()
+    return -(-batch_size // devices) * devices
 
 
 def map_over_devices(

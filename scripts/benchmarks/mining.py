@@ -85,24 +85,24 @@ class _First:
 
 def _plain_pass(run: Run, split: Split) -> Form:
     import jax
-    from jax import lax
+    import jax.numpy as jnp
 
-    from zfnet_jax import parallel
+    from zfnet_jax import parallel, passes
     from zfnet_jax.data import augment, batches
 
     crop, scale = run.config.augment.crop, run.config.augment.scale
 
-    def step(params: Params, mean: jax.Array, batch: batches.Batch[jax.Array]) -> jax.Array:
+    def step(
+        params: Params, mean: jax.Array, batch: batches.Batch[jax.Array]
+    ) -> dict[str, jax.Array]:
         images = augment.centre_crops(batch.images, mean, crop, scale)
         logits, _ = run.net.apply({"params": params}, images)
-        return lax.pmean(logits.mean(), parallel.AXIS)
+        return {"score": jnp.mean(logits, axis=1)}
 
-    mapped = parallel.map_over_devices(step, in_axes=(None, None, 0))
-    params, mean = parallel.replicate((run.params, run.mean))
+    mapped = passes.summed(step)
+    shared = parallel.replicate((run.params, run.mean))
 
     def forward() -> None:
-        rows = batches.eval_batches(split, batch_size=_BATCH, process_index=0, process_count=1)
-        for batch in parallel.to_devices(rows, ahead=2):
-            jax.block_until_ready(mapped(params, mean, batch))
+        passes.sums(split, mapped, shared, batch_size=_BATCH)
 
     return forward

@@ -10,8 +10,9 @@ import pytest
 
 from zfnet_jax.data.batches import (
     Batch,
-    eval_batches,
+    eval_rows,
     prefetch,
+    read,
     train_batches,
     train_steps_per_epoch,
 )
@@ -46,6 +47,17 @@ def train(split, *, seed=0, epoch=0, start=0, batch_size=6, process_index=0, pro
             process_count=process_count,
         )
     )
+
+
+def evaluate(split, *, batch_size, process_index=0, process_count=1, start=0):
+    rows = eval_rows(
+        len(split),
+        batch_size=batch_size,
+        process_index=process_index,
+        process_count=process_count,
+        start=start,
+    )
+    return [read(split, index) for index in rows]
 
 
 def equal(a: list[Batch], b: list[Batch]) -> bool:
@@ -109,9 +121,7 @@ def test_hosts_in_order_are_the_single_process(split, process_count):
 @pytest.mark.parametrize("batch_size", [4, 8, 24, 40])
 def test_evaluation_counts_every_picture_exactly_once(split, process_count, batch_size):
     hosts = [
-        list(
-            eval_batches(split, batch_size=batch_size, process_index=p, process_count=process_count)
-        )
+        evaluate(split, batch_size=batch_size, process_index=p, process_count=process_count)
         for p in range(process_count)
     ]
     assert {len(host) for host in hosts} == {-(-COUNT // batch_size)}
@@ -124,8 +134,16 @@ def test_evaluation_counts_every_picture_exactly_once(split, process_count, batc
     batches = united(hosts)
     index = np.concatenate([batch.index[batch.mask == 1] for batch in batches])
     assert index.tolist() == list(range(COUNT))
-    single = list(eval_batches(split, batch_size=batch_size, process_index=0, process_count=1))
-    assert equal(batches, single)
+    assert equal(batches, evaluate(split, batch_size=batch_size))
+
+
+def test_evaluation_goes_on_from_any_row(split):
+    batches = evaluate(split, batch_size=4, start=9)
+    index = np.concatenate([batch.index for batch in batches])
+    assert index.tolist() == [*range(9, COUNT), -1, -1]
+    for batch in batches:
+        check_rows(batch)
+    assert evaluate(split, batch_size=4, start=COUNT) == []
 
 
 def test_impossible_batches_are_errors(split):
@@ -134,7 +152,7 @@ def test_impossible_batches_are_errors(split):
     with pytest.raises(ValueError, match="batch size 6 cannot be divided by 4 processes"):
         train(split, process_count=4)
     with pytest.raises(ValueError, match="batch size 6 cannot be divided by 4 processes"):
-        next(eval_batches(split, batch_size=6, process_index=0, process_count=4))
+        evaluate(split, batch_size=6, process_count=4)
 
 
 def test_prefetch_keeps_the_order_and_runs_ahead():

@@ -269,6 +269,14 @@ def test_a_batch_that_does_not_divide_is_refused(tiny_config, tmp_path):
         train.train_and_evaluate(tiny_config, tmp_path)
 
 
+def test_images_to_validate_on_need_not_divide(tiny_config, tmp_path, monkeypatch):
+    monkeypatch.setattr(parallel.jax, "device_count", lambda: 3)
+    tiny_config.batch_size, tiny_config.eval_batch_size = 15, 16
+    tiny_config.data.prepared_dir = str(tmp_path)  # what comes after the batches is refused
+    with pytest.raises(FileNotFoundError):
+        train.train_and_evaluate(tiny_config, tmp_path)
+
+
 def test_a_checkpoint_holds_all_that_a_user_of_the_net_needs(tiny_run):
     with open_checkpoints(tiny_run / "checkpoints") as checkpoints:
         assert checkpoints.all_steps() == [4, 8, 12]  # epochs 1 and 2 of Fig. 4, and the latest

@@ -66,22 +66,39 @@ def train_batches(
     order = np.random.default_rng((seed, epoch)).permutation(len(split))
     for step in range(start, steps):
         index = order[step * batch_size : (step + 1) * batch_size][own]
-        yield _read(split, index, len(index))
+        yield read(split, index)
 
 
-def eval_batches(
-    split: Images, *, batch_size: int, process_index: int, process_count: int
-) -> Iterator[Batch[np.ndarray]]:
-    """This host's part of all pictures in order, each exactly once over all hosts.
+def eval_rows(
+    count: int, *, batch_size: int, process_index: int, process_count: int, start: int = 0
+) -> Iterator[np.ndarray]:
+    """This host's part of the rows `start` to `count`, each exactly once over all hosts.
 
-    All hosts yield equally many batches of `batch_size // process_count` rows; the last ones are
-    filled with padding rows, whose mask is 0.
+    All hosts yield equally many batches of `batch_size // process_count` rows, int64; padding rows,
+    -1, fill the last ones. Host p of n has the p-th of n equal slices of each batch.
     """
     own = _own_rows(batch_size, process_index, process_count)
-    order = np.arange(len(split))
-    for begin in range(0, len(split), batch_size):
-        index = order[begin : begin + batch_size][own]
-        yield _read(split, index, own.stop - own.start)
+    for begin in range(start, count, batch_size):
+        index = np.arange(begin, begin + batch_size)[own]
+        yield np.where(index < count, index, -1)
+
+
+def read(split: Images, index: np.ndarray) -> Batch[np.ndarray]:
+    """The pictures at `index` [b], among which padding rows, -1, come last."""
+    real = index >= 0
+    there = index[real]
+    images = split.rows(there)
+    if len(there) < len(index):
+        padding = np.zeros((len(index) - len(there), *images.shape[1:]), np.uint8)
+        images = np.concatenate([images, padding])
+    labels = np.zeros(len(index), np.int32)
+    labels[real] = split.labels[there]
+    return Batch(
+        images=images,
+        labels=labels,
+        index=index.astype(np.int32),
+        mask=real.astype(np.float32),
+    )
 
 
 def prefetch(iterator: Iterator[T], size: int) -> Iterator[T]:
@@ -129,21 +146,3 @@ def _own_rows(batch_size: int, process_index: int, process_count: int) -> slice:
         raise ValueError(f"batch size {batch_size} cannot be divided by {process_count} processes")
     share = batch_size // process_count
     return slice(process_index * share, (process_index + 1) * share)
-
-
-def _read(split: Images, index: np.ndarray, size: int) -> Batch[np.ndarray]:
-    count = len(index)
-    images = split.rows(index)
-    if count < size:
-        padding = np.zeros((size - count, *images.shape[1:]), np.uint8)
-        images = np.concatenate([images, padding])
-    batch = Batch(
-        images=images,
-        labels=np.zeros(size, np.int32),
-        index=np.full(size, -1, np.int32),
-        mask=np.zeros(size, np.float32),
-    )
-    batch.labels[:count] = split.labels[index]
-    batch.index[:count] = index
-    batch.mask[:count] = 1
-    return batch

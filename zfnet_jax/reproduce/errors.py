@@ -22,11 +22,11 @@ from zfnet_jax.studies.errors import evaluation, evaluation_table, predictions
 from zfnet_jax.studies.errors.confusion import confusion
 from zfnet_jax.studies.errors.curves import curves
 from zfnet_jax.studies.errors.paper_rows import ROWS
-from zfnet_jax.studies.errors.predict import Crops
 from zfnet_jax.studies.errors.scores import confusion_matrix, scores
 from zfnet_jax.studies.errors.table import Options, error_tables
 from zfnet_jax.studies.step import Entry, Made, Step
 from zfnet_jax.sweep import status
+from zfnet_jax.training.evaluation import Crops
 from zfnet_jax.training.metrics import read_metrics
 
 SWEEPS = {2: "configs/ensemble.py", 3: "configs/ablations.py"}

@@ -9,8 +9,8 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from zfnet_jax.studies.context import Context
-from zfnet_jax.studies.errors.predict import Crops
 from zfnet_jax.studies.options import content_digest
+from zfnet_jax.training.evaluation import Crops
 
 
 @dataclasses.dataclass(frozen=True)

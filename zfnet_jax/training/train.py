@@ -21,10 +21,10 @@ from zfnet_jax.data.images import Split
 from zfnet_jax.runs import workdir
 from zfnet_jax.runs.checkpoint import Checkpoints
 from zfnet_jax.training import nonfinite, optimizer, preemption
+from zfnet_jax.training.evaluation import Evaluator, make_evaluator
 from zfnet_jax.training.metrics import MetricsWriter, Progress, epoch_line, top_ks
 from zfnet_jax.training.nonfinite import NonFiniteError
 from zfnet_jax.training.step import TrainState, initial_state, make_train_step
-from zfnet_jax.training.validation import Evaluator, make_evaluator
 
 _AGREED = (NonFiniteError, preemption.PreemptedError)  # raised by all processes, if by one
 
@@ -62,7 +62,6 @@ def train_and_evaluate(
     nonfinite.check_config(config)
     augment.check(config)
     parallel.check_batch(config.batch_size, config.optimizer.accumulation)
-    parallel.check_batch(config.eval_batch_size)
     train = splits.open_split(config.data, "train")
     validation = splits.open_split(config.data, "validation")
     if train.class_names != validation.class_names:

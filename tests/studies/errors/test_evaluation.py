@@ -25,8 +25,8 @@ from zfnet_jax.studies.errors.confusion import confusion
 from zfnet_jax.studies.errors.predict import predict
 from zfnet_jax.studies.errors.predictions import Predictions, outcomes
 from zfnet_jax.training import train
+from zfnet_jax.training.evaluation import make_evaluator
 from zfnet_jax.training.step import topk_hits
-from zfnet_jax.training.validation import make_evaluator
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +146,7 @@ def test_devices_and_processes_find_the_same(answered, tiny_run, tmp_path, proce
     workdir = tmp_path / "run"
     shutil.copytree(tiny_run, workdir)
     outputs = run_script(
-        "evaluate", f"--workdir={workdir}", "--batch_size=8", processes=processes, devices=devices
+        "evaluate", f"--workdir={workdir}", "--batch_size=7", processes=processes, devices=devices
     )
     assert "| run | 30 | " in outputs[0]
     assert not any("| run |" in output for output in outputs[1:])

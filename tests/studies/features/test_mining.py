@@ -126,7 +126,7 @@ def test_devices_and_processes_find_the_same(mined, tiny_run, tmp_path, processe
     workdir = tmp_path / "run"
     shutil.copytree(tiny_run, workdir)
     outputs = run_script(
-        "mine", f"--workdir={workdir}", "--batch_size=8", processes=processes, devices=devices
+        "mine", f"--workdir={workdir}", "--batch_size=7", processes=processes, devices=devices
     )
     folder = workdir / "analysis" / "mining" / "validation-12"
     assert f"step 12: {folder}; dead maps: conv1 " in outputs[0]

@@ -12,8 +12,9 @@ from zfnet_jax.data.images import Split
 from zfnet_jax.runs import array_tree, provenance
 from zfnet_jax.runs.run import Run
 from zfnet_jax.studies.errors import predictions
-from zfnet_jax.studies.errors.predict import Crops, predict
+from zfnet_jax.studies.errors.predict import predict
 from zfnet_jax.studies.errors.predictions import Predictions
+from zfnet_jax.training.evaluation import Crops
 
 # Saved predictions are those of a net on a split where these fields are equal.
 _IDENTITY = ("weights", "data", "class_names", "preprocessing", "crops")

@@ -8,7 +8,7 @@ the winners are, and which of them win by a hair, says `winner_projection.locate
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 import json
 import time
 import zipfile
@@ -21,9 +21,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from tqdm import tqdm
 
-from zfnet_jax import model, parallel
+from zfnet_jax import model, parallel, passes
 from zfnet_jax.data import augment, batches
 from zfnet_jax.data.images import Split
 from zfnet_jax.files import whole_file
@@ -40,7 +39,6 @@ State = dict[str, tuple[Array, Array]]  # by layer: values and images, [M, k + S
 SPARE = 3
 
 _SAVE_EVERY = 20.0  # seconds between two saves of an unfinished pass: all that a kill can cost
-_AHEAD = 2  # batches placed on the devices before they are needed
 
 
 def mine(
@@ -72,38 +70,26 @@ def mine(
       the value is 0 and the image -1.
 
     Raises:
-      ValueError: the batch does not divide among the devices, or the partial file is from another
-        pass.
+      ValueError: the partial file is from another pass.
       FloatingPointError: an activation is not finite.
     """
-    parallel.check_batch(batch_size)
     identity = _identity(run, split, k)
     state, done = _load_partial(partial_path, identity) or (_empty(run, k + SPARE), 0)
-    step, first = _make_step(run), np.int32(done)
+    step, read = _make_step(run), functools.partial(batches.read, split)
     params, mean, state = parallel.replicate((run.params, run.mean, state))
-    rows = batches.eval_batches(
-        _Rest(split, done),
-        batch_size=batch_size,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-    )
     saved = time.monotonic()
-    with tqdm(
-        total=len(split), initial=done, desc="mining", unit=" images", disable=not progress
-    ) as bar:
-        for batch in parallel.to_devices(batches.prefetch(rows, _AHEAD), _AHEAD):
+    with passes.bar(len(split), "mining", "images", progress, start=done) as bar:
+        for rows, (_, batch) in passes.placed(len(split), read, batch_size=batch_size, start=done):
             before = state
-            state = step(params, mean, before, batch, first)
+            state = step(params, mean, before, batch)
             jax.block_until_ready(before)  # or the batches would pile up in front of the devices
-            count = min(batch_size, len(split) - done)
-            done += count
-            bar.update(count)
+            bar.update(len(rows))
             if partial_path and parallel.is_writer() and time.monotonic() - saved >= _SAVE_EVERY:
-                _save_partial(partial_path, identity, state, done)
+                _save_partial(partial_path, identity, state, rows.stop)
                 saved = time.monotonic()
     state = jax.tree.map(np.asarray, state)
     if partial_path and parallel.is_writer():
-        _save_partial(partial_path, identity, state, done)
+        _save_partial(partial_path, identity, state, len(split))
     return _result(state)
 
 
@@ -113,7 +99,7 @@ def dead_maps(found: Arrays, layer: str) -> np.ndarray:
 
 
 def _make_step(run: Run) -> Callable[..., State[jax.Array]]:
-    """One batch: (params, mean, state, batch, rows before `batch.index` starts) -> state."""
+    """One batch: (params, mean, state, batch) -> state."""
     crop, scale = run.config.augment.crop, run.config.augment.scale
     layers = [conv.name for conv in run.architecture.convs]
 
@@ -122,11 +108,10 @@ def _make_step(run: Run) -> Callable[..., State[jax.Array]]:
         mean: jax.Array,
         state: State[jax.Array],
         batch: batches.Batch[jax.Array],
-        first: jax.Array,
     ) -> State[jax.Array]:
         images = augment.centre_crops(batch.images, mean, crop, scale)
         _, activations = model.forward(run.net, params, images)
-        index = lax.all_gather(batch.index + first, parallel.AXIS, tiled=True)
+        index = lax.all_gather(batch.index, parallel.AXIS, tiled=True)
         new = {}
         for layer in layers:
             peaks = activations[layer].max(axis=(1, 2)).astype(jnp.float32)
@@ -137,7 +122,7 @@ def _make_step(run: Run) -> Callable[..., State[jax.Array]]:
             new[layer] = _merge(*state[layer], peaks, index)
         return new
 
-    return parallel.map_over_devices(step, in_axes=(None, None, None, 0, None))
+    return parallel.map_over_devices(step, in_axes=(None, None, None, 0))
 
 
 def _merge(
@@ -170,24 +155,6 @@ def _result(state: State[np.ndarray]) -> Arrays:
         result[f"{layer}/value"] = values
         result[f"{layer}/image"] = images
     return result
-
-
-@dataclasses.dataclass(frozen=True)
-class _Rest:
-    """A split from row `first` on."""
-
-    split: Split
-    first: int
-
-    @property
-    def labels(self) -> np.ndarray:
-        return self.split.labels[self.first :]
-
-    def __len__(self) -> int:
-        return len(self.split) - self.first
-
-    def rows(self, index: np.ndarray) -> np.ndarray:
-        return self.split.rows(index + self.first)
 
 
 def _identity(run: Run, split: Split, k: int) -> str:

@@ -13,9 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from tqdm import tqdm
 
-from zfnet_jax import model, parallel
+from zfnet_jax import model, parallel, passes
 from zfnet_jax.architecture import Architecture
 from zfnet_jax.data import augment, batches
 from zfnet_jax.data.images import Images
@@ -26,8 +25,6 @@ from zfnet_jax.training.optimizer import Params
 
 Arrays = dict[str, np.ndarray]
 Sweeps = Mapping[Kind, np.ndarray]  # the amounts [T] of each transformation, see `transforms`
-
-_AHEAD = 2  # batches placed on the devices before they are needed
 
 
 def paper_sweeps(crop: int) -> dict[Kind, np.ndarray]:
@@ -85,7 +82,8 @@ def measure(
       sweeps: T amounts of each transformation, see `transforms`.
       layers: names of activations.
       batch_size: photos per step, of all devices and processes together.
-      progress: whether to show a bar with transformed photos per second and the time left.
+      progress: whether to show a bar for each transformation, with photos per second and the time
+        left.
 
     Returns:
       'kinds', 'layers', names; 'labels' [N] int32; 'norm/{layer}' [N] float32, the Euclidean norm
@@ -96,44 +94,34 @@ def measure(
       '{kind}/probability' [N, T] and '{kind}/class' [N, T].
 
     Raises:
-      ValueError: there are no images, a label or layer that the net does not have, an amount that
-        leaves nothing of a photo, or the batch does not divide among the devices.
+      ValueError: there are no images, a label or layer that the net does not have, or an amount
+        that leaves nothing of a photo.
     """
     _check(run, images, sweeps, layers)
-    parallel.check_batch(batch_size)
-    amounts = {
-        kind: np.concatenate([[IDENTITY[kind]], values]).astype(np.float32)
-        for kind, values in sweeps.items()
-    }
-    steps = {kind: _make_step(run, kind, tuple(layers)) for kind in sweeps}
     params, mean = parallel.replicate((run.params, run.mean))
-    rows = batches.eval_batches(
-        images,
-        batch_size=batch_size,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-    )
-    found: dict[Kind, list[Arrays]] = {kind: [] for kind in sweeps}
-    total, done = len(images) * sum(len(values) for values in sweeps.values()), 0
-    with tqdm(total=total, desc="invariance", unit=" images", disable=not progress) as bar:
-        for batch in parallel.to_devices(batches.prefetch(rows, _AHEAD), _AHEAD):
-            count = min(batch_size, len(images) - done)
-            done += count
-            for kind, step in steps.items():
-                result = jax.tree.map(np.asarray, step(params, mean, batch, amounts[kind]))
-                found[kind].append({name: array[:, :count] for name, array in result.items()})
-                bar.update(count * len(sweeps[kind]))
+    found: dict[Kind, list[Arrays]] = {}
+    for kind, values in sweeps.items():
+        amounts = np.concatenate([[IDENTITY[kind]], values]).astype(np.float32)
+        seen = passes.over_images(
+            images,
+            passes.gathered(_make_step(run, kind, tuple(layers)), shared=3),
+            (params, mean, parallel.replicate(amounts)),
+            batch_size=batch_size,
+            title=f"invariance, {kind}",
+            progress=progress,
+        )
+        found[kind] = [arrays for _, arrays in seen]
     return _result(images, sweeps, layers, found)
 
 
 def _make_step(
     run: Run, kind: Kind, layers: tuple[str, ...]
 ) -> Callable[..., dict[str, jax.Array]]:
-    """(params, mean, batch, amounts [1 + T], the first of them none) -> arrays [1 + T, B]."""
+    """(params, mean, amounts [1 + T], the first of them none, batch) -> arrays [b, 1 + T]."""
     crop, scale = run.config.augment.crop, run.config.augment.scale
 
     def step(
-        params: Params, mean: jax.Array, batch: batches.Batch[jax.Array], amounts: jax.Array
+        params: Params, mean: jax.Array, amounts: jax.Array, batch: batches.Batch[jax.Array]
     ) -> dict[str, jax.Array]:
         centre = augment.centre(mean, (crop, crop))
 
@@ -164,9 +152,9 @@ def _make_step(
         shapes, _ = jax.eval_shape(look, amounts[0])
         nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
         _, results = lax.scan(compare, nothing, (jnp.arange(len(amounts)), amounts))
-        return lax.all_gather(results, parallel.AXIS, axis=1, tiled=True)
+        return {name: array.T for name, array in results.items()}
 
-    return parallel.map_over_devices(step, in_axes=(None, None, 0, None))
+    return step
 
 
 def _norm(features: jax.Array) -> jax.Array:
@@ -186,7 +174,7 @@ def _result(
         "labels": np.asarray(images.labels, np.int32),
     }
     for kind, parts in found.items():
-        joined = {n: np.concatenate([part[n] for part in parts], axis=1).T for n in parts[0]}
+        joined = {n: np.concatenate([part[n] for part in parts]) for n in parts[0]}
         if not all(np.isfinite(array).all() for array in joined.values()):
             raise FloatingPointError(
                 "a feature is not finite: the net's weights or a photo's are damaged"

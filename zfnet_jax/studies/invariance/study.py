@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from zfnet_jax import files, parallel
@@ -98,8 +97,7 @@ def study_split(
 
 def _batch_size(run: Run, images: int) -> int:
     """As the run evaluates, or less where the images would not fill a batch."""
-    devices = jax.device_count()
-    return min(run.config.eval_batch_size, max(1, -(-images // devices)) * devices)
+    return min(run.config.eval_batch_size, images)
 
 
 def _save(run: Run, name: str, arrays: Arrays, made_from: dict[str, Any]) -> tuple[Path, Arrays]:

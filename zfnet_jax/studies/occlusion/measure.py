@@ -7,17 +7,16 @@ probability of one class, and the most probable class.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from PIL import Image, ImageFilter
-from tqdm import tqdm
 
-from zfnet_jax import geometry, model, parallel, units
+from zfnet_jax import geometry, model, parallel, passes, units
 from zfnet_jax.data import augment
 from zfnet_jax.model import ZFNet
 from zfnet_jax.runs.run import Run
@@ -35,7 +34,6 @@ GREY = 128.0
 BLUR = 0.25  # standard deviation of the blur, as a share of the square's side
 
 _PHOTOS = 8  # whose unoccluded maps are in memory together
-_AHEAD = 2  # batches placed on the devices before they are needed
 
 
 def occlude(
@@ -81,11 +79,9 @@ def occlude(
       [P, H, W, C] uint8, what the net saw and what the square shows; and 'square'.
 
     Raises:
-      ValueError: there is no photo, the square does not fit, there is no such layer or class, or
-        the batch does not divide among the devices.
+      ValueError: there is no photo, the square does not fit, or there is no such layer or class.
       FloatingPointError: the net's answer is not finite.
     """
-    parallel.check_batch(batch_size)
     run.architecture.depth_of(layer)
     rows, columns = (geometry.square_starts(n, square, stride) for n in run.input_size)
     if not len(photos):
@@ -102,7 +98,7 @@ def occlude(
     group = min(len(photos), _PHOTOS)
     found: list[Arrays] = []
     total = len(photos) * len(rows) * len(columns)
-    with tqdm(total=total, desc="occlusion", unit=" squares", disable=not progress) as bar:
+    with passes.bar(total, "occlusion", "squares", progress) as bar:
         for begin in range(0, len(photos), group):
             # The last group is filled up, so that it has the size that is compiled already.
             here = np.minimum(np.arange(begin, begin + group), len(photos) - 1)
@@ -113,17 +109,19 @@ def occlude(
                 run.inputs(fills[here]),
                 None if labels is None else jnp.asarray(labels[here], jnp.int32),
             )
-            state = parallel.replicate(state)
-            parts, done = [], 0
-            for batch in parallel.to_devices(_squares(real, grid, batch_size), _AHEAD):
-                parts.append(jax.tree.map(np.asarray, step(params, state, batch)))
-                count = min(batch_size, real * len(rows) * len(columns) - done)
-                done += count
-                bar.update(count)
+            shape, parts = (real, len(rows), len(columns)), []
+            for squares, answers in passes.over_rows(
+                math.prod(shape),
+                functools.partial(_squares, shape),
+                step,
+                (params, parallel.replicate(state)),
+                batch_size=batch_size,
+            ):
+                parts.append(answers)
+                bar.update(len(squares))
             joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-            shape = (real, len(rows), len(columns))
             found.append(
-                {name: array[:done].reshape(shape) for name, array in joined.items()}
+                {name: array.reshape(shape) for name, array in joined.items()}
                 | {name: np.asarray(array)[:real] for name, array in whole.items()}
             )
     result = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
@@ -188,10 +186,9 @@ def _make_steps(
             inputs, fills, number = maps
             logits, activations = model.forward(net, params, _covered(inputs, fills, grid, squares))
             activity = _chosen(activations[layer], number[squares.photo])
-        answers = _answers(logits, activity, label[squares.photo])
-        return lax.all_gather(answers, parallel.AXIS, tiled=True)
+        return _answers(logits, activity, label[squares.photo])
 
-    return prepare, parallel.map_over_devices(step, in_axes=(None, None, 0))
+    return prepare, passes.gathered(step)
 
 
 def _answers(logits: jax.Array, activity: jax.Array, label: jax.Array) -> dict[str, jax.Array]:
@@ -219,13 +216,6 @@ def _covered(inputs: jax.Array, fills: jax.Array, grid: Grid, squares: Squares) 
     return jnp.where(here, fills[squares.photo], inputs[squares.photo])
 
 
-def _squares(photos: int, grid: Grid, batch_size: int) -> Iterator[Squares]:
-    """This process's part of all squares of some photos, in row-major order; the last batch is
-    filled up with copies of the last square."""
-    shape = (photos, len(grid.rows), len(grid.columns))
-    places = np.stack(np.unravel_index(np.arange(np.prod(shape)), shape)).astype(np.int32)
-    own = batch_size // jax.process_count()
-    first = own * jax.process_index()
-    for begin in range(0, places.shape[1], batch_size):
-        index = np.minimum(np.arange(begin + first, begin + first + own), places.shape[1] - 1)
-        yield Squares(*places[:, index])
+def _squares(shape: tuple[int, int, int], index: np.ndarray) -> Squares:
+    """The squares at `index` [b], -1 for padding, of (photos, rows, columns) in row-major order."""
+    return Squares(*np.stack(np.unravel_index(np.maximum(index, 0), shape)).astype(np.int32))

@@ -18,10 +18,8 @@ from typing import Any, BinaryIO
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
-from tqdm import tqdm
 
-from zfnet_jax import model, parallel
+from zfnet_jax import model, parallel, passes
 from zfnet_jax.data import augment, batches
 from zfnet_jax.data.images import Split
 from zfnet_jax.files import whole_file, write_json
@@ -29,8 +27,6 @@ from zfnet_jax.runs import array_tree, provenance
 from zfnet_jax.runs.run import Run
 from zfnet_jax.studies.invariance.measure import layer_output
 from zfnet_jax.training.optimizer import Params
-
-_AHEAD = 2  # batches placed on the devices before they are needed
 
 
 def layers_of(run: Run) -> dict[int, str]:
@@ -71,7 +67,6 @@ def extract(
     paths = {layer: path_of(run, split, layer) for layer in layers}
     missing = [layer for layer in dict.fromkeys(layers) if not paths[layer].exists()]
     if missing:
-        parallel.check_batch(batch_size)
         folder = paths[missing[0]].parent
         folder.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as stack:
@@ -135,42 +130,28 @@ def _show_all(
 
     Written, not mapped: pages of a mapped file would count as memory until the disk has them.
     """
-    step = _make_step(run, tuple(files))
-    params, mean = parallel.replicate((run.params, run.mean))
-    rows = batches.eval_batches(split, batch_size=batch_size, process_index=0, process_count=1)
-    done = 0
-
-    def write(features: dict[str, jax.Array]) -> int:
-        count = min(batch_size, len(split) - done)
+    for rows, features in passes.over_images(
+        split,
+        passes.gathered(_make_step(run, tuple(files))),
+        parallel.replicate((run.params, run.mean)),
+        batch_size=batch_size,
+        title="features",
+        progress=progress,
+    ):
         for layer, array in features.items():
-            block = np.ascontiguousarray(np.asarray(array)[:count], "<f4")
+            block = np.ascontiguousarray(array, "<f4")
             wrong = ~np.isfinite(block).all(axis=1)
             if wrong.any():
-                key = split.keys[done + int(np.flatnonzero(wrong)[0])]
+                key = split.keys[rows[int(wrong.argmax())]]
                 raise FloatingPointError(
                     f"{layer}: image {key} gives features that are not finite: the net's weights "
                     "are damaged"
                 )
             files[layer].write(block.data)
-        return count
-
-    with tqdm(
-        total=len(split), desc="features", unit=" images", disable=None if progress else True
-    ) as bar:
-        before = None
-        for batch in parallel.to_devices(batches.prefetch(rows, _AHEAD), _AHEAD):
-            now = step(params, mean, batch)
-            if before is not None:  # while the devices compute
-                count = write(before)
-                done += count
-                bar.update(count)
-            before = now
-        if before is not None:
-            bar.update(write(before))
 
 
 def _make_step(run: Run, layers: tuple[str, ...]) -> Callable[..., dict[str, jax.Array]]:
-    """One batch: (params, mean, batch) -> features [B, D] of each layer."""
+    """(params, mean, batch) -> features [b, D] of each layer."""
     crop, scale = run.config.augment.crop, run.config.augment.scale
 
     def step(
@@ -178,10 +159,9 @@ def _make_step(run: Run, layers: tuple[str, ...]) -> Callable[..., dict[str, jax
     ) -> dict[str, jax.Array]:
         images = augment.centre_crops(batch.images, mean, crop, scale)
         _, activations = model.forward(run.net, params, images)
-        flat = {
+        return {
             layer: activations[layer].astype(jnp.float32).reshape(len(images), -1)
             for layer in layers
         }
-        return lax.all_gather(flat, parallel.AXIS, tiled=True)
 
-    return parallel.map_over_devices(step, in_axes=(None, None, 0))
+    return step

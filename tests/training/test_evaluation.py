@@ -9,9 +9,9 @@ import pytest
 from zfnet_jax.data.prepared import open_prepared
 from zfnet_jax.runs.checkpoint import open_checkpoints
 from zfnet_jax.runs.run import open_run
+from zfnet_jax.training.evaluation import make_evaluator
 from zfnet_jax.training.metrics import read_metrics
 from zfnet_jax.training.step import topk_hits
-from zfnet_jax.training.validation import make_evaluator
 
 
 @pytest.mark.parametrize("batch_size", [16, 30, 7])

@@ -1,0 +1,82 @@
+"""A pass over images: each once and in order, on any number of devices."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tests.conftest import ROOT, simulated
+from tests.every_pass import every_pass
+from zfnet_jax import parallel, passes
+
+
+def test_three_devices_find_what_one_does(run, split, tiny_run, prepared_pictures, tmp_path):
+    """Of 16 images a step, no multiple of 3: 30, which do not fill two; and 2, not one a device."""
+    out = tmp_path / "three" / "found.npz"
+    out.parent.mkdir()
+    command = [sys.executable, "-m", "tests.every_pass", tiny_run, prepared_pictures, out]
+    three = subprocess.Popen(
+        command, cwd=ROOT, env=os.environ | simulated(3), stderr=subprocess.PIPE, text=True
+    )
+    expected = every_pass(run, split, tmp_path)
+    _, errors = three.communicate(timeout=300)
+    assert three.returncode == 0, errors
+    with np.load(out) as found:
+        assert expected.keys() == set(found.files)
+        for name, array in expected.items():
+            if array.dtype.kind == "f":
+                scale = np.nanmax(np.abs(array))
+                np.testing.assert_allclose(
+                    found[name], array, rtol=1e-4, atol=1e-5 * scale, err_msg=name
+                )
+            else:
+                np.testing.assert_array_equal(found[name], array, err_msg=name)
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2, 3, 4, 5], [4, 5, 0, 1, 2, 3], [5, 4, 3, 2, 1, 0]])
+def test_rows_come_back_in_order_wherever_the_devices_lie(order):
+    """Devices of a process need not be neighbours among all."""
+
+    def step(batch):
+        index, squares = (np.ravel(array)[order] for array in batch)
+        return index, {"square": squares}
+
+    found = list(passes.over_rows(10, np.square, step, (), batch_size=6))
+    assert [rows for rows, _ in found] == [range(6), range(6, 10)]
+    squares = np.concatenate([values["square"] for _, values in found])
+    np.testing.assert_array_equal(squares, np.arange(10) ** 2)
+
+
+def test_a_row_that_is_lost_or_seen_twice_is_an_error():
+    def step(batch):
+        index, values = (np.ravel(array) for array in batch)
+        return np.where(index == 3, 2, index), values
+
+    with pytest.raises(RuntimeError, match="other rows than 0 to 5 came back"):
+        list(passes.over_rows(10, np.square, step, (), batch_size=6))
+
+
+def test_results_are_fetched_one_step_behind():
+    """So that the devices have work while the host takes what they found."""
+    begun = []
+
+    def step(batch):
+        index, values = (np.ravel(array) for array in batch)
+        begun.append(int(index[0]))
+        return index, values
+
+    seen = [
+        (rows.start, list(begun)) for rows, _ in passes.over_rows(9, abs, step, (), batch_size=3)
+    ]
+    assert seen == [(0, [0, 3]), (3, [0, 3, 6]), (6, [0, 3, 6])]
+
+
+def test_a_batch_is_rounded_up_to_the_devices(monkeypatch):
+    monkeypatch.setattr(parallel.jax, "device_count", lambda: 3)
+    assert [parallel.rounded_up(size) for size in (1, 3, 16, 18)] == [3, 3, 18, 18]
+    with pytest.raises(ValueError, match="a batch has at least one image, not 0"):
+        parallel.rounded_up(0)

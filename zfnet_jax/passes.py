@@ -1,0 +1,190 @@
+"""One pass over images, or other rows: each exactly once, on all devices of all processes.
+
+Batches are read ahead in a thread and placed on the devices while they compute. Neither the number
+of rows nor the batch need divide among the devices: the batch is rounded up, the last one is filled
+with padding rows, whose number is -1, and nothing of those comes back.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from tqdm import tqdm
+
+from zfnet_jax import parallel
+from zfnet_jax.data import batches
+from zfnet_jax.data.images import Images
+
+Arrays = Any  # a tree of arrays
+# Rows of a device and what all share to what is found of them, see `gathered` and `summed`.
+Step = Callable[..., Arrays]
+
+_AHEAD = 2  # batches read, and as many placed on the devices, before they are needed
+
+
+def over_images(
+    images: Images,
+    step: Step,
+    shared: tuple[Arrays, ...],
+    *,
+    batch_size: int,
+    title: str,
+    progress: bool,
+) -> Iterator[tuple[range, Arrays]]:
+    """Shows every image to a step.
+
+    Args:
+      images: N images.
+      step: made by `gathered` of a step that takes `data.batches.Batch`.
+      shared: what all devices share, as `parallel.replicate` places it.
+      batch_size: images per step, of all devices and processes together.
+      title, progress: see `bar`.
+
+    Yields:
+      per batch the numbers of its images, in ascending order without a gap, and what the step found
+      of each: a tree of NumPy arrays [len(rows), ...], in every process.
+    """
+    with bar(len(images), title, "images", progress) as shown:
+        read = functools.partial(batches.read, images)
+        for rows, found in over_rows(len(images), read, step, shared, batch_size=batch_size):
+            yield rows, found
+            shown.update(len(rows))
+
+
+def over_rows(
+    count: int,
+    read: Callable[[np.ndarray], Arrays],
+    step: Step,
+    shared: tuple[Arrays, ...],
+    *,
+    batch_size: int,
+) -> Iterator[tuple[range, Arrays]]:
+    """As `over_images`, for any rows and without a bar.
+
+    Args:
+      count: rows there are.
+      read: what the step sees of rows [b], -1 for padding: a tree of arrays [b, ...].
+    """
+    ahead = placed(count, read, batch_size=batch_size)
+    for rows, (index, found) in _one_behind(ahead, step, shared):
+        order = _order(np.asarray(index), rows)
+        yield rows, jax.tree.map(lambda array, order=order: np.asarray(array)[order], found)
+
+
+def sums(
+    images: Images, step: Step, shared: tuple[Arrays, ...], *, batch_size: int
+) -> dict[str, float]:
+    """The sums over all images of what a step finds, batch by batch as Python numbers.
+
+    Args:
+      step: made by `summed` of a step that takes `data.batches.Batch`.
+      images, shared, batch_size: see `over_images`.
+    """
+    totals: dict[str, float] = {}
+    read = functools.partial(batches.read, images)
+    ahead = placed(len(images), read, batch_size=batch_size)
+    for rows, (count, found) in _one_behind(ahead, step, shared):
+        if count != len(rows):
+            raise RuntimeError(f"{count} images were seen instead of {len(rows)}")
+        for name, value in found.items():
+            totals[name] = totals.get(name, 0) + value.item()
+    return totals
+
+
+def gathered(step: Step, shared: int = 2) -> Step:
+    """Maps a step over devices for a pass that wants what was found of every row.
+
+    Args:
+      step: (what all share, a device's rows as `read`) -> a tree of arrays [b, ...].
+      shared: how many arguments all devices share; two are parameters and mean.
+    """
+
+    def on_device(*arguments: Arrays) -> tuple[jax.Array, Arrays]:
+        *common, (index, rows) = arguments
+        return lax.all_gather((index, step(*common, rows)), parallel.AXIS, tiled=True)
+
+    return parallel.map_over_devices(on_device, (None,) * shared + (0,))
+
+
+def summed(step: Step, shared: int = 2) -> Step:
+    """Maps a step over devices for a pass that wants sums; arguments as of `gathered`.
+
+    The step finds a dict of one number per row, arrays [b].
+    """
+
+    def on_device(*arguments: Arrays) -> tuple[jax.Array, dict[str, jax.Array]]:
+        *common, (index, rows) = arguments
+        real = index >= 0
+        found = {
+            name: jnp.sum(jnp.where(real, values, 0))
+            for name, values in step(*common, rows).items()
+        }
+        return lax.psum((jnp.sum(real), found), parallel.AXIS)
+
+    return parallel.map_over_devices(on_device, (None,) * shared + (0,))
+
+
+def placed(
+    count: int, read: Callable[[np.ndarray], Arrays], *, batch_size: int, start: int = 0
+) -> Iterator[tuple[range, tuple[jax.Array, Arrays]]]:
+    """The batches of a pass on the devices, for a step that carries something from one to the next.
+
+    Args:
+      count, read, batch_size: see `over_rows`.
+      start: the first row, where an earlier pass stopped.
+
+    Yields:
+      the numbers of a batch's rows over all processes; and split among the devices of this process
+      the numbers of its own, int32, -1 for padding, and what `read` made of them.
+    """
+    size = parallel.rounded_up(batch_size)
+    own = batches.eval_rows(
+        count,
+        batch_size=size,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+        start=start,
+    )
+    numbered = ((index.astype(np.int32), read(index)) for index in own)
+    begin = start
+    for batch in parallel.to_devices(batches.prefetch(numbered, _AHEAD), _AHEAD):
+        end = min(begin + size, count)
+        yield range(begin, end), batch
+        begin = end
+
+
+def bar(total: int, title: str, unit: str, progress: bool, *, start: int = 0) -> tqdm[Any]:
+    """A bar with rows per second and the time left; one process shows it, if `progress`."""
+    hidden = not (progress and parallel.is_writer())
+    return tqdm(total=total, desc=title, unit=f" {unit}", initial=start, disable=hidden)
+
+
+def _one_behind(
+    ahead: Iterator[tuple[range, Arrays]], step: Step, shared: tuple[Arrays, ...]
+) -> Iterator[tuple[range, Arrays]]:
+    """What a step finds of each batch; it is fetched while the devices compute the next."""
+    before = None
+    for rows, batch in ahead:
+        now = rows, step(*shared, batch)
+        if before is not None:
+            yield before
+        before = now
+    if before is not None:
+        yield before
+
+
+def _order(index: np.ndarray, rows: range) -> slice | np.ndarray:
+    """Where `rows` stand in the numbers [B] that came back with them."""
+    if np.array_equal(index[: len(rows)], rows):
+        return slice(len(rows))
+    # The devices of a process need not be neighbours among all devices.
+    order = np.argsort(index)[len(index) - len(rows) :]
+    if not np.array_equal(index[order], rows):
+        raise RuntimeError(f"other rows than {rows.start} to {rows.stop - 1} came back: {index}")
+    return order
