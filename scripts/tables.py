@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from zfnet_jax.command import shell
+from zfnet_jax.command import shell, study_flags
+from zfnet_jax.studies.errors.options import TableOptions
 
 if TYPE_CHECKING:
     from zfnet_jax.report.table import Table
@@ -30,13 +31,7 @@ _TABLE = flags.DEFINE_enum(
 _SWEEPS = flags.DEFINE_multi_string("sweep", [], "Folder of a sweep; may be repeated (2, 3).")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run (4 to 7).")
 _OUT = flags.DEFINE_string("out", None, "The folder to write into.", required=True)
-_CROPS = flags.DEFINE_enum("crops", "10", ["1", "10"], "Crops of the validation images (2, 3).")
-_TRAIN_CROPS = flags.DEFINE_enum(
-    "train_crops", "1", ["1", "10"], "Crops of the training images (3)."
-)
-_LEVEL = flags.DEFINE_float("level", 0.95, "Of the confidence intervals (2, 3).")
-_RESAMPLES = flags.DEFINE_integer("resamples", 10_000, "Of the bootstrap (2, 3).", lower_bound=1)
-_SEED = flags.DEFINE_integer("seed", 0, "Of the bootstrap (2, 3).", lower_bound=0)
+_OPTIONS = study_flags.define(TableOptions)
 
 
 def main() -> None:
@@ -51,7 +46,7 @@ def main() -> None:
 
 def _errors(number: int) -> list[Table]:
     """Table 2 or 3."""
-    from zfnet_jax.studies.errors.table import Options, error_tables
+    from zfnet_jax.studies.errors.table import error_tables
 
     if not _SWEEPS.value:
         raise ValueError(f"table {number} needs --sweep")
@@ -59,14 +54,7 @@ def _errors(number: int) -> list[Table]:
     for sweep in sweeps:
         if not sweep.is_dir():
             raise FileNotFoundError(f"there is no sweep in {sweep}")
-    options = Options(
-        crops=int(_CROPS.value),
-        train_crops=int(_TRAIN_CROPS.value),
-        level=_LEVEL.value,
-        resamples=_RESAMPLES.value,
-        seed=_SEED.value,
-    )
-    return error_tables(number, sweeps, options)
+    return error_tables(number, sweeps, _OPTIONS())
 
 
 def _transfer(number: int) -> list[Table]:

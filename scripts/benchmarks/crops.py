@@ -11,8 +11,8 @@ _IMAGES, _BATCH = 64, 32
 
 
 def rows(options: Options) -> Iterator[Row]:
+    from zfnet_jax.data.images import Crops
     from zfnet_jax.studies.errors.predict import predict
-    from zfnet_jax.training.evaluation import Crops
 
     images = MadeImages(_IMAGES, classes=1000)
     run = net_of(images, small=False)

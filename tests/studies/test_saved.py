@@ -41,7 +41,10 @@ def test_what_differs_in_anything_lies_elsewhere(here):
     folders = {saved.folder_of(here, one) for one in [subject, *others]}
     folders.add(saved.folder_of(dataclasses.replace(here, step=13), subject))
     folders.add(saved.folder_of(dataclasses.replace(here, mean=here.mean + 1), subject))
-    assert len(folders) == 6
+    scaled = dataclasses.replace(here, config=here.config.copy_and_resolve_references())
+    scaled.config.augment.scale += 1.0
+    folders.add(saved.folder_of(scaled, subject))
+    assert len(folders) == 7
     for number, one in enumerate([subject, *others]):
         assert measured(here, one, number).arrays["x"] == number
     assert len(saved.find(here.directory, "one")) == 4
@@ -99,9 +102,11 @@ def test_a_lock_is_gone_when_its_holder_is(tmp_path):
 
 def test_damage_and_absence_are_told(here):
     result = measured(here, Subject("one", Options(), ("conv1",)))
-    (result.folder / "arrays.npz").write_bytes(b"PK")
-    with pytest.raises(ValueError, match="is damaged: remove it, and measure again"):
-        _ = saved.load(result.folder).arrays
+    whole = (result.folder / "arrays.npz").read_bytes()
+    for damaged in (b"PK", whole[:-20]):
+        (result.folder / "arrays.npz").write_bytes(damaged)
+        with pytest.raises(ValueError, match="is damaged: remove it, and measure again"):
+            _ = saved.load(result.folder).arrays
     with pytest.raises(FileNotFoundError, match="holds no result of a study"):
         saved.load(here.directory)
 

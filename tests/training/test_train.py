@@ -21,8 +21,9 @@ from zfnet_jax.data.prepared import open_prepared
 from zfnet_jax.data.splits import open_split
 from zfnet_jax.runs.checkpoint import open_checkpoints
 from zfnet_jax.runs.run import open_run
-from zfnet_jax.studies.errors import evaluation, evaluation_table
-from zfnet_jax.studies.errors.scores import scores
+from zfnet_jax.studies.errors.evaluation import scored, tables
+from zfnet_jax.studies.errors.options import Options, ScoreOptions
+from zfnet_jax.studies.errors.study import predicted
 from zfnet_jax.training import optimizer, train
 from zfnet_jax.training.metrics import read_metrics
 from zfnet_jax.training.step import initial_state, make_train_step
@@ -173,6 +174,9 @@ def test_epoch_of_a_finished_run_trains_no_further(tiny_config, tiny_run):
     assert metrics_without_times(tiny_run) == before
 
 
+SCORING = ScoreOptions(resamples=50, bins=5)
+
+
 def test_of_few_classes_no_top5_is_told(tiny_config, tmp_path, capsys):
     for name in ("face", "fish", "house"):
         (tmp_path / "photos" / name).mkdir(parents=True)
@@ -193,12 +197,8 @@ def test_of_few_classes_no_top5_is_told(tiny_config, tmp_path, capsys):
     assert "top-5" not in line
     opened = open_run(tmp_path / "run")
     split = open_split(data, "validation")
-    info = evaluation.describe(opened, split, "validation", 1)
-    found = evaluation.evaluate(
-        opened, split, info, batch_size=6, probabilities=False, progress=False
-    )
-    score = scores(found, bins=5, level=0.95, resamples=50, seed=0)
-    table = evaluation_table.evaluation(["run"], [score])
+    found = predicted(opened, split, Options(crops=1), batch_size=6, progress=False)
+    (table,) = tables(scored([opened.directory], [found], SCORING), SCORING)
     titles = [column.title for column in table.columns]
     assert "top-1 error % [95% interval]" in titles
     assert not [title for title in titles if "top-5" in title]

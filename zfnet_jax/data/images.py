@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
+
+Crops = Literal[1, 10]  # of an image that a net is shown: the centre, or the ten of Section 3
 
 
 class Images(Protocol):

@@ -7,7 +7,8 @@ from typing import Any
 
 from zfnet_jax.files import write_arrays
 from zfnet_jax.reproduce import looking
-from zfnet_jax.reproduce.study import Study, other_run
+from zfnet_jax.reproduce.study import Study
+from zfnet_jax.studies.context import other_run
 from zfnet_jax.studies.drawing import draw, write_tables
 from zfnet_jax.studies.features import winners
 from zfnet_jax.studies.first_layers.diagnosis import diagnose

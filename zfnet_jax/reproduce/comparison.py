@@ -19,7 +19,7 @@ from zfnet_jax.report import figures, table
 from zfnet_jax.reproduce import page_html
 from zfnet_jax.reproduce.gather import Report, Shown, gather
 from zfnet_jax.reproduce.report import ASSETS
-from zfnet_jax.studies.errors.curves import curves
+from zfnet_jax.studies.errors.training_curves import curves
 from zfnet_jax.training.metrics import read_metrics
 
 _ALONE = ("training", "fig3", "atlas")  # what says nothing more side by side

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from zfnet_jax.reproduce import (
     comparing,
     elsewhere,
-    errors,
     evidence,
     looking,
     transfer,
@@ -16,17 +15,22 @@ from zfnet_jax.reproduce import (
 )
 from zfnet_jax.reproduce.study import Study
 from zfnet_jax.studies import photos
+from zfnet_jax.studies.errors import steps as errors
+from zfnet_jax.studies.errors.options import ScoreOptions, TableOptions
 from zfnet_jax.studies.occlusion import study as occlusion
 from zfnet_jax.studies.step import Step
 
 
 def make_plan(study: Study) -> list[Step]:
     """All steps, each after those that it needs."""
-    evaluation, mining = errors.evaluate(study), looking.mine(study)
+    sources, effort = study.sources, study.effort
+    evaluation = errors.evaluate(study, ScoreOptions(resamples=effort.resamples))
+    mining = looking.mine(study)
+    of_errors = TableOptions(resamples=effort.resamples, crops=effort.crops)
     steps = [
         errors.training(study),
         evaluation,
-        photos.step(study, photos.Named(study.sources.images, study.sources.labels), evaluation),
+        photos.step(study, photos.Named(sources.images, sources.labels), evaluation),
         mining,
         looking.mine_epochs(study),
         looking.fig1(study),
@@ -40,9 +44,9 @@ def make_plan(study: Study) -> list[Step]:
         evidence.masked(study),
         evidence.fig8(study),
         evidence.table1_step(study),
-        errors.evaluate_sweeps(study),
-        errors.error_table_step(study, 2),
-        errors.error_table_step(study, 3),
+        errors.evaluate_sweeps(sources.sweeps, of_errors),
+        errors.table(study, 2, sources.sweeps, of_errors),
+        errors.table(study, 3, sources.sweeps, of_errors),
     ]
     sets, reasons = elsewhere.data_sets(study)
     for data in sets.values():

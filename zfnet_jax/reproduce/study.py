@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 from ml_collections import ConfigDict
 
+from zfnet_jax.data.images import Crops
 from zfnet_jax.studies.context import Context
-from zfnet_jax.studies.options import content_digest
-from zfnet_jax.training.evaluation import Crops
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,8 +64,7 @@ class Effort:
 
 
 DRAFT = Effort(50, 20, 999, 1000, crops=1, folds=2, scratch_folds=1, curve=False, draft=True)
-CROPS: Crops = 10  # of a validation image
-LEVEL, BINS, SEED = 0.95, 15, 0  # of confidence intervals, of calibration, of all that is drawn
+SEED = 0  # of all that is drawn
 
 
 class Study(Context):
@@ -85,21 +82,3 @@ class Study(Context):
         self.sources, self.effort = sources or Sources(), effort or Effort()
         super().__init__(workdir, step, self.sources.prepared_dir)
         self.recipe = recipe or self.run.config
-
-
-def other_run(workdir: str | Path) -> dict[str, Any]:
-    """What tells a finished run from another, from its folder alone.
-
-    Raises:
-      FileNotFoundError: there is no run.
-    """
-    workdir = Path(workdir)
-    if not (workdir / "config.json").exists():
-        raise FileNotFoundError(f"{workdir} holds no run")
-    names = (path.name for path in (workdir / "checkpoints").glob("*") if path.name.isdigit())
-    steps = sorted(map(int, names))
-    return {
-        "run": workdir.resolve().name,
-        "config": content_digest(workdir / "config.json"),
-        "step": steps[-1] if steps else None,
-    }

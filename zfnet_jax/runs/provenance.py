@@ -6,6 +6,8 @@ import hashlib
 import json
 from typing import Any
 
+import numpy as np
+
 from zfnet_jax.data import batches
 from zfnet_jax.runs import array_tree, workdir
 from zfnet_jax.runs.run import Run
@@ -30,6 +32,7 @@ def net_digest(run: Run) -> str:
         "weights": run.weights_digest,
         "mean": array_tree.digest(run.mean),
         "crop": run.input_size,
+        "scale": np.asarray(run.config.augment.scale).tolist(),  # one number, or per channel
         "step": run.step,
         "classes": run.class_names,
     }

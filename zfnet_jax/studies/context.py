@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
+from typing import Any
 
 from zfnet_jax.data import splits
 from zfnet_jax.data.images import Split
 from zfnet_jax.runs import provenance
 from zfnet_jax.runs.run import Run, open_run
-from zfnet_jax.studies.options import command
+from zfnet_jax.studies.options import command, content_digest
 
 
 class Context:
@@ -85,3 +86,21 @@ class Context:
         if step and self._step is not None:
             more.append(f"--step={self._step}")
         return command(script, *more)
+
+
+def other_run(workdir: str | Path) -> dict[str, Any]:
+    """What tells a finished run from another, from its folder alone.
+
+    Raises:
+      FileNotFoundError: there is no run.
+    """
+    workdir = Path(workdir)
+    if not (workdir / "config.json").exists():
+        raise FileNotFoundError(f"{workdir} holds no run")
+    names = (path.name for path in (workdir / "checkpoints").glob("*") if path.name.isdigit())
+    steps = sorted(map(int, names))
+    return {
+        "run": workdir.resolve().name,
+        "config": content_digest(workdir / "config.json"),
+        "step": steps[-1] if steps else None,
+    }

@@ -12,12 +12,12 @@ from PIL import Image
 
 from zfnet_jax.files import whole_file, write_json
 from zfnet_jax.studies.context import Context
-from zfnet_jax.studies.errors import predictions
+from zfnet_jax.studies.errors import predictions, study
+from zfnet_jax.studies.errors.options import Options
 from zfnet_jax.studies.options import content_digest
 from zfnet_jax.studies.step import Made, Step
 
 COUNT = 5  # photos of the paper's Fig. 5
-_CROPS = 10  # of the evaluation whose answers are known by then
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,9 +133,10 @@ def _named(context: Context, named: Named) -> Step:
 
 def _choose(context: Context) -> Made:
     """Of classes evenly spread the first validation image that the net answers right."""
-    split = context.split("validation")
-    path = predictions.path_of(context.workdir, "validation", context.run.step, _CROPS)
-    right = predictions.load(path, probabilities=False).rank == 0
+    options = Options(probabilities=False)  # of the evaluation, which has made them
+    split = context.split(options.split)
+    result = study.predicted(context.run, split, options, progress=False)
+    right = predictions.of_result(result).rank == 0
     names, files, records = context.run.class_names, [], []
     count = min(COUNT, len(names))
     for number in np.arange(count) * len(names) // count:

@@ -14,6 +14,7 @@ import hashlib
 import json
 import re
 import time
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -75,9 +76,10 @@ class Result:
     def arrays(self) -> Arrays:
         """ValueError: the file is damaged."""
         try:
-            with np.load(self.folder / "arrays.npz") as arrays:
+            # Of a damaged file np.load leaves open what it has opened itself.
+            with (self.folder / "arrays.npz").open("rb") as file, np.load(file) as arrays:
                 return dict(arrays)
-        except (OSError, ValueError, EOFError) as error:
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
             message = f"{self.folder} is damaged: remove it, and measure again"
             raise ValueError(f"{message} ({error})") from error
 
@@ -85,6 +87,11 @@ class Result:
 def command_of(run: Run, script: str, options: AnyOptions) -> str:
     """The command that makes the result of a run's checkpoint."""
     return command(script, f"--workdir={run.directory}", f"--step={run.step}", *arguments(options))
+
+
+def digest_of(content: Mapping[str, Any]) -> str:
+    """The digest in the name of a result that depends on these JSON values."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def folder_of(run: Run, subject: Subject) -> Path:
@@ -95,9 +102,13 @@ def folder_of(run: Run, subject: Subject) -> Path:
         "net": provenance.net_digest(run),
         "data": dict(subject.data),
     }
-    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
     words = re.sub(r"[^\w.+-]+", "_", "-".join(subject.words))[:_LONGEST]
-    return run.directory / FOLDER / subject.study / f"{words}-{digest}"
+    return run.directory / FOLDER / subject.study / f"{words}-{digest_of(content)}"
+
+
+def is_there(run: Run, subject: Subject) -> bool:
+    """Whether a result is saved, whole."""
+    return (folder_of(run, subject) / "about.json").exists()
 
 
 def measured_once(

@@ -7,7 +7,6 @@ scripts.evaluate and Tables 2 and 3 are made from, have the probabilities of eve
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -19,13 +18,12 @@ from ml_collections import ConfigDict
 from zfnet_jax import model, parallel, passes
 from zfnet_jax.data import augment
 from zfnet_jax.data.batches import Batch
-from zfnet_jax.data.images import Images, Split
+from zfnet_jax.data.images import Crops, Images, Split
 from zfnet_jax.model import ZFNet
 from zfnet_jax.runs.run import Run
 from zfnet_jax.training.optimizer import Params
 from zfnet_jax.training.step import topk_hits
 
-Crops = Literal[1, 10]
 Evaluator = Callable[[Params, jax.Array], dict[str, float]]
 
 

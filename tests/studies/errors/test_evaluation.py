@@ -15,13 +15,15 @@ from matplotlib.figure import Figure
 
 from configs import quickstart
 from tests.conftest import run_script, start_script, tiny
-from zfnet_jax.data.images import Chosen, Photos
+from zfnet_jax.data.images import Chosen, Crops, Photos
 from zfnet_jax.data.prepared import PreparedSplit
 from zfnet_jax.report import figures
 from zfnet_jax.runs.run import Run, open_run
-from zfnet_jax.studies.errors import evaluation, predictions, scores
+from zfnet_jax.studies import saved
+from zfnet_jax.studies.errors import predictions, scores, study
 from zfnet_jax.studies.errors.bootstrap import interval
 from zfnet_jax.studies.errors.confusion import confusion
+from zfnet_jax.studies.errors.options import Bootstrap, Options, ScoreOptions
 from zfnet_jax.studies.errors.predict import predict
 from zfnet_jax.studies.errors.predictions import Predictions, outcomes
 from zfnet_jax.training import train
@@ -39,14 +41,14 @@ def other_run(prepared_pictures, tmp_path_factory) -> Path:
     return workdir
 
 
-def answers(run: Run, images, crops: int = 1, batch_size: int = 16) -> dict[str, np.ndarray]:
+def answers(run: Run, images, crops: Crops = 1, batch_size: int = 16) -> dict[str, np.ndarray]:
     return predict(
         run, images, crops=crops, batch_size=batch_size, probabilities=True, progress=False
     )
 
 
-def saved_answers(run: Run, split, crops: int = 1) -> Predictions:
-    info = evaluation.describe(run, split, "validation", crops)
+def as_predictions(run: Run, split, crops: Crops = 1) -> Predictions:
+    info = study.describe(run, split, Options(crops=crops))
     return Predictions(info=info, **answers(run, split, crops))
 
 
@@ -73,7 +75,7 @@ def test_ten_crops_are_the_average_of_ten_passes_of_one_crop(run, split):
 
 
 def test_one_crop_is_what_training_validates(run, split, tiny_config):
-    found = saved_answers(run, split)
+    found = as_predictions(run, split)
     expected = make_evaluator(run.net, tiny_config, split)(run.params, run.mean)
     assert np.mean(found.errors(1) == 0) == expected["top1"]
     assert np.mean(found.errors(5) == 0) == expected["top5"]
@@ -83,14 +85,14 @@ def test_one_crop_is_what_training_validates(run, split, tiny_config):
 
 
 def test_an_ensemble_of_one_is_the_single_net(run, split):
-    single = saved_answers(run, split, crops=10)
+    single = as_predictions(run, split, crops=10)
     alone = predictions.ensemble([single], "one")
     for name in ("probabilities", "labels", "predicted", "rank", "confidence", "loss"):
         np.testing.assert_array_equal(getattr(alone, name), getattr(single, name), err_msg=name)
 
 
 def test_an_ensemble_averages_probabilities(run, other_run, split):
-    members = [saved_answers(net, split) for net in (run, open_run(other_run))]
+    members = [as_predictions(net, split) for net in (run, open_run(other_run))]
     together = predictions.ensemble(members, "two")
     average = np.empty((30, 10))
     for image, klass in np.ndindex(average.shape):
@@ -151,7 +153,7 @@ def test_devices_and_processes_find_the_same(answered, tiny_run, tmp_path, proce
     assert "| run | 30 | " in outputs[0]
     assert not any("| run |" in output for output in outputs[1:])
     expected = answered[10]
-    found = predictions.load(predictions.path_of(workdir, "validation", 12, 10), probabilities=True)
+    found = predictions.find(workdir, "validation", 10)
     for name in ("labels", "predicted", "rank"):
         np.testing.assert_array_equal(getattr(found, name), expected[name], err_msg=name)
     np.testing.assert_allclose(found.probabilities, expected["probabilities"], rtol=1e-4)
@@ -246,7 +248,7 @@ def test_confusion_and_accuracy_of_classes_against_loops():
             for label, row in zip(found.labels, found.probabilities)
         )
         assert matrix[true, answer] == count
-    result = scores.scores(found, bins=15, level=0.95, resamples=100, seed=0)
+    result = scores.scores(found, ScoreOptions(resamples=100))
     for number, (name, accuracy) in enumerate(result["per_class"].items()):
         here = found.labels == number
         if number == 3:
@@ -279,7 +281,7 @@ def test_the_paired_interval_is_that_of_drawing_image_by_image(kind):
         first, second = first + rng.random(200), second + rng.random(200)
     first, second = first.astype(float), second.astype(float)
     low, middle, high = slow_bootstrap(first, second, 6000)
-    found = interval(first - second, level=0.95, resamples=20_000, seed=0)
+    found = interval(first - second, Bootstrap(resamples=20_000))
     assert found.value == pytest.approx(first.mean() - second.mean())
     assert found.value == pytest.approx(middle, abs=0.005)
     assert found.low == pytest.approx(low, abs=0.1 * (high - low))
@@ -291,26 +293,24 @@ def test_the_interval_holds_the_truth_as_often_as_it_says():
     held = 0
     for trial in range(300):
         errors = (rng.random(400) < 0.3).astype(float)
-        _, low, high = interval(errors, level=0.9, resamples=500, seed=trial)
+        _, low, high = interval(errors, Bootstrap(0.9, 500, trial))
         held += low <= 0.3 <= high
     assert 0.85 < held / 300 < 0.95
 
 
 def test_an_interval_needs_only_its_seed():
     values = np.random.default_rng(0).random(50)
-    one, again, other = (
-        interval(values, level=0.95, resamples=1000, seed=seed) for seed in (3, 3, 4)
-    )
+    one, again, other = (interval(values, Bootstrap(0.95, 1000, seed)) for seed in (3, 3, 4))
     assert one == again
     assert one[1:] != other[1:]
-    assert interval(np.ones(5), level=0.95, resamples=10, seed=0) == (1, 1, 1)
+    assert interval(np.ones(5), Bootstrap(resamples=10)) == (1, 1, 1)
 
 
 def test_a_difference_is_decided_only_where_zero_is_outside():
     rng = np.random.default_rng(0)
 
     def found(values):
-        return interval(values, level=0.95, resamples=2000, seed=0).decided
+        return interval(values, Bootstrap(resamples=2000)).decided
 
     assert found(rng.normal(1, 1, 100))
     assert found(rng.normal(-1, 1, 100))
@@ -325,50 +325,93 @@ def test_a_difference_is_decided_only_where_zero_is_outside():
 )
 def test_an_interval_that_cannot_be_is_refused(values, level):
     with pytest.raises(ValueError, match="interval"):
-        interval(values, level=level, resamples=10, seed=0)
+        interval(values, Bootstrap(level, 10))
 
 
 # Saved, read again, refused.
 
 
-def test_saved_predictions_are_not_made_again_unless_something_changed(
-    tiny_run, split, tmp_path, monkeypatch
-):
-    shutil.copytree(tiny_run, tmp_path / "run")
-    run = open_run(tmp_path / "run")
-    passes = []
+@pytest.fixture
+def passes(monkeypatch) -> list[bool]:
+    """Of every pass over the images, whether probabilities are kept."""
+    made = []
 
     def counted(*arguments, **options):
-        passes.append(options["probabilities"])
+        made.append(options["probabilities"])
         return predict(*arguments, **options)
 
-    monkeypatch.setattr(evaluation, "predict", counted)
+    monkeypatch.setattr(study, "predict", counted)
+    return made
 
-    def evaluate(net: Run, *, probabilities: bool, images=split) -> Predictions:
-        info = evaluation.describe(net, images, "validation", 1)
-        return evaluation.evaluate(
-            net, images, info, batch_size=16, probabilities=probabilities, progress=False
-        )
 
-    first = evaluate(run, probabilities=False)
+@pytest.fixture
+def here(run, tmp_path) -> Run:
+    """The tiny run, with a folder of its own for results."""
+    shutil.copytree(run.directory, tmp_path / "run", ignore=shutil.ignore_patterns("studies"))
+    return dataclasses.replace(run, directory=tmp_path / "run")
+
+
+def predicted(run: Run, split, *, probabilities: bool) -> Predictions:
+    options = Options(crops=1, probabilities=probabilities)
+    result = study.predicted(run, split, options, batch_size=16, progress=False)
+    return predictions.of_result(result)
+
+
+def test_saved_predictions_are_not_made_again_unless_something_changed(here, split, passes):
+    first = predicted(here, split, probabilities=False)
     assert first.probabilities is None
-    evaluate(run, probabilities=False)
+    predicted(here, split, probabilities=False)
     assert passes == [False]
-    whole = evaluate(run, probabilities=True)
-    again = evaluate(run, probabilities=True)
-    assert evaluate(run, probabilities=False).probabilities is None
+    # Those without probabilities do not do for who asks for them; the other way round they do.
+    whole = predicted(here, split, probabilities=True)
+    again = predicted(here, split, probabilities=True)
+    assert predicted(here, split, probabilities=False).info == whole.info
     assert passes == [False, True]
     np.testing.assert_array_equal(again.probabilities, whole.probabilities)
-    np.testing.assert_array_equal(again.rank, first.rank)
-    assert again.info == whole.info == first.info
+    for name in ("labels", "predicted", "rank", "confidence", "loss"):
+        np.testing.assert_array_equal(getattr(whole, name), getattr(first, name), err_msg=name)
+    assert again.info == whole.info
+    assert again.identity == first.identity
     assert (first.info["epoch"], first.info["epochs"], first.info["images"]) == (3, 3, 30)
-    params = jax.tree.map(lambda leaf: leaf * 2, run.params)
-    evaluate(dataclasses.replace(run, params=params), probabilities=True)
-    assert len(passes) == 3
-    evaluate(run, probabilities=True)  # the saved ones are of the other weights now
-    assert len(passes) == 4
-    evaluate(run, probabilities=True, images=dataclasses.replace(split, fingerprint="other"))
-    assert len(passes) == 5
+    folders = [path.name for path in (here.directory / "studies" / "errors").iterdir()]
+    assert len(folders) == 2
+    assert all(name.startswith("validation-1crop-") for name in folders)
+    # What is asked for is in the command that makes the same.
+    assert first.info["command"].endswith("--step=12 --crops=1 --noprobabilities")
+
+
+def test_other_weights_images_and_preprocessing_are_other_results(here, split, passes):
+    with_scale = open_run(here.directory)
+    with with_scale.config.ignore_type():
+        with_scale.config.augment.scale = 15.0
+    params = jax.tree.map(lambda leaf: leaf * 2, here.params)
+    for run, images in (
+        (here, split),
+        (dataclasses.replace(here, params=params), split),
+        (with_scale, split),
+        (here, dataclasses.replace(split, fingerprint="other")),
+    ):
+        made = len(passes)
+        for _ in range(2):
+            predicted(run, images, probabilities=True)
+        assert len(passes) == made + 1
+
+
+def test_of_saved_predictions_those_of_the_newest_step_are_found(here, split):
+    assert predictions.find(here.directory, "validation", 1) is None
+    for step in (4, 12):
+        predicted(open_run(here.directory, step), split, probabilities=False)
+    found = predictions.find(here.directory, "validation", 1)
+    assert (found.info["step"], found.probabilities) == (12, None)
+    whole = predicted(here, split, probabilities=True)
+    found = predictions.find(here.directory, "validation", 1)
+    np.testing.assert_array_equal(found.probabilities, whole.probabilities)
+    assert predictions.find(here.directory, "validation", 10) is None
+    assert predictions.find(here.directory, "train", 1) is None
+    # Of two sets of images none is chosen in silence.
+    predicted(here, dataclasses.replace(split, fingerprint="other"), probabilities=False)
+    with pytest.raises(ValueError, match=r"step 12 on several sets .* remove all but one of val"):
+        predictions.find(here.directory, "validation", 1)
 
 
 def test_an_imported_net_has_a_scale_per_channel_and_no_epochs(tiny_run, split, tmp_path):
@@ -377,7 +420,7 @@ def test_an_imported_net_has_a_scale_per_channel_and_no_epochs(tiny_run, split, 
     run = open_run(tmp_path / "run")
     with run.config.ignore_type():
         run.config.augment.scale = (58.0, 57.0, 57.5)
-    info = evaluation.describe(run, split, "validation", 10)
+    info = study.describe(run, split, Options(crops=10))
     assert json.loads(json.dumps(info)) == info
     assert info["preprocessing"]["scale"] == [58.0, 57.0, 57.5]
     assert info["epoch"] is None
@@ -387,16 +430,14 @@ def test_an_imported_net_has_a_scale_per_channel_and_no_epochs(tiny_run, split, 
     )
 
 
-def test_predictions_that_are_missing_or_damaged(tmp_path):
-    path = predictions.path_of(tmp_path, "validation", 3, 10)
-    with pytest.raises(FileNotFoundError, match=r"scripts\.evaluate"):
-        predictions.load(path, probabilities=False)
-    predictions.save(path, random_answers(4, 3))
-    assert predictions.evaluated_steps(tmp_path, "validation", 10) == {3: path}
-    assert predictions.evaluated_steps(tmp_path, "validation", 1) == {}
+@pytest.mark.parametrize("name", ["arrays.npz", "probabilities.npy"])
+def test_damaged_predictions_are_told(here, split, name):
+    predicted(here, split, probabilities=True)
+    (result,) = saved.find(here.directory, "errors")
+    path = result.folder / name
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(ValueError, match="is damaged"):
-        predictions.load(path, probabilities=False)
+    with pytest.raises(ValueError, match="is damaged: remove"):
+        predictions.find(here.directory, "validation", 1)
 
 
 CHANGES = [
@@ -405,7 +446,7 @@ CHANGES = [
     (("preprocessing", "scale"), [58.0, 57.0], "preprocessing.scale is [58.0, 57.0], not 16.0"),
     (("preprocessing", "mean"), "x", "preprocessing.mean is 'x', not '"),
     (("preprocessing", "image_size"), 72, "preprocessing.image_size is 72, not 64"),
-    (("data",), "x", "data is 'x', not '"),
+    (("data", "fingerprint"), "x", "data.fingerprint is 'x', not '"),
     (("crops",), 10, "crops is 10, not 1"),
     (("split",), "train", "split is 'train', not 'validation'"),
     (("class_names",), ["cat"], "class_names are 1, not 10"),
@@ -414,7 +455,7 @@ CHANGES = [
 
 @pytest.mark.parametrize(("field", "value", "message"), CHANGES)
 def test_runs_that_do_not_match_are_refused_by_name(run, split, field, value, message):
-    info = evaluation.describe(run, split, "validation", 1)
+    info = study.describe(run, split, Options(crops=1))
     other = json.loads(json.dumps(info)) | {"run": "other", "weights": "y"}
     predictions.check_ensemble([info, other])
     place = other
@@ -429,20 +470,20 @@ def test_runs_that_do_not_match_are_refused_by_name(run, split, field, value, me
 
 
 def test_a_class_of_another_name_is_told(run, split):
-    info = evaluation.describe(run, split, "validation", 1)
+    info = study.describe(run, split, Options(crops=1))
     other = info | {"run": "other", "class_names": [*info["class_names"][:-1], "zebra"]}
     with pytest.raises(ValueError, match=r"class_names\[9\] is 'zebra', not"):
         predictions.check_match([info, other])
 
 
 def test_the_same_net_twice_is_no_ensemble(run, split):
-    single = saved_answers(run, split)
+    single = as_predictions(run, split)
     with pytest.raises(ValueError, match="are the same net"):
         predictions.ensemble([single, single], "two")
 
 
 def test_an_ensemble_needs_probabilities(run, other_run, split):
-    members = [saved_answers(net, split) for net in (run, open_run(other_run))]
+    members = [as_predictions(net, split) for net in (run, open_run(other_run))]
     members[1] = dataclasses.replace(members[1], probabilities=None)
     with pytest.raises(ValueError, match="were not kept: evaluate it again with --probabilities"):
         predictions.ensemble(members, "two")
@@ -451,10 +492,10 @@ def test_an_ensemble_needs_probabilities(run, other_run, split):
 def test_images_of_other_classes_or_size_are_refused(run, split):
     other = dataclasses.replace(split, class_names=("cat", "dog"))
     with pytest.raises(ValueError, match=r"have other classes than .*: 2 \(cat, dog\), not 10"):
-        evaluation.describe(run, other, "validation", 1)
+        study.describe(run, other, Options(crops=1))
     small = dataclasses.replace(split, images=split.images[:, :60, :60])
     with pytest.raises(ValueError, match=r"have 60 pixels, but data\.image_size of .* is 64"):
-        evaluation.describe(run, small, "validation", 1)
+        study.describe(run, small, Options(crops=1))
 
 
 # Figure and script.
@@ -497,21 +538,24 @@ def test_the_script_evaluates_runs_and_their_ensemble(tiny_run, other_run, tmp_p
     workdirs = [f"--workdir={sweep / name}" for name in ("first", "second")]
     result = evaluate(*workdirs, f"--out={out}", "--crops=1", "--resamples=200", "--style=paper")
     assert result.returncode == 0, result.stderr
-    folder = sweep / "first" / "analysis" / "evaluation"
-    assert sorted(path.name for path in folder.iterdir()) == [
-        "validation-12-1-confusion.pdf",
-        "validation-12-1-confusion.png",
-        "validation-12-1.json",
-        "validation-12-1.npz",
+    (folder,) = (sweep / "first" / "studies" / "errors").iterdir()
+    kept = sorted(path.name for path in folder.iterdir())
+    assert [name for name in kept if not name.startswith("scores-")] == [
+        "about.json",
+        "arrays.npz",
+        "confusion.pdf",
+        "confusion.png",
+        "probabilities.npy",
     ]
-    members = [
-        predictions.load(path, probabilities=True)
-        for path in (folder / "validation-12-1.npz", *(sweep / "second").rglob("*-4-1.npz"))
-    ]
-    both = predictions.load(out / "ensemble-validation-1.npz", probabilities=True)
+    assert len(kept) == 6
+    members = [predictions.find(sweep / name, "validation", 1) for name in ("first", "second")]
+    (together,) = out.iterdir()
+    assert together.name.startswith("ensemble_of_2_validation_1_crop-")
+    both = predictions.of_result(saved.load(together))
     expected = predictions.ensemble(members, "two")
     np.testing.assert_array_equal(both.probabilities, expected.probabilities)
-    top1 = json.loads((out / "ensemble-validation-1.json").read_text())["scores"]["top1"]
+    (scored,) = together.glob("scores-*.json")
+    top1 = json.loads(scored.read_text())["top1"]
     assert top1[0] == pytest.approx(expected.errors(1).mean())
     rows = [line for line in result.stdout.splitlines() if line.startswith("| ensemble of 2 |")]
     assert f"| {100 * top1[0]:.1f} [{100 * top1[1]:.1f}, {100 * top1[2]:.1f}] |" in rows[0]
@@ -521,12 +565,13 @@ def test_the_script_evaluates_runs_and_their_ensemble(tiny_run, other_run, tmp_p
     # A sweep's runs are found in its folder, those that are not finished left out.
     lines = (sweep / "second" / "metrics.jsonl").read_text()
     (sweep / "second" / "metrics.jsonl").write_text(lines.replace('"epoch": 1', '"epoch": 0'))
-    before = (folder / "validation-12-1.npz").stat().st_mtime_ns
+    before = (folder / "arrays.npz").stat().st_mtime_ns
     result = evaluate(f"--sweep={sweep}", "--crops=1", "--resamples=200")
     assert result.returncode == 0, result.stderr
     assert f"left out: {sweep / 'second'} trained for 0 of 1 epochs" in result.stdout
     assert "| first | 30 |" in result.stdout
-    assert (folder / "validation-12-1.npz").stat().st_mtime_ns == before
+    assert (folder / "arrays.npz").stat().st_mtime_ns == before
+    assert sorted(path.name for path in folder.iterdir()) == kept
 
 
 def test_the_script_refuses_what_makes_no_sense(tiny_run, tmp_path):

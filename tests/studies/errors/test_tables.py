@@ -20,11 +20,12 @@ from zfnet_jax.report.table import Cell, Number, Table, csv_text, from_json, lat
 from zfnet_jax.studies import paper
 from zfnet_jax.studies.errors import predictions
 from zfnet_jax.studies.errors.bootstrap import Interval
+from zfnet_jax.studies.errors.options import TableOptions
 from zfnet_jax.studies.errors.paper_rows import COLUMNS, ROWS
 from zfnet_jax.studies.errors.predictions import Predictions, outcomes
-from zfnet_jax.studies.errors.table import Options, error_tables, verdict
+from zfnet_jax.studies.errors.table import error_tables, verdict
 
-OPTIONS = Options(crops=10, train_crops=1, level=0.95, resamples=2000, seed=0)
+OPTIONS = TableOptions(resamples=2000)
 EPOCHS, STEP, CLASSES = 5, 50, 8
 IMAGES = {"validation": 400, "train": 600}
 
@@ -61,16 +62,20 @@ def write_answers(
         "epochs": EPOCHS,
         "split": split,
         "images": count,
-        "data": "fingerprint",
+        "data": {"fingerprint": "one"},
         "class_names": [f"class {number}" for number in range(CLASSES)],
         "crops": crops,
         "preprocessing": {"image_size": 64, "crop": 56, "scale": 1.0, "mean": "m"},
         "weights": folder.name,
+        "finished": "2026-01-01",
     }
     found = Predictions(
         info=info | changes, probabilities=probabilities, **outcomes(probabilities, labels)
     )
-    predictions.save(predictions.path_of(folder, split, found.info["step"], crops), found)
+    kept = folder / "studies" / "errors" / f"{split}-{crops}-{seed}-{len(changes)}"
+    kept.mkdir(parents=True)
+    predictions.write(kept, found.arrays)
+    (kept / "about.json").write_text(json.dumps(found.info))
     return found
 
 
@@ -105,9 +110,9 @@ def table2(tmp_path) -> Path:
 
 
 def loaded(sweep: Path, name: str, split: str = "validation", crops: int = 10) -> Predictions:
-    return predictions.load(
-        predictions.path_of(sweep / name, split, STEP, crops), probabilities=True
-    )
+    found = predictions.find(sweep / name, split, crops)
+    assert found is not None
+    return found
 
 
 def at(table: Table, row: int, column: str) -> Any:
@@ -310,8 +315,12 @@ def test_verdicts(here, theirs, expected):
 
 
 def test_runs_on_other_images_are_refused(table3):
-    write_answers(table3 / "zfnet_dense_2048", "validation", 0.3, seed=1, data="others")
-    with pytest.raises(ValueError, match=r"zfnet_dense_2048 does not match .*: data is 'others'"):
+    write_answers(
+        table3 / "zfnet_dense_2048", "validation", 0.3, seed=1, data={"fingerprint": "others"}
+    )
+    with pytest.raises(
+        ValueError, match=r"zfnet_dense_2048 does not match .*: data.fingerprint is 'others'"
+    ):
         error_tables(3, [table3], OPTIONS)
 
 

@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from zfnet_jax.studies.errors.options import Bootstrap
+
 _AT_ONCE = 10_000_000  # counts drawn at once, which bounds the memory
 
 
@@ -26,7 +28,7 @@ class Interval(NamedTuple):
         return self.low > 0 or self.high < 0
 
 
-def interval(values: np.ndarray, *, level: float, resamples: int, seed: int) -> Interval:
+def interval(values: np.ndarray, options: Bootstrap) -> Interval:
     """The percentile bootstrap of the mean of values, one per image (Efron and Tibshirani 1993).
 
     A paired difference between two sets of predictions is the interval of the images'
@@ -37,20 +39,19 @@ def interval(values: np.ndarray, *, level: float, resamples: int, seed: int) -> 
 
     Args:
       values: [N].
-      level: such as 0.95.
-      resamples: how many data sets are drawn.
-      seed: of the draws.
+      options: level, such as 0.95; resamples, how many data sets are drawn; seed of the draws.
 
     Raises:
       ValueError: there is no value, or the level is not between 0 and 1.
     """
+    level, resamples = options.level, options.resamples
     values = np.asarray(values, np.float64)
     if values.ndim != 1 or not values.size:
         raise ValueError(f"an interval needs values [N] of at least one image, not {values.shape}")
     if not 0 < level < 1 or resamples < 1:
         raise ValueError(f"no interval at level {level} from {resamples} resamples")
     distinct, counts = np.unique(values, return_counts=True)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(options.seed)
     means = []
     chunk = max(1, _AT_ONCE // len(distinct))
     for first in range(0, resamples, chunk):

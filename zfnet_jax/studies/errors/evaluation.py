@@ -1,102 +1,139 @@
-"""A run evaluated on a split: its predictions saved with their provenance, and not made twice."""
+"""Runs, alone and together, summed up: their scores, tables of them, and what lies beside."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from zfnet_jax import parallel
-from zfnet_jax.data.images import Split
-from zfnet_jax.runs import array_tree, provenance
-from zfnet_jax.runs.run import Run
-from zfnet_jax.studies.errors import predictions
-from zfnet_jax.studies.errors.predict import predict
+from zfnet_jax.files import whole_folder, write_json
+from zfnet_jax.report import figures
+from zfnet_jax.report.figures import Style
+from zfnet_jax.report.table import Table
+from zfnet_jax.studies import saved
+from zfnet_jax.studies.context import Context
+from zfnet_jax.studies.errors import predictions, score_table, study
+from zfnet_jax.studies.errors.bootstrap import interval
+from zfnet_jax.studies.errors.confusion import confusion
+from zfnet_jax.studies.errors.options import Bootstrap, Options, ScoreOptions
 from zfnet_jax.studies.errors.predictions import Predictions
-from zfnet_jax.training.evaluation import Crops
+from zfnet_jax.studies.errors.scores import confusion_matrix, scores
+from zfnet_jax.studies.options import identity
+from zfnet_jax.studies.saved import Result
+from zfnet_jax.training.metrics import top_ks
 
-# Saved predictions are those of a net on a split where these fields are equal.
-_IDENTITY = ("weights", "data", "class_names", "preprocessing", "crops")
 
+@dataclasses.dataclass(frozen=True)
+class Scored:
+    """A run, or an ensemble, by its name.
 
-def describe(run: Run, split: Split, split_name: str, crops: Crops) -> dict[str, Any]:
-    """What predictions of a run on a split are made from: the `info` of `Predictions`.
-
-    Raises:
-      ValueError: the split has other classes, or images of another size, than the run.
+    Attributes:
+      scores: see `scores.scores`.
+      folder: where the predictions lie; None of an ensemble that is not kept.
     """
-    name = run.directory.resolve().name
-    if tuple(split.class_names) != run.class_names:
-        raise ValueError(
-            f"the {split_name} images have other classes than {name}: "
-            f"{_few(split.class_names)}, not {_few(run.class_names)}"
-        )
-    if split.image_size != run.config.data.image_size:
-        raise ValueError(
-            f"the {split_name} images have {split.image_size} pixels, but data.image_size of "
-            f"{name} is {run.config.data.image_size}"
-        )
-    return (
-        provenance.of_run(run)
-        | {
-            "epochs": run.config.epochs,
-            "split": split_name,
-            "images": len(split),
-            "data": split.fingerprint,
-            "class_names": list(run.class_names),
-            "crops": crops,
-            "preprocessing": {
-                "image_size": run.config.data.image_size,
-                "crop": run.config.augment.crop,
-                "scale": np.asarray(
-                    run.config.augment.scale
-                ).tolist(),  # one number, or per channel
-                "mean": array_tree.digest(run.mean)[:16],
-            },
-            "weights": run.weights_digest,
-        }
-    )
+
+    name: str
+    predictions: Predictions
+    scores: dict[str, Any]
+    folder: Path | None
 
 
-def evaluate(
-    run: Run,
-    split: Split,
-    info: dict[str, Any],
+def predicted(
+    workdirs: Sequence[Path],
+    options: Options,
     *,
-    batch_size: int,
-    probabilities: bool,
-    progress: bool,
-) -> Predictions:
-    """The predictions of a run on a split, from its folder if it has them, else made and saved.
+    together: bool,
+    step: int | None = None,
+    prepared_dir: str = "",
+    batch_size: int | None = None,
+) -> list[Result]:
+    """The predictions of runs: see `study.predicted`.
 
     Args:
-      info: of `describe`.
-      batch_size, probabilities, progress: see `predict.predict`.
+      workdirs: the runs' folders.
+      options: see there.
+      together: whether they become an ensemble: all must match before the first pass over the
+        images, and their probabilities are kept.
+      step, prepared_dir: see `Context`.
+      batch_size: as each run evaluates if None.
 
-    Returns:
-      the predictions; read from the folder they are without probabilities unless asked for.
+    Raises:
+      ValueError: see `study.predicted`, `predictions.check_ensemble`.
     """
-    path = predictions.path_of(run.directory, info["split"], run.step, info["crops"])
-    if path.exists():
-        saved = predictions.load(path, probabilities=probabilities)
-        same = all(saved.info[field] == info[field] for field in _IDENTITY)
-        if same and (saved.probabilities is not None or not probabilities):
-            return saved
-    arrays = predict(
-        run,
-        split,
-        crops=info["crops"],
-        batch_size=batch_size,
-        probabilities=probabilities,
-        progress=progress and parallel.is_writer(),
-    )
-    kept = arrays.pop("probabilities", None)
-    result = Predictions(info=info, **arrays, probabilities=kept)
-    if parallel.is_writer():
-        predictions.save(path, result)
+    split = options.split
+    contexts: Iterable[Context] = (Context(path, step, prepared_dir) for path in workdirs)
+    if together:
+        contexts = list(contexts)
+        predictions.check_ensemble(
+            [study.describe(one.run, one.split(split), options) for one in contexts]
+        )
+        options = dataclasses.replace(options, probabilities=True)
+    return [
+        study.predicted(one.run, one.split(split), options, batch_size=batch_size, progress=True)
+        for one in contexts  # one net in memory at a time, unless they are together
+    ]
+
+
+def scored(
+    workdirs: Sequence[Path], results: Sequence[Result], options: ScoreOptions
+) -> list[Scored]:
+    """The predictions of each run and its scores, by its name, or its folder where two share it."""
+    found = [predictions.of_result(result) for result in results]
+    names = [str(one.info["run"]) for one in found]
+    if len(set(names)) < len(names):
+        names = [str(path) for path in workdirs]
+    return [
+        Scored(name, one, scores(one, options), result.folder)
+        for name, one, result in zip(names, found, results, strict=True)
+    ]
+
+
+def ensemble(members: Sequence[Scored], options: ScoreOptions, out: Path | None) -> Scored:
+    """The average of the members' probabilities, kept in a folder of its own in `out`, if any.
+
+    ValueError: see `predictions.ensemble`.
+    """
+    name = f"ensemble of {len(members)}"
+    found, folder = predictions.ensemble([one.predictions for one in members], name), None
+    if out is not None:
+        words = f"{name} {found.info['split']} {predictions.crops_text(found.info['crops'])}"
+        folder = out / f"{words.replace(' ', '_')}-{saved.digest_of(found.identity)}"
+        with whole_folder(folder) as unfinished:
+            predictions.write(unfinished, found.arrays)
+            write_json(unfinished / "about.json", found.info)
+    return Scored(name, found, scores(found, options), folder)
+
+
+def tables(rows: Sequence[Scored], options: Bootstrap) -> list[Table]:
+    """The scores, and of several rows how each differs from the first, image by image."""
+    first, *others = rows
+    result = [score_table.of_runs([one.name for one in rows], [one.scores for one in rows])]
+    if others:
+        less_first = {
+            f"top{k}": [
+                interval(one.predictions.errors(k) - first.predictions.errors(k), options)
+                for one in others
+            ]
+            for k in top_ks(len(first.predictions.info["class_names"]))
+        }
+        names = [one.name for one in others]
+        result.append(score_table.differences(names, first.name, less_first, options.level))
     return result
 
 
-def _few(names: Sequence[str]) -> str:
-    return f"{len(names)} ({', '.join([*names[:3], *['...'] * (len(names) > 3)])})"
+def write_scores(one: Scored, options: ScoreOptions) -> list[Path]:
+    """Writes the scores beside the predictions, if those are kept."""
+    if one.folder is None:
+        return []
+    path = one.folder / f"scores-{saved.digest_of(identity(options))}.json"
+    write_json(path, one.scores)
+    return [path]
+
+
+def draw_confusion(one: Scored, style: Style) -> list[Path]:
+    """Draws the confusion of classes beside the predictions, if those are kept."""
+    if one.folder is None:
+        return []
+    matrix, names = confusion_matrix(one.predictions), one.predictions.info["class_names"]
+    return figures.draw(lambda: confusion(matrix, names), one.folder / "confusion", style)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from zfnet_jax.data.images import Images
+from zfnet_jax.data.images import Crops, Images
 from zfnet_jax.runs.run import Run
 from zfnet_jax.studies.errors.predictions import outcomes
 from zfnet_jax.training import evaluation
-from zfnet_jax.training.evaluation import Crops
 
 Arrays = dict[str, np.ndarray]
 

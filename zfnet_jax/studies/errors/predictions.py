@@ -1,29 +1,32 @@
-"""What a net answered for every image of a split, on disk: no model, no accelerator.
+"""What a net answered for every image of a split, and as it is saved.
 
-WORKDIR/analysis/evaluation/SPLIT-STEP-CROPS.npz holds, for N images and C classes,
+WORKDIR/studies/errors/SPLIT-CROPScrops-DIGEST/ holds, for N images and C classes, in arrays.npz
 
     labels         [N] int32    the true class
     predicted      [N] int32    the most probable class; in a tie with the true one, another
     rank           [N] int32    classes other than the true one that are at least as probable
     confidence     [N] float32  probability of the most probable class
     loss           [N] float32  negative logarithm of the true class's probability
-    probabilities  [N, C] float32, in the order of the classes; may be left out
-    info           what they were made from, as JSON text; a .json of the same name repeats it
+
+and in probabilities.npy, which may be left out, [N, C] float32 in the order of the classes: a file
+of its own, as they are large and only ensembles read them.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
-import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from zfnet_jax.files import whole_file
+from zfnet_jax.files import write_arrays
+from zfnet_jax.studies import saved
+from zfnet_jax.studies.saved import Result
 
+NAME = "errors"  # of the study
+_PROBABILITIES = "probabilities.npy"
 _OUTCOMES = ("labels", "predicted", "rank", "confidence", "loss")
 # Two sets of predictions compare, or average, where these fields of `info` are equal.
 _COMPARED = ("class_names", "split", "data", "preprocessing", "crops")
@@ -34,9 +37,10 @@ class Predictions:
     """Answers of a net, or of several averaged; arrays as named at the top of the module.
 
     Attributes:
-      info: 'run', 'step', 'split', 'crops', 'class_names', 'data' (fingerprint), 'preprocessing',
-        and more provenance. Of an ensemble 'run' names it and 'members' are theirs.
-      probabilities: None where they were not kept or not read.
+      info: 'run', 'step', 'split', 'crops', 'class_names', 'data', 'preprocessing', 'weights' and
+        more provenance: see `study.describe`. Of an ensemble 'run' names it, 'members' are theirs
+        and 'weights' a list.
+      probabilities: None where they were not kept.
     """
 
     info: dict[str, Any]
@@ -49,6 +53,19 @@ class Predictions:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All of them by name."""
+        arrays = {name: getattr(self, name) for name in _OUTCOMES}
+        if self.probabilities is not None:
+            arrays["probabilities"] = self.probabilities
+        return arrays
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What tells them from those of other nets or images, as JSON values."""
+        return {field: self.info[field] for field in (*_COMPARED, "weights")}
 
     def errors(self, k: int) -> np.ndarray:
         """[N] float64: 1 where the true class is not among the k most probable, else 0.
@@ -90,6 +107,7 @@ def ensemble(members: Sequence[Predictions], name: str) -> Predictions:
     first = members[0].info
     info = {field: first[field] for field in (*_COMPARED, "images")}
     info |= {"run": name, "members": [member.info for member in members]}
+    info["weights"] = [member.info["weights"] for member in members]
     return Predictions(
         info=info,
         probabilities=probabilities,
@@ -142,51 +160,54 @@ def _differing(field: str, here: Any, there: Any) -> list[str]:
     return [f"{field} is {here!r}, not {there!r}"]
 
 
-def path_of(workdir: str | Path, split: str, step: int, crops: int) -> Path:
-    """Where the predictions of a run's checkpoint lie."""
-    return Path(workdir) / "analysis" / "evaluation" / f"{split}-{step}-{crops}.npz"
+def crops_text(crops: int) -> str:
+    """'1 crop' or '10 crops'."""
+    return f"{crops} crop{'s' * (crops > 1)}"
 
 
-def evaluated_steps(workdir: str | Path, split: str, crops: int) -> dict[int, Path]:
-    """The saved predictions of a run, by step, ascending."""
-    found = {}
-    for path in path_of(workdir, split, 0, crops).parent.glob(f"{split}-*-{crops}.npz"):
-        step = path.stem.removeprefix(f"{split}-").removesuffix(f"-{crops}")
-        if step.isdigit():
-            found[int(step)] = path
-    return dict(sorted(found.items()))
+def write(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes the arrays into a folder that is being filled."""
+    write_arrays(folder / "arrays.npz", {name: arrays[name] for name in _OUTCOMES})
+    if "probabilities" in arrays:
+        np.save(folder / _PROBABILITIES, arrays["probabilities"])
 
 
-def save(path: Path, predictions: Predictions) -> None:
-    """Writes the .npz, atomically; its folder is made if missing."""
-    arrays = {name: getattr(predictions, name) for name in _OUTCOMES}
-    if predictions.probabilities is not None:
-        arrays["probabilities"] = predictions.probabilities
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as file:
-        np.savez(file, info=json.dumps(predictions.info), **arrays)
+def of_result(result: Result) -> Predictions:
+    """Reads saved predictions; their probabilities stay on the disk until they are used.
 
-
-def load(path: Path, *, probabilities: bool) -> Predictions:
-    """Reads saved predictions.
-
-    Args:
-      path: see `path_of`.
-      probabilities: whether to read them too, if they were kept; outcomes are far smaller.
-
-    Raises:
-      FileNotFoundError: there are none.
-      ValueError: the file is damaged.
+    ValueError: a file is damaged.
     """
-    if not path.exists():
-        raise FileNotFoundError(f"no predictions in {path}: run python -m scripts.evaluate")
-    try:
-        with path.open("rb") as file, np.load(file) as arrays:
-            wanted = probabilities and "probabilities" in arrays.files
-            return Predictions(
-                info=json.loads(str(arrays["info"])),
-                probabilities=arrays["probabilities"] if wanted else None,
-                **{name: arrays[name] for name in _OUTCOMES},
-            )
-    except (zipfile.BadZipFile, KeyError, EOFError, ValueError) as error:
-        raise ValueError(f"{path} is damaged: remove it and evaluate again") from error
+    path, probabilities = result.folder / _PROBABILITIES, None
+    if path.exists():
+        try:
+            probabilities = np.load(path, mmap_mode="r")
+        except (ValueError, EOFError) as error:
+            raise ValueError(f"{path} is damaged: remove its folder, and evaluate again") from error
+    return Predictions(info=result.about, probabilities=probabilities, **result.arrays)
+
+
+def files(result: Result) -> list[Path]:
+    """All files of saved predictions."""
+    kept = result.folder / _PROBABILITIES
+    return [*result.files, *([kept] if kept.exists() else [])]
+
+
+def find(workdir: str | Path, split: str, crops: int) -> Predictions | None:
+    """The saved predictions of a run's newest evaluated checkpoint, with probabilities if they
+    were kept; None if there are none.
+
+    ValueError: there are several, of other images or weights; or a file is damaged.
+    """
+    wanted = {"split": split, "crops": crops}
+    there = [one for one in saved.find(workdir, NAME) if wanted.items() <= one.about.items()]
+    if not there:
+        return None
+    step = max(one.about["step"] for one in there)
+    found = [of_result(one) for one in there if one.about["step"] == step]
+    if any(one.identity != found[0].identity for one in found):
+        folders = ", ".join(one.folder.name for one in there if one.about["step"] == step)
+        raise ValueError(
+            f"{workdir} was evaluated at step {step} on several sets of {split} images, or with"
+            f" several nets: remove all but one of {folders} in {there[0].folder.parent}"
+        )
+    return max(found, key=lambda one: one.probabilities is not None)

@@ -7,18 +7,17 @@ from typing import Any
 import numpy as np
 
 from zfnet_jax.studies.errors.bootstrap import interval
+from zfnet_jax.studies.errors.options import ScoreOptions
 from zfnet_jax.studies.errors.predictions import Predictions
+from zfnet_jax.studies.options import identity
 
 
-def scores(
-    predictions: Predictions, *, bins: int, level: float, resamples: int, seed: int
-) -> dict[str, Any]:
+def scores(predictions: Predictions, options: ScoreOptions) -> dict[str, Any]:
     """All numbers of a set of predictions, as JSON values.
 
     Args:
       predictions: of N images.
-      bins: of the calibration error.
-      level, resamples, seed: see `bootstrap.interval`.
+      options: see there.
 
     Returns:
       'images'; 'loss'; 'top1' and 'top5', errors as shares of 1, each [value, low, high];
@@ -28,21 +27,19 @@ def scores(
     names = predictions.info["class_names"]
     accuracies = class_accuracies(confusion_matrix(predictions))
 
-    def of_errors(k: int) -> list[float]:
-        errors = predictions.errors(k)
-        return list(interval(errors, level=level, resamples=resamples, seed=seed))
-
     return {
         "images": len(predictions),
         "loss": float(predictions.loss.mean(dtype=np.float64)),
-        "top1": of_errors(1),
-        "top5": of_errors(5),
-        "calibration_error": calibration_error(predictions.confidence, predictions.rank == 0, bins),
+        "top1": list(interval(predictions.errors(1), options)),
+        "top5": list(interval(predictions.errors(5), options)),
+        "calibration_error": calibration_error(
+            predictions.confidence, predictions.rank == 0, options.bins
+        ),
         "per_class": {
             name: None if np.isnan(accuracy) else float(accuracy)
             for name, accuracy in zip(names, accuracies, strict=True)
         },
-        "options": {"bins": bins, "level": level, "resamples": resamples, "seed": seed},
+        "options": identity(options),
     }
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from zfnet_jax.studies.errors import predictions
+from zfnet_jax.studies.errors.options import Options, TableOptions
 from zfnet_jax.studies.errors.paper_rows import COLUMNS, ROWS
 from zfnet_jax.studies.errors.predictions import Predictions
 from zfnet_jax.sweep.status import unfinished
@@ -15,25 +16,27 @@ from zfnet_jax.sweep.status import unfinished
 Found = dict[tuple[str, str], Predictions | str]
 
 
-def read(number: int, sweeps: Sequence[Path], crops: int, train_crops: int) -> Found:
-    """Predictions of all runs of Table 2 or 3, with probabilities where the table averages them.
+def read(number: int, sweeps: Sequence[Path], options: TableOptions) -> Found:
+    """Predictions of all runs of Table 2 or 3.
 
     Args:
       number: of the table.
       sweeps: folders that hold the runs' folders, named as in `paper_rows`.
-      crops, train_crops: of the evaluations on validation and on training images.
+      options: see there; of the bootstrap nothing is used.
 
     Raises:
-      ValueError: runs that do not match, naming fields; or two sweeps hold a run of one name.
+      ValueError: see `predictions.find`; or runs do not match, naming fields; or two sweeps hold
+        a run of one name.
     """
-    together = {run for row in ROWS[number] if row.averaged == "probabilities" for run in row.runs}
     runs = dict.fromkeys(run for row in ROWS[number] for run in row.runs)
     found: Found = {}
-    for split in dict.fromkeys(column.split for column in COLUMNS[number] if column.split):
-        of_split = train_crops if split == "train" else crops
+    splits = {column.split for column in COLUMNS[number]}
+    for wanted in options.evaluations:
+        if wanted.split not in splits:
+            continue
         for run in runs:
-            found[run, split] = _read(sweeps, run, split, of_split, run in together)
-        infos = infos_of(found, split)
+            found[run, wanted.split] = _read(sweeps, run, wanted)
+        infos = infos_of(found, wanted.split)
         if infos:
             predictions.check_match(infos)
     return found
@@ -45,9 +48,7 @@ def infos_of(found: Found, split: str) -> list[dict[str, Any]]:
     return [one.info for one in there if isinstance(one, Predictions)]
 
 
-def _read(
-    sweeps: Sequence[Path], run: str, split: str, crops: int, probabilities: bool
-) -> Predictions | str:
+def _read(sweeps: Sequence[Path], run: str, wanted: Options) -> Predictions | str:
     folders = [sweep / run for sweep in sweeps if (sweep / run).is_dir()]
     if len(folders) > 1:
         raise ValueError(f"{' and '.join(map(str, folders))}: two runs of one name")
@@ -56,11 +57,11 @@ def _read(
     reason = unfinished(folders[0])
     if reason:
         return reason
-    steps = predictions.evaluated_steps(folders[0], split, crops)
-    if not steps:
-        images = {"train": "training", "validation": "validation"}[split]
-        return f"not evaluated on {images} images with {crops} crop{'s' * (crops > 1)}"
-    found = predictions.load(steps[max(steps)], probabilities=probabilities)
+    found = predictions.find(folders[0], wanted.split, wanted.crops)
+    if found is None:
+        images = {"train": "training", "validation": "validation"}[wanted.split]
+        crops = predictions.crops_text(wanted.crops)
+        return f"not evaluated on {images} images with {crops}"
     epoch, epochs = found.info["epoch"], found.info["epochs"]
     if epoch is not None and epoch < epochs:
         return f"evaluated only after {epoch:g} of {epochs} epochs"

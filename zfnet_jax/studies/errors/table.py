@@ -12,6 +12,7 @@ from zfnet_jax.report.table import Cell, Column, Number, Table, Value
 from zfnet_jax.studies import paper
 from zfnet_jax.studies.errors import paper_rows, predictions
 from zfnet_jax.studies.errors.bootstrap import Interval, interval
+from zfnet_jax.studies.errors.options import TableOptions
 from zfnet_jax.studies.errors.paper_rows import ROWS
 from zfnet_jax.studies.errors.predictions import Predictions
 from zfnet_jax.studies.errors.sweep_predictions import Found, infos_of, read
@@ -21,26 +22,6 @@ _CAPTIONS = {
     3: "Error of nets with layers removed or resized (Table 3)",
 }
 _VERDICTS = ("as in the paper", "against the paper", "decided here alone", "undecided")
-
-
-@dataclasses.dataclass(frozen=True)
-class Options:
-    """How a table is made.
-
-    Attributes:
-      crops, train_crops: of the evaluations on validation and on training images.
-      level, resamples, seed: see `bootstrap.interval`.
-    """
-
-    crops: int
-    train_crops: int
-    level: float
-    resamples: int
-    seed: int
-
-    def interval(self, values: np.ndarray) -> Interval:
-        """Of the mean of values, one per image."""
-        return interval(values, level=self.level, resamples=self.resamples, seed=self.seed)
 
 
 def percent(found: Sequence[float]) -> Number:
@@ -58,12 +39,12 @@ class _Errors:
     note: str | None = None
 
 
-def error_tables(number: int, sweeps: Sequence[Path], options: Options) -> list[Table]:
+def error_tables(number: int, sweeps: Sequence[Path], options: TableOptions) -> list[Table]:
     """Table 2 or 3 of the runs in the folders of sweeps: see `tables`, `sweep_predictions.read`."""
-    return tables(number, read(number, sweeps, options.crops, options.train_crops), options)
+    return tables(number, read(number, sweeps, options), options)
 
 
-def tables(number: int, found: Found, options: Options) -> list[Table]:
+def tables(number: int, found: Found, options: TableOptions) -> list[Table]:
     """A table of the paper with what was measured here beside it, and how its rows differ.
 
     Args:
@@ -112,8 +93,8 @@ def verdict(here: Interval, theirs: float | None) -> str:
     return "as in the paper" if (here.low > 0) == (theirs > 0) else "against the paper"
 
 
-def _cell(found: _Errors, theirs: Number | None, options: Options) -> Cell:
-    here = None if found.values is None else percent(options.interval(found.values))
+def _cell(found: _Errors, theirs: Number | None, options: TableOptions) -> Cell:
+    here = None if found.values is None else percent(interval(found.values, options))
     return Cell(here, theirs, found.reason, found.note)
 
 
@@ -148,7 +129,7 @@ def _reasons(lacking: dict[str, str]) -> str:
     return "; ".join(f"{', '.join(runs)} {reason}" for reason, runs in by_reason.items())
 
 
-def _differences(number: int, errors: Sequence[Sequence[_Errors]], options: Options) -> Table:
+def _differences(number: int, errors: Sequence[Sequence[_Errors]], options: TableOptions) -> Table:
     """Every two rows that were measured, those that `paper_rows` compares first."""
     published, rows = paper.table(number).rows, ROWS[number]
     measured = [(at, one.title) for at, one in enumerate(paper_rows.COLUMNS[number]) if one.split]
@@ -164,7 +145,7 @@ def _differences(number: int, errors: Sequence[Sequence[_Errors]], options: Opti
                 cells += [None, None]
                 continue
             theirs = _less(published[place][1][at], published[other][1][at])
-            ours = options.interval(here - there)
+            ours = interval(here - there, options)
             found = verdict(ours, None if theirs is None else theirs.value)
             cells += [Cell(percent(ours), theirs), found]
             above = "above" if ours.value > 0 else "below"
@@ -211,7 +192,7 @@ def _orderings(verdicts: dict[str, list[tuple[str, str]]]) -> list[str]:
     return lines
 
 
-def _about_differences(options: Options) -> str:
+def _about_differences(options: TableOptions) -> str:
     return (
         f"Intervals: {options.level:.0%}, paired bootstrap over images, "
         f"{options.resamples} resamples, seed {options.seed}; where zero lies inside, the "
@@ -226,10 +207,9 @@ def _setting(found: Found) -> str:
     for split in ("train", "validation"):
         infos = infos_of(found, split)
         if infos:
-            crops = infos[0]["crops"]
             lines.append(
                 f"{split}: {infos[0]['images']} images of {len(infos[0]['class_names'])} "
-                f"classes, {crops} crop{'s' * (crops > 1)} each"
+                f"classes, {predictions.crops_text(infos[0]['crops'])} each"
             )
     there = (one.info for _, one in sorted(found.items()) if isinstance(one, Predictions))
     epochs = {info["run"]: info["epochs"] for info in there}

@@ -13,7 +13,7 @@ from zfnet_jax.training.metrics import top_ks
 _TITLES = {"top1": "top-1 error", "top5": "top-5 error"}
 
 
-def evaluation(names: Sequence[str], scores: Sequence[Mapping[str, Any]]) -> Table:
+def of_runs(names: Sequence[str], scores: Sequence[Mapping[str, Any]]) -> Table:
     """One row per run or ensemble.
 
     Args:

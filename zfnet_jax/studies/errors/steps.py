@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
-from zfnet_jax.files import write_json
-from zfnet_jax.reproduce.study import (
-    BINS,
-    CROPS,
-    LEVEL,
-    SEED,
-    Study,
-    content_digest,
-    other_run,
-)
+from zfnet_jax.studies.context import Context, other_run
 from zfnet_jax.studies.drawing import draw, write_tables
-from zfnet_jax.studies.errors import evaluation, evaluation_table, predictions
+from zfnet_jax.studies.errors import evaluation, predictions, study
 from zfnet_jax.studies.errors.confusion import confusion
-from zfnet_jax.studies.errors.curves import curves
+from zfnet_jax.studies.errors.options import Options, ScoreOptions, TableOptions
 from zfnet_jax.studies.errors.paper_rows import ROWS
-from zfnet_jax.studies.errors.scores import confusion_matrix, scores
-from zfnet_jax.studies.errors.table import Options, error_tables
+from zfnet_jax.studies.errors.scores import confusion_matrix
+from zfnet_jax.studies.errors.table import error_tables
+from zfnet_jax.studies.errors.training_curves import curves
+from zfnet_jax.studies.options import arguments, command, content_digest, identity
+from zfnet_jax.studies.saved import Result
 from zfnet_jax.studies.step import Entry, Made, Step
 from zfnet_jax.sweep import status
-from zfnet_jax.training.evaluation import Crops
 from zfnet_jax.training.metrics import read_metrics
 
 SWEEPS = {2: "configs/ensemble.py", 3: "configs/ablations.py"}
@@ -45,13 +37,13 @@ ENTRIES = {
 }
 
 
-def training(study: Study) -> Step:
+def training(context: Context) -> Step:
     """Curves of the training, which other nets than ours do not have."""
-    path = study.workdir / "metrics.jsonl"
+    path = context.workdir / "metrics.jsonl"
 
     def make() -> Made:
-        records = read_metrics(study.workdir)
-        return Made(draw(study, {"training": lambda: curves({"": records})}))
+        records = read_metrics(context.workdir)
+        return Made(draw(context, {"training": lambda: curves({"": records})}))
 
     return Step(
         "training",
@@ -69,34 +61,39 @@ def training(study: Study) -> Step:
     )
 
 
-def evaluate(study: Study) -> Step:
-    lacks, split = study.lacks("validation"), None
+def evaluate(context: Context, scoring: ScoreOptions) -> Step:
+    """The run's own error on the validation images."""
+    options = Options()
+    lacks, split = context.lacks(options.split), None
     if not lacks:
-        split = study.split("validation")
+        split = context.split(options.split)
         try:
-            evaluation.describe(study.run, split, "validation", CROPS)
+            study.describe(context.run, split, options)
         except ValueError as error:
             lacks = str(error)
-    bootstrap = {"level": LEVEL, "resamples": study.effort.resamples, "seed": SEED}
 
     def make() -> Made:
-        path = _evaluate(study, "validation", CROPS, probabilities=True)
-        found = predictions.load(path, probabilities=False)
-        score = scores(found, bins=BINS, **bootstrap)
-        write_json(path.with_suffix(".json"), found.info | {"scores": score})
-        matrix, names = confusion_matrix(found), found.info["class_names"]
-        files = draw(study, {"confusion": lambda: confusion(matrix, names)})
-        name = study.workdir.resolve().name
-        files += write_tables(study, "evaluation", [evaluation_table.evaluation([name], [score])])
-        return Made([*files, path, path.with_suffix(".json")])
+        result = _predicted(context, options)
+        (one,) = rows = evaluation.scored([context.workdir], [result], scoring)
+        matrix, names = confusion_matrix(one.predictions), one.predictions.info["class_names"]
+        files = draw(context, {"confusion": lambda: confusion(matrix, names)})
+        files += write_tables(context, "evaluation", evaluation.tables(rows, scoring))
+        scores = evaluation.write_scores(one, scoring)
+        return Made([*files, *predictions.files(result), *scores])
 
     return Step(
         name="evaluate",
         title="Evaluating with ten crops",
         make=make,
-        options={"data": split and split.fingerprint, "bins": BINS, **bootstrap},
-        commands=(study.command("evaluate", f"--resamples={study.effort.resamples}", images=True),),
-        images=CROPS * len(split) if split else 0,
+        options={
+            **identity(options),
+            **identity(scoring),
+            "data": split and split.fingerprint,
+        },
+        commands=(
+            context.command("evaluate", *arguments(options), *arguments(scoring), images=True),
+        ),
+        images=options.crops * len(split) if split else 0,
         seconds=8,
         missing=lacks,
         entry=Entry(
@@ -109,77 +106,88 @@ def evaluate(study: Study) -> Step:
     )
 
 
-def evaluate_sweeps(study: Study) -> Step:
+def evaluate_sweeps(sweeps: Sequence[str], options: TableOptions) -> Step:
     """Predictions of the finished runs that make rows of Tables 2 and 3."""
-    missing, finished, reasons, crops = None, [], [], study.effort.crops
-    if not study.sources.sweeps:
+    missing, finished, reasons = None, [], []
+    if not sweeps:
         missing = _further_nets(*SWEEPS)
     try:
-        finished, reasons = _finished(study.sources.sweeps)
+        finished, reasons = _finished(sweeps)
     except OSError as error:
         missing = f"--sweep: {error}"
-    # Table 2 has no errors of training images.
-    of_table3 = {path for path in finished if any(path.name in row.runs for row in ROWS[3])}
     if not missing and not finished:
         missing = f"--sweep: no run of Table 2 or 3 is finished ({'; '.join(reasons)})"
+    # Table 2 has no errors of training images.
+    of_table3 = {path for path in finished if any(path.name in row.runs for row in ROWS[3])}
+    asked = [
+        (workdir, one)
+        for workdir in finished
+        for one in options.evaluations
+        if one.split != "train" or workdir in of_table3
+    ]
 
     def make() -> Made:
         files: list[Path] = []
-        for workdir in finished:
-            one = Study(workdir)
-            files.append(_evaluate(one, "validation", crops, probabilities=True))
-            if workdir in of_table3:
-                files.append(_evaluate(one, "train", 1, probabilities=False))
+        for workdir, one in asked:
+            files += predictions.files(_predicted(Context(workdir), one))
         return Made(files, [f"Left out: {reason}." for reason in reasons])
 
     images = 0
-    for workdir in finished:
+    for workdir, one in asked:
         counts = json.loads((workdir / "run.json").read_text(encoding="utf-8"))["images"]
-        images += crops * counts["validation"] + counts["train"] * (workdir in of_table3)
-    commands = []
-    for sweep in study.sources.sweeps:
-        evaluation_of = f"python -m scripts.evaluate --sweep={sweep}"
-        commands += [
-            f"{evaluation_of} --crops={crops}",
-            f"{evaluation_of} --split=train --crops=1 --noprobabilities",
-        ]
+        images += one.crops * counts[one.split]
     return Step(
         name="evaluate_sweeps",
         title="Evaluating the nets of Tables 2 and 3",
         make=make,
-        options={"runs": [other_run(workdir) for workdir in finished], "crops": crops},
-        commands=tuple(commands),
+        options={
+            "runs": [other_run(workdir) for workdir in finished],
+            "evaluations": [identity(one) for one in options.evaluations],
+        },
+        commands=tuple(
+            command("evaluate", f"--sweep={sweep}", *arguments(one))
+            for sweep in sweeps
+            for one in options.evaluations
+        ),
         images=images,
         seconds=10 * len(finished),
         missing=missing,
     )
 
 
-def error_table_step(study: Study, number: int) -> Step:
+def table(context: Context, number: int, sweeps: Sequence[str], options: TableOptions) -> Step:
     """Table 2 or 3."""
-    sweeps = [Path(sweep) for sweep in study.sources.sweeps]
-    resamples, crops = study.effort.resamples, study.effort.crops
-    options = Options(crops=crops, train_crops=1, level=LEVEL, resamples=resamples, seed=SEED)
+    folders = [Path(sweep) for sweep in sweeps]
 
     def make() -> Made:
-        return Made(write_tables(study, f"table{number}", error_tables(number, sweeps, options)))
+        tables = error_tables(number, folders, options)
+        return Made(write_tables(context, f"table{number}", tables))
 
-    named = " ".join(f"--sweep={sweep}" for sweep in sweeps) or "--sweep=DIR"
     what = {2: "errors of nets and ensembles", 3: "layers removed or resized"}[number]
     return Step(
         name=f"table{number}",
         title=f"Table {number}: {what}",
         make=make,
         needs=("evaluate_sweeps",),
-        options={"level": LEVEL, "resamples": resamples, "seed": SEED},
+        options=identity(options),
         commands=(
-            f"python -m scripts.tables --table={number} {named} --crops={crops}"
-            f" --resamples={resamples} --out={study.report / 'tables'}",
+            command(
+                "tables",
+                f"--table={number}",
+                *(f"--sweep={sweep}" for sweep in sweeps),
+                *arguments(options),
+                f"--out={context.report / 'tables'}",
+            ),
         ),
         seconds=3,
         missing=None if sweeps else _further_nets(number),
         entry=ENTRIES[number],
     )
+
+
+def _predicted(context: Context, options: Options) -> Result:
+    split = context.split(options.split)
+    return study.predicted(context.run, split, options, progress=False)
 
 
 def _further_nets(*tables: int) -> str:
@@ -188,20 +196,6 @@ def _further_nets(*tables: int) -> str:
         f"python -m scripts.sweep --config={SWEEPS[number]} --workdir=DIR" for number in tables
     )
     return f"it needs further nets: {' and '.join(commands)}, then --sweep=DIR"
-
-
-def _evaluate(study: Study, split_name: str, crops: Crops, *, probabilities: bool) -> Path:
-    split = study.split(split_name)
-    info: dict[str, Any] = evaluation.describe(study.run, split, split_name, crops)
-    evaluation.evaluate(
-        study.run,
-        split,
-        info,
-        batch_size=study.run.config.eval_batch_size,
-        probabilities=probabilities,
-        progress=False,
-    )
-    return predictions.path_of(study.workdir, split_name, study.run.step, crops)
 
 
 def _finished(sweeps: Iterable[str]) -> tuple[list[Path], list[str]]:
