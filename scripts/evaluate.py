@@ -37,12 +37,12 @@ _STYLE = flags.DEFINE_enum("style", "screen", ["screen", "paper"], "How the figu
 def main() -> None:
     from zfnet_jax import parallel  # after the flags, so that --help needs no jax
     from zfnet_jax.report.table import markdown
-    from zfnet_jax.studies.errors import evaluation, predictions
+    from zfnet_jax.studies.errors import predictions, summary
 
     processes.join()
     workdirs, options, scoring = _workdirs(), _OPTIONS(), _SCORES()
     together = len(_WORKDIRS.value) > 1
-    results = evaluation.predicted(
+    results = summary.predicted(
         workdirs,
         options,
         together=together,
@@ -52,15 +52,15 @@ def main() -> None:
     )
     if not parallel.is_writer():
         return
-    rows = evaluation.scored(workdirs, results, scoring)
+    rows = summary.scored(workdirs, results, scoring)
     if together:
         out = Path(_OUT.value) if _OUT.value else None
-        rows.append(evaluation.ensemble(rows, scoring, out))
+        rows.append(summary.ensemble(rows, scoring, out))
     for row in rows:
-        evaluation.write_scores(row, scoring)
-        evaluation.draw_confusion(row, cast("Style", _STYLE.value))
+        summary.write_scores(row, scoring)
+        summary.draw_confusion(row, cast("Style", _STYLE.value))
     print(f"{options.split}, {predictions.crops_text(options.crops)} per image\n")
-    print(markdown(evaluation.tables(rows, scoring)) + "\n")
+    print(markdown(summary.tables(rows, scoring)) + "\n")
     for row in rows:
         if row.folder:
             print(row.folder)

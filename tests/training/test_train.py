@@ -21,9 +21,9 @@ from zfnet_jax.data.prepared import open_prepared
 from zfnet_jax.data.splits import open_split
 from zfnet_jax.runs.checkpoint import open_checkpoints
 from zfnet_jax.runs.run import open_run
-from zfnet_jax.studies.errors.evaluation import scored, tables
 from zfnet_jax.studies.errors.options import Options, ScoreOptions
 from zfnet_jax.studies.errors.study import predicted
+from zfnet_jax.studies.errors.summary import scored, tables
 from zfnet_jax.training import optimizer, train
 from zfnet_jax.training.metrics import read_metrics
 from zfnet_jax.training.step import initial_state, make_train_step

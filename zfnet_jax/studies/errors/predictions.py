@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from zfnet_jax.files import write_arrays
+from zfnet_jax.files import whole_file, write_arrays
 from zfnet_jax.studies import saved
 from zfnet_jax.studies.saved import Result
 
@@ -169,7 +169,8 @@ def write(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Writes the arrays into a folder that is being filled."""
     write_arrays(folder / "arrays.npz", {name: arrays[name] for name in _OUTCOMES})
     if "probabilities" in arrays:
-        np.save(folder / _PROBABILITIES, arrays["probabilities"])
+        with whole_file(folder / _PROBABILITIES) as file:
+            np.save(file, arrays["probabilities"])
 
 
 def of_result(result: Result) -> Predictions:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from zfnet_jax.studies.context import Context, other_run
 from zfnet_jax.studies.drawing import draw, write_tables
-from zfnet_jax.studies.errors import evaluation, predictions, study
+from zfnet_jax.studies.errors import predictions, study, summary
 from zfnet_jax.studies.errors.confusion import confusion
 from zfnet_jax.studies.errors.options import Options, ScoreOptions, TableOptions
 from zfnet_jax.studies.errors.paper_rows import ROWS
@@ -74,11 +74,11 @@ def evaluate(context: Context, scoring: ScoreOptions) -> Step:
 
     def make() -> Made:
         result = _predicted(context, options)
-        (one,) = rows = evaluation.scored([context.workdir], [result], scoring)
+        (one,) = rows = summary.scored([context.workdir], [result], scoring)
         matrix, names = confusion_matrix(one.predictions), one.predictions.info["class_names"]
         files = draw(context, {"confusion": lambda: confusion(matrix, names)})
-        files += write_tables(context, "evaluation", evaluation.tables(rows, scoring))
-        scores = evaluation.write_scores(one, scoring)
+        files += write_tables(context, "evaluation", summary.tables(rows, scoring))
+        scores = summary.write_scores(one, scoring)
         return Made([*files, *predictions.files(result), *scores])
 
     return Step(
