@@ -41,8 +41,7 @@ Problem = tuple[Path, np.ndarray, np.ndarray, np.ndarray]  # features; train, te
 def main() -> None:
     from zfnet_jax.data.prepared import open_prepared
     from zfnet_jax.runs.run import open_run
-    from zfnet_jax.studies.transfer import features, folds
-    from zfnet_jax.studies.transfer import scores as transfer_scores
+    from zfnet_jax.studies.transfer import features, folds, measure
 
     run = open_run(_WORKDIR.value)
     split = open_prepared(_PREPARED.value, _SPLIT.value)
@@ -63,7 +62,7 @@ def main() -> None:
         predicted, seconds, megabytes = answer
         print(
             f"{name:16s} {seconds:8.1f} s  {megabytes:8,} MB  mean accuracy of the classes "
-            f"{transfer_scores.class_mean_accuracy(truth, predicted):.2%}"
+            f"{measure.class_mean_accuracy(truth, predicted):.2%}"
         )
 
 

@@ -213,10 +213,21 @@ def _figure8(_: Path) -> Drawn:
 
 
 def _figure9(_: Path) -> Drawn:
+    from zfnet_jax.studies.transfer import scores
     from zfnet_jax.studies.transfer.accuracies import curves
     from zfnet_jax.studies.transfer.figure import figure9
 
-    return {"figure9": figure9(curves(Path(_required("workdir")), _DATA.value))}
+    workdir = _required("workdir")
+    found = scores.of_run(workdir, _DATA.value, _STEP.value)
+    missing = [name for name in _DATA.value if name not in found]
+    if missing or not found:
+        of = f" of {', '.join(missing)}" if missing else ""
+        raise FileNotFoundError(
+            f"no transfer scores{of} in {workdir}: run python -m scripts.transfer"
+        )
+    for note in (note for one in found.values() for note in one.notes):
+        print(note)
+    return {"figure9": figure9(curves(found))}
 
 
 def _results(study: str) -> dict[str, Result]:

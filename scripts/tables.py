@@ -30,6 +30,9 @@ _TABLE = flags.DEFINE_enum(
 )
 _SWEEPS = flags.DEFINE_multi_string("sweep", [], "Folder of a sweep; may be repeated (2, 3).")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run (4 to 7).")
+_STEP = flags.DEFINE_integer(
+    "step", None, "Step of the checkpoint; the newest that was tried on the data (4 to 7)."
+)
 _OUT = flags.DEFINE_string("out", None, "The folder to write into.", required=True)
 _OPTIONS = study_flags.define(TableOptions)
 
@@ -65,7 +68,7 @@ def _transfer(number: int) -> list[Table]:
         raise ValueError(f"table {number} needs --workdir")
     if not Path(_WORKDIR.value).is_dir():
         raise FileNotFoundError(f"there is no run in {_WORKDIR.value}")
-    return [transfer_table(number, Path(_WORKDIR.value))]
+    return [transfer_table(number, Path(_WORKDIR.value), _STEP.value)]
 
 
 if __name__ == "__main__":

@@ -3,10 +3,10 @@
     python -m scripts.voc --workdir=DIR [--data_dir=FOLDER]
 
 TFDS provides the set (its voc/2012, which it downloads if it is not in --data_dir); it is prepared
-once, in --prepared_dir. A softmax over the 20 classes is trained on features of the training part,
-and the average precision of each class measured on the validation part, since the annotations of
-the paper's test part are not public. The result goes to
-WORKDIR/analysis/transfer/voc2012/average_precision.json, where scripts.tables --table=6 finds it.
+once, in --prepared_dir. A softmax over the 20 classes is trained on features of the training split,
+and the average precision of each class measured on the validation split, since the annotations of
+the paper's test split are not public. The result goes to a folder of its own in
+WORKDIR/studies/voc/, where scripts.tables --table=6 finds it.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from pathlib import Path
 
 from absl import flags
 
-from zfnet_jax.command import lists, shell
-from zfnet_jax.studies.transfer.protocols import PARTS, VOC_GRID, VOC_TOLERANCE
+from zfnet_jax.command import shell, study_flags
+from zfnet_jax.studies.transfer.options import VocOptions
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; the newest if not given.")
@@ -27,27 +27,19 @@ _PREPARED = flags.DEFINE_string("prepared_dir", None, "Prepared images; data/voc
 _WORKERS = flags.DEFINE_integer(
     "workers", os.cpu_count() or 1, "Decoding processes.", lower_bound=1
 )
-_LAYER = flags.DEFINE_string("layer", None, "An activation such as fc7; the last layer's output.")
-_GRID = flags.DEFINE_list("grid", [f"{c:g}" for c in VOC_GRID], "C to choose from.")
-_PARTS = flags.DEFINE_integer("parts", PARTS, "Of the cross-validation.", lower_bound=2)
-_TOLERANCE = flags.DEFINE_float("tolerance", VOC_TOLERANCE, "Of the gradient; see heads.fit.", 0.0)
-_SEED = flags.DEFINE_integer("seed", 0, "Of the cross-validation.", lower_bound=0)
+_OPTIONS = study_flags.define(VocOptions)
 _BATCH = flags.DEFINE_integer("batch_size", None, "Images per step; as the run evaluates.")
 
 
 def main() -> None:
-    from zfnet_jax.data import voc
-    from zfnet_jax.files import write_json
+    from zfnet_jax.data import voc as voc_data
     from zfnet_jax.runs.run import open_run
-    from zfnet_jax.studies.transfer import features  # after the flags: --help needs no jax
-    from zfnet_jax.studies.transfer import scores as transfer_scores
-    from zfnet_jax.studies.transfer.table import VOC, VOC_FILE
-    from zfnet_jax.studies.transfer.voc import voc_study
+    from zfnet_jax.studies.transfer import voc  # after the flags: --help needs no jax
 
     run = open_run(_WORKDIR.value, _STEP.value)
     size = run.config.data.image_size
     prepared = Path(_PREPARED.value or f"data/voc2012-{size}")
-    voc.prepare(
+    voc_data.prepare(
         prepared,
         name=_NAME.value,
         data_dir=_DATA_DIR.value,
@@ -55,22 +47,18 @@ def main() -> None:
         workers=_WORKERS.value,
         progress=True,
     )
-    layers = features.layers_of(run)
-    found = voc_study(
+    train, validation = (voc_data.open_split(prepared, name) for name in voc_data.SPLITS)
+    result = voc.measured(
         run,
-        *(voc.open_part(prepared, part) for part in voc.PARTS),
-        layer=_LAYER.value or layers[max(layers)],
-        grid=lists.grid("grid", _GRID.value),
-        parts=_PARTS.value,
-        tolerance=_TOLERANCE.value,
-        seed=_SEED.value,
+        train,
+        validation,
+        _OPTIONS(),
+        given=[f"--prepared_dir={prepared}"],
         batch_size=_BATCH.value or run.config.eval_batch_size,
         progress=True,
     )
-    path = transfer_scores.folder_of(run.directory, VOC) / VOC_FILE
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, found)
-    print(f"mean average precision on the validation images {found['mean']:.1%}: {path}")
+    mean = result.about["mean"]
+    print(f"mean average precision on the validation images {mean:.1%}: {result.folder}")
 
 
 if __name__ == "__main__":

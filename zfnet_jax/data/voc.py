@@ -1,6 +1,6 @@
 """PASCAL VOC from TFDS: images with a set of classes each, prepared like any other.
 
-Beside the files of a prepared split (see `prepared`) each part's folder holds
+Beside the files of a prepared split (see `prepared`) the folder of each holds
 
     presence.npy   int8 [N, K], the devkit's codes: 1 where the class is present, 0 where all its
                    objects in the image are marked difficult, -1 where it is absent
@@ -21,14 +21,14 @@ from zfnet_jax.data.tfds_source import TfdsSource
 from zfnet_jax.data.unfinished import to_npy
 from zfnet_jax.files import write_bytes
 
-PARTS = ("train", "validation")  # the test part of 2012 has no public annotations
+SPLITS = ("train", "validation")  # the test split of 2012 has no public annotations
 
 
 class VocSource(TfdsSource):
-    """One part of a TFDS set with the features of `voc`: 'labels' and 'labels_no_difficult'."""
+    """One split of a TFDS set with the features of `voc`: 'labels' and 'labels_no_difficult'."""
 
-    def __init__(self, name: str, part: str, *, data_dir: str):
-        super().__init__(name, part, data_dir=data_dir, manual_dir="", random_access=False)
+    def __init__(self, name: str, split: str, *, data_dir: str):
+        super().__init__(name, split, data_dir=data_dir, manual_dir="", random_access=False)
 
     def presence(self) -> dict[str, np.ndarray]:
         """Of each image, by key, the codes [K] of all classes; see the top of the module."""
@@ -59,10 +59,10 @@ class VocSource(TfdsSource):
 def prepare(
     prepared_dir: Path, *, name: str, data_dir: str, image_size: int, workers: int, progress: bool
 ) -> None:
-    """Prepares the parts that are not there yet; TensorFlow is imported only for those.
+    """Prepares the splits that are not there yet; TensorFlow is imported only for those.
 
     Args:
-      prepared_dir: the parts become folders in it.
+      prepared_dir: the splits become folders in it.
       name: of the set in TFDS, which downloads it if needed.
       data_dir: where TFDS keeps data sets; empty: its own default.
       image_size: S, side of the centre square kept.
@@ -71,34 +71,34 @@ def prepare(
     Raises:
       ValueError: the set is not in the form of VOC, or other pictures lie in the folder.
     """
-    for part in PARTS:
-        folder = prepared_dir / part
+    for split in SPLITS:
+        folder = prepared_dir / split
         if (folder / "presence.npy").exists():
             continue
-        source = VocSource(name, part, data_dir=data_dir)
+        source = VocSource(name, split, data_dir=data_dir)
         prepare_split(
             source,
             folder,
             image_size=image_size,
             max_unreadable=0,
-            with_mean=part == "train",
+            with_mean=split == "train",
             workers=workers,
             progress=progress,
         )
         presence = source.presence()
-        keys = open_prepared(prepared_dir, part).keys
+        keys = open_prepared(prepared_dir, split).keys
         write_bytes(folder / "presence.npy", to_npy(np.stack([presence[key] for key in keys])))
 
 
-def open_part(prepared_dir: Path, part: str) -> tuple[PreparedSplit, np.ndarray]:
-    """A prepared part, and the presence [N, K] of classes in its images.
+def open_split(prepared_dir: Path, name: str) -> tuple[PreparedSplit, np.ndarray]:
+    """A prepared split, and the presence [N, K] of classes in its images.
 
     Raises:
       FileNotFoundError: it is not prepared.
       ValueError: the files are not those that were written.
     """
-    split = open_prepared(prepared_dir, part)
-    path = prepared_dir / part / "presence.npy"
+    split = open_prepared(prepared_dir, name)
+    path = prepared_dir / name / "presence.npy"
     if not path.exists():
         raise FileNotFoundError(f"no {path}: prepare PASCAL VOC with python -m scripts.voc")
     presence = np.load(path)

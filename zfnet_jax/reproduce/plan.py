@@ -7,18 +7,18 @@ from collections.abc import Sequence
 
 from zfnet_jax.reproduce import (
     comparing,
-    elsewhere,
     evidence,
     looking,
-    transfer,
-    voc,
 )
 from zfnet_jax.reproduce.study import Study
+from zfnet_jax.reproduce.transfer import overlap_step
 from zfnet_jax.studies import photos
 from zfnet_jax.studies.errors import steps as errors
 from zfnet_jax.studies.errors.options import ScoreOptions, TableOptions
 from zfnet_jax.studies.occlusion import study as occlusion
 from zfnet_jax.studies.step import Step
+from zfnet_jax.studies.transfer import steps as transfer
+from zfnet_jax.studies.transfer.data_sets import data_sets
 
 
 def make_plan(study: Study) -> list[Step]:
@@ -48,23 +48,38 @@ def make_plan(study: Study) -> list[Step]:
         errors.table(study, 2, sources.sweeps, of_errors),
         errors.table(study, 3, sources.sweeps, of_errors),
     ]
-    sets, reasons = elsewhere.data_sets(study)
-    for data in sets.values():
-        steps.append(elsewhere.prepare_step(study, data))
-    steps.append(transfer.overlap_step(study, sets, reasons))
-    for data in sets.values():
-        steps.append(transfer.transfer_step(study, data))
-        if study.effort.scratch_folds:
-            steps.append(transfer.scratch_step(study, data))
-    steps += [
-        transfer.table_step(study, 4, sets, reasons),
-        transfer.table_step(study, 5, sets, reasons),
-        transfer.fig9(study, sets, reasons),
-        voc.voc_step(study),
-        voc.table6(study),
-        transfer.table_step(study, 7, sets, reasons),
-    ]
+    steps += _elsewhere(study)
     return _reasoned(steps)
+
+
+def _elsewhere(study: Study) -> list[Step]:
+    """What the features are worth on other data (Section 5.2)."""
+    sources, effort = study.sources, study.effort
+    sets, reasons = data_sets(
+        study, {"caltech101": sources.caltech101, "caltech256": sources.caltech256}
+    )
+    steps = [transfer.prepare(study, data) for data in sets.values()]
+    steps.append(overlap_step(study, sets, reasons))
+    for data in sets.values():
+        steps.append(transfer.transfer(study, data, folds=effort.folds, curve=effort.curve))
+        if effort.scratch_folds:
+            steps.append(
+                transfer.from_scratch(study, data, study.recipe, folds=effort.scratch_folds)
+            )
+
+    def table(number: int) -> Step:
+        with_scratch = effort.scratch_folds > 0
+        return transfer.table(study, number, sets, reasons, with_scratch=with_scratch)
+
+    return [
+        *steps,
+        table(4),
+        table(5),
+        transfer.fig9(study, sets, reasons),
+        transfer.try_voc(study, sources.voc),
+        transfer.table6(study),
+        table(7),
+    ]
 
 
 def select(steps: Sequence[Step], names: Sequence[str]) -> set[str]:

@@ -43,6 +43,7 @@ class Subject:
       words: a few that a reader knows the result by.
       data: of images that the options do not name: fingerprints and the like, as JSON values.
       version: of the way it is measured; another one makes other results.
+      of_checkpoint: whether the run's checkpoint made it; if not, further training leaves it true.
     """
 
     study: str
@@ -50,6 +51,7 @@ class Subject:
     words: tuple[str, ...]
     data: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     version: int = 1
+    of_checkpoint: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,9 +86,10 @@ class Result:
             raise ValueError(f"{message} ({error})") from error
 
 
-def command_of(run: Run, script: str, options: AnyOptions) -> str:
-    """The command that makes the result of a run's checkpoint."""
-    return command(script, f"--workdir={run.directory}", f"--step={run.step}", *arguments(options))
+def command_of(run: Run, script: str, options: AnyOptions, *given: str) -> str:
+    """The command that makes the result of a run's checkpoint; `given` are further flags."""
+    its = (f"--workdir={run.directory}", f"--step={run.step}")
+    return command(script, *its, *given, *arguments(options))
 
 
 def digest_of(content: Mapping[str, Any]) -> str:
@@ -99,7 +102,7 @@ def folder_of(run: Run, subject: Subject) -> Path:
     content = {
         "version": subject.version,
         "options": identity(subject.options),
-        "net": provenance.net_digest(run),
+        "net": provenance.net_digest(run) if subject.of_checkpoint else None,
         "data": dict(subject.data),
     }
     words = re.sub(r"[^\w.+-]+", "_", "-".join(subject.words))[:_LONGEST]
@@ -109,6 +112,12 @@ def folder_of(run: Run, subject: Subject) -> Path:
 def is_there(run: Run, subject: Subject) -> bool:
     """Whether a result is saved, whole."""
     return (folder_of(run, subject) / "about.json").exists()
+
+
+def there(run: Run, subject: Subject) -> Result | None:
+    """A result that is saved already; None if it is not."""
+    folder = folder_of(run, subject)
+    return load(folder) if (folder / "about.json").exists() else None
 
 
 def measured_once(
@@ -132,7 +141,7 @@ def measured_once(
 def made_once(
     run: Run,
     subject: Subject,
-    make: Callable[[Path | None], None],
+    make: Callable[[Path | None], Mapping[str, Any] | None],
     *,
     command: str,
     about: Mapping[str, Any] | None = None,
@@ -142,7 +151,8 @@ def made_once(
     All processes of a job call this and `make` together.
 
     Args:
-      make: fills a folder with the result's files; only the process that writes is given one.
+      make: fills a folder with the result's files; only the process that writes is given one. It
+        may return more to say of the result, which counts before anything else that is said.
       command: what makes the same in a shell.
       about: more to say of the result, JSON values that it does not depend on.
     """
@@ -156,8 +166,9 @@ def made_once(
         parallel.from_writer("there" if there else "")
         if not there:
             with whole_folder(folder) as unfinished:
-                make(unfinished)
-                write_json(unfinished / "about.json", _about(run, subject, command, about or {}))
+                found = make(unfinished)
+                said = _about(run, subject, command, about or {})
+                write_json(unfinished / "about.json", said | dict(found or {}))
     return load(folder)
 
 

@@ -3,22 +3,37 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+import shlex
+import threading
 
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
+from tests.conftest import run_script
 from zfnet_jax.data.prepared import PreparedSplit, open_prepared
 from zfnet_jax.runs.run import Run
-from zfnet_jax.studies.transfer import cross_validation, features, folds, gram, heads
-from zfnet_jax.studies.transfer import measure as transfer
-from zfnet_jax.studies.transfer import scores as transfer_scores
+from zfnet_jax.studies import saved
+from zfnet_jax.studies.saved import Result
+from zfnet_jax.studies.transfer import cross_validation, features, folds, gram, heads, measure
+from zfnet_jax.studies.transfer import study as transfer
 from zfnet_jax.studies.transfer.heads import Weights
+from zfnet_jax.studies.transfer.options import Options
 
 PER_CLASS, CLASSES, DIMS = 8, 5, 300
-OPTIONS = transfer.Options({"softmax": (1.0, 100.0), "svm": (0.1, 1.0)}, parts=2, tolerance=1e-3)
+OPTIONS = Options(
+    data="tiny",
+    layers=("pool1", "fc7"),
+    heads=("softmax", "svm"),
+    per_class=(1, 2),
+    folds=2,
+    test_per_class=2,
+    softmax_grid=(100.0, 1.0),
+    svm_grid=(0.1, 1.0),
+    cv_folds=2,
+    tolerance=1e-3,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,7 +190,7 @@ def test_cross_validation_never_sees_what_it_holds_out(monkeypatch):
         return _Oracle(labels if c == 10 else labels + 1)
 
     monkeypatch.setattr(heads, "fit", fit)
-    choose = {"parts": 3, "tolerance": 0.1}
+    choose = {"folds": 3, "tolerance": 0.1}
     assert cross_validation.choose_c("svm", inputs, labels, 4, (1, 10, 100), **choose) == 10
     assert sorted(row for c, held in asked if c == 1 for row in held) == list(range(12))
     # With one image of each class nothing can be held out.
@@ -248,7 +263,8 @@ def test_too_few_images_are_an_error_that_names_the_classes():
 # The study.
 
 
-def test_features_are_the_nets_activations_and_made_once(run: Run, train, monkeypatch):
+def test_features_are_the_nets_activations_and_made_once(run: Run, train, tmp_path, monkeypatch):
+    run = dataclasses.replace(run, directory=tmp_path)
     layers = ["pool1", "fc7"]
     paths = features.extract(run, train, layers, batch_size=16, progress=False)
     _, activations = run.forward(run.inputs(train.images))
@@ -278,107 +294,168 @@ def test_features_refuse_what_does_not_fit(run: Run, train, tmp_path):
 
 @pytest.fixture
 def study(run: Run, train, tmp_path):
-    """Runs a study of the run in a folder of its own: (per_class) -> scores."""
+    """Runs a study of the run, in a folder of its own: (changed options) -> results."""
     classes = folds.choose_classes(train.labels, train.class_names, [train.class_names[3]])
-    made = transfer.make_study(train, classes, data="tiny", seed=0, test_per_class=2)
-    (tmp_path / "run.json").write_bytes((run.directory / "run.json").read_bytes())
 
-    def start(per_class=(1, 2), options=OPTIONS, *, replace=False):
-        return transfer.run_study(
-            dataclasses.replace(run, directory=tmp_path),
+    def start(directory=tmp_path, **changed) -> list[Result]:
+        return transfer.measured(
+            dataclasses.replace(run, directory=directory),
             train,
             classes,
-            made,
-            layers=["pool1", "fc7"],
-            head_names=["softmax", "svm"],
-            per_class=per_class,
-            fold_count=2,
-            options=options,
+            [dataclasses.replace(OPTIONS, **changed)],
+            given=["--prepared_dir=here"],
             batch_size=16,
-            replace=replace,
             progress=False,
         )
 
     return start
 
 
+def numbers(results: list[Result]) -> dict[str, tuple]:
+    """What each result says, by its folder's name."""
+    return {
+        one.folder.name: (
+            one.about["accuracy"],
+            one.about["regularisation"],
+            one.arrays["predicted"].tolist(),
+        )
+        for one in results
+    }
+
+
 def test_a_study_goes_on_where_it_was_stopped(study, train, tmp_path, monkeypatch):
     first = study(per_class=(1,))
-    assert len(first.scores) == 2 * 2 * 2
-    tried = []
-    original = transfer.train_head
-    monkeypatch.setattr(
-        transfer, "train_head", lambda *args: tried.append(args[3]) or original(*args)
-    )
-    everything = study()
-    assert tried == [2] * 8
-    assert everything.scores[:8] == first.scores
-    folder = transfer_scores.folder_of(tmp_path, "tiny")
-    saved = transfer_scores.load(folder)
-    assert saved == everything
+    assert len(first) == 2 * 2 * 2
+    tried, solved = [], []
+    train_head, coordinates = measure.train_head, gram.coordinates
 
-    content = json.loads((folder / "scores.json").read_text())
-    assert content["classes"] == 9
-    assert content["study"]["left_out"] == [train.class_names[3]]
-    for score in saved.scores:
-        with np.load(transfer_scores.answers_path(folder, score)) as answers:
-            right = answers["labels"] == answers["predicted"]
-            shares = [right[answers["labels"] == label].mean() for label in range(9)]
-            assert score.test_images == len(right) == 18
-        assert score.accuracy == pytest.approx(np.mean(shares))
-    stages = saved.provenance["pretrained"]["stages"]
-    assert stages["seconds"]["fc7"].keys() == {"inner products", "coordinates", "softmax", "svm"}
-    assert stages["peak_memory_mb"] > 100
+    def tries(*args, **how):
+        tried.append(args[3])
+        if len(tried) == 4:
+            raise KeyboardInterrupt
+        return train_head(*args, **how)
+
+    monkeypatch.setattr(measure, "train_head", tries)
+    monkeypatch.setattr(gram, "coordinates", lambda *args: solved.append(1) or coordinates(*args))
+    monkeypatch.setattr(features, "_show_all", None)  # what there is stays
+    with pytest.raises(KeyboardInterrupt):
+        study()
+    assert len(saved.find(tmp_path, "transfer")) == 8 + 3
+    everything = study()
+    assert tried == [2] * (4 + 5)
+    assert len(solved) == 2 + 3  # once for both heads of a fold; the second's fold was half done
+    assert numbers(everything).items() >= numbers(first).items()
+    assert {one.folder for one in saved.find(tmp_path, "transfer")} == {
+        one.folder for one in everything
+    }
+    assert len(everything) == 16
+    for one in everything:
+        assert one.folder.name.startswith(
+            "-".join(str(one.about["options"][name]) for name in ("data", "layer", "head"))
+        )
+        assert one.about["options"]["left_out"] == [train.class_names[3]]
+        assert one.about["images"] == [7] * 9
+        right = one.arrays["labels"] == one.arrays["predicted"]
+        shares = [right[one.arrays["labels"] == label].mean() for label in range(9)]
+        assert one.about["test_images"] == len(right) == 18
+        assert one.about["accuracy"] == pytest.approx(np.mean(shares))
+        assert one.about["peak_memory_mb"] > 100
+    assert "--layer=pool1 --head=svm" in everything[1].about["command"]
+    assert "--per_class=1 --folds=1" in everything[1].about["command"]
 
 
 def test_a_study_says_what_scikit_learn_says_on_the_features_themselves(
     study, run, train, tmp_path
 ):
-    scores = study()
+    results = study()
     path = features.path_of(dataclasses.replace(run, directory=tmp_path), train, "pool1")
     raw = features.open_features(path)
-    for score in scores.scores:
-        if (score.layer, score.head, score.per_class) != ("pool1", "svm", 2):
+    checked = 0
+    for one in results:
+        options = one.about["options"]
+        if (options["layer"], options["head"], options["per_class"]) != ("pool1", "svm", 2):
             continue
-        classes = folds.choose_classes(train.labels, train.class_names, scores.study.left_out)
-        fold = folds.make_fold(classes, 2, score.fold, seed=0, test_per_class=2)
+        classes = folds.choose_classes(train.labels, train.class_names, options["left_out"])
+        fold = folds.make_fold(classes, 2, options["fold"], seed=0, test_per_class=2)
         cloud = Cloud(raw[fold.train], classes.labels[fold.train], raw[fold.test])
-        svm = LinearSVC(C=score.regularisation, max_iter=100_000, random_state=0)
+        svm = LinearSVC(C=one.about["regularisation"], max_iter=100_000, random_state=0)
         svm.fit(cloud.scaled(cloud.train), cloud.labels)
-        folder = transfer_scores.folder_of(tmp_path, "tiny")
-        with np.load(transfer_scores.answers_path(folder, score)) as answers:
-            np.testing.assert_array_equal(answers["rows"], fold.test)
-            same = answers["predicted"] == svm.predict(cloud.scaled(cloud.test))
+        np.testing.assert_array_equal(one.arrays["rows"], fold.test)
+        same = one.arrays["predicted"] == svm.predict(cloud.scaled(cloud.test))
         assert same.mean() > 0.9
+        checked += 1
+    assert checked == 2
 
 
-def test_scores_of_other_options_do_not_mix(study):
-    study(per_class=(1,))
-    other = dataclasses.replace(OPTIONS, parts=3)
-    with pytest.raises(ValueError, match="cross_validation_parts is 2 there and 3 here"):
-        study(per_class=(1,), options=other)
+def test_scores_of_other_options_lie_beside_each_other(study, tmp_path):
+    def folders(**changed) -> set[str]:
+        return {one.folder.name for one in study(per_class=(2,), **changed)}
+
+    before, svm = folders(), {name for name in folders() if "svm" in name}
+    others = [folders(cv_folds=3), folders(seed=1), folders(test_per_class=1)]
+    others.append(folders(tolerance=2e-3))
+    assert all(len(other) == 8 and not other & before for other in others)
+    # An SVM does not depend on what C of softmax is chosen from, nor on the grid's order.
+    assert folders(softmax_grid=(10.0,)) & before == svm
+    assert folders(softmax_grid=(1.0, 100.0)) == before
+    assert len(saved.find(tmp_path, "transfer")) == 5 * 8 + 4
 
 
-def test_scores_made_otherwise_are_replaced_where_that_is_asked_for(study, tmp_path):
-    before = study(per_class=(1,))
-    folder = transfer_scores.folder_of(tmp_path, "tiny")
-    # Days of training from scratch lie in the same folder.
-    scratch = transfer_scores.Score("scratch", None, None, 1, 0, 0.5, None, 2)
-    rows = np.array([0, 1])
-    made = transfer_scores.begin(folder, before.study, "scratch", {}, {})
-    transfer_scores.add(folder, made, scratch, rows, rows, rows)
-    other = dataclasses.replace(OPTIONS, parts=3)
-    after = study(per_class=(2,), options=other, replace=True)
-    assert transfer_scores.load(folder) == after
-    assert scratch in after.scores
-    assert {score.per_class for score in after.scores if score.method == "pretrained"} == {2}
-    assert study(per_class=(2,), options=other, replace=True) == after  # its own are kept
-    # Another process adds its scores meanwhile.
-    second = dataclasses.replace(scratch, fold=1)
-    transfer_scores.add(folder, made, second, rows, rows, rows)
-    assert {*after.scores, second} == set(transfer_scores.load(folder).scores)
+def test_two_studies_at_once_score_as_each_alone(study, tmp_path):
+    """Of one run and data, some layers, heads and folds the same and some not."""
+    asked = [
+        {"layers": ("pool1", "fc7"), "heads": ("softmax", "svm")},
+        {"layers": ("fc7", "fc6"), "heads": ("svm",), "per_class": (2, 1, 3)},
+        {"layers": ("pool1", "fc7"), "heads": ("softmax",), "seed": 1},
+    ]
+    alone: dict[str, tuple] = {}
+    for number, changed in enumerate(asked):
+        alone |= numbers(study(tmp_path / f"alone{number}", **changed))
+    together: dict[str, tuple] = {}
+    begin = threading.Barrier(len(asked))
+
+    def start(changed) -> None:
+        begin.wait()
+        together.update(numbers(study(tmp_path / "together", **changed)))
+
+    threads = [threading.Thread(target=start, args=(changed,)) for changed in asked]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert together == alone
+    folder = tmp_path / "together" / "studies" / "transfer"
+    assert {one.folder.name for one in saved.find(tmp_path / "together", "transfer")} == set(alone)
+    hidden = [path for path in folder.rglob("*") if path.name.startswith(".")]
+    assert not hidden  # neither locks nor what is half written
+    layers = sorted(path.name.partition("-")[0] for path in folder.glob("features/*-gram.npy"))
+    assert layers == ["fc6", "fc7", "pool1"]
+
+
+def test_a_grid_without_values_is_named():
+    with pytest.raises(ValueError, match="--svm_grid is empty"):
+        dataclasses.replace(OPTIONS, svm_grid=()).grid("svm")
 
 
 def test_accuracy_is_the_mean_over_classes():
     labels, predicted = np.array([0, 0, 0, 0, 2]), np.array([0, 0, 0, 1, 1])
-    assert transfer_scores.class_mean_accuracy(labels, predicted) == pytest.approx(0.75 / 2)
+    assert measure.class_mean_accuracy(labels, predicted) == pytest.approx(0.75 / 2)
+
+
+def test_the_command_that_a_score_tells_finds_it(tiny_run, prepared_pictures, tmp_path):
+    for name in ("checkpoints", "config.json", "run.json"):
+        (tmp_path / name).symlink_to(tiny_run / name)
+    how = ("--data=mine", f"--prepared_dir={prepared_pictures}", "--per_class=2,1", "--folds=2")
+    grid = "--softmax_grid=100,1"
+    (output,) = run_script("transfer", f"--workdir={tmp_path}", *how, grid, "--leave_out=bird")
+    results = saved.find(tmp_path, "transfer")
+    assert len(results) == 4
+    assert "mine, 9 classes, mean accuracy" in output
+    found = [one.about["accuracy"] for one in results if one.about["options"]["per_class"] == 1]
+    mean, spread = 100 * np.mean(found), 100 * np.std(found, ddof=1)
+    assert f"fc7    softmax   1 per class: {mean:.1f} +- {spread:.1f} (2 folds)" in output
+    last = max(results, key=lambda one: one.about["options"]["fold"])
+    _, _, script, *arguments = shlex.split(last.about["command"])
+    run_script(script.removeprefix("scripts."), *arguments)
+    again = {one.folder: one.about["finished"] for one in saved.find(tmp_path, "transfer")}
+    assert again == {one.folder: one.about["finished"] for one in results}

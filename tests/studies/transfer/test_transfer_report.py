@@ -13,45 +13,84 @@ import pytest
 from zfnet_jax.files import write_json
 from zfnet_jax.report.table import Cell, Number, Table, csv_text, latex, markdown
 from zfnet_jax.studies import paper
-from zfnet_jax.studies.transfer import scores as transfer_scores
+from zfnet_jax.studies.transfer import scores
 from zfnet_jax.studies.transfer.accuracies import curves
 from zfnet_jax.studies.transfer.figure import figure9
-from zfnet_jax.studies.transfer.scores import Score, Study, TransferScores
-from zfnet_jax.studies.transfer.table import (
-    COLUMNS,
-    ROWS,
-    VOC,
-    VOC_FILE,
-    stand_in_table,
-    transfer_table,
-)
+from zfnet_jax.studies.transfer.table import COLUMNS, ROWS, stand_in_table, transfer_table
 
 OUTPUTS = {"1": "norm1", "2": "norm2", "5": "pool5", "7": "fc7"}
-RUN = {"run": "a_run", "step": 70, "epochs": 7, "layers": OUTPUTS}
+CLUTTER = "BACKGROUND_Google"
+ABOUT = {
+    "run": "a_run",
+    "step": 70,
+    "recipe_of": "a_run",
+    "epochs": 7,
+    "layers": OUTPUTS,
+    "weights": "w",
+    "class_names": ["ant", "bass"],
+    "images": [31, 80],
+    "test_images": 50,
+    "regularisation": 1.0,
+    "data": {"fingerprint": "f"},
+}
+OPTIONS = {
+    "left_out": [CLUTTER],
+    "test_per_class": 50,
+    "seed": 0,
+    "cv_folds": 3,
+    "tolerance": 1e-4,
+}
+GRIDS = {"svm": [0.01, 0.1, 1.0, 10.0], "softmax": [1.0, 10.0, 100.0, 1e3, 1e4]}
 
 
 def accuracy(layer: str | None, per_class: int, fold: int) -> float:
     return 0.1 * int(layer[-1] if layer else 1) + per_class / 1000 + fold / 10_000
 
 
+def save(
+    workdir: Path,
+    layer: str | None,
+    head: str | None,
+    per_class: int,
+    fold: int,
+    value: float,
+    *,
+    data: str = "caltech101",
+    finished: str = "2026-01-01",
+    options: dict | None = None,
+    recipe: str = "r",
+    **about: object,
+) -> None:
+    """Leaves a score as `study` (or `scratch`, without layer and head) does."""
+    of = OPTIONS | {"data": data, "per_class": per_class, "fold": fold}
+    if head:
+        of |= {"layer": layer, "head": head, "grid": GRIDS[head]}
+    content = ABOUT | {
+        "study": "transfer",
+        "method": "pretrained" if head else "scratch",
+        "options": of | (options or {}),
+        "accuracy": value,
+        "finished": finished,
+        "data": {"fingerprint": "f", "recipe": recipe},
+    }
+    root = workdir / "studies" / "transfer"
+    folder = root / f"{data}-{len(list(root.glob('*')))}"
+    folder.mkdir(parents=True)
+    write_json(folder / "about.json", content | about)
+
+
 @pytest.fixture
 def workdir(tmp_path) -> Path:
     """Scores of Caltech-101: of the paper's, an extra layer and one more activation of layer 5."""
     kinds = [
-        *(("pretrained", layer, "svm") for layer in ("norm1", "pool5", "conv5", "fc7")),
-        *(("pretrained", layer, "softmax") for layer in ("norm1", "pool5", "fc7")),
-        ("scratch", None, None),
+        *((layer, "svm") for layer in ("norm1", "pool5", "conv5", "fc7")),
+        *((layer, "softmax") for layer in ("norm1", "pool5", "fc7")),
+        (None, None),
     ]
-    scores = []
-    for method, layer, head in kinds:
+    for layer, head in kinds:
         for per_class in (15, 30):
-            for fold in range(3 if layer == "pool5" else 1 if method == "scratch" else 5):
-                value = accuracy(layer, per_class, fold)
-                scores.append(Score(method, layer, head, per_class, fold, value, 1.0, 50))
-    study = Study("caltech101", "f", ("ant", "bass"), (31, 80), ("BACKGROUND_Google",), 50, 0)
-    made = {method: RUN | {"options": {}} for method in transfer_scores.METHODS}
-    folder = transfer_scores.folder_of(tmp_path, "caltech101")
-    transfer_scores.save(folder, TransferScores(study, made, tuple(scores)))
+            for fold in range(3 if layer == "pool5" else 5 if layer else 1):
+                save(tmp_path, layer, head, per_class, fold, accuracy(layer, per_class, fold))
     return tmp_path
 
 
@@ -109,7 +148,7 @@ def test_table_7_has_the_papers_rows_then_the_extra_ones(workdir):
 
 
 def test_another_data_set_stands_beside_the_papers_rows_of_its_own_nets(workdir):
-    found = transfer_scores.load(transfer_scores.folder_of(workdir, "caltech101"))
+    found = scores.of_run(workdir)["caltech101"]
     text = markdown([stand_in_table(4, found, (30, 60))])
     assert text.splitlines() == [
         "| # Train | Acc % 15/class, paper | Acc % 30/class, paper | caltech101, 30/class "
@@ -133,13 +172,20 @@ def test_nothing_is_made_up_where_nothing_was_run(number, tmp_path):
     assert all(re.fullmatch(r" (---:|- \(\d+\)) ", cell) for cell in last)
 
 
+def save_voc(workdir: Path, *, finished: str = "2026-01-01", **about: object) -> None:
+    """Leaves a result as `voc` does, of the default options unless others are given."""
+    options = {"layer": "fc7", "grid": [0.1, 1, 10, 100, 1000], "cv_folds": 3}
+    options |= {"tolerance": 1e-3, "seed": 0}
+    folder = workdir / "studies" / "voc" / f"voc-{finished}"
+    folder.mkdir(parents=True)
+    content = ABOUT | {"options": options, "finished": finished, "setting": ["run a_run, step 70"]}
+    write_json(folder / "about.json", content | {"average_precision": [0.5] * 20} | about)
+
+
 def test_table_6_is_of_validation_images(tmp_path):
     values = [place / 100 for place in range(20)]
     values[3] = None
-    folder = transfer_scores.folder_of(tmp_path, VOC)
-    folder.mkdir(parents=True)
-    found = {"average_precision": values, "mean": 0.5, "setting": ["run a_run, step 70"]}
-    write_json(folder / VOC_FILE, found)
+    save_voc(tmp_path, average_precision=values, mean=0.5)
     table = transfer_table(6, tmp_path)
     text = markdown([table])
     header = next(line for line in text.splitlines() if line.startswith("| Average"))
@@ -149,6 +195,15 @@ def test_table_6_is_of_validation_images(tmp_path):
     assert "| Mean | 74.3 | 82.2 | 82.8 | 79.0 | 50.0 |" in text
     assert "(1) no image of the class" in text
     assert "ours of the validation images" in text
+    # Those of other options, even if newer, are told of; those of a newer checkpoint count.
+    other = {"layer": "norm2", "grid": [1.0], "cv_folds": 3, "tolerance": 1e-3, "seed": 0}
+    save_voc(tmp_path, finished="2026-01-02", mean=0.9, options=other)
+    again = markdown([transfer_table(6, tmp_path)])
+    assert "| Mean | 74.3 | 82.2 | 82.8 | 79.0 | 50.0 |" in again
+    assert "not shown: average precisions of grid 1, layer norm2" in again
+    save_voc(tmp_path, finished="2026-01-03", mean=0.7, step=90)
+    assert "79.0 | 70.0 |" in markdown([transfer_table(6, tmp_path)])
+    assert "79.0 | 50.0 |" in markdown([transfer_table(6, tmp_path, 70)])
 
 
 def test_csv_and_latex_hold_the_same(workdir):
@@ -167,8 +222,8 @@ def test_csv_and_latex_hold_the_same(workdir):
 
 
 def test_figure_9_draws_what_was_run_beside_the_published(workdir):
-    found = curves(workdir)
-    assert found == curves(workdir, ["caltech101"])
+    found = curves(scores.of_run(workdir))
+    assert found == curves(scores.of_run(workdir, ["caltech101", "caltech256"]))
     axis = figure9(found).axes[0]
     lines = {line.get_label(): line.get_xydata() for line in axis.lines}
     expected = [[n, np.mean([100 * accuracy("fc7", n, f) for f in range(5)])] for n in (15, 30)]
@@ -177,5 +232,63 @@ def test_figure_9_draws_what_was_run_beside_the_published(workdir):
     assert [60, 74.2] in lines["Caltech-256, paper, pretrained"].tolist()
     assert [15, 40.5] in lines["Caltech-256, Bo et al. 2013"].tolist()
     assert [30, 86.5] in lines["Caltech-101, paper, pretrained"].tolist()
-    with pytest.raises(FileNotFoundError, match="no transfer scores in"):
-        curves(workdir / "other")
+    assert scores.of_run(workdir / "other") == {}
+    save(workdir, "conv5", "svm", 15, 0, 0.5, data="mine")
+    with pytest.raises(ValueError, match="mine has no scores of the last layer with a softmax"):
+        curves(scores.of_run(workdir))
+
+
+def here(workdir: Path, row: str, step: int | None = None) -> list[float | None]:
+    """Our accuracies in a row of Table 4."""
+    found = (cell.here for cell in cells(transfer_table(4, workdir, step), row))
+    return [None if value is None else round(value.value, 3) for value in found]
+
+
+PRETRAINED, SCRATCH = "ImageNet-pretrained convnet", "Non-pretrained convnet"
+
+
+def test_the_newest_checkpoint_that_has_scores_counts_or_the_one_asked_for(workdir):
+    save(workdir, "fc7", "softmax", 15, 0, 0.9, step=90, finished="2025-01-01", weights="v")
+    assert here(workdir, PRETRAINED) == [90, None]
+    assert here(workdir, SCRATCH) == [11.5, 13]  # of no checkpoint
+    assert here(workdir, PRETRAINED, 70) == [71.52, 73.02]
+    assert here(workdir, PRETRAINED, 80) == [None, None]
+    assert "step 90" in markdown([transfer_table(4, workdir)])
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"seed": 1}, "not shown: caltech101, scores of seed 1"),
+        ({"left_out": [CLUTTER, "ant"]}, "not shown: caltech101, scores of leave_out ant"),
+        ({"cv_folds": 5}, "not shown: caltech101, softmax scores of cv_folds 5"),
+        ({"grid": [1.0, 2.5]}, "not shown: caltech101, softmax scores of softmax_grid 1 2.5"),
+    ],
+)
+def test_scores_of_the_defaults_count_and_others_are_told_of(workdir, options, words):
+    before = here(workdir, PRETRAINED)
+    save(workdir, "fc7", "softmax", 15, 0, 0.9, options=options, finished="2026-02-01")
+    assert here(workdir, PRETRAINED) == before
+    assert words in markdown([transfer_table(4, workdir)])
+    assert words in scores.of_run(workdir)["caltech101"].notes[0]
+
+
+def test_where_no_scores_are_of_the_defaults_the_newest_set_counts(tmp_path):
+    for seed, value, finished in ((1, 0.3, "2026-01-02"), (2, 0.4, "2026-01-03"), (1, 0.5, "2026")):
+        options = {"seed": seed}
+        fold = int(value == 0.5)
+        save(tmp_path, "fc7", "softmax", 15, fold, value, options=options, finished=finished)
+        save(tmp_path, None, None, 15, 0, value / 2, options=options, finished=finished)
+    assert here(tmp_path, PRETRAINED) == [40, None]
+    assert here(tmp_path, SCRATCH) == [20, None]  # of the same folds
+    text = markdown([transfer_table(4, tmp_path)])
+    assert "folds of seed 2" in text
+    assert "not shown: caltech101, scores of seed 1" in text
+
+
+def test_nets_from_scratch_of_the_newest_recipe_count(workdir):
+    save(workdir, None, None, 15, 0, 0.2, finished="2027", epochs=9, recipe="another")
+    assert here(workdir, SCRATCH) == [20, None]
+    text = markdown([transfer_table(4, workdir)])
+    assert "not pretrained: 9 epochs by the recipe of a_run" in text
+    assert "not shown: caltech101, scores from scratch of epochs 7, recipe r" in text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -12,17 +12,19 @@ from PIL import Image
 from tests.conftest import run_script
 from zfnet_jax.data import voc
 from zfnet_jax.data.decode import centre_square
+from zfnet_jax.studies import saved
 from zfnet_jax.studies.transfer import gram
 from zfnet_jax.studies.transfer import voc as voc_study
 from zfnet_jax.studies.transfer.average_precision import average_precision
 from zfnet_jax.studies.transfer.heads import fit
+from zfnet_jax.studies.transfer.options import VocOptions
 from zfnet_jax.studies.transfer.table import transfer_table
 
 # TensorFlow and TFDS may warn of deprecations in their own dependencies.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 NAMES = ("aeroplane", "bicycle", "bird")
-IMAGES = 12  # in each part
+IMAGES = 12  # in each split
 
 
 def objects(number: int) -> list[tuple[str, bool]]:
@@ -73,7 +75,7 @@ def tfds_dir(tmp_path_factory) -> Path:
             )
 
         def _split_generators(self, dl_manager):  # noqa: ARG002
-            return {part: self._generate_examples(seed) for seed, part in enumerate(voc.PARTS)}
+            return {name: self._generate_examples(seed) for seed, name in enumerate(voc.SPLITS)}
 
         def _generate_examples(self, seed):
             for number in range(IMAGES):
@@ -124,8 +126,8 @@ def prepared(tfds_dir, tmp_path_factory) -> Path:
 
 
 def test_presence_goes_with_the_right_image(prepared):
-    for seed, part in enumerate(voc.PARTS):
-        split, codes = voc.open_part(prepared, part)
+    for seed, name in enumerate(voc.SPLITS):
+        split, codes = voc.open_split(prepared, name)
         assert split.class_names == NAMES
         assert codes.shape == (len(split), 3) == (IMAGES, 3)
         numbers = [int(image[32, 32, 0]) // 10 for image in split.images]
@@ -139,10 +141,11 @@ def test_presence_goes_with_the_right_image(prepared):
                 ).max()
                 <= 1
             )
-    assert voc.open_part(prepared, "train")[0].mean is not None
+    assert voc.open_split(prepared, "train")[0].mean is not None
 
 
-def test_the_softmax_learns_every_class_that_is_present(prepared, run, monkeypatch):
+def test_the_softmax_learns_every_class_that_is_present(prepared, run, tmp_path, monkeypatch):
+    run = dataclasses.replace(run, directory=tmp_path)
     fits = []
 
     def recorded(*arguments, **options):
@@ -159,11 +162,13 @@ def test_the_softmax_learns_every_class_that_is_present(prepared, run, monkeypat
 
     monkeypatch.setattr(voc_study.heads, "fit", recorded)
     monkeypatch.setattr(voc_study, "_log_probabilities", judged)
-    train, validation = (voc.open_part(prepared, part) for part in voc.PARTS)
-    how = {"layer": "fc7", "grid": [0.1, 10.0], "parts": 2, "tolerance": 1e-3, "seed": 0}
-    found = voc_study.voc_study(run, train, validation, **how, batch_size=12, progress=False)
+    train, validation = (voc.open_split(prepared, name) for name in voc.SPLITS)
+    options = VocOptions(layer="fc7", grid=(10.0, 0.1), cv_folds=2)
+    how = {"given": ["--prepared_dir=here"], "batch_size": 12, "progress": False}
+    result = voc_study.measured(run, train, validation, options, **how)
+    found = result.about
 
-    # All of the training part but the image that shows only a difficult object, and every class of
+    # All of the training split but the image that shows only a difficult object, and every class of
     # an image once.
     codes = train[1][[max(code) == 1 for code in train[1].tolist()]]
     assert len(codes) == 11
@@ -192,7 +197,11 @@ def test_the_softmax_learns_every_class_that_is_present(prepared, run, monkeypat
     precisions = [average_precision(*pair) for pair in zip(answers[-1].T, validation[1].T)]
     np.testing.assert_allclose(found["average_precision"], precisions)
     assert found["mean"] == pytest.approx(np.mean(precisions))
-    assert found["part"] == "validation"
+    assert found["split"] == "validation"
+    np.testing.assert_array_equal(result.arrays["log_probabilities"], answers[-1])
+    np.testing.assert_array_equal(result.arrays["presence"], validation[1])
+    assert voc_study.measured(run, train, validation, options, **how).about == found
+    assert len(fits) == 2 * 2 + 1  # nothing is fitted again
 
 
 def unique_rows(inputs: np.ndarray) -> np.ndarray:
@@ -203,11 +212,11 @@ def unique_rows(inputs: np.ndarray) -> np.ndarray:
 def test_the_script_leaves_what_table_6_needs(prepared, tiny_run, tmp_path):
     for name in ("checkpoints", "config.json", "run.json"):
         (tmp_path / name).symlink_to(tiny_run / name)
-    how = (f"--prepared_dir={prepared}", "--grid=0.1,10", "--parts=2")
+    how = (f"--prepared_dir={prepared}", "--grid=0.1,10", "--cv_folds=2")
     (output,) = run_script("voc", f"--workdir={tmp_path}", *how)
     assert "mean average precision on the validation images" in output
-    path = tmp_path / "analysis" / "transfer" / "voc2012" / "average_precision.json"
-    assert str(path) in output
-    assert len(json.loads(path.read_text(encoding="utf-8"))["average_precision"]) == len(NAMES)
+    (result,) = saved.find(tmp_path, "voc")
+    assert str(result.folder) in output
+    assert len(result.about["average_precision"]) == len(NAMES)
     with pytest.raises(ValueError, match=r"has the 20 classes of VOC 2012, but .* 3: it is of an"):
         transfer_table(6, tmp_path)

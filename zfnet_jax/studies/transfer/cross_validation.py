@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from zfnet_jax.studies.transfer import heads
-from zfnet_jax.studies.transfer.heads import Head
+from zfnet_jax.studies.transfer.options import Head
 
 
 def choose_c(
@@ -17,13 +17,13 @@ def choose_c(
     per_class: int,
     grid: Sequence[float],
     *,
-    parts: int,
+    folds: int,
     tolerance: float,
 ) -> float:
     """The C of the grid whose heads answer best on training images that they have not seen.
 
-    Each class's images are dealt to the parts in turn; each part is held out once. Of equally good
-    values the smallest. With fewer images per class than parts there are as many parts as images;
+    Each class's images are dealt to the folds in turn; each fold is held out once. Of equally good
+    values the smallest. With fewer images per class than folds there are as many folds as images;
     with one nothing can be held out, and the middle of the grid stands.
 
     Args:
@@ -32,18 +32,18 @@ def choose_c(
       labels: [n * K].
       per_class: n.
       grid: values of C, ascending.
-      parts: how many, at least 2.
+      folds: how many, at least 2.
       tolerance: see `heads.fit`.
     """
-    parts = min(parts, per_class)
-    if parts < 2:
+    folds = min(folds, per_class)
+    if folds < 2:
         return grid[len(grid) // 2]
-    part_of = np.arange(len(labels)) % per_class % parts
+    fold_of = np.arange(len(labels)) % per_class % folds
     classes = len(labels) // per_class
-    largest = classes * (per_class - per_class // parts)
-    right = np.zeros((len(grid), parts))
-    for part in range(parts):
-        seen, held = part_of != part, part_of == part
+    largest = classes * (per_class - per_class // folds)
+    right = np.zeros((len(grid), folds))
+    for fold in range(folds):
+        seen, held = fold_of != fold, fold_of == fold
         weights = None
         for place, c in enumerate(grid):
             weights = heads.fit(
@@ -56,5 +56,5 @@ def choose_c(
                 size=largest,
                 start=weights,
             )
-            right[place, part] = np.mean(weights.predict(inputs[held]) == labels[held])
+            right[place, fold] = np.mean(weights.predict(inputs[held]) == labels[held])
     return grid[int(right.mean(axis=1).argmax())]

@@ -1,9 +1,9 @@
 """Frozen features: the activations of a layer for every image of a split, made once and kept.
 
-WORKDIR/analysis/features/LAYER-FINGERPRINT.npy holds [N, D] float32, the rows of the split in
-order and each map flattened; a .json of the same name says what they were made from. They are
-large (layer 1 of the paper's net: 1.16 MB an image) and may be removed once their Gram matrix is
-there.
+WORKDIR/studies/transfer/features/LAYER-DIGEST.npy holds [N, D] float32, the rows of the split in
+order and each map flattened; a .json of the same name says what they were made from, and
+LAYER-DIGEST-gram.npy holds their inner products. Features are large (layer 1 of the paper's net:
+1.16 MB an image) and may be removed once the inner products are there.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,13 +20,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from zfnet_jax import model, parallel, passes
+from zfnet_jax import lock, model, parallel, passes
 from zfnet_jax.data import augment, batches
 from zfnet_jax.data.images import Split
 from zfnet_jax.files import whole_file, write_json
 from zfnet_jax.runs import array_tree, provenance
 from zfnet_jax.runs.run import Run
 from zfnet_jax.studies.invariance.measure import layer_output
+from zfnet_jax.studies.saved import FOLDER
+from zfnet_jax.studies.transfer.gram import gram_matrix
+from zfnet_jax.studies.transfer.scores import NAME
 from zfnet_jax.training.optimizer import Params
 
 
@@ -42,7 +46,8 @@ def extract(
 ) -> dict[str, Path]:
     """The features of some layers, from the run's folder where it has them, else made there.
 
-    Every image is shown to the net once, as its centre crop, whatever the number of layers.
+    Every image is shown to the net once, as its centre crop, whatever the number of layers. Of two
+    who ask at once one waits.
 
     Args:
       run: the net; all devices of this process compute.
@@ -65,19 +70,36 @@ def extract(
         )
     dims = _dimensions(run, layers)
     paths = {layer: path_of(run, split, layer) for layer in layers}
-    missing = [layer for layer in dict.fromkeys(layers) if not paths[layer].exists()]
+    if all(path.exists() for path in paths.values()):
+        return paths
+    with lock.waited_for(_folder(run) / ".features.lock"):
+        missing = {layer: paths[layer] for layer in dims if not paths[layer].exists()}
+        if missing:
+            _write(run, split, missing, dims, batch_size, progress)
+    return paths
+
+
+def inner_products(
+    run: Run, split: Split, layers: Sequence[str], *, batch_size: int, progress: bool
+) -> dict[str, Path]:
+    """Of each layer the file of its `gram_matrix` [N, N] float64, made where it is missing.
+
+    Arguments and errors as in `extract`.
+    """
+    paths = {layer: _gram_path(path_of(run, split, layer)) for layer in layers}
+    missing = [layer for layer in layers if not paths[layer].exists()]
+    made = {}
     if missing:
-        folder = paths[missing[0]].parent
-        folder.mkdir(parents=True, exist_ok=True)
-        with contextlib.ExitStack() as stack:
-            files = {}
-            for layer in missing:
-                files[layer] = stack.enter_context(whole_file(paths[layer]))
-                _write_header(files[layer], (len(split), dims[layer]))
-            _show_all(run, split, files, batch_size, progress)
-        for layer in missing:
-            described = _identity(run, split, layer) | provenance.of_run(run)
-            write_json(paths[layer].with_suffix(".json"), described)
+        made = extract(run, split, missing, batch_size=batch_size, progress=progress)
+    for layer, path in made.items():
+        with lock.waited_for(_folder(run) / f".{paths[layer].stem}.lock"):
+            if paths[layer].exists():
+                continue
+            matrix = gram_matrix(
+                open_features(path), desc=f"inner products, {layer}", progress=progress
+            )
+            with whole_file(paths[layer]) as file:
+                np.save(file, matrix)
     return paths
 
 
@@ -85,12 +107,20 @@ def path_of(run: Run, split: Split, layer: str) -> Path:
     """Where the features of a layer lie; its name depends on all that they depend on."""
     text = json.dumps(_identity(run, split, layer), sort_keys=True)
     name = f"{layer}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.npy"
-    return run.directory / "analysis" / "features" / name
+    return _folder(run) / name
 
 
 def open_features(path: Path) -> np.ndarray:
     """The features [N, D] float32, mapped from the disk."""
     return np.load(path, mmap_mode="r")
+
+
+def _folder(run: Run) -> Path:
+    return run.directory / FOLDER / NAME / "features"
+
+
+def _gram_path(path: Path) -> Path:
+    return path.with_name(f"{path.stem}-gram.npy")
 
 
 def _identity(run: Run, split: Split, layer: str) -> dict[str, Any]:
@@ -104,6 +134,27 @@ def _identity(run: Run, split: Split, layer: str) -> dict[str, Any]:
         "scale": np.asarray(run.config.augment.scale).tolist(),  # one number, or per channel
         "data": split.fingerprint,
     }
+
+
+def _write(
+    run: Run,
+    split: Split,
+    paths: dict[str, Path],
+    dims: dict[str, int],
+    batch_size: int,
+    progress: bool,
+) -> None:
+    """Makes the files of some layers, all at once."""
+    began = time.perf_counter()
+    with contextlib.ExitStack() as stack:
+        files = {layer: stack.enter_context(whole_file(path)) for layer, path in paths.items()}
+        for layer, file in files.items():
+            _write_header(file, (len(split), dims[layer]))
+        _show_all(run, split, files, batch_size, progress)
+        seconds = round(time.perf_counter() - began, 2)
+        for layer, path in paths.items():
+            described = {**_identity(run, split, layer), "seconds": seconds, "layers": [*paths]}
+            write_json(path.with_suffix(".json"), described | provenance.of_run(run))
 
 
 def _dimensions(run: Run, layers: Sequence[str]) -> dict[str, int]:

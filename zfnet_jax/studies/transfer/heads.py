@@ -16,14 +16,15 @@ from __future__ import annotations
 
 import functools
 import warnings
-from typing import Any, Generic, Literal, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-Head = Literal["softmax", "svm"]
+from zfnet_jax.studies.transfer.options import Head
+
 Array = TypeVar("Array", np.ndarray, jax.Array)
 
 _MAX_ITERATIONS = 5000
@@ -63,7 +64,7 @@ def fit(
       c: what the losses are multiplied by.
       tolerance: the search ends where the gradient's norm, in those scales, is this share of its
         norm at zero weights.
-      size: rows to fill up to, so that parts of different sizes share a program; m if not given.
+      size: rows to fill up to, so that folds of different sizes share a program; m if not given.
       start: where to begin; zero weights if not given. The objective is convex: it does not matter.
 
     Raises:

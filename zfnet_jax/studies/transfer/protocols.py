@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from zfnet_jax.studies.transfer.heads import Head
 
 
 @dataclass(frozen=True)
@@ -52,15 +48,3 @@ PROTOCOLS = {
 # Table 7: a linear SVM on the outputs of these layers, and softmax on the two of TABLE7_SOFTMAX.
 TABLE7_LAYERS = (1, 2, 3, 4, 5, 7)
 TABLE7_SOFTMAX = (5, 7)
-
-# What the paper leaves open: values of C that cross-validation chooses from, into how many parts it
-# divides the training images, and when a head has converged (see `heads.fit`).
-GRIDS: dict[Head, tuple[float, ...]] = {
-    "softmax": (1.0, 10.0, 100.0, 1e3, 1e4),
-    "svm": (0.01, 0.1, 1.0, 10.0),
-}
-PARTS, TOLERANCE = 3, 1e-4
-TEST_PER_CLASS = 50  # at most; this one is the paper's
-
-# Of PASCAL VOC 2012, in the same way.
-VOC_GRID, VOC_TOLERANCE = (0.1, 1.0, 10.0, 100.0, 1000.0), 1e-3

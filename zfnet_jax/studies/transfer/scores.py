@@ -1,275 +1,180 @@
-"""Transfer results on disk: accuracies of heads on other data, one by one, and what gave them.
-
-WORKDIR/analysis/transfer/DATA/ holds
-
-    scores.json      the study (see `Study`), the scores (see `Score`), and the provenance of each
-                     method; written after every score
-    answers/*.npz    of each score what the head said of each of the T test images: 'rows' [T]
-                     int32 in the split, 'labels' [T] int32 and 'predicted' [T] int32
-
-Both 'pretrained' (features of a trained net) and 'scratch' (a net trained on the fold alone) go in
-the same file, since they are of the same folds.
-"""
+"""The saved scores of a run as tables and figures read them: one checkpoint, one set of options."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
+from zfnet_jax.studies import saved
+from zfnet_jax.studies.options import in_words
+from zfnet_jax.studies.saved import Result
+from zfnet_jax.studies.transfer.options import Options, VocOptions
+from zfnet_jax.studies.transfer.protocols import PROTOCOLS
 
-from zfnet_jax import lock
-from zfnet_jax.files import write_arrays, write_json
+NAME, VOC = "transfer", "voc"  # of the studies
+Method = Literal["pretrained", "scratch"]
 
-METHODS = ("pretrained", "scratch")
+_DEFAULTS = in_words(Options())
+_VOC_DEFAULTS = in_words(VocOptions())
 
 
 @dataclasses.dataclass(frozen=True)
-class Study:
-    """What all scores of a folder have in common.
+class Scores:
+    """The scores of a data set that may stand in one table.
 
     Attributes:
-      data: name of the data set, such as 'caltech101'.
-      fingerprint: of the prepared images.
-      class_names: of the classes that count, K of them, in the order of their labels.
-      images: of each class, how many there are.
-      left_out: classes of the data set that do not count.
-      test_per_class: test images of a class, or fewer where it has no more beside the training
-        ones.
-      seed: of the folds.
+      pretrained: of heads on the features of one checkpoint, each chosen and trained alike.
+      scratch: of nets trained on the same folds alone, by one recipe.
+      notes: what else there is, and is not among them.
     """
 
     data: str
-    fingerprint: str
-    class_names: tuple[str, ...]
-    images: tuple[int, ...]
-    left_out: tuple[str, ...]
-    test_per_class: int
-    seed: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Score:
-    """One accuracy.
-
-    Attributes:
-      method: 'pretrained' or 'scratch'.
-      layer: the features' activation, such as 'norm1' or 'fc7'; None from scratch.
-      head: 'softmax' or 'svm'; None from scratch.
-      per_class: training images of each class.
-      fold: its number, from 0.
-      accuracy: mean of the accuracies of the classes, as a share of 1.
-      regularisation: the C that cross-validation chose; None from scratch.
-      test_images: how many there were.
-    """
-
-    method: str
-    layer: str | None
-    head: str | None
-    per_class: int
-    fold: int
-    accuracy: float
-    regularisation: float | None
-    test_images: int
+    pretrained: tuple[Result, ...]
+    scratch: tuple[Result, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
-    def key(self) -> tuple[str, str | None, str | None, int, int]:
-        """What the score is of: one folder has one score of each key."""
-        return (self.method, self.layer, self.head, self.per_class, self.fold)
+    def about(self) -> Mapping[str, Any]:
+        """What is said of one of them: of data and folds all say the same."""
+        return (*self.pretrained, *self.scratch)[0].about
+
+    @property
+    def layers(self) -> dict[int, str]:
+        """The layers of the net by the paper's numbers, and the activation each ends with."""
+        if not self.pretrained:
+            return {}
+        return {int(number): name for number, name in self.pretrained[0].about["layers"].items()}
 
 
-@dataclasses.dataclass(frozen=True)
-class TransferScores:
-    """The content of a folder; `provenance` by method."""
+def of_run(
+    workdir: str | Path, data: Sequence[str] = (), step: int | None = None
+) -> dict[str, Scores]:
+    """The scores that a run's folder holds, by data set.
 
-    study: Study
-    provenance: dict[str, dict[str, Any]]
-    scores: tuple[Score, ...]
-
-    def keys(self) -> set[tuple[str, str | None, str | None, int, int]]:
-        return {score.key for score in self.scores}
-
-
-def folder_of(workdir: str | Path, data: str) -> Path:
-    """Where the scores of a run on a data set lie."""
-    return Path(workdir) / "analysis" / "transfer" / data
-
-
-def class_mean_accuracy(labels: np.ndarray, predicted: np.ndarray) -> float:
-    """Mean over the classes of the share of their images [T] that are answered rightly."""
-    right = np.bincount(labels, weights=labels == predicted)
-    count = np.bincount(labels)
-    present = count > 0
-    return float(np.mean(right[present] / count[present]))
-
-
-def load(folder: Path) -> TransferScores:
-    """Reads the scores of a folder.
-
-    Raises:
-      FileNotFoundError: there are none.
-    """
-    path = Path(folder) / "scores.json"
-    if not path.exists():
-        raise FileNotFoundError(f"no transfer scores in {path}: run python -m scripts.transfer")
-    content = json.loads(path.read_text(encoding="utf-8"))
-    study: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in content["study"].items()
-    }
-    return TransferScores(
-        Study(**study),
-        content["provenance"],
-        tuple(Score(**score) for score in content["scores"]),
-    )
-
-
-def begin(
-    folder: Path,
-    study: Study,
-    method: str,
-    provenance: Mapping[str, Any],
-    options: Mapping[str, Any],
-    *,
-    replace: bool = False,
-) -> TransferScores:
-    """The scores that are there of this study, after a check that they may stand side by side.
+    Where scores of several options lie there, those of the defaults, which are the paper's as far
+    as it has any, count; else the newest ones.
 
     Args:
-      folder: see `folder_of`.
-      study: the data and folds.
-      method: which of `METHODS` is to be added to.
-      provenance: what is told of that method in scores.json.
-      options: what decides its scores (checkpoint, grid, ...), kept with the provenance as
-        'options'; scores of other options do not mix with new ones.
-      replace: drop the method's scores of other options, such as those of an earlier checkpoint,
-        in place of an error; those of other methods stay.
-
-    Raises:
-      ValueError: the folder holds scores of another study, or of the method with other options;
-        names what differs.
+      data: names of data sets; all if empty. Those without scores are not in the result.
+      step: of the checkpoint; the newest that has scores of any of these data sets.
     """
-    if not replace:
-        return _begun(folder, study, method, provenance, options, replace=False)
-    with _alone(folder):  # written at once, so that a stop does not bring the old ones back
-        scores = _begun(folder, study, method, provenance, options, replace=True)
-        save(folder, scores)
-    return scores
-
-
-def _begun(
-    folder: Path,
-    study: Study,
-    method: str,
-    provenance: Mapping[str, Any],
-    options: Mapping[str, Any],
-    *,
-    replace: bool,
-) -> TransferScores:
-    try:
-        found = load(folder)
-    except FileNotFoundError:
-        found = TransferScores(study, {}, ())
-    if differing := _differing(dataclasses.asdict(found.study), dataclasses.asdict(study)):
-        raise ValueError(
-            f"{folder} holds scores of another study: {'; '.join(differing)}. Remove that folder, "
-            "or give the data another name"
-        )
-    kept = found.scores
-    if method in found.provenance:
-        there = found.provenance[method]["options"]
-        differing = _differing(there, json.loads(json.dumps(dict(options))))
-        if differing and not replace:
-            raise ValueError(
-                f"{folder} holds {method} scores made otherwise: {'; '.join(differing)}. "
-                "--replace drops them"
-            )
-        if differing:
-            kept = tuple(score for score in kept if score.method != method)
-    merged = found.provenance | {method: {**provenance, "options": dict(options)}}
-    return TransferScores(study, merged, kept)
-
-
-def add(
-    folder: Path,
-    scores: TransferScores,
-    score: Score,
-    rows: np.ndarray,
-    labels: np.ndarray,
-    predicted: np.ndarray,
-) -> TransferScores:
-    """Writes one more score and its answers; what the folder then holds.
-
-    That includes what other processes have added meanwhile, such as nets from scratch.
-
-    Args:
-      folder: see `folder_of`.
-      scores: of `begin`, or what the last `add` returned.
-      score: one of the same key is replaced.
-      rows, labels, predicted: [T], see the top of the module.
-    """
-    if score.method not in METHODS:
-        raise ValueError(f"a score's method is one of {METHODS}, not {score.method!r}")
-    answers = {"rows": rows, "labels": labels, "predicted": predicted}
-    write_arrays(
-        answers_path(folder, score),
-        {name: np.asarray(array, np.int32) for name, array in answers.items()},
-    )
-    with _alone(folder):
-        there = load(folder) if (folder / "scores.json").exists() else scores
-        own = {score.method: scores.provenance[score.method]}
-        others = tuple(one for one in there.scores if one.key != score.key)
-        merged = TransferScores(scores.study, there.provenance | own, (*others, score))
-        save(folder, merged)
-    return merged
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Waits until no other process changes the scores of a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with lock.waited_for(folder / "scores.lock"):
-        yield
-
-
-def save(folder: Path, scores: TransferScores) -> None:
-    """Writes scores.json."""
-    study = scores.study
-    most = max((score.per_class for score in scores.scores), default=0)
-    content = {
-        "study": dataclasses.asdict(study),
-        "classes": len(study.class_names),
-        # Fewer test images than the others, at the largest number of training images.
-        "small_classes": {
-            name: count
-            for name, count in zip(study.class_names, study.images)
-            if count < most + study.test_per_class
-        },
-        "provenance": scores.provenance,
-        "scores": [dataclasses.asdict(score) for score in scores.scores],
-    }
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    write_json(Path(folder) / "scores.json", content)
-
-
-def answers_path(folder: Path, score: Score) -> Path:
-    """Where the answers behind a score lie."""
-    name = "-".join(str(part) for part in score.key if part is not None)
-    return Path(folder) / "answers" / f"{name}.npz"
-
-
-def _differing(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
-    return [
-        f"{name} is {_few(there.get(name))} there and {_few(here.get(name))} here"
-        for name in sorted(there.keys() | here.keys())
-        if there.get(name) != here.get(name)
+    found = [
+        one for one in saved.find(workdir, NAME) if not data or one.about["options"]["data"] in data
     ]
+    steps = {one.about["step"] for one in found if one.about["method"] == "pretrained"}
+    if step is None:
+        step = max(steps, default=None)
+    names = data or sorted({one.about["options"]["data"] for one in found})
+    result = {}
+    for name in names:
+        own = [one for one in found if one.about["options"]["data"] == name]
+        if scores := _chosen(name, own, step):
+            result[name] = scores
+    return result
 
 
-def _few(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+def of_voc(workdir: str | Path, step: int | None = None) -> tuple[Result | None, list[str]]:
+    """The result of PASCAL VOC 2012 that counts, by the same rule, and notes on others."""
+    found = saved.find(workdir, VOC, step)
+    newest = max((one.about["step"] for one in found), default=None)
+    found = [one for one in found if one.about["step"] == newest]
+    kept, notes = _one_set(found, _voc, _VOC_DEFAULTS, "average precisions")
+    return (kept[-1] if kept else None), notes
+
+
+def _chosen(data: str, found: Sequence[Result], step: int | None) -> Scores | None:
+    of_step = [
+        one for one in found if one.about["method"] == "scratch" or one.about["step"] == step
+    ]
+    its, notes = _one_set(of_step, _folds, _DEFAULTS, f"{data}, scores")
+    pretrained: list[Result] = []
+    heads = sorted({one.about["options"].get("head", "") for one in its} - {""})
+    for head in heads:
+        of_head = [one for one in its if one.about["options"].get("head") == head]
+        kept, more = _one_set(of_head, _head, _DEFAULTS, f"{data}, {head} scores")
+        pretrained, notes = [*pretrained, *kept], [*notes, *more]
+    scratch = [one for one in its if one.about["method"] == "scratch"]
+    scratch, more = _one_set(scratch, _recipe, {}, f"{data}, scores from scratch")
+    if not its:
+        return None
+    return Scores(data, tuple(pretrained), tuple(scratch), (*notes, *more))
+
+
+def _one_set(
+    results: Sequence[Result],
+    setting: Callable[[Result], Mapping[str, Any]],
+    defaults: Mapping[str, Any],
+    what: str,
+) -> tuple[list[Result], list[str]]:
+    """Of results, the newest last, those of one setting; and a note on each other setting.
+
+    The setting of the defaults, or else the newest, or the newest of several.
+    """
+    sets: dict[str, list[Result]] = {}
+    for one in results:
+        key = json.dumps(setting(one), sort_keys=True)
+        sets[key] = [*sets.pop(key, []), one]  # the set that has the newest comes last
+    if not sets:
+        return [], []
+    usual = [key for key in sets if _is_usual(json.loads(key), defaults)]
+    chosen = (usual or list(sets))[-1]
+    here = json.loads(chosen)
+    notes = []
+    for key in sets:
+        there = json.loads(key)
+        differing = [f"{name} {_words(there[name])}" for name in there if there[name] != here[name]]
+        if differing:
+            notes.append(f"not shown: {what} of {', '.join(differing)}")
+    return sets[chosen], notes
+
+
+def _folds(one: Result) -> dict[str, Any]:
+    options = one.about["options"]
+    protocol = PROTOCOLS.get(options["data"])
+    clutter = protocol.clutter if protocol else ()
+    return {
+        "images": one.about["data"]["fingerprint"],
+        "leave_out": [name for name in options["left_out"] if name not in clutter],
+        "test_per_class": options["test_per_class"],
+        "seed": options["seed"],
+    }
+
+
+def _head(one: Result) -> dict[str, Any]:
+    options = one.about["options"]
+    return {
+        "weights": one.about["weights"],
+        f"{options['head']}_grid": options["grid"],
+        "cv_folds": options["cv_folds"],
+        "tolerance": options["tolerance"],
+    }
+
+
+def _recipe(one: Result) -> dict[str, Any]:
+    return {"epochs": one.about["epochs"], "recipe": one.about["data"]["recipe"]}
+
+
+def _voc(one: Result) -> dict[str, Any]:
+    options, layers = one.about["options"], one.about["layers"]
+    last = layers[max(layers, key=int)]
+    return options | {
+        "layer": None if options["layer"] == last else options["layer"],
+        "weights": one.about["weights"],
+        "images": one.about["data"],
+    }
+
+
+def _is_usual(setting: Mapping[str, Any], defaults: Mapping[str, Any]) -> bool:
+    """Whether all of it that has a default has it."""
+    return all(setting[name] == defaults[name] for name in setting.keys() & defaults.keys())
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(map(_words, value)) or "none"
+    if isinstance(value, dict):
+        return _words(list(value.values()))
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,14 +1,19 @@
 """The 'Non-pretrained convnet' of Tables 4 and 5: a net trained on the images of a fold alone.
 
-WORKDIR/analysis/transfer/DATA/scratch/N-FOLD/ holds `run`, a run like any other, and while it is
-trained `data`, the fold's images as prepared splits. An interrupted fold goes on where it stopped.
+WORKDIR/studies/transfer/scratch/DATA-N-foldF-DIGEST/ is a run like any other, named as its score
+is; while it is trained it holds `images`, the fold's images as prepared splits. An interrupted fold
+goes on where it stopped.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -16,80 +21,121 @@ from ml_collections import ConfigDict
 from zfnet_jax.data.images import Split
 from zfnet_jax.data.prepared import open_prepared
 from zfnet_jax.data.subset import write_subset
-from zfnet_jax.runs import workdir
-from zfnet_jax.runs.run import open_run
+from zfnet_jax.files import write_arrays
+from zfnet_jax.runs import provenance, workdir
+from zfnet_jax.runs.run import Run, open_run
+from zfnet_jax.studies import saved
 from zfnet_jax.studies.errors.predict import predict
-from zfnet_jax.studies.transfer import scores as transfer_scores
-from zfnet_jax.studies.transfer.folds import Classes, Fold, choose_classes, make_fold
-from zfnet_jax.studies.transfer.scores import Score, TransferScores
+from zfnet_jax.studies.options import arguments, command
+from zfnet_jax.studies.saved import Result, Subject
+from zfnet_jax.studies.transfer.folds import Classes, Fold, make_fold
+from zfnet_jax.studies.transfer.measure import answers
+from zfnet_jax.studies.transfer.options import FoldOptions, ScratchOptions, of_fold
+from zfnet_jax.studies.transfer.scores import NAME
 from zfnet_jax.training.train import train_and_evaluate
 
+IMAGES = "images"  # of a fold, in the folder of its run
 _WATCHED = 500  # training images that are looked at after each epoch
 
 
-def train_folds(
+def measured(
+    run: Run,
     recipe: ConfigDict,
     split: Split,
-    folder: Path,
+    classes: Classes,
+    options: ScratchOptions,
     *,
-    run: str,
-    per_class: Sequence[int],
-    folds: int,
-    replace: bool = False,
+    given: Sequence[str],
     progress: bool,
-) -> TransferScores:
-    """Trains a net on every fold that has no score yet, and adds its score to the folder's.
+) -> list[Result]:
+    """Trains and tests a net on every fold that has no score yet of this recipe.
 
     Args:
+      run: whose recipe it is, and whose folder keeps nets and results; its checkpoint is not used.
       recipe: config of the trainings; which data and which checkpoints does not matter.
-      split: N images prepared at the recipe's size.
-      folder: of the data set's transfer scores, which name the study; see `transfer_scores`.
-      run: name of the run whose recipe it is, for the provenance.
-      per_class: numbers of training images of each class.
-      folds: how many folds of each.
-      replace: drop scores from scratch of another recipe, and what was trained by it, in place of
-        an error.
+      split, classes: N images prepared at the recipe's size, and the classes that count.
+      options: folds and epochs; the recipe's epochs if None.
+      given: the flags that tell scripts.scratch where the images are.
       progress: whether to tell of each fold.
 
+    Returns:
+      a result for each number of training images and fold, see `measure.answers`; it also says
+      'epochs' and 'recipe_of', and what every result says of its net, here of the one trained.
+
     Raises:
-      FileNotFoundError: there are no transfer scores, whose folds these are.
-      ValueError: they are of other images; scores from scratch are there of another recipe; or
-        see `train_fold`.
+      ValueError: see `train_fold`, or a class has too few images.
     """
-    study = transfer_scores.load(folder).study
-    if split.fingerprint != study.fingerprint:
-        raise ValueError(
-            f"the transfer scores in {folder} are of other images: name the same prepared ones"
-        )
-    classes = choose_classes(split.labels, split.class_names, study.left_out)
-    made = {"run": run, "epochs": recipe.epochs, "versions": workdir.versions()}
-    fields = workdir.as_json(recipe)
-    options = {k: v for k, v in fields.items() if k not in workdir.FREE_FIELDS}
-    options["epochs"] = recipe.epochs
-    before = transfer_scores.load(folder).provenance.get("scratch", {}).get("options")
-    scores = transfer_scores.begin(folder, study, "scratch", made, options, replace=replace)
-    if replace and before != options:  # the same command again goes on with what it trained
-        shutil.rmtree(folder / "scratch", ignore_errors=True)
-    done = scores.keys()
-    for count in per_class:
-        for number in range(folds):
-            if ("scratch", None, None, count, number) in done:
-                continue
-            fold = make_fold(
-                classes, count, number, seed=study.seed, test_per_class=study.test_per_class
+    recipe = recipe.copy_and_resolve_references()
+    recipe.epochs = options.epochs or recipe.epochs
+    results = []
+    for count in options.per_class:
+        for number in range(options.folds):
+            one = FoldOptions(**of_fold(options, classes.left_out, count, number))
+            alone = dataclasses.replace(options, per_class=(count,), folds=number + 1)
+            result = _measured(
+                run,
+                recipe,
+                split,
+                classes,
+                one,
+                command("scratch", f"--workdir={run.directory}", *given, *arguments(alone)),
+                progress,
             )
-            place = folder / "scratch" / f"{count}-{number}"
+            results.append(result)
             if progress:
-                print(f"{count} images per class, fold {number + 1} of {folds}")
-            predicted = train_fold(recipe, split, classes, fold, place, progress=progress)
-            labels = classes.labels[fold.test]
-            accuracy = transfer_scores.class_mean_accuracy(labels, predicted)
-            score = Score("scratch", None, None, count, number, accuracy, None, len(labels))
-            scores = transfer_scores.add(folder, scores, score, fold.test, labels, predicted)
-            shutil.rmtree(place / "data")
-            if progress:
-                print(f"mean accuracy of the classes {accuracy:.1%}")
-    return scores
+                print(
+                    f"{count} images per class, fold {number + 1} of {options.folds}:"
+                    f" mean accuracy of the classes {result.about['accuracy']:.1%}"
+                )
+    return results
+
+
+def _measured(
+    run: Run,
+    recipe: ConfigDict,
+    split: Split,
+    classes: Classes,
+    one: FoldOptions,
+    command: str,
+    progress: bool,
+) -> Result:
+    data = {"fingerprint": split.fingerprint, "recipe": recipe_digest(recipe)}
+    words = (one.data, "scratch", str(one.per_class), f"fold{one.fold}")
+    subject = Subject(NAME, one, words, data, of_checkpoint=False)
+    fold = make_fold(
+        classes, one.per_class, one.fold, seed=one.seed, test_per_class=one.test_per_class
+    )
+    place = saved.folder_of(run, subject)
+    net = place.parent / "scratch" / place.name
+
+    def make(folder: Path | None) -> dict[str, Any]:
+        predicted = train_fold(recipe, split, classes, fold, net, progress=progress)
+        arrays, said = answers(fold, classes, predicted)
+        if folder is not None:
+            write_arrays(folder / "arrays.npz", arrays)
+        return said | provenance.of_run(open_run(net))
+
+    result = saved.made_once(
+        run,
+        subject,
+        make,
+        command=command,
+        about={
+            "method": "scratch",
+            "recipe_of": run.directory.resolve().name,
+            "epochs": recipe.epochs,
+        },
+    )
+    shutil.rmtree(net / IMAGES, ignore_errors=True)
+    return result
+
+
+def recipe_digest(recipe: ConfigDict) -> str:
+    """Short digest of all of a recipe that decides what it trains."""
+    fields = workdir.as_json(recipe)
+    counting = {name: value for name, value in fields.items() if name not in workdir.FREE_FIELDS}
+    text = json.dumps(counting | {"epochs": recipe.epochs}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def train_fold(
@@ -106,7 +152,7 @@ def train_fold(
       split: N images prepared at the recipe's size.
       classes: the classes that count.
       fold: rows of the split.
-      folder: for this fold alone.
+      folder: of the run, for this fold alone.
       progress: whether to show a bar while testing.
 
     Returns:
@@ -121,34 +167,34 @@ def train_fold(
             f"the images are prepared at {split.image_size} pixels, but the recipe wants "
             f"{recipe.data.image_size}: prepare them at that size"
         )
-    data = folder / "data"
+    images = folder / IMAGES
     watched = fold.train[_spread(len(fold.train), _WATCHED)]
-    parts = {"train": fold.train, "validation": watched, "test": fold.test}
-    for name, rows in parts.items():
+    splits = {"train": fold.train, "validation": watched, "test": fold.test}
+    for name, rows in splits.items():
         write_subset(
             split,
             rows,
-            data / name,
+            images / name,
             labels=classes.labels[rows],
             class_names=classes.names,
             with_mean=name == "train",
         )
-    train_and_evaluate(_config(recipe, data), folder / "run")
-    answers = predict(
-        open_run(folder / "run"),
-        open_prepared(data, "test"),
+    train_and_evaluate(_config(recipe, images), folder)
+    found = predict(
+        open_run(folder),
+        open_prepared(images, "test"),
         crops=1,
         batch_size=recipe.eval_batch_size,
         probabilities=False,
         progress=progress,
     )
-    return answers["predicted"]
+    return found["predicted"]
 
 
-def _config(recipe: ConfigDict, data: Path) -> ConfigDict:
+def _config(recipe: ConfigDict, images: Path) -> ConfigDict:
     config = recipe.copy_and_resolve_references()
     config.data.source, config.data.streaming = "prepared", False
-    config.data.prepared_dir = str(data)
+    config.data.prepared_dir = str(images)
     config.data.exclude = ""  # of the run's own pictures
     # Enough to resume from; more of the many nets of a study would fill disks.
     config.checkpoint.keep_latest, config.checkpoint.keep_best = 2, 0

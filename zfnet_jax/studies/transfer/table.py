@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,20 +10,17 @@ import numpy as np
 
 from zfnet_jax.report.table import Cell, Column, Number, Table
 from zfnet_jax.studies import paper
-from zfnet_jax.studies.transfer import scores as transfer_scores
+from zfnet_jax.studies.transfer import scores
 from zfnet_jax.studies.transfer.accuracies import (
     PRETRAINED,
     SCRATCH,
     Source,
     accuracies,
     accuracies_of_layer,
-    outputs_of,
 )
-from zfnet_jax.studies.transfer.scores import TransferScores
+from zfnet_jax.studies.transfer.scores import Scores
 
 PAPER_FOLDS = 5
-VOC = "voc2012"
-VOC_FILE = "average_precision.json"
 
 _CAPTIONS = {
     4: "Caltech-101: accuracy by training images per class (Table 4)",
@@ -70,32 +65,30 @@ COLUMNS: dict[int, tuple[Measured, ...]] = {
 }
 
 
-def transfer_table(number: int, workdir: Path) -> Table:
+def transfer_table(number: int, workdir: Path, step: int | None = None) -> Table:
     """Table 4, 5, 6 or 7 of what lies in a run's folder.
+
+    Args:
+      step: of the checkpoint; the newest that was tried on these data if None.
 
     ValueError if what there is of VOC 2012 has other classes.
     """
     if number != 6:
-        found = {}
-        for column in COLUMNS[number]:
-            with contextlib.suppress(FileNotFoundError):
-                folder = transfer_scores.folder_of(workdir, column.data)
-                found[column.data] = transfer_scores.load(folder)
-        return caltech_table(number, found)
-    path = transfer_scores.folder_of(workdir, VOC) / VOC_FILE
-    if not path.exists():
+        data = tuple(dict.fromkeys(column.data for column in COLUMNS[number]))
+        return caltech_table(number, scores.of_run(workdir, data, step))
+    found, notes = scores.of_voc(workdir, step)
+    if found is None:
         return voc_table(None)
-    saved = json.loads(path.read_text(encoding="utf-8"))
-    classes, wanted = len(saved["average_precision"]), len(paper.table(6).rows) - 1
+    classes, wanted = len(found.about["average_precision"]), len(paper.table(6).rows) - 1
     if classes != wanted:
         raise ValueError(
-            f"Table 6 has the {wanted} classes of VOC 2012, but {path} {classes}: "
+            f"Table 6 has the {wanted} classes of VOC 2012, but {found.folder} {classes}: "
             "it is of another data set"
         )
-    return voc_table(saved)
+    return voc_table(found.about, notes)
 
 
-def caltech_table(number: int, found: Mapping[str, TransferScores]) -> Table:
+def caltech_table(number: int, found: Mapping[str, Scores]) -> Table:
     """Table 4, 5 or 7, the accuracies of a run's features beside the paper's.
 
     Args:
@@ -126,7 +119,7 @@ def caltech_table(number: int, found: Mapping[str, TransferScores]) -> Table:
     )
 
 
-def stand_in_table(number: int, found: TransferScores, counts: Sequence[int]) -> Table:
+def stand_in_table(number: int, found: Scores, counts: Sequence[int]) -> Table:
     """The rows of Table 4, 5 or 7 with the paper's numbers, and ours of another data set.
 
     Args:
@@ -134,7 +127,7 @@ def stand_in_table(number: int, found: TransferScores, counts: Sequence[int]) ->
     """
     published = paper.table(number)
     theirs = [f"{title}, paper" for title in published.columns[1:]]
-    ours = [f"{found.study.data}, {count}/class" for count in counts]
+    ours = [f"{found.data}, {count}/class" for count in counts]
     rows = [
         (label, *cells, *(_mean(accuracies(found, source, count)) for count in counts))
         for (label, cells), source in zip(published.rows, ROWS[number], strict=True)
@@ -144,17 +137,18 @@ def stand_in_table(number: int, found: TransferScores, counts: Sequence[int]) ->
     return Table((Column(published.columns[0]), *columns), tuple(rows))
 
 
-def voc_table(found: Mapping[str, Any] | None) -> Table:
+def voc_table(found: Mapping[str, Any] | None, notes: Sequence[str] = ()) -> Table:
     """Table 6, a run's average precisions beside the paper's.
 
     Args:
       found: of `studies.transfer.voc`, of the paper's classes; None if it was not run.
+      notes: on what else there is.
     """
     published = paper.table(6)
     ours: list[float | None] = [None] * len(published.rows)
     reason, setting = "python -m scripts.voc has not been run", []
     if found is not None:
-        ours, setting = [*found["average_precision"], found["mean"]], found["setting"]
+        ours, setting = [*found["average_precision"], found["mean"]], [*found["setting"], *notes]
         reason = "no image of the class"
     *others, measured = published.columns[1:]
     assert measured == "Ours"
@@ -168,18 +162,17 @@ def voc_table(found: Mapping[str, Any] | None) -> Table:
 
 
 def _extra_rows(
-    found: Mapping[str, TransferScores], columns: Sequence[Measured]
+    found: Mapping[str, Scores], columns: Sequence[Measured]
 ) -> list[tuple[str | Cell, ...]]:
     """What was measured for the columns beyond the paper's rows of Table 7."""
     kinds = {
-        (score.head, score.layer)
+        (options["head"], options["layer"])
         for column in columns
         if column.data in found
-        for score in found[column.data].scores
-        if score.method == "pretrained" and score.per_class == column.per_class
-        if score.layer is not None
+        for one in found[column.data].pretrained
+        if (options := one.about["options"])["per_class"] == column.per_class
     }
-    number_of = {name: n for one in found.values() for n, name in outputs_of(one).items()}
+    number_of = {name: n for one in found.values() for n, name in one.layers.items()}
     rows: list[tuple[str | Cell, ...]] = []
     for title, head in _HEADS.items():
         layers = {layer for other, layer in kinds if other == head}
@@ -189,16 +182,16 @@ def _extra_rows(
                 continue
             cells = []
             for column in columns:
-                scores, values = found.get(column.data), []
-                if scores is not None:
-                    values = accuracies_of_layer(scores, source, layer, column.per_class)
-                cells.append(_measured(values, _not_run(scores, column), None))
+                its, values = found.get(column.data), []
+                if its is not None:
+                    values = accuracies_of_layer(its, layer, head, column.per_class)
+                cells.append(_measured(values, _not_run(its, column), None))
             rows.append((f"{title} ({number_of.get(layer, layer)}), extra", *cells))
     return rows
 
 
 def _cell(
-    found: TransferScores | None, source: Source | None, column: Measured, theirs: Number | None
+    found: Scores | None, source: Source | None, column: Measured, theirs: Number | None
 ) -> Cell:
     if source is None:
         return Cell(paper=theirs, reason=_OTHERS)
@@ -210,7 +203,7 @@ def _cell(
     return _measured(accuracies(found, source, column.per_class), reason, theirs)
 
 
-def _not_run(found: TransferScores | None, column: Measured) -> str:
+def _not_run(found: Scores | None, column: Measured) -> str:
     if found is None:
         return f"python -m scripts.transfer has not been run on {column.data}"
     return f"this layer and head have not been run with {column.per_class} per class"
@@ -237,27 +230,24 @@ def _about(number: int, setting: Sequence[str]) -> str:
     return f"{_ABOUT[number]}. Here: {'; '.join(setting) or 'nothing was measured'}."
 
 
-def _setting(found: TransferScores, number: int, per_class: int) -> list[str]:
+def _setting(found: Scores, number: int, per_class: int) -> list[str]:
     """Lines on the data, and on the nets whose scores the table shows."""
-    study = found.study
-    left_out = f"; left out: {', '.join(study.left_out)}" if study.left_out else ""
-    fewer = sum(count < per_class + study.test_per_class for count in study.images)
-    at_most = f"at most {study.test_per_class} test images a class"
+    about, options = found.about, found.about["options"]
+    names, images, most = about["class_names"], about["images"], options["test_per_class"]
+    left_out = f"; left out: {', '.join(options['left_out'])}" if options["left_out"] else ""
+    fewer = sum(count < per_class + most for count in images)
+    at_most = f"at most {most} test images a class"
     if fewer:
         at_most += f", fewer for {fewer} of them at {per_class} training images"
     lines = [
-        f"{study.data}: {len(study.class_names)} classes of {min(study.images)} to "
-        f"{max(study.images)} images, {at_most}, folds of seed {study.seed}{left_out}"
+        f"{found.data}: {len(names)} classes of {min(images)} to {max(images)} images, {at_most}, "
+        f"folds of seed {options['seed']}{left_out}"
     ]
-    made = found.provenance
-    if "pretrained" in made:
-        net = made["pretrained"]
-        outputs = outputs_of(found)
-        of_layer = "" if number == 7 else f", features of {outputs[max(outputs)]}"
+    if found.pretrained:
+        net = found.pretrained[0].about
+        of_layer = "" if number == 7 else f", features of {found.layers[max(found.layers)]}"
         lines.append(f"pretrained: run {net['run']}, step {net['step']}{of_layer}")
-    if "scratch" in made and number != 7:
-        scratch = made["scratch"]
-        lines.append(
-            f"not pretrained: {scratch['epochs']} epochs by the recipe of {scratch['run']}"
-        )
-    return lines
+    if found.scratch and number != 7:
+        net = found.scratch[0].about
+        lines.append(f"not pretrained: {net['epochs']} epochs by the recipe of {net['recipe_of']}")
+    return [*lines, *found.notes]

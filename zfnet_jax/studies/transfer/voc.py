@@ -7,62 +7,104 @@ image, and one whose objects are all marked difficult is none.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.special import log_softmax
 
 from zfnet_jax.data.prepared import PreparedSplit
-from zfnet_jax.runs import provenance
+from zfnet_jax.files import write_arrays
 from zfnet_jax.runs.run import Run
+from zfnet_jax.studies import saved
+from zfnet_jax.studies.saved import Arrays, Result, Subject
 from zfnet_jax.studies.transfer import features, gram, heads
 from zfnet_jax.studies.transfer.average_precision import PRESENT, average_precisions
 from zfnet_jax.studies.transfer.heads import Weights
+from zfnet_jax.studies.transfer.options import VocOptions
+from zfnet_jax.studies.transfer.scores import VOC
 
-Part = tuple[PreparedSplit, np.ndarray]  # images, and the presence [N, K] of classes in them
+Annotated = tuple[PreparedSplit, np.ndarray]  # images, and the presence [N, K] of classes in them
 
 
-def voc_study(
+def measured(
     run: Run,
-    train: Part,
-    validation: Part,
+    train: Annotated,
+    validation: Annotated,
+    options: VocOptions,
     *,
-    layer: str,
-    grid: Sequence[float],
-    parts: int,
-    tolerance: float,
-    seed: int,
+    given: Sequence[str],
     batch_size: int,
     progress: bool,
-) -> dict[str, Any]:
-    """Trains the softmax on the training part and judges it on the validation part.
+) -> Result:
+    """Trains the softmax on the training split and judges it on the other, unless that is saved.
+
+    The features of all images are held in memory. Of the grid cross-validation on the training
+    split chooses the C of the highest mean average precision.
 
     Args:
       run: the net.
-      train, validation: see `data.voc.open_part`.
-      layer: name of the activation, such as 'fc7'; its features of all images are held in memory.
-      grid: values of C, ascending, from which cross-validation on the training part chooses the one
-        of the highest mean average precision.
-      parts: of the cross-validation, at least 2.
-      tolerance: see `heads.fit`.
-      seed: of the cross-validation's random parts.
+      train, validation: see `data.voc.open_split`.
+      given: the flags that tell scripts.voc where the images are.
       batch_size: images per step.
       progress: whether to show bars.
 
     Returns:
-      JSON values: 'class_names'; 'average_precision' of each, a share of 1, None where no
-      validation image shows it; their 'mean'; 'part', that it is of the validation images;
-      'regularisation', the C chosen; 'cross_validation', the mean average precision of each C;
-      'setting', lines for a table; 'provenance'.
+      the saved result; its arrays are, of the N validation images, 'log_probabilities' [N, K]
+      float64 and 'presence' [N, K] int8. It says 'class_names'; 'average_precision' of each, a
+      share of 1, None where no validation image shows it; their 'mean'; 'split', that it is of the
+      validation images; 'regularisation', the C chosen; 'cross_validation', the mean average
+      precision of each C; 'setting', lines for a table.
 
     Raises:
-      ValueError: the parts have other classes, the images another size, the net no such layer.
+      ValueError: the splits have other classes, the images another size, the net no such layer.
       FloatingPointError: a feature is not finite.
     """
     names = train[0].class_names
     if names != validation[0].class_names:
-        raise ValueError("the training and validation parts have other classes")
+        raise ValueError("the training and validation images have other classes")
+    layers = features.layers_of(run)
+    layer = options.layer or layers[max(layers)]
+    chosen = dataclasses.replace(options, layer=layer, grid=tuple(sorted(options.grid)))
+    if not chosen.grid:
+        raise ValueError("--grid is empty: give values of C, such as 0.1,1,10")
+
+    def make(folder: Path | None) -> dict[str, Any]:
+        arrays, said = _measure(run, train, validation, layer, chosen, batch_size, progress)
+        if folder is not None:
+            write_arrays(folder / "arrays.npz", arrays)
+        return said
+
+    return saved.made_once(
+        run,
+        Subject(
+            VOC,
+            chosen,
+            ("voc2012", layer),
+            {"train": train[0].fingerprint, "validation": validation[0].fingerprint},
+        ),
+        make,
+        command=saved.command_of(run, VOC, options, *given),
+        about={
+            "weights": run.weights_digest,
+            "layers": {str(number): name for number, name in layers.items()},
+            "split": "validation",
+            "class_names": list(names),
+        },
+    )
+
+
+def _measure(
+    run: Run,
+    train: Annotated,
+    validation: Annotated,
+    layer: str,
+    options: VocOptions,
+    batch_size: int,
+    progress: bool,
+) -> tuple[Arrays, dict[str, Any]]:
     found = []
     for split, _ in (train, validation):
         path = features.extract(run, split, [layer], batch_size=batch_size, progress=progress)
@@ -72,51 +114,38 @@ def voc_study(
     tested = len(train[0]) + np.arange(len(validation[0]))
     inputs = gram.coordinates(products, used, tested)
     presence = train[1][used]
-    scores = _cross_validate(inputs.train, presence, grid, parts, tolerance, seed)
-    c = grid[int(scores.argmax())]
-    weights = _fit(inputs.train, presence, c, tolerance, _examples(presence))
-    precisions = average_precisions(_log_probabilities(weights, inputs.test), validation[1])
-    name = run.directory.resolve().name
-    return {
-        "part": "validation",
-        "class_names": list(names),
+    scores = _cross_validate(inputs.train, presence, options)
+    c = options.grid[int(scores.argmax())]
+    weights = _fit(inputs.train, presence, c, options.tolerance, _examples(presence))
+    answers = _log_probabilities(weights, inputs.test)
+    precisions = average_precisions(answers, validation[1])
+    arrays = {"log_probabilities": answers, "presence": validation[1]}
+    return arrays, {
         "average_precision": [None if np.isnan(value) else float(value) for value in precisions],
         "mean": float(np.nanmean(precisions)),
         "regularisation": c,
-        "cross_validation": dict(zip(map(str, grid), scores.tolist())),
+        "cross_validation": dict(zip(map(str, options.grid), scores.tolist())),
         "setting": [
-            f"run {name}, step {run.step}, softmax on {layer}",
-            f"trained on {len(used)} images of the training part",
-            f"measured on {len(tested)} images of the validation part",
+            f"run {run.directory.resolve().name}, step {run.step}, softmax on {layer}",
+            f"trained on {len(used)} images of the training split",
+            f"measured on {len(tested)} images of the validation split",
         ],
-        "provenance": provenance.of_run(run)
-        | {
-            "layer": layer,
-            "data": {"train": train[0].fingerprint, "validation": validation[0].fingerprint},
-            "options": {"parts": parts, "tolerance": tolerance, "seed": seed},
-        },
     }
 
 
-def _cross_validate(
-    inputs: np.ndarray,
-    presence: np.ndarray,
-    grid: Sequence[float],
-    parts: int,
-    tolerance: float,
-    seed: int,
-) -> np.ndarray:
+def _cross_validate(inputs: np.ndarray, presence: np.ndarray, options: VocOptions) -> np.ndarray:
     """Of each C the mean average precision on images that the softmax has not seen."""
-    part_of = np.random.default_rng(seed).permutation(len(inputs)) % parts
-    size = _examples(presence)  # of the whole part, so that all fits share a program
-    result = np.zeros((len(grid), parts))
-    for part in range(parts):
-        seen, held = part_of != part, part_of == part
+    folds = options.cv_folds
+    fold_of = np.random.default_rng(options.seed).permutation(len(inputs)) % folds
+    size = _examples(presence)  # of the whole split, so that all fits share a program
+    result = np.zeros((len(options.grid), folds))
+    for fold in range(folds):
+        seen, held = fold_of != fold, fold_of == fold
         weights = None
-        for place, c in enumerate(grid):
-            weights = _fit(inputs[seen], presence[seen], c, tolerance, size, weights)
+        for place, c in enumerate(options.grid):
+            weights = _fit(inputs[seen], presence[seen], c, options.tolerance, size, weights)
             answers = _log_probabilities(weights, inputs[held])
-            result[place, part] = np.nanmean(average_precisions(answers, presence[held]))
+            result[place, fold] = np.nanmean(average_precisions(answers, presence[held]))
     return result.mean(axis=1)
 
 

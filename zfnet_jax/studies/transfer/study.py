@@ -1,0 +1,163 @@
+"""Heads on the frozen features of a net, measured and saved: a result for each (Section 5.2)."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from zfnet_jax.data.images import Split
+from zfnet_jax.files import write_arrays
+from zfnet_jax.runs.run import Run
+from zfnet_jax.studies import saved
+from zfnet_jax.studies.saved import Result, Subject
+from zfnet_jax.studies.transfer import features, folds, gram, measure
+from zfnet_jax.studies.transfer.folds import Classes, Fold
+from zfnet_jax.studies.transfer.gram import Coordinates
+from zfnet_jax.studies.transfer.options import Options, ScoreOptions, of_fold
+from zfnet_jax.studies.transfer.scores import NAME
+
+
+def score_options(options: Options, left_out: tuple[str, ...]) -> list[ScoreOptions]:
+    """What is asked for, one by one.
+
+    Args:
+      options: with layers, heads and numbers of training images.
+      left_out: the classes of the data set that do not count.
+    """
+    return [
+        ScoreOptions(
+            **of_fold(options, left_out, per_class, fold),
+            layer=layer,
+            head=head,
+            grid=options.grid(head),
+            cv_folds=options.cv_folds,
+            tolerance=options.tolerance,
+        )
+        for layer in options.layers
+        for per_class in options.per_class
+        for fold in range(options.folds)
+        for head in options.heads
+    ]
+
+
+def measured(
+    run: Run,
+    split: Split,
+    classes: Classes,
+    options: Sequence[Options],
+    *,
+    given: Sequence[str],
+    batch_size: int,
+    progress: bool,
+) -> list[Result]:
+    """Scores every layer, head, number of training images and fold, but for those that are saved.
+
+    Each result is saved as soon as it is known: the same again goes on where it was stopped.
+    Features and inner products of a layer are computed once, and a fold's coordinates once for all
+    its heads. Of two at work on one run, one computes and one waits for what both need.
+
+    Args:
+      run: the net.
+      split, classes: N images, at the run's image size, and the classes that count.
+      options: with layers, heads and numbers of training images; several to share features.
+      given: the flags that tell scripts.transfer where the images are.
+      batch_size, progress: see `features.extract`.
+
+    Returns:
+      a result for each of `score_options`. Its arrays are, for T test images, 'rows' [T] of the
+      split, 'labels' [T] and 'predicted' [T], all int32; `about` has 'accuracy', the mean of the
+      accuracies of the classes, as a share of 1, the C that was chosen ('regularisation'),
+      'test_images', 'class_names', 'images' of each class and the net's 'layers'.
+
+    Raises:
+      ValueError: a class has too few images, the images have another size, or there is no such
+        layer.
+      FloatingPointError: a feature is not finite.
+    """
+    wanted = {one: asked for asked in options for one in score_options(asked, classes.left_out)}
+    subjects = {one: _subject(one, split) for one in wanted}
+    missing = [one for one in wanted if not saved.there(run, subjects[one])]
+    parts = {one: _fold(classes, one) for one in missing}
+    layers = list(dict.fromkeys(one.layer for one in missing))
+    products = features.inner_products(run, split, layers, batch_size=batch_size, progress=progress)
+    with tqdm(
+        total=len(missing), desc="heads", unit=" fits", disable=None if progress else True
+    ) as bar:
+        for together in _of_one_fold(missing):
+            # Another command may have measured some meanwhile.
+            left = [one for one in together if not saved.there(run, subjects[one])]
+            bar.update(len(together) - len(left))
+            if not left:
+                continue
+            fold = parts[left[0]]
+            matrix = np.load(products[left[0].layer], mmap_mode="r")
+            inputs = gram.coordinates(matrix, fold.train, fold.test)
+            for one in left:
+                result = saved.made_once(
+                    run,
+                    subjects[one],
+                    functools.partial(_make, inputs, fold, classes, one),
+                    command=_command(run, one, wanted[one], given),
+                    about=_about(run, one),
+                )
+                accuracy = result.about["accuracy"]
+                bar.set_postfix_str(f"{one.layer} {one.head} {one.per_class}/class: {accuracy:.1%}")
+                bar.update()
+    return [saved.load(saved.folder_of(run, subjects[one])) for one in wanted]
+
+
+def _make(
+    inputs: Coordinates, fold: Fold, classes: Classes, one: ScoreOptions, folder: Path | None
+) -> dict[str, Any]:
+    arrays, said = measure.score(inputs, fold, classes, one)
+    if folder is not None:
+        write_arrays(folder / "arrays.npz", arrays)
+    return said
+
+
+def _of_one_fold(scores: Sequence[ScoreOptions]) -> list[list[ScoreOptions]]:
+    """Those that have the same coordinates: of one layer and the same images."""
+    groups: dict[tuple[str, int, int, int, int], list[ScoreOptions]] = {}
+    for one in scores:
+        key = (one.layer, one.per_class, one.fold, one.seed, one.test_per_class)
+        groups.setdefault(key, []).append(one)
+    return list(groups.values())
+
+
+def _about(run: Run, one: ScoreOptions) -> dict[str, Any]:
+    return {
+        "method": "pretrained",
+        "weights": run.weights_digest,
+        "layers": {str(number): name for number, name in features.layers_of(run).items()},
+        "features": "less the training images' mean, divided by their root mean square distance",
+        "cv_tolerance": measure.ROUGHER * one.tolerance,
+        "eigenvalue_threshold": gram.THRESHOLD,
+    }
+
+
+def _command(run: Run, one: ScoreOptions, asked: Options, given: Sequence[str]) -> str:
+    alone = dataclasses.replace(
+        asked,
+        layers=(one.layer,),
+        heads=(one.head,),
+        per_class=(one.per_class,),
+        folds=one.fold + 1,
+    )
+    return saved.command_of(run, NAME, alone, *given)
+
+
+def _subject(one: ScoreOptions, split: Split) -> Subject:
+    words = (one.data, one.layer, one.head, str(one.per_class), f"fold{one.fold}")
+    return Subject(NAME, one, words, {"fingerprint": split.fingerprint})
+
+
+def _fold(classes: Classes, one: ScoreOptions) -> Fold:
+    return folds.make_fold(
+        classes, one.per_class, one.fold, seed=one.seed, test_per_class=one.test_per_class
+    )
