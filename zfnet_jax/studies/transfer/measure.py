@@ -15,13 +15,13 @@ from zfnet_jax.studies.transfer import cross_validation, heads
 from zfnet_jax.studies.transfer.folds import Classes, Fold
 from zfnet_jax.studies.transfer.gram import Coordinates
 from zfnet_jax.studies.transfer.heads import Weights
-from zfnet_jax.studies.transfer.options import Head, ScoreOptions
+from zfnet_jax.studies.transfer.options import Head, HeadOptions
 
 ROUGHER = 10  # times the tolerance, in cross-validation, which only counts right answers
 
 
 def score(
-    inputs: Coordinates, fold: Fold, classes: Classes, options: ScoreOptions
+    inputs: Coordinates, fold: Fold, classes: Classes, options: HeadOptions
 ) -> tuple[Arrays, dict[str, Any]]:
     """A head on one layer, trained and tested on one fold.
 

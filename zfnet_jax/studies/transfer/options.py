@@ -87,7 +87,7 @@ class FoldOptions:
 
 
 @dataclasses.dataclass(frozen=True)
-class ScoreOptions(FoldOptions):
+class HeadOptions(FoldOptions):
     """Of one head on one layer, trained and tested on one fold."""
 
     layer: str = option(..., "An activation.")

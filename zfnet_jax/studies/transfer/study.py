@@ -19,11 +19,11 @@ from zfnet_jax.studies.saved import Result, Subject
 from zfnet_jax.studies.transfer import features, folds, gram, measure
 from zfnet_jax.studies.transfer.folds import Classes, Fold
 from zfnet_jax.studies.transfer.gram import Coordinates
-from zfnet_jax.studies.transfer.options import Options, ScoreOptions, of_fold
+from zfnet_jax.studies.transfer.options import HeadOptions, Options, of_fold
 from zfnet_jax.studies.transfer.scores import NAME
 
 
-def score_options(options: Options, left_out: tuple[str, ...]) -> list[ScoreOptions]:
+def head_options(options: Options, left_out: tuple[str, ...]) -> list[HeadOptions]:
     """What is asked for, one by one.
 
     Args:
@@ -31,7 +31,7 @@ def score_options(options: Options, left_out: tuple[str, ...]) -> list[ScoreOpti
       left_out: the classes of the data set that do not count.
     """
     return [
-        ScoreOptions(
+        HeadOptions(
             **of_fold(options, left_out, per_class, fold),
             layer=layer,
             head=head,
@@ -70,7 +70,7 @@ def measured(
       batch_size, progress: see `features.extract`.
 
     Returns:
-      a result for each of `score_options`. Its arrays are, for T test images, 'rows' [T] of the
+      a result for each of `head_options`. Its arrays are, for T test images, 'rows' [T] of the
       split, 'labels' [T] and 'predicted' [T], all int32; `about` has 'accuracy', the mean of the
       accuracies of the classes, as a share of 1, the C that was chosen ('regularisation'),
       'test_images', 'class_names', 'images' of each class and the net's 'layers'.
@@ -80,7 +80,7 @@ def measured(
         layer.
       FloatingPointError: a feature is not finite.
     """
-    wanted = {one: asked for asked in options for one in score_options(asked, classes.left_out)}
+    wanted = {one: asked for asked in options for one in head_options(asked, classes.left_out)}
     subjects = {one: _subject(one, split) for one in wanted}
     missing = [one for one in wanted if not saved.there(run, subjects[one])]
     parts = {one: _fold(classes, one) for one in missing}
@@ -113,7 +113,7 @@ def measured(
 
 
 def _make(
-    inputs: Coordinates, fold: Fold, classes: Classes, one: ScoreOptions, folder: Path | None
+    inputs: Coordinates, fold: Fold, classes: Classes, one: HeadOptions, folder: Path | None
 ) -> dict[str, Any]:
     arrays, said = measure.score(inputs, fold, classes, one)
     if folder is not None:
@@ -121,16 +121,16 @@ def _make(
     return said
 
 
-def _of_one_fold(scores: Sequence[ScoreOptions]) -> list[list[ScoreOptions]]:
+def _of_one_fold(scores: Sequence[HeadOptions]) -> list[list[HeadOptions]]:
     """Those that have the same coordinates: of one layer and the same images."""
-    groups: dict[tuple[str, int, int, int, int], list[ScoreOptions]] = {}
+    groups: dict[tuple[str, int, int, int, int], list[HeadOptions]] = {}
     for one in scores:
         key = (one.layer, one.per_class, one.fold, one.seed, one.test_per_class)
         groups.setdefault(key, []).append(one)
     return list(groups.values())
 
 
-def _about(run: Run, one: ScoreOptions) -> dict[str, Any]:
+def _about(run: Run, one: HeadOptions) -> dict[str, Any]:
     return {
         "method": "pretrained",
         "weights": run.weights_digest,
@@ -141,7 +141,7 @@ def _about(run: Run, one: ScoreOptions) -> dict[str, Any]:
     }
 
 
-def _command(run: Run, one: ScoreOptions, asked: Options, given: Sequence[str]) -> str:
+def _command(run: Run, one: HeadOptions, asked: Options, given: Sequence[str]) -> str:
     alone = dataclasses.replace(
         asked,
         layers=(one.layer,),
@@ -152,12 +152,12 @@ def _command(run: Run, one: ScoreOptions, asked: Options, given: Sequence[str]) 
     return saved.command_of(run, NAME, alone, *given)
 
 
-def _subject(one: ScoreOptions, split: Split) -> Subject:
+def _subject(one: HeadOptions, split: Split) -> Subject:
     words = (one.data, one.layer, one.head, str(one.per_class), f"fold{one.fold}")
     return Subject(NAME, one, words, {"fingerprint": split.fingerprint})
 
 
-def _fold(classes: Classes, one: ScoreOptions) -> Fold:
+def _fold(classes: Classes, one: HeadOptions) -> Fold:
     return folds.make_fold(
         classes, one.per_class, one.fold, seed=one.seed, test_per_class=one.test_per_class
     )
