@@ -61,6 +61,26 @@ def test_it_is_made_once(here):
     assert [path.name for path in first.folder.parent.iterdir()] == [first.folder.name]
 
 
+def test_what_no_checkpoint_made_stays_when_the_run_is_trained_on(here):
+    subject = Subject("one", Options(), ("conv1",), {"recipe": "1"}, of_checkpoint=False)
+    first = measured(here, subject)
+    trained_on = dataclasses.replace(here, step=13, mean=here.mean + 1)
+    assert measured(trained_on, subject).folder == first.folder
+    other = dataclasses.replace(subject, data={"recipe": "2"})
+    assert saved.there(trained_on, other) is None
+    assert saved.there(trained_on, subject) == first
+
+
+def test_what_is_known_only_when_it_is_made_is_said_too(here):
+    def make(folder):
+        assert list(folder.iterdir()) == []
+        return {"accuracy": 0.5, "step": 3}
+
+    subject = Subject("one", Options(), ("conv1",))
+    result = saved.made_once(here, subject, make, command="", about={"accuracy": 0, "method": "m"})
+    assert [result.about[name] for name in ("accuracy", "step", "method")] == [0.5, 3, "m"]
+
+
 def test_an_error_leaves_nothing(here):
     subject = Subject("one", Options(), ("a photo: c/d.png",))
 

@@ -16,9 +16,8 @@ class Data:
     """Which images, and how they are divided into folds; see the texts."""
 
     data: str = option(
-        ..., "Name of the data set; of caltech101 and caltech256 the protocol is known.",
-        required=True,
-    )  # fmt: skip
+        ..., "Name of the data set; caltech101 and caltech256 have a protocol.", required=True
+    )
     per_class: tuple[int, ...] = option(
         (), "Training images of each class, such as 15,30.", lowest=1
     )

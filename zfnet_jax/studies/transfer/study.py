@@ -83,7 +83,7 @@ def measured(
     wanted = {one: asked for asked in options for one in head_options(asked, classes.left_out)}
     subjects = {one: _subject(one, split) for one in wanted}
     missing = [one for one in wanted if not saved.there(run, subjects[one])]
-    parts = {one: _fold(classes, one) for one in missing}
+    fold_of = {one: _fold(classes, one) for one in missing}
     layers = list(dict.fromkeys(one.layer for one in missing))
     products = features.inner_products(run, split, layers, batch_size=batch_size, progress=progress)
     with tqdm(
@@ -95,7 +95,7 @@ def measured(
             bar.update(len(together) - len(left))
             if not left:
                 continue
-            fold = parts[left[0]]
+            fold = fold_of[left[0]]
             matrix = np.load(products[left[0].layer], mmap_mode="r")
             inputs = gram.coordinates(matrix, fold.train, fold.test)
             for one in left:
