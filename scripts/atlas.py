@@ -1,9 +1,11 @@
 """Makes the atlas of a run: a web page of every feature map, which opens from the file system.
 
 python -m scripts.atlas --workdir=DIR [--split=validation]
+python -m scripts.atlas --workdir=DIR --arrays=FOLDER [--arrays=FOLDER ...]
 
 Needs the winners that `python -m scripts.mine` leaves; every checkpoint that was mined becomes a
-place on the page's epoch slider.
+place on the page's epoch slider. Of what was mined with several options it shows the paper's, or
+the folders that are named.
 """
 
 from __future__ import annotations
@@ -13,20 +15,28 @@ from pathlib import Path
 
 from absl import flags
 
-from zfnet_jax.command import shell
+from zfnet_jax.command import inputs, shell
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _SPLIT = flags.DEFINE_string("split", None, "The split; validation where several were mined.")
+_ARRAYS = flags.DEFINE_multi_string(
+    "arrays", [], "What was mined, instead of looking for it: a folder for each checkpoint."
+)
 
 
 def main() -> None:
-    from zfnet_jax.studies.features import atlas, chosen
+    from zfnet_jax.studies import saved  # after the flags, so that --help needs no jax
+    from zfnet_jax.studies.features import atlas
 
-    steps = chosen.mined_steps(_WORKDIR.value, _SPLIT.value)
+    if _ARRAYS.value:
+        results = [saved.load(folder) for folder in _ARRAYS.value]
+    else:
+        results = inputs.mined_alike(_WORKDIR.value, _SPLIT.value)
     out = Path(_WORKDIR.value) / "report" / "atlas"
-    atlas.write_atlas(list(steps.values()), out, progress=sys.stderr.isatty())
+    atlas.write_atlas([one.folder for one in results], out, progress=sys.stderr.isatty())
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
-    print(f"steps {', '.join(map(str, steps))}, {size / 1e6:.1f} MB: {out / 'index.html'}")
+    steps = ", ".join(str(one.about["step"]) for one in results)
+    print(f"steps {steps}, {size / 1e6:.1f} MB: {out / 'index.html'}")
 
 
 if __name__ == "__main__":

@@ -2,52 +2,44 @@
 
 python -m scripts.diagnose --workdir=DIR [--workdir=DIR ...]
 
-The numbers of each run, at its newest checkpoint that was mined, go to
-WORKDIR/analysis/diagnosis.json. Of a run that was not mined, dead maps and aliasing stay open.
+The numbers of each run, at its newest checkpoint that was mined, go to a folder of their own in
+WORKDIR/studies/first_layers/. Of a run that was not mined, dead maps and aliasing stay open.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from absl import flags
 
-from zfnet_jax.command import shell
+from zfnet_jax.command import inputs, shell, study_flags
+from zfnet_jax.studies.first_layers.options import Options
 
 _WORKDIRS = flags.DEFINE_multi_string(
     "workdir", None, "Folder of a run; may be repeated.", required=True
 )
-_SPLIT = flags.DEFINE_string("split", None, "The split; validation where several were mined.")
+_OPTIONS = study_flags.define(Options)
 
 
 def main() -> None:
     from zfnet_jax.report.table import markdown  # after the flags, so that --help needs nothing
     from zfnet_jax.studies.first_layers.table import diagnosis_table
 
-    results = [_diagnose(Path(workdir)) for workdir in _WORKDIRS.value]
-    print(markdown([diagnosis_table(results)]))
+    print(markdown([diagnosis_table([_diagnose(workdir) for workdir in _WORKDIRS.value])]))
 
 
-def _diagnose(workdir: Path) -> dict[str, Any]:
-    from zfnet_jax.files import write_json
+def _diagnose(workdir: str) -> dict[str, Any]:
     from zfnet_jax.runs.run import open_run
-    from zfnet_jax.studies.features import winners
-    from zfnet_jax.studies.features.chosen import mined_steps
-    from zfnet_jax.studies.first_layers.diagnosis import diagnose
+    from zfnet_jax.studies.first_layers import study
 
-    step = mined = None
+    split, mined = _OPTIONS().split, None
     try:
-        step, folder = max(mined_steps(workdir, _SPLIT.value).items())
-        mined = winners.load(folder)
+        mined = inputs.mined(workdir, split, step=None)
     except FileNotFoundError:
-        if _SPLIT.value:
+        if split:
             raise
-    result = diagnose(open_run(workdir, step), mined)
-    path = workdir / "analysis" / "diagnosis.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, result)
-    return result
+    run = open_run(workdir, mined.about["step"] if mined else None)
+    return study.numbers(study.measured(run, mined))
 
 
 if __name__ == "__main__":

@@ -27,12 +27,11 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from zfnet_jax.command import shell
+from zfnet_jax.command import inputs, shell
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from zfnet_jax.studies.features.winners import Winners
     from zfnet_jax.studies.saved import Result
 
     Drawn = dict[str, Figure]  # by the name of the file
@@ -94,31 +93,30 @@ def main() -> None:
             print(path)
 
 
-def _figure1(out: Path) -> Drawn:
-    from zfnet_jax.runs.run import load_photo, open_run
-    from zfnet_jax.studies.layers.deconv_layer import deconv_layer
+def _figure1(_: Path) -> Drawn:
+    from zfnet_jax.runs.run import open_run
+    from zfnet_jax.studies.layers import study
     from zfnet_jax.studies.layers.figure1 import figure1
+    from zfnet_jax.studies.layers.options import Options
 
     run = open_run(_required("workdir"), _STEP.value)
-    photo = load_photo(_required("image"), run.config.data.image_size)
-    arrays = deconv_layer(run, photo, _LAYER.value, _MAPS.value or 4)
-    _save(out / "figure1.npz", arrays)
-    return {"figure1": figure1(arrays)}
+    options = Options(_required("image"), _LAYER.value, _MAPS.value or Options.maps)
+    result = study.measured(run, options)
+    print(result.folder)
+    return {"figure1": figure1(result.arrays)}
 
 
 def _figure2(_: Path) -> Drawn:
-    from zfnet_jax.studies.features.chosen import named_maps, random_maps
-    from zfnet_jax.studies.features.figure import figure2, maps_across
+    from zfnet_jax.studies.features import chosen, winners
+    from zfnet_jax.studies.features.figure import figure2
+    from zfnet_jax.studies.features.options import FigureOptions
 
-    mined = _mined(_required("workdir"))
-    if _CHOSEN.value:
-        maps = named_maps(mined, _CHOSEN.value)
+    if _ARRAYS.value:
+        mined = winners.load(_ARRAYS.value)
     else:
-        maps = {}
-        for layer in mined.info["layers"]:
-            count = _MAPS.value or 2 * maps_across(mined, layer)
-            maps[layer] = random_maps(mined, layer, count, _SEED.value)
-    return {"figure2": figure2(mined, maps, _PATCHES.value)}
+        mined = inputs.mined(_required("workdir"), _SPLIT.value, _STEP.value)
+    options = FigureOptions(tuple(_CHOSEN.value), _MAPS.value, _PATCHES.value, _SEED.value)
+    return {"figure2": figure2(mined, chosen.maps(mined, options), options.patches)}
 
 
 def _figure3(_: Path) -> Drawn:
@@ -140,14 +138,18 @@ def _figure3(_: Path) -> Drawn:
 
 
 def _figure4(out: Path) -> Drawn:
+    from zfnet_jax.files import write_arrays
     from zfnet_jax.studies.evolution.figure import figure4
     from zfnet_jax.studies.evolution.measure import evolution
-    from zfnet_jax.studies.features.chosen import mined_steps
+    from zfnet_jax.studies.evolution.options import Options
+    from zfnet_jax.studies.evolution.study import ACROSS
 
-    folders = mined_steps(_required("workdir"), _SPLIT.value, "train").values()
-    arrays = evolution(list(folders), _MAPS.value or 6, _SEED.value)
-    _save(out / "figure4.npz", arrays)
-    return {"figure4": figure4(arrays, across=3)}
+    found = inputs.mined_alike(_required("workdir"), _SPLIT.value, usual="train")
+    options = Options(_MAPS.value or Options.maps, _SEED.value)
+    arrays = evolution([one.folder for one in found], options)
+    write_arrays(out / "figure4.npz", arrays)
+    print(out / "figure4.npz")
+    return {"figure4": figure4(arrays, ACROSS)}
 
 
 def _figure5(_: Path) -> Drawn:
@@ -173,22 +175,25 @@ def _figure5(_: Path) -> Drawn:
     return drawn
 
 
-def _figure6(out: Path) -> Drawn:
+def _figure6(_: Path) -> Drawn:
     from zfnet_jax.runs.run import open_run
+    from zfnet_jax.studies.first_layers import study
     from zfnet_jax.studies.first_layers.figure import figure6
-    from zfnet_jax.studies.first_layers.filters import first_layer
+    from zfnet_jax.studies.first_layers.options import FigureOptions
 
     filters, mined = [], []
-    for index, workdir in enumerate(_required("runs")):
+    for workdir in _required("runs"):
         found = None
         try:
-            found = _mined(workdir)
+            found = inputs.mined(workdir, _SPLIT.value, _STEP.value)
         except FileNotFoundError as error:
             print(f"{workdir}: its second layer is left out: {error}")
-        filters.append(first_layer(open_run(workdir, found.info["step"] if found else None)))
+        run = open_run(workdir, found.about["step"] if found else None)
+        result = study.measured(run, found)
+        print(result.folder)
+        filters.append(result.arrays)
         mined.append(found)
-        _save(out / f"figure6_{index}.npz", filters[-1])
-    return {"figure6": figure6(filters, mined, _MAPS.value or 48)}
+    return {"figure6": figure6(filters, mined, _MAPS.value or FigureOptions.maps)}
 
 
 def _figure7(_: Path) -> Drawn:
@@ -200,7 +205,7 @@ def _figure7(_: Path) -> Drawn:
         mined = None
         if _WORKDIR.value:
             with contextlib.suppress(FileNotFoundError):  # its projections are left out
-                mined = _mined(_WORKDIR.value, step)
+                mined = inputs.mined(_WORKDIR.value, _SPLIT.value, step)
         drawn[f"figure7{name}"] = figure7(result.arrays, mined)
     return drawn
 
@@ -266,31 +271,11 @@ def _arrays(*names: str) -> dict[str, np.ndarray]:
         return dict(arrays)
 
 
-def _mined(workdir: str, usual: int | None = None) -> Winners:
-    """What was mined of the checkpoint of --step; else of the step `usual`, or the newest."""
-    from zfnet_jax.studies.features import winners
-    from zfnet_jax.studies.features.chosen import mined_steps
-
-    steps = mined_steps(workdir, _SPLIT.value)
-    step = usual if _STEP.value is None else _STEP.value
-    step = max(steps) if step is None else step
-    if step not in steps:
-        raise ValueError(f"{workdir}: step {step} is not mined, only {', '.join(map(str, steps))}")
-    return winners.load(steps[step])
-
-
 def _required(flag: str) -> Any:
     value = flags.FLAGS[flag].value
     if not value:
         raise ValueError(f"figure {_FIGURE.value} needs --{flag}")
     return value
-
-
-def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    from zfnet_jax.files import write_arrays
-
-    write_arrays(path, arrays)
-    print(path)
 
 
 if __name__ == "__main__":

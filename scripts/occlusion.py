@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from absl import flags
 
-from zfnet_jax.command import processes, shell, study_flags
+from zfnet_jax.command import inputs, processes, shell, study_flags
 from zfnet_jax.studies.occlusion.options import Options
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def main() -> None:
     if not parallel.is_writer():
         return
     _print_answers(result.arrays)
-    mined = _mined(run, str(result.arrays["layer"]))
+    mined = _mined(run)
     style = cast("Style", _STYLE.value)
     figures.draw(lambda: figure7(result.arrays, mined), result.folder / "figure7", style)
     print(f"step {run.step}: {result.folder}")
@@ -69,22 +69,13 @@ def _print_answers(arrays: dict[str, np.ndarray]) -> None:
         )
 
 
-def _mined(run: Run, layer: str) -> Winners | None:
+def _mined(run: Run) -> Winners | None:
     """What was mined of the run's validation images at this step."""
-    from zfnet_jax.studies.features import mined_folder, winners
-
-    folder = mined_folder.folder_of(run, "validation")
-    if not folder.is_dir():
-        print(
-            f"step {run.step} is not mined: projections from other images are left out"
-            f" (python -m scripts.mine --workdir={_WORKDIR.value})"
-        )
+    try:
+        return inputs.mined(_WORKDIR.value, "validation", run.step)
+    except FileNotFoundError as error:
+        print(f"projections from other images are left out: {error}")
         return None
-    mined = winners.load(folder)
-    if layer not in mined.info["layers"]:
-        print(f"{layer} is not mined: projections from other images are left out")
-        return None
-    return mined
 
 
 if __name__ == "__main__":

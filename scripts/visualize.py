@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from zfnet_jax.command import shell
+from zfnet_jax.command import shell, study_flags
+from zfnet_jax.studies.layers.options import StrongestOptions
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
-_IMAGE = flags.DEFINE_string("image", None, "The photo.", required=True)
+_OPTIONS = study_flags.define(StrongestOptions)
 _OUT = flags.DEFINE_string("out", None, "The picture to write: .png, .pdf or .svg.", required=True)
-_MAPS = flags.DEFINE_integer("maps", 9, "Strongest maps per layer.", lower_bound=1)
 _STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; the newest if not given.")
 
 
@@ -29,8 +29,9 @@ def main() -> None:
 
     out = Path(_OUT.value)
     run = open_run(_WORKDIR.value, _STEP.value)
-    photo = load_photo(_IMAGE.value, run.config.data.image_size)
-    arrays = strongest.strongest_maps(run, photo, _MAPS.value)
+    options = _OPTIONS()
+    photo = load_photo(options.image, run.config.data.image_size)
+    arrays = strongest.strongest_maps(run, photo, options.maps)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_arrays(out.with_suffix(".npz"), arrays)
     figures.save(figures.strongest_maps(arrays), out)

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from zfnet_jax.studies.features.options import Options
+from zfnet_jax.studies.options import in_words
+
 LAYERS = {"conv1": (6, 7, 2, 0), "conv2": (40, 100, 8, -30)}  # maps; receptive field
 CLASSES = ["tench", "<b>&\"'", "</script><script>alert(1)</script>", "12", "golf\u2028ball"]
 WINNERS = 9
@@ -31,7 +34,7 @@ def write_mined(
     Map m of conv2 has all winners of class m % 5 where m is even, of mixed classes where odd; its
     strongest value is 1 + m + step. The last of the photos are the winners.
     """
-    folder = workdir / "analysis" / "mining" / f"{split}-{step}"
+    folder = workdir / "studies" / "features" / f"{split}-{step}"
     folder.mkdir(parents=True)
     rng = np.random.default_rng(step)
     rows = np.sort(rng.permutation(2 * photos)[:photos]).astype(np.int32)
@@ -63,28 +66,25 @@ def write_mined(
         patches[f"{layer}/patch"] = patch
     patches["photos"] = np.stack([np.full((CROP, CROP, 3), 5 * row, np.uint8) for row in rows])
     patches["photo_rows"] = rows
+    patches["photo_keys"] = np.array([f"<i>{row}</i>.jpg" for row in rows])
     np.savez(folder / "winners.npz", **winners)
     np.savez(folder / "projections.npz", **projections)
     np.savez(folder / "patches.npz", **patches)
-    info = {
+    about = {
+        "study": "features",
+        "options": in_words(Options(split=split, k=WINNERS)),
+        "data": {"fingerprint": "0123"},
         "layers": list(LAYERS),
         "class_names": CLASSES,
-        "k": WINNERS,
         "step": step,
         "epoch": epoch,
-        "split": split,
         "images": 2 * photos,
-        "one_per_image": True,
-        "unit_value": None,
-        "rectify": "deconvnet",
-        "overlap": "sum",
         "crop": [CROP, CROP],
-        "keys": {str(row): f"<i>{row}</i>.jpg" for row in rows},
         "receptive_fields": {layer: list(field[1:]) for layer, field in LAYERS.items()},
-        "data": "0123",
         "config": {},
         "run": "a <run> & 'more'",
         "versions": {},
+        "finished": "2026-11-26T12:00:00",
     }
-    (folder / "info.json").write_text(json.dumps(info))
+    (folder / "about.json").write_text(json.dumps(about))
     return folder

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from zfnet_jax.studies.features.options import Options
+from zfnet_jax.studies.options import in_words
+
 FIELDS = {"conv1": (7, 2, -1), "conv2": (27, 8, -5)}
 
 
@@ -19,11 +22,17 @@ def write_mined(
     epoch: float | None = 1.0,
     crop: Sequence[int] = (56, 56),
     seed: int = 0,
-    **info: object,
+    data: str = "0123456789abcdef",
+    finished: str = "2026-11-26T12:00:00",
+    **options: object,
 ) -> Path:
     """Writes a folder of winners `images` {layer: [M, K]}, -1 where there is none.
 
-    Values, projections and patches are random; those of absent winners are empty.
+    Values, projections and patches are random; those of absent winners are empty. The split is what
+    the folder's name begins with.
+
+    Args:
+      options: those that are not the paper's.
     """
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True)
@@ -52,28 +61,27 @@ def write_mined(
     used = np.unique(np.concatenate([rows[rows >= 0] for rows in images.values()]))
     patches["photos"] = rng.integers(0, 256, (len(used), *crop, 3)).astype(np.uint8)
     patches["photo_rows"] = used.astype(np.int32)
+    patches["photo_keys"] = np.array([f"photo {row}" for row in used], np.str_)
     np.savez(folder / "winners.npz", **winners)
     np.savez(folder / "projections.npz", **projections)
     np.savez(folder / "patches.npz", **patches)
-    facts = {
+    k = max(np.shape(rows)[1] for rows in images.values())
+    mined_with = {"split": folder.name.partition("-")[0], "k": k, **options}
+    about = {
+        "study": "features",
+        "options": in_words(Options(**mined_with)),
+        "data": {"fingerprint": data},
         "layers": list(images),
         "class_names": [f"class {n}" for n in range(10)],
-        "k": max(np.shape(rows)[1] for rows in images.values()),
         "step": step,
         "epoch": epoch,
-        "split": folder.name.rpartition("-")[0],
         "images": 100,
-        "one_per_image": True,
-        "unit_value": None,
-        "rectify": "deconvnet",
-        "overlap": "sum",
         "crop": list(crop),
-        "keys": {str(row): f"photo {row}" for row in used},
         "receptive_fields": {layer: FIELDS[layer] for layer in images},
-        "data": "0123456789abcdef",
         "config": {},
         "run": "a run",
         "versions": {},
+        "finished": finished,
     }
-    (folder / "info.json").write_text(json.dumps(facts | info))
+    (folder / "about.json").write_text(json.dumps(about))
     return folder

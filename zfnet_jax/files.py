@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 import os
 import secrets
@@ -17,6 +18,15 @@ import numpy as np
 def temporary_name(path: Path) -> Path:
     """A name beside `path`, of the same ending, that nobody else writes to."""
     return path.with_name(f".{path.stem}.{secrets.token_hex(4)}.tmp{path.suffix}")
+
+
+def remove_unfinished_folders(path: Path) -> None:
+    """Removes what was to become the folder `path` when its writers were killed.
+
+    For one who holds a lock on it: a living writer's would be gone, too.
+    """
+    for one in path.parent.glob(f".{glob.escape(path.stem)}.*.tmp{glob.escape(path.suffix)}"):
+        shutil.rmtree(one, ignore_errors=True)
 
 
 @contextlib.contextmanager

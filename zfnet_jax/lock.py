@@ -46,22 +46,24 @@ def locked(path: Path, who: str) -> Iterator[int]:
 
 
 @contextmanager
-def waited_for(path: Path) -> Iterator[None]:
+def waited_for(path: Path) -> Iterator[bool]:
     """Holds a lock file, once whoever holds it is done; removes it at the end.
 
-    On a file system without locks nobody waits.
+    On a file system without locks nobody waits. Yields whether it is held.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     while True:
         file = path.open("a", encoding="utf-8")
+        held = False
         with suppress(OSError):  # a file system without locks
             fcntl.flock(file, fcntl.LOCK_EX)
+            held = True
         if _is(file, path):
             break
         file.close()  # who held it has removed it: others may hold a new one
     with file:
         try:
-            yield
+            yield held
         finally:
             path.unlink(missing_ok=True)
 

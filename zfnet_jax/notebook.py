@@ -12,7 +12,10 @@ from zfnet_jax.data import splits
 from zfnet_jax.report.figures import CONTRAST
 from zfnet_jax.report.tiles import projection_tile
 from zfnet_jax.runs.run import Run, load_photo
-from zfnet_jax.studies.features import mined_folder, winners
+from zfnet_jax.studies.features import study as features
+from zfnet_jax.studies.features import winners
+from zfnet_jax.studies.features.options import Options as Mining
+from zfnet_jax.studies.features.options import SplitName
 from zfnet_jax.studies.features.winners import Winners
 from zfnet_jax.studies.occlusion import study as occlusion
 from zfnet_jax.studies.occlusion.options import Options
@@ -55,18 +58,18 @@ def picture(pixels: np.ndarray) -> Image.Image:
     return Image.fromarray(np.round(255 * tile).astype(np.uint8))
 
 
-def mine(run: Run, split: str = "validation", k: int = 9) -> Winners:
-    """The k or more images that activate each feature map most, and their projections (Fig. 2).
+def mine(run: Run, split: SplitName = "validation", k: int = 9) -> Winners:
+    """The k images that activate each feature map most, and their projections (Fig. 2).
 
     What was mined before of this checkpoint is read, else it is mined now and left in the run's
     folder, as `python -m scripts.mine` does.
 
     Raises:
       FileNotFoundError, ValueError: the images are not there (see `splits.open_split`).
-      ValueError: fewer were mined before, or otherwise (see `mined_folder.make_once`).
     """
     images = splits.open_split(run.config.data, split)
-    return winners.load(mined_folder.make_once(run, images, split, k, progress=True))
+    result = features.measured(run, images, Mining(split=split, k=k), progress=True)
+    return winners.load(result.folder)
 
 
 def occlude(run: Run, photo: Photo, label: str | None = None) -> Arrays:

@@ -20,7 +20,8 @@ _SECONDS = 60.0  # target
 
 
 def rows(options: Options) -> Iterator[Row]:
-    from zfnet_jax.studies.features import mined_folder, mining, winner_projection
+    from zfnet_jax.studies.features import mining, winner_projection
+    from zfnet_jax.studies.features.options import Options as Mining
     from zfnet_jax.studies.features.winners import WinnersWriter
 
     images = MadeImages(_FEW if options.small else _IMAGES, classes=1000)
@@ -51,15 +52,17 @@ def rows(options: Options) -> Iterator[Row]:
             progress=False,
         )
         with WinnersWriter(Path(folder) / "mined") as writer:
-            options_of_paper = {n: v for n, v in mined_folder.PAPER.items() if n != "one_per_image"}
+            paper = Mining()
             timed(
                 "projections and patches",
                 winner_projection.project_winners,
                 *(run, images, found, writer),
-                **options_of_paper,
+                unit_value=paper.unit_value,
+                rectify=paper.rectify,
+                overlap=paper.overlap,
                 progress=False,
             )
-            timed("the folder", writer.finish, {}, found)
+            timed("the folder", writer.finish, found, images.keys)
     maps = sum(conv.maps for conv in run.architecture.convs)
     what = f"mining {len(images)} made images for {maps} maps"
     total = sum(seconds.values())

@@ -23,7 +23,8 @@ from zfnet_jax.importers.caffe_proto import message
 from zfnet_jax.importers.chain import RegionPool
 from zfnet_jax.importers.pools import region_pool
 from zfnet_jax.runs.run import Run, open_run
-from zfnet_jax.studies.features import mined_folder
+from zfnet_jax.studies.features import study
+from zfnet_jax.studies.features.options import Options
 from zfnet_jax.studies.features.winners import load
 from zfnet_jax.studies.occlusion.study import study_photos
 
@@ -248,13 +249,11 @@ def test_mining_runs_on_it(small_zf, tmp_path):
     data.pictures.train_per_class = data.pictures.validation_per_class = 1
     prepare(data, workers=1, store_images=True, overwrite=False)
     split = open_prepared(folder, "validation")
-    mined_folder.make(
-        run, split, tmp_path / "mined", split_name="validation", k=2, one_per_image=True,
-        unit_value=None, rectify="deconvnet", overlap="sum", batch_size=8, progress=False,
-    )  # fmt: skip
-    winners = load(tmp_path / "mined")
-    assert winners.info["epoch"] is None
-    assert winners.info["class_names"] == list(split.class_names) != list(run.class_names)
+    here = dataclasses.replace(run, directory=tmp_path / "run")
+    result = study.measured(here, split, Options(k=2), batch_size=8, progress=False)
+    winners = load(result.folder)
+    assert winners.about["epoch"] is None
+    assert winners.about["class_names"] == list(split.class_names) != list(run.class_names)
     for layer in ("conv2", "conv5"):
         value = winners.winners[f"{layer}/value"]
         number = int(value[:, 0].argmax())

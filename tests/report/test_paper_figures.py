@@ -27,6 +27,7 @@ from zfnet_jax.report.mosaic import even_columns, mosaic, shrink
 from zfnet_jax.runs.run import open_run
 from zfnet_jax.studies.evolution.figure import MARK, figure4
 from zfnet_jax.studies.evolution.measure import evolution
+from zfnet_jax.studies.evolution.options import Options
 from zfnet_jax.studies.features import chosen
 from zfnet_jax.studies.features.figure import figure2
 from zfnet_jax.studies.features.winners import Winners, load
@@ -208,24 +209,6 @@ def test_maps_are_chosen_by_name_or_at_random_among_the_living(winners):
             chosen.named_maps(winners, [wrong])
 
 
-def test_mined_steps_are_found_by_split(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nothing is mined in"):
-        chosen.mined_steps(tmp_path, None)
-    folder = tmp_path / "analysis" / "mining"
-    images = {"conv1": np.zeros((2, 1), int)}
-    for split, step in (("train", 30), ("train", 4)):
-        write_mined(folder / f"{split}-{step}", images=images, step=step)
-    write_mined(folder / "train-50.unfinished", images=images, step=50, split="train")
-    assert list(chosen.mined_steps(tmp_path, None)) == [4, 30]
-    write_mined(folder / "validation-4", images=images, step=4)
-    assert list(chosen.mined_steps(tmp_path, "validation")) == [4]
-    assert list(chosen.mined_steps(tmp_path, "train")) == [4, 30]
-    assert list(chosen.mined_steps(tmp_path, None)) == [4]  # both: what a reproduction leaves
-    assert list(chosen.mined_steps(tmp_path, None, "train")) == [4, 30]
-    with pytest.raises(FileNotFoundError, match="nothing is mined on test"):
-        chosen.mined_steps(tmp_path, "test")
-
-
 def test_a_mosaic_keeps_every_pixel_of_its_tiles():
     tiles = np.random.default_rng(0).integers(0, 256, (5, 7, 7, 3)).astype(np.uint8)
     image = mosaic(tiles, columns=3, finest=21)
@@ -306,7 +289,7 @@ def test_figure_4_marks_where_the_winning_image_changes(tmp_path, style):
         )
         for step in steps
     ]
-    arrays = evolution(folders, count=5, seed=0)
+    arrays = evolution(folders, Options(maps=5))
     with figures.use(style):
         figure = figure4(arrays, across=3)
         texts = check_labels(figure)
@@ -342,10 +325,10 @@ def test_figure_6_shares_one_contrast_among_a_nets_filters(tiny_run, winners, st
 @pytest.fixture
 def mined_run(tiny_run, tmp_path):
     workdir = tmp_path / "net"
-    shutil.copytree(tiny_run, workdir)
+    shutil.copytree(tiny_run, workdir, ignore=shutil.ignore_patterns("studies"))
     for epoch, step in enumerate((4, 8, 12), start=1):
         images = np.random.default_rng(step).integers(0, 30, (8, 9))
-        folder = workdir / "analysis" / "mining" / f"validation-{step}"
+        folder = workdir / "studies" / "features" / f"validation-{step}"
         write_mined(folder, images={"conv1": images, "conv2": images}, step=step, epoch=epoch)
     return workdir
 

@@ -28,6 +28,7 @@ class Options:
     crops: Literal[1, 10] = option(10, "Crops.")
     level: float = option(0.95, "Level.")
     name: str | None = option(None, "A name.")
+    split: Literal["train", "validation"] | None = option(None, "A split.")
     ties: bool = option(True, "Whether ties count.")
 
 
@@ -54,6 +55,7 @@ CHANGED = Options(
     crops=1,
     level=0.9,
     name="it's",
+    split="train",
     ties=False,
 )
 
@@ -85,8 +87,9 @@ def test_a_list_of_what_is_no_number_is_named(own_flags, line):
 
 def test_a_choice_that_is_none_is_refused(own_flags):
     study_flags.define(Options)
-    with pytest.raises(flags.IllegalFlagValueError, match="fill"):
-        own_flags(["study", "--fill=black"])
+    for line in ("--fill=black", "--split=test"):
+        with pytest.raises(flags.IllegalFlagValueError, match=line[2:6]):
+            own_flags(["study", line])
 
 
 def test_files_are_told_apart_by_content_and_name(tmp_path):

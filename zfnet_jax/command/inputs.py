@@ -1,12 +1,17 @@
-"""The images that a script shows to a run."""
+"""What a script is given beside the run: images, and what was mined."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from zfnet_jax.data.images import Split
     from zfnet_jax.runs.run import Run
+    from zfnet_jax.studies.features.winners import Winners
+    from zfnet_jax.studies.saved import Result
 
 
 def open_split(run: Run, split: str, prepared_dir: str | None) -> Split:
@@ -19,3 +24,40 @@ def open_split(run: Run, split: str, prepared_dir: str | None) -> Split:
     if prepared_dir:
         run.config.data.prepared_dir = prepared_dir
     return splits.open_split(run.config.data, split)
+
+
+def mined(workdir: str | Path, split: str | None, step: int | None) -> Winners:
+    """What was mined of a run's checkpoint; says which result is taken where there are several.
+
+    Args:
+      split: the one that was mined if None, validation where several were.
+      step: the newest that was mined if None.
+
+    Raises:
+      FileNotFoundError: nothing was mined, or not that step or split.
+      ValueError: a file of it is damaged.
+    """
+    from zfnet_jax.studies.features import finding, winners  # after the flags
+
+    taken, *others = finding.mined(workdir, split).of_step(step)
+    _tell([taken], others)
+    return winners.load(taken.folder)
+
+
+def mined_alike(workdir: str | Path, split: str | None, usual: str = "validation") -> list[Result]:
+    """What was mined of all checkpoints of a run in one way; says which where there are others.
+
+    Args and errors as in `finding.mined`.
+    """
+    from zfnet_jax.studies.features import finding  # after the flags
+
+    found = finding.mined(workdir, split, usual)
+    taken = found.alike()
+    _tell(taken, [one for one in found.results if one not in taken])
+    return taken
+
+
+def _tell(taken: Sequence[Result], others: Sequence[Result]) -> None:
+    if others:
+        names = (", ".join(one.folder.name for one in results) for results in (taken, others))
+        print("mined: {} taken, not {}".format(*names), file=sys.stderr)

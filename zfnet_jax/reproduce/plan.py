@@ -5,16 +5,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from zfnet_jax.reproduce import (
-    comparing,
-    evidence,
-    looking,
-)
+from zfnet_jax.reproduce import evidence
 from zfnet_jax.reproduce.study import Study
 from zfnet_jax.reproduce.transfer import overlap_step
 from zfnet_jax.studies import photos
 from zfnet_jax.studies.errors import steps as errors
 from zfnet_jax.studies.errors.options import ScoreOptions, TableOptions
+from zfnet_jax.studies.evolution import study as evolution
+from zfnet_jax.studies.features import study as features
+from zfnet_jax.studies.first_layers import study as first_layers
+from zfnet_jax.studies.layers import study as layers
 from zfnet_jax.studies.occlusion import study as occlusion
 from zfnet_jax.studies.step import Step
 from zfnet_jax.studies.transfer import steps as transfer
@@ -25,22 +25,23 @@ def make_plan(study: Study) -> list[Step]:
     """All steps, each after those that it needs."""
     sources, effort = study.sources, study.effort
     evaluation = errors.evaluate(study, ScoreOptions(resamples=effort.resamples))
-    mining = looking.mine(study)
+    mining = features.mine(study)
+    mining_epochs = features.mine_epochs(study, evolution.kept_steps(study))
     of_errors = TableOptions(resamples=effort.resamples, crops=effort.crops)
     steps = [
         errors.training(study),
         evaluation,
         photos.step(study, photos.Named(sources.images, sources.labels), evaluation),
         mining,
-        looking.mine_epochs(study),
-        looking.fig1(study),
-        looking.fig2(study),
-        looking.atlas_step(study),
-        looking.fig3(study),
-        looking.fig4(study),
+        mining_epochs,
+        layers.fig1(study),
+        features.fig2(study),
+        features.atlas_step(study),
+        layers.fig3(study),
+        evolution.fig4(study, mining_epochs),
         evidence.fig5(study),
-        comparing.fig6(study, mining),
-        occlusion.fig7(study, mining),
+        first_layers.fig6(study, sources.compare, mining, features.of_validation),
+        occlusion.fig7(study, mining, features.of_validation),
         evidence.masked(study),
         evidence.fig8(study),
         evidence.table1_step(study),

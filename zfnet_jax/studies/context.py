@@ -19,6 +19,7 @@ class Context:
     Attributes:
       run: the net.
       workdir: its folder.
+      prepared_dir: prepared images, if not those of the run's config.
       report: where figures, tables and the report lie.
     """
 
@@ -30,7 +31,7 @@ class Context:
           prepared_dir: prepared images, if not those of the run's config.
         """
         self.run: Run = open_run(workdir, step)
-        self._step, self._prepared_dir = step, prepared_dir
+        self._step, self.prepared_dir = step, prepared_dir
         if prepared_dir:
             self.run.config.data.prepared_dir = prepared_dir
         self._splits: dict[str, Split] = {}
@@ -81,8 +82,8 @@ class Context:
           images: whether it is told where the run's images lie, if not where the config says.
         """
         more = [f"--workdir={self.workdir}", *given]
-        if images and self._prepared_dir:
-            more.append(f"--prepared_dir={self._prepared_dir}")
+        if images and self.prepared_dir:
+            more.append(f"--prepared_dir={self.prepared_dir}")
         if step and self._step is not None:
             more.append(f"--step={self._step}")
         return command(script, *more)

@@ -183,7 +183,7 @@ def _number(value: float) -> str:
 
 
 def _kind(hint: Any) -> Kind:
-    if isinstance(hint, types.UnionType):  # X | None
+    if typing.get_origin(hint) in (types.UnionType, typing.Union):  # X | None, of a Literal too
         (hint,) = (one for one in typing.get_args(hint) if one is not types.NoneType)
     origin = typing.get_origin(hint)
     if origin is tuple:

@@ -22,7 +22,12 @@ from typing import Any
 import numpy as np
 
 from zfnet_jax import lock, parallel
-from zfnet_jax.files import whole_folder, write_arrays, write_json
+from zfnet_jax.files import (
+    remove_unfinished_folders,
+    whole_folder,
+    write_arrays,
+    write_json,
+)
 from zfnet_jax.runs import provenance
 from zfnet_jax.runs.run import Run
 from zfnet_jax.studies.options import AnyOptions, arguments, command, identity, in_words
@@ -161,7 +166,9 @@ def made_once(
         if not parallel.from_writer(""):
             make(None)
         return Result(folder, {})
-    with lock.waited_for(folder.with_name(f".{folder.name}.lock")):
+    with lock.waited_for(folder.with_name(f".{folder.name}.lock")) as alone:
+        if alone:
+            remove_unfinished_folders(folder)
         there = (folder / "about.json").exists()
         parallel.from_writer("there" if there else "")
         if not there:

@@ -7,6 +7,7 @@ import pytest
 
 from tests.mined_folder import write_mined
 from zfnet_jax.studies.evolution.measure import evolution, follow
+from zfnet_jax.studies.evolution.options import Options
 from zfnet_jax.studies.features.winners import load
 
 # Per checkpoint, the image that wins each of five maps; -1 is a dead map.
@@ -35,7 +36,7 @@ def folders(tmp_path):
 
 
 def test_winners_are_followed_from_checkpoint_to_checkpoint(folders):
-    arrays = evolution(folders, count=2, seed=0)
+    arrays = evolution(folders, Options(maps=2))
     np.testing.assert_array_equal(arrays["step"], [10, 20, 30, 40])
     np.testing.assert_array_equal(arrays["epoch"], [0, 1, 2, 3])
     np.testing.assert_array_equal(arrays["conv1/image"], STORY)
@@ -47,7 +48,7 @@ def test_winners_are_followed_from_checkpoint_to_checkpoint(folders):
 
 
 def test_the_maps_to_draw_are_alive_and_keep_their_strongest_winners(folders):
-    arrays = evolution(folders, count=3, seed=1)
+    arrays = evolution(folders, Options(maps=3, seed=1))
     maps = arrays["conv1/map"]
     assert set(maps) <= {0, 1, 2, 3}
     assert len(maps) == 3
@@ -82,8 +83,8 @@ def test_a_layer_that_settles_says_when():
 
 def test_one_checkpoint_or_two_data_sets_are_refused(folders, tmp_path):
     with pytest.raises(ValueError, match="at least two mined checkpoints"):
-        evolution(folders[:1], count=1, seed=0)
+        evolution(folders[:1], Options())
     images = {"conv1": np.zeros((5, 3), int)}
     other = write_mined(tmp_path / "validation-50", images=images, step=50)
     with pytest.raises(ValueError, match="mined with split"):
-        evolution([*folders, other], count=1, seed=0)
+        evolution([*folders, other], Options())

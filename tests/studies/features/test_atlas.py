@@ -28,7 +28,7 @@ def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def page(workdir: Path) -> Path:
-    folders = sorted((workdir / "analysis" / "mining").iterdir())
+    folders = sorted((workdir / "studies" / "features").iterdir())
     atlas.write_atlas(folders, workdir / "report" / "atlas", progress=False)
     return workdir / "report" / "atlas"
 
@@ -71,7 +71,7 @@ def test_every_tile_lies_where_the_page_looks_for_it(page, layer):
 
 def test_the_data_files_give_back_the_winners_without_the_absent_ones(page, workdir):
     for step in (10, 40):
-        winners = load(workdir / "analysis" / "mining" / f"validation-{step}").winners
+        winners = load(workdir / "studies" / "features" / f"validation-{step}").winners
         data = value_of(page / "data" / f"{step}.js", f"ATLAS.winners[{step}]")
         for layer, (maps, *_) in LAYERS.items():
             for field in ("value", "image", "label", "position"):
@@ -84,7 +84,7 @@ def test_the_data_files_give_back_the_winners_without_the_absent_ones(page, work
 
 
 def test_every_source_photo_is_stored_once(page, workdir):
-    folders = sorted((workdir / "analysis" / "mining").iterdir())
+    folders = sorted((workdir / "studies" / "features").iterdir())
     rows = [set(load(folder).patches["photo_rows"].tolist()) for folder in folders]
     assert rows[0] != rows[1]
     assert rows[0] & rows[1]
@@ -148,8 +148,8 @@ def test_folders_that_do_not_belong_together_are_refused(tmp_path):
         atlas.write_atlas([first, first], tmp_path / "atlas", progress=False)
     with pytest.raises(ValueError, match="at least one folder"):
         atlas.write_atlas([], tmp_path / "atlas", progress=False)
-    info = json.loads((first / "info.json").read_text())
-    (first / "info.json").write_text(json.dumps(info | {"layers": ["../conv1"]}))
+    about = json.loads((first / "about.json").read_text())
+    (first / "about.json").write_text(json.dumps(about | {"layers": ["../conv1"]}))
     with pytest.raises(ValueError, match="cannot name a file"):
         atlas.write_atlas([first], tmp_path / "atlas", progress=False)
     assert not (tmp_path / "atlas").exists()
@@ -164,7 +164,8 @@ def test_an_atlas_is_replaced_whole_or_not_at_all(tmp_path):
 
     patches = (second / "patches.npz").read_bytes()
     with np.load(second / "patches.npz") as arrays:
-        np.savez(second / "patches.npz", photo_rows=arrays["photo_rows"])
+        names = ("photo_rows", "photo_keys")
+        np.savez(second / "patches.npz", **{name: arrays[name] for name in names})
     with pytest.raises(KeyError):
         atlas.write_atlas([second], out, progress=False)
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before

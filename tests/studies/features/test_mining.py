@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import shutil
 import signal
 import subprocess
 import sys
+import time
+from concurrent import futures
 
 import jax
 import numpy as np
 import pytest
 
 from tests.conftest import ROOT, run_script
+from zfnet_jax import notebook
 from zfnet_jax.data.prepared import PreparedSplit
 from zfnet_jax.runs.run import Run
-from zfnet_jax.studies.features import mined_folder, mining, winner_projection
-from zfnet_jax.studies.features.winners import load
+from zfnet_jax.studies import saved
+from zfnet_jax.studies.features import mining, study, winner_projection
+from zfnet_jax.studies.features.options import Options
+from zfnet_jax.studies.features.winners import Winners, load
+from zfnet_jax.studies.saved import Result
 
 LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5")
 
@@ -123,15 +128,14 @@ def test_the_batch_size_does_not_matter(run, split, mined, repeated, batch_size)
 
 @pytest.mark.parametrize(("processes", "devices"), [(1, 8), (2, 2)])
 def test_devices_and_processes_find_the_same(mined, tiny_run, tmp_path, processes, devices):
-    workdir = tmp_path / "run"
-    shutil.copytree(tiny_run, workdir)
+    workdir = copied(tiny_run, tmp_path / "run")
     outputs = run_script(
         "mine", f"--workdir={workdir}", "--batch_size=7", processes=processes, devices=devices
     )
-    folder = workdir / "analysis" / "mining" / "validation-12"
-    assert f"step 12: {folder}; dead maps: conv1 " in outputs[0]
-    assert [path.name for path in folder.parent.iterdir()] == ["validation-12"]
-    found = load(folder).winners
+    (result,) = saved.find(workdir, "features")
+    assert f"step 12: {result.folder}; dead maps: conv1 " in outputs[0]
+    assert [path.name for path in result.folder.parent.iterdir()] == [result.folder.name]
+    found = load(result.folder).winners
     assert mined.keys() == found.keys()
     for name in mined:
         np.testing.assert_array_equal(found[name], mined[name], err_msg=name)
@@ -179,11 +183,8 @@ shell.run(mine.main)
 
 
 def test_the_script_killed_in_the_middle_goes_on(tiny_run, run, split, tmp_path):
-    options = {"split_name": "validation", "k": 9, "batch_size": 8, "progress": False}
-    mined_folder.make(run, split, tmp_path / "whole", **options, **mined_folder.PAPER)
-    workdir = tmp_path / "cut"
-    shutil.copytree(tiny_run, workdir)
-    mined = workdir / "analysis" / "mining"
+    whole = features(dataclasses.replace(run, directory=tmp_path / "whole"), split)
+    workdir = copied(tiny_run, tmp_path / "cut")
     for program, code in (["-c", KILLED], -signal.SIGKILL), (["-m", "scripts.mine"], 0):
         done = subprocess.run(
             [sys.executable, *program, f"--workdir={workdir}", "--batch_size=8"],
@@ -193,13 +194,87 @@ def test_the_script_killed_in_the_middle_goes_on(tiny_run, run, split, tmp_path)
         )
         assert done.returncode == code, done.stderr
         if code:
-            assert [path.name for path in mined.iterdir()] == ["validation-12.pass.npz"]
-    whole, cut = load(tmp_path / "whole"), load(mined / "validation-12")
+            left = [path.name for path in (workdir / "studies" / "features").glob("[!.]*")]
+            assert left == [f"{whole.folder.name}.pass.npz"]
+            assert saved.find(workdir, "features") == []
+    (cut,) = saved.find(workdir, "features")
+    assert list(cut.folder.parent.iterdir()) == [cut.folder]  # nothing is left of the killed one
+    same(load(whole.folder), load(cut.folder))
+
+
+def same(one: Winners, other: Winners) -> None:
     for file in ("winners", "projections", "patches"):
-        a, b = getattr(whole, file), getattr(cut, file)
+        a, b = getattr(one, file), getattr(other, file)
         assert a.keys() == b.keys()
         for name in a:
             np.testing.assert_array_equal(b[name], a[name], err_msg=name)
+
+
+def copied(tiny_run, folder):
+    """The run without what studies have left in it."""
+    shutil.copytree(tiny_run, folder, ignore=shutil.ignore_patterns("studies"))
+    return folder
+
+
+def features(run: Run, split, progress: bool = False, **options) -> Result:
+    return study.measured(run, split, Options(**options), batch_size=8, progress=progress)
+
+
+def test_minings_with_other_options_lie_side_by_side_and_each_is_made_once(
+    run, split, tmp_path, monkeypatch
+):
+    here = dataclasses.replace(run, directory=tmp_path)
+    kinds = [{}, {"k": 2}, {"rectify": "guided"}, {"all_positions": True}]
+    results = [features(here, split, **options) for options in kinds]
+    results.append(features(here, dataclasses.replace(split, fingerprint="other photos")))
+    results.append(features(dataclasses.replace(here, step=8), split))
+    assert len({one.folder for one in results}) == len(results)
+    paper, few, guided = (load(one.folder) for one in results[:3])
+    np.testing.assert_array_equal(few.winners["conv3/image"], paper.winners["conv3/image"][:, :2])
+    np.testing.assert_array_equal(guided.winners["conv3/value"], paper.winners["conv3/value"])
+    assert any(
+        (guided.projection("conv3", number) != paper.projection("conv3", number)).any()
+        for number in range(12)
+    )
+    # The paper's is what one gets who asks for nothing else.
+    before = results[0].about
+    monkeypatch.setattr(mining, "mine", None)  # would fail
+    assert features(here, split).about == before
+    assert zfnet_mine(here, split, monkeypatch).folder == results[0].folder
+    (few_again,) = [
+        one for one in saved.find(tmp_path, "features") if one.about["options"]["k"] == 2
+    ]
+    assert few_again.folder == results[1].folder
+
+
+def zfnet_mine(run: Run, split, monkeypatch) -> Winners:
+    """What the package's own `mine` finds."""
+    monkeypatch.setattr(notebook.splits, "open_split", lambda *_: split)
+    return notebook.mine(run)
+
+
+def test_of_two_at_once_one_waits_and_neither_removes_the_others(run, split, tmp_path):
+    """In the end both kinds are there, whole, and of one kind one was measured."""
+    here, passes = dataclasses.replace(run, directory=tmp_path), []
+
+    @dataclasses.dataclass(frozen=True)
+    class Counted(type(split)):
+        def rows(self, index):
+            if index[0] == 0 and len(index) == 8:
+                passes.append(1)
+                time.sleep(0.1)
+            return super().rows(index)
+
+    counted = Counted(*(getattr(split, field.name) for field in dataclasses.fields(split)))
+    kinds = [{"k": 1}, {"k": 1}, {"k": 1, "overlap": "max"}]
+    with futures.ThreadPoolExecutor() as pool:
+        started = [pool.submit(features, here, counted, **options) for options in kinds]
+        first, again, other = (one.result() for one in started)
+    assert first.folder == again.folder != other.folder
+    assert len(passes) == 2
+    assert set(first.folder.parent.iterdir()) == {first.folder, other.folder}
+    for one in (first, other):
+        assert load(one.folder).winners["conv1/value"].shape == (8, 1)
 
 
 def test_maps_that_nothing_activates_are_dead(run, split):
@@ -221,30 +296,3 @@ def test_an_activation_that_is_no_number_stops_with_its_place(run, split):
     params["conv3"]["bias"][2] = np.nan
     with pytest.raises(FloatingPointError, match="conv3: image 0 gives map 2"):
         mine(dataclasses.replace(run, params=params), split)
-
-
-def test_what_was_mined_otherwise_is_not_taken_for_the_papers(run, split, tmp_path, monkeypatch):
-    run = dataclasses.replace(run, directory=tmp_path)
-    folder, made = mined_folder.folder_of(run, "validation"), []
-    monkeypatch.setattr(mined_folder, "make", lambda *_, **options: made.append(options["k"]))
-    folder.mkdir(parents=True)
-
-    def mined_again(k: int, **other: object) -> bool:
-        weights = run.weights_digest
-        info = {"k": 9, "weights": weights, "data": split.fingerprint, **mined_folder.PAPER}
-        (folder / "info.json").write_text(json.dumps(info | other))
-        made.clear()
-        assert mined_folder.make_once(run, split, "validation", k, progress=False) == folder
-        return made == [k]
-
-    assert not mined_again(9)
-    assert not mined_again(1)
-    assert not mined_again(5)
-    assert mined_again(9, data="other images")
-    assert mined_again(9, weights="others", rectify="guided")
-    # What somebody asked for is not thrown away.
-    with pytest.raises(ValueError, match="was mined with k 9, not 10: move or remove it"):
-        mined_again(10)
-    with pytest.raises(ValueError, match="was mined with rectify guided, not deconvnet"):
-        mined_again(9, rectify="guided")
-    assert not made

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import json
 
 import jax
 import numpy as np
@@ -16,8 +15,9 @@ from zfnet_jax.cropped import Units, project_units
 from zfnet_jax.data.prepared import open_prepared
 from zfnet_jax.report.tiles import window_of
 from zfnet_jax.runs.run import Run, open_run
-from zfnet_jax.studies.features import mined_folder, mining
-from zfnet_jax.studies.features.winners import WinnersWriter, load
+from zfnet_jax.studies.features import mining, study
+from zfnet_jax.studies.features.options import Options
+from zfnet_jax.studies.features.winners import load
 
 NETS = slow.narrow_nets()
 RULES = (
@@ -86,25 +86,16 @@ def split(prepared_pictures):
     return open_prepared(prepared_pictures, "validation")
 
 
-def make(run, split, folder, **options):
-    defaults = {
-        "split_name": "validation",
-        "k": 4,
-        "one_per_image": True,
-        "unit_value": None,
-        "rectify": "deconvnet",
-        "overlap": "sum",
-        "batch_size": 16,
-        "progress": False,
-    }
-    return mined_folder.make(run, split, folder, **defaults | options)
+def make(run, split, directory, **options):
+    """What mining leaves in a run's folder `directory`."""
+    here = dataclasses.replace(run, directory=directory)
+    chosen = Options(**{"k": 4, **options})
+    return study.measured(here, split, chosen, batch_size=16, progress=False).folder
 
 
 @pytest.fixture(scope="module")
 def folder(run, split, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("mining") / "validation-12"
-    make(run, split, folder)
-    return folder
+    return make(run, split, tmp_path_factory.mktemp("mined"))
 
 
 def test_every_winner_has_its_projection_and_its_patch(run, split, folder):
@@ -150,22 +141,26 @@ def test_every_winner_has_its_projection_and_its_patch(run, split, folder):
 
 
 def test_the_folder_says_what_it_was_made_from(run, split, folder):
-    info = load(folder).info
-    assert (info["step"], info["epoch"], info["split"], info["images"]) == (
-        12,
-        3.0,
-        "validation",
-        30,
-    )
-    assert (info["k"], info["one_per_image"], info["unit_value"]) == (4, True, None)
-    assert info["layers"] == ["conv1", "conv2", "conv3", "conv4", "conv5"]
-    assert info["data"] == split.fingerprint
-    assert info["class_names"] == list(run.class_names)
-    assert info["receptive_fields"]["conv3"] == [75, 16, -27]
-    assert info["crop"] == [56, 56]
-    rows = load(folder).patches["photo_rows"]
-    assert info["keys"] == {str(row): split.keys[row] for row in rows}
-    assert info["config"]["augment"]["crop"] == 56
+    about = load(folder).about
+    assert [about[name] for name in ("step", "images")] == [12, 30]
+    assert about["options"] == {
+        "split": "validation",
+        "k": 4,
+        "all_positions": False,
+        "unit_value": None,
+        "rectify": "deconvnet",
+        "overlap": "sum",
+    }
+    assert about["layers"] == ["conv1", "conv2", "conv3", "conv4", "conv5"]
+    assert about["data"] == {"fingerprint": split.fingerprint}
+    assert about["class_names"] == list(run.class_names)
+    assert about["receptive_fields"]["conv3"] == [75, 16, -27]
+    assert about["crop"] == [56, 56]
+    rows = load(folder).patches["photo_rows"].tolist()
+    assert load(folder).keys == {row: split.keys[row] for row in rows}
+    assert about["config"]["augment"]["crop"] == 56
+    assert about["command"].endswith(" --step=12 --k=4")
+    assert folder.name.startswith("validation-12-")
 
 
 def test_arrays_mapped_from_the_disk_are_those_that_numpy_loads(folder):
@@ -180,9 +175,8 @@ def test_arrays_mapped_from_the_disk_are_those_that_numpy_loads(folder):
 
 def test_projections_may_start_from_one(run, split, folder, tmp_path):
     """The deconvnet is linear in one unit's activation, as long as it is positive."""
-    make(run, split, tmp_path / "ones", unit_value=1.0)
-    recorded, ones = load(folder), load(tmp_path / "ones")
-    assert ones.info["unit_value"] == 1.0
+    recorded, ones = load(folder), load(make(run, split, tmp_path, unit_value=1.0))
+    assert ones.options["unit_value"] == 1.0
     for layer in ("conv1", "conv4"):
         for number in (0, 5):
             value = recorded.winners[f"{layer}/value"][number][:, None, None, None]
@@ -190,11 +184,7 @@ def test_projections_may_start_from_one(run, split, folder, tmp_path):
             np.testing.assert_allclose(a, b, atol=2e-3 * max(np.abs(a).max(), 1e-9))
 
 
-def test_an_interrupted_projection_leaves_the_older_folder(run, split, tmp_path):
-    target = tmp_path / "validation-12"
-    make(run, split, target, k=1)
-    before = json.loads((target / "info.json").read_text())
-
+def test_an_interrupted_projection_leaves_nothing_but_the_pass(run, split, tmp_path):
     blocks = []
 
     class Broken(type(split)):
@@ -207,14 +197,13 @@ def test_an_interrupted_projection_leaves_the_older_folder(run, split, tmp_path)
 
     broken = Broken(*(getattr(split, field.name) for field in dataclasses.fields(split)))
     with pytest.raises(KeyboardInterrupt):
-        make(run, broken, target)
-    assert json.loads((target / "info.json").read_text()) == before
-    with WinnersWriter(target) as writer:
-        writer.add("patches", "photos", (2, 3), np.uint8, 7)
-    assert load(target).winners["conv1/value"].shape == (8, 1)
-    assert not (tmp_path / "validation-12.unfinished").exists()
-    make(run, split, target)  # and the pass that was made is not lost
-    assert load(target).info["k"] == 4
+        make(run, broken, tmp_path)
+    (kept,) = (tmp_path / "studies" / "features").iterdir()
+    assert kept.name.startswith("validation-12-")
+    assert kept.name.endswith(".pass.npz")
+    folder = make(run, split, tmp_path)  # and the pass that was made is not lost
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+    assert load(folder).winners["conv1/value"].shape == (8, 4)
 
 
 def test_nothing_mined_says_so(tmp_path):
@@ -226,6 +215,6 @@ def test_dead_maps_have_no_pictures(run, split, tmp_path):
     params = jax.tree.map(np.array, run.params)
     params["conv5"]["bias"][:] = -1e6
     dead = dataclasses.replace(run, params=params)
-    found = make(dead, split, tmp_path / "dead", k=2)
-    assert len(mining.dead_maps(found, "conv5")) == 12
-    assert not load(tmp_path / "dead").projections["conv5/projection"].any()
+    mined = load(make(dead, split, tmp_path, k=2))
+    assert len(mining.dead_maps(mined.winners, "conv5")) == 12
+    assert not mined.projections["conv5/projection"].any()

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import run_script
 from tests.mined_folder import write_mined
 from zfnet_jax.report.table import markdown
 from zfnet_jax.runs.run import open_run
+from zfnet_jax.studies import saved
 from zfnet_jax.studies.features import winners
+from zfnet_jax.studies.first_layers import study
 from zfnet_jax.studies.first_layers.diagnosis import (
     aliasing_index,
     diagnose,
@@ -115,11 +114,11 @@ def test_aliasing_counts_the_power_above_the_limit():
 def run_with_winners(tiny_run, tmp_path):
     """A copy of the tiny run whose last checkpoint was mined: 2 of 8 and 3 of 12 maps dead."""
     workdir = tmp_path / "net | one"
-    shutil.copytree(tiny_run, workdir)
+    shutil.copytree(tiny_run, workdir, ignore=shutil.ignore_patterns("studies"))
     first, second = np.ones((8, 3), int), np.ones((12, 3), int)
     first[:2], second[3:6] = -1, -1
     write_mined(
-        workdir / "analysis" / "mining" / "validation-12",
+        workdir / "studies" / "features" / "validation-12",
         images={"conv1": first, "conv2": second},
         step=12,
     )
@@ -128,7 +127,7 @@ def run_with_winners(tiny_run, tmp_path):
 
 def test_the_diagnosis_of_a_run(run_with_winners):
     run = open_run(run_with_winners)
-    folder = run_with_winners / "analysis" / "mining" / "validation-12"
+    folder = run_with_winners / "studies" / "features" / "validation-12"
     result = diagnose(run, winners.load(folder))
     assert result["dead"] == {"conv1": 2 / 8, "conv2": 3 / 12}
     with np.load(folder / "projections.npz") as arrays:
@@ -142,23 +141,27 @@ def test_the_diagnosis_of_a_run(run_with_winners):
 
 def test_the_script_prints_a_table_and_saves_the_numbers(run_with_winners, tiny_run, tmp_path):
     other = tmp_path / "other"
-    shutil.copytree(tiny_run, other)
-    result = subprocess.run(
-        [sys.executable, "-m", "scripts.diagnose", f"--workdir={run_with_winners}"]
-        + [f"--workdir={other}"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    saved = [
-        json.loads((workdir / "analysis" / "diagnosis.json").read_text())
-        for workdir in (run_with_winners, other)
-    ]
-    assert result.stdout.strip() == markdown([diagnosis_table(saved)])
-    mined_row, other_row = result.stdout.splitlines()[2:4]
+    shutil.copytree(tiny_run, other, ignore=shutil.ignore_patterns("studies"))
+    (output,) = run_script("diagnose", f"--workdir={run_with_winners}", f"--workdir={other}")
+    results = [saved.find(workdir, "first_layers") for workdir in (run_with_winners, other)]
+    assert [len(found) for found in results] == [1, 1]
+    numbers = [study.numbers(*found) for found in results]
+    assert output.strip() == markdown([diagnosis_table(numbers)])
+    mined_row, other_row = output.splitlines()[2:4]
     assert mined_row.startswith("| net \\| one | 12 |")
     assert "25.0% | 25.0%" in mined_row
     assert other_row.endswith("| - | - | - |")
-    assert saved[1]["dead"] is None
+    assert numbers[1]["dead"] is None
+
+
+def test_what_is_mined_later_makes_numbers_beside_those_of_before(run_with_winners):
+    run = open_run(run_with_winners)
+    without = study.measured(run, None)
+    mined = winners.load(run_with_winners / "studies" / "features" / "validation-12")
+    beside = study.measured(run, mined)
+    assert study.numbers(without)["dead"] is None
+    assert study.numbers(beside)["dead"] == {"conv1": 2 / 8, "conv2": 3 / 12}
+    kernel = np.asarray(run.params["conv1"]["kernel"])
+    for result in (without, beside):
+        np.testing.assert_array_equal(result.arrays["filters"], np.moveaxis(kernel, 3, 0))
+    assert study.measured(run, mined).about == beside.about

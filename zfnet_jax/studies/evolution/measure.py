@@ -12,14 +12,15 @@ from pathlib import Path
 
 import numpy as np
 
+from zfnet_jax.studies.evolution.options import Options
 from zfnet_jax.studies.features import mining
 from zfnet_jax.studies.features.winners import Winners, load
 
 Arrays = dict[str, np.ndarray]
-SAME = ("run", "data", "split", "layers", "receptive_fields", "crop")  # of all the checkpoints
+SAME = ("run", "split", "data", "layers", "receptive_fields", "crop")  # of all the checkpoints
 
 
-def evolution(folders: Sequence[Path], count: int, seed: int) -> Arrays:
+def evolution(folders: Sequence[Path], options: Options) -> Arrays:
     """Follows every map's winner through the mined checkpoints of one run.
 
     A map is settled at checkpoint e if its winner is the same image at e and ever after. At the
@@ -27,9 +28,7 @@ def evolution(folders: Sequence[Path], count: int, seed: int) -> Arrays:
 
     Args:
       folders: what mining left of each checkpoint, of one data set (see `winners`).
-      count: maps per layer whose projections are kept for drawing, drawn at random from those
-        alive at the last checkpoint.
-      seed: of the draw.
+      options: the maps per layer whose projections are kept for drawing.
 
     Returns:
       'layers'; 'step' [E] ascending and 'epoch' [E], NaN where unknown; and per layer:
@@ -45,21 +44,21 @@ def evolution(folders: Sequence[Path], count: int, seed: int) -> Arrays:
     Raises:
       ValueError: there are fewer than two checkpoints, or not all of one run and data set.
     """
-    checkpoints = sorted((load(folder) for folder in folders), key=lambda m: m.info["step"])
+    checkpoints = sorted((load(folder) for folder in folders), key=lambda m: m.about["step"])
     _check(checkpoints)
     last = checkpoints[-1]
-    epochs = [mined.info["epoch"] for mined in checkpoints]
+    epochs = [mined.about["epoch"] for mined in checkpoints]
     result: Arrays = {
-        "layers": np.array(last.info["layers"]),
-        "step": np.array([mined.info["step"] for mined in checkpoints]),
+        "layers": np.array(last.layers),
+        "step": np.array([mined.about["step"] for mined in checkpoints]),
         "epoch": np.array([np.nan if epoch is None else epoch for epoch in epochs]),
     }
-    for layer in last.info["layers"]:
+    for layer in last.layers:
         images = np.stack([m.winners[f"{layer}/image"][:, 0] for m in checkpoints], axis=1)
         result |= {f"{layer}/{name}": value for name, value in follow(images).items()}
         alive = np.setdiff1d(np.arange(len(images)), mining.dead_maps(last.winners, layer))
-        rng = np.random.default_rng((seed, *layer.encode()))
-        maps = np.sort(rng.choice(alive, min(count, len(alive)), replace=False))
+        rng = np.random.default_rng((options.seed, *layer.encode()))
+        maps = np.sort(rng.choice(alive, min(options.maps, len(alive)), replace=False))
         result[f"{layer}/map"] = maps
         patches = [mined.patches[f"{layer}/patch"][maps, 0] for mined in checkpoints]
         result[f"{layer}/patch"] = np.stack(patches, axis=1)
@@ -107,9 +106,13 @@ def _check(checkpoints: list[Winners]) -> None:
         )
     for mined in checkpoints[1:]:
         for field in SAME:
-            here, there = mined.info[field], checkpoints[0].info[field]
+            here, there = (_fact(one, field) for one in (mined, checkpoints[0]))
             if here != there:
                 raise ValueError(
                     f"{mined.folder} was mined with {field} {here}, {checkpoints[0].folder} with"
                     f" {there}: Fig. 4 follows one run on one data set"
                 )
+
+
+def _fact(mined: Winners, field: str) -> object:
+    return mined.options["split"] if field == "split" else mined.about[field]

@@ -34,7 +34,7 @@ ASSETS = Path(__file__).with_name("assets")
 PHOTO_QUALITY = 65  # of WebP
 PHOTO_BYTES = 30e6  # all photos together; where there are many, each is smaller
 BYTES_PER_PIXEL = 0.18  # of a photo at that quality: 0.15 at 180 pixels, more where smaller
-SHARED = ("layers", "class_names", "split", "images", "crop", "data", "k", "receptive_fields")
+SHARED = ("layers", "class_names", "images", "crop", "data", "receptive_fields")
 
 
 def write_atlas(folders: Sequence[Path], out: Path, progress: bool) -> None:
@@ -45,7 +45,7 @@ def write_atlas(folders: Sequence[Path], out: Path, progress: bool) -> None:
     Raises:
       ValueError: the folders do not belong together (another net, split or data set).
     """
-    checkpoints = sorted((load(folder) for folder in folders), key=lambda c: c.info["step"])
+    checkpoints = sorted((load(folder) for folder in folders), key=lambda c: c.about["step"])
     _check(checkpoints)
     out = Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -73,63 +73,68 @@ def as_script(name: str, value: Any) -> str:
 
 def checkpoint_keys(checkpoints: Sequence[Winners]) -> list[str]:
     """How links name the checkpoints: 'epoch=40', or 'step=4290' where epochs do not tell."""
-    epochs = [checkpoint.info["epoch"] for checkpoint in checkpoints]
+    epochs = [checkpoint.about["epoch"] for checkpoint in checkpoints]
     if None not in epochs:
         keys = [f"epoch={round(epoch, 2):g}" for epoch in epochs]
         if len(set(keys)) == len(keys):
             return keys
-    return [f"step={checkpoint.info['step']}" for checkpoint in checkpoints]
+    return [f"step={checkpoint.about['step']}" for checkpoint in checkpoints]
 
 
 def _check(checkpoints: Sequence[Winners]) -> None:
     if not checkpoints:
         raise ValueError("an atlas needs at least one folder of mined winners")
     first = checkpoints[0]
-    for layer in first.info["layers"]:
+    for layer in first.layers:
         if not re.fullmatch(r"\w+", layer, re.ASCII):
             raise ValueError(f"{first.folder}: a layer named {layer!r} cannot name a file")
     for one in checkpoints[1:]:
-        differing = [name for name in SHARED if one.info[name] != first.info[name]]
+        differing = [name for name, value in one.options.items() if first.options[name] != value]
+        differing += [name for name in SHARED if one.about[name] != first.about[name]]
         if differing:
             raise ValueError(
                 f"{one.folder} and {first.folder} do not belong in one atlas: "
                 f"they differ in {', '.join(differing)}"
             )
-        if one.info["step"] == first.info["step"]:
+        if one.about["step"] == first.about["step"]:
             raise ValueError(f"{one.folder} and {first.folder} are of the same step")
 
 
 def _write_page(out: Path, checkpoints: Sequence[Winners]) -> None:
-    info = checkpoints[0].info
+    about = checkpoints[0].about
     for asset in [*ASSETS.glob("*.css"), *ASSETS.glob("*.js")]:
         shutil.copy(asset, out)
     template = string.Template((ASSETS / "index.html").read_text(encoding="utf-8"))
     page = template.substitute(
-        run=html.escape(str(info["run"])), newest=checkpoints[-1].info["step"]
+        run=html.escape(str(about["run"])), newest=checkpoints[-1].about["step"]
     )
     (out / "index.html").write_text(page, encoding="utf-8")
     data = out / "data"
     data.mkdir()
     (data / "atlas.js").write_text(as_script("window.ATLAS", _overview(checkpoints)))
     for checkpoint in checkpoints:
-        name = f"ATLAS.winners[{checkpoint.info['step']}]"
-        (data / f"{checkpoint.info['step']}.js").write_text(as_script(name, _winners(checkpoint)))
+        name = f"ATLAS.winners[{checkpoint.about['step']}]"
+        (data / f"{checkpoint.about['step']}.js").write_text(as_script(name, _winners(checkpoint)))
 
 
 def _overview(checkpoints: Sequence[Winners]) -> dict[str, Any]:
     """What all checkpoints share."""
-    info = checkpoints[-1].info
-    keys = {row: key for checkpoint in checkpoints for row, key in checkpoint.info["keys"].items()}
-    provenance = ("split", "images", "one_per_image", "unit_value", "rectify", "overlap", "data")
+    about = checkpoints[-1].about
+    keys = {row: key for checkpoint in checkpoints for row, key in checkpoint.keys.items()}
     return {
-        "run": info["run"],
-        "provenance": {name: info[name] for name in provenance} | {"versions": info["versions"]},
-        "classes": info["class_names"],
-        "crop": info["crop"],
+        "run": about["run"],
+        "provenance": {
+            **checkpoints[-1].options,
+            "images": about["images"],
+            "data": about["data"]["fingerprint"],
+            "versions": about["versions"],
+        },
+        "classes": about["class_names"],
+        "crop": about["crop"],
         "photos": keys,
-        "layers": [_layer(checkpoints[-1], name) for name in info["layers"]],
+        "layers": [_layer(checkpoints[-1], name) for name in checkpoints[-1].layers],
         "checkpoints": [
-            {"key": key, "step": checkpoint.info["step"], "dead": _dead(checkpoint)}
+            {"key": key, "step": checkpoint.about["step"], "dead": _dead(checkpoint)}
             for key, checkpoint in zip(checkpoint_keys(checkpoints), checkpoints, strict=True)
         ],
         "winners": {},
@@ -137,7 +142,7 @@ def _overview(checkpoints: Sequence[Winners]) -> dict[str, Any]:
 
 
 def _layer(checkpoint: Winners, name: str) -> dict[str, Any]:
-    size, jump, start = checkpoint.info["receptive_fields"][name]
+    size, jump, start = checkpoint.about["receptive_fields"][name]
     maps, winners = checkpoint.winners[f"{name}/value"].shape
     sheet = sprites.Sheet.of(winners, size)
     return {
@@ -155,14 +160,14 @@ def _dead(checkpoint: Winners) -> dict[str, list[int]]:
     """Per layer the numbers of its dead maps."""
     return {
         name: np.flatnonzero(checkpoint.winners[f"{name}/value"][:, 0] <= 0).tolist()
-        for name in checkpoint.info["layers"]
+        for name in checkpoint.layers
     }
 
 
 def _winners(checkpoint: Winners) -> dict[str, dict[str, list[Any]]]:
     """Per layer, field and map the list of its winners, without those that are absent."""
     result = {}
-    for name in checkpoint.info["layers"]:
+    for name in checkpoint.layers:
         there = checkpoint.winners[f"{name}/image"] >= 0
         value = checkpoint.winners[f"{name}/value"]
         result[name] = {
@@ -177,17 +182,15 @@ def _winners(checkpoint: Winners) -> dict[str, dict[str, list[Any]]]:
 
 
 def _write_sprites(out: Path, checkpoints: Sequence[Winners], progress: bool) -> None:
-    counts = {
-        name: len(checkpoints[0].winners[f"{name}/value"]) for name in checkpoints[0].info["layers"]
-    }
+    counts = {name: len(checkpoints[0].winners[f"{name}/value"]) for name in checkpoints[0].layers}
     total = 2 * sum(counts.values()) * len(checkpoints)
     with tqdm(total=total, desc="sprites", unit=" maps", disable=not progress) as bar:
         for checkpoint in checkpoints:
-            folder = out / "sprites" / str(checkpoint.info["step"])
+            folder = out / "sprites" / str(checkpoint.about["step"])
             folder.mkdir(parents=True)
             for name in counts:
-                size = checkpoint.info["receptive_fields"][name][0]
-                sheet = sprites.Sheet.of(checkpoint.info["k"], size)
+                size = checkpoint.about["receptive_fields"][name][0]
+                sheet = sprites.Sheet.of(checkpoint.options["k"], size)
                 projections = (
                     sprites.projection_tiles(sheet, one)
                     for one in checkpoint.projections[f"{name}/projection"]
@@ -202,7 +205,7 @@ def _write_sprites(out: Path, checkpoints: Sequence[Winners], progress: bool) ->
 def _write_photos(out: Path, checkpoints: Sequence[Winners], progress: bool) -> None:
     rows = [checkpoint.patches["photo_rows"].tolist() for checkpoint in checkpoints]
     missing = set().union(*rows)
-    side = photo_side(len(missing), max(checkpoints[0].info["crop"]))
+    side = photo_side(len(missing), max(checkpoints[0].about["crop"]))
     folder = out / "photos"
     folder.mkdir()
     with tqdm(total=len(missing), desc="photos", unit=" photos", disable=not progress) as bar:

@@ -2,44 +2,35 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
+from zfnet_jax.studies.features.options import FigureOptions
 from zfnet_jax.studies.features.winners import Winners
 
+WIDE_FIELD = 50  # pixels: maps that see more are drawn larger
 
-def mined_steps(
-    workdir: str | Path, split: str | None, usual: str = "validation"
-) -> dict[int, Path]:
-    """The folders of a run that were mined on a split, by step, ascending.
 
-    Args:
-      workdir: the run's folder.
-      split: if None, the one that was mined, `usual` where several were.
-      usual: see `split`.
+def maps(mined: Winners, options: FigureOptions) -> dict[str, np.ndarray]:
+    """The numbers of the maps that Fig. 2 shows, by layer.
 
     Raises:
-      FileNotFoundError: nothing was mined, or nothing on that split.
+      ValueError: see `named_maps`.
     """
-    root = Path(workdir) / "analysis" / "mining"
-    splits: dict[str, dict[int, Path]] = {}
-    for path in root.glob("*/info.json"):
-        info = json.loads(path.read_text(encoding="utf-8"))
-        if path.parent.name == f"{info['split']}-{info['step']}":  # others are being made
-            splits.setdefault(info["split"], {})[info["step"]] = path.parent
-    if split is None and len(splits) > 1:
-        split = usual
-    if split is not None:
-        splits = {split: splits[split]} if split in splits else {}
-    if not splits:
-        on = f" on {split}" if split else ""
-        raise FileNotFoundError(
-            f"nothing is mined{on} in {root}: run python -m scripts.mine --workdir={workdir}"
+    if options.chosen:
+        return named_maps(mined, options.chosen)
+    return {
+        layer: random_maps(
+            mined, layer, options.maps or 2 * maps_across(mined, layer), options.seed
         )
-    return dict(sorted(splits.popitem()[1].items()))
+        for layer in mined.layers
+    }
+
+
+def maps_across(mined: Winners, layer: str) -> int:
+    """How many maps of a layer stand side by side in its block of Fig. 2."""
+    return 4 if mined.about["receptive_fields"][layer][0] > WIDE_FIELD else 6
 
 
 def dead(mined: Winners, layer: str) -> np.ndarray:
@@ -63,10 +54,10 @@ def named_maps(mined: Winners, texts: Sequence[str]) -> dict[str, np.ndarray]:
     maps = {}
     for text in texts:
         layer, _, numbers = text.partition(":")
-        if layer not in mined.info["layers"] or not all(n.isdigit() for n in numbers.split(",")):
+        if layer not in mined.layers or not all(n.isdigit() for n in numbers.split(",")):
             raise ValueError(
                 f"what is {text!r}? Maps are chosen as LAYER:NUMBER,NUMBER; the layers are "
-                f"{', '.join(mined.info['layers'])}"
+                f"{', '.join(mined.layers)}"
             )
         maps[layer] = np.array([int(number) for number in numbers.split(",")])
         count = len(dead(mined, layer))

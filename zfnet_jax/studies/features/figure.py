@@ -17,12 +17,6 @@ from zfnet_jax.studies.features.winners import Winners
 MARGIN, GUTTER = 0.1, 0.25  # around the figure; between projections and patches; inches
 HEADING, NUMBER = 0.24, 0.12  # above a layer; above a map, for its number
 BETWEEN = 0.08  # maps
-WIDE_FIELD = 50  # pixels: maps that see more are drawn larger
-
-
-def maps_across(mined: Winners, layer: str) -> int:
-    """How many maps of a layer stand side by side in its block."""
-    return 4 if mined.info["receptive_fields"][layer][0] > WIDE_FIELD else 6
 
 
 def figure2(mined: Winners, maps: Mapping[str, np.ndarray], with_patches: bool = True) -> Figure:
@@ -40,7 +34,7 @@ def figure2(mined: Winners, maps: Mapping[str, np.ndarray], with_patches: bool =
     half = (width - GUTTER) / 2 - MARGIN if with_patches else width - 2 * MARGIN
     blocks, top = [], 0.05
     for layer, numbers in maps.items():
-        across = maps_across(mined, layer) * (1 if with_patches else 2)
+        across = chosen.maps_across(mined, layer) * (1 if with_patches else 2)
         side = (half - (across - 1) * BETWEEN) / across
         blocks.append((layer, numbers, across, side, top))
         top += HEADING + -(-len(numbers) // across) * (side + NUMBER + BETWEEN)
@@ -67,7 +61,7 @@ def figure2(mined: Winners, maps: Mapping[str, np.ndarray], with_patches: bool =
 
 def _heading(mined: Winners, layer: str, numbers: np.ndarray) -> str:
     dead = chosen.dead(mined, layer)
-    size = mined.info["receptive_fields"][layer][0]
+    size = mined.about["receptive_fields"][layer][0]
     text = f"Layer {layer.removeprefix('conv')}: {len(numbers)} of {len(dead)} maps"
     if dead.any():
         text += f" ({dead.sum()} dead)"

@@ -3,27 +3,26 @@
     winners.npz      per layer L of M maps, K winners each: 'L/value' [M, K], 'L/image' [M, K],
                      'L/label' [M, K], 'L/position' [M, K, 2], 'L/window' [M, K, 4]
     projections.npz  'L/projection' [M, K, s, s, C] float16, times 'L/scale' [M, K]
-    patches.npz      'L/patch' [M, K, s, s, C] uint8; 'photos' [P, H, W, C], 'photo_rows' [P]
-    info.json        what it was made from, and with which options
+    patches.npz      'L/patch' [M, K, s, s, C] uint8; of the winners' photos 'photos' [P, H, W, C],
+                     'photo_rows' [P] in the data set and 'photo_keys' [P], what it calls them
+    about.json       what it was made from, and with which options (see `studies.saved`)
 
-Reading it takes no model and no accelerator. The folder appears under its name only when it is
-complete.
+Reading it takes no model and no accelerator.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import shutil
 import struct
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from zfnet_jax.data.unfinished import publish
+from zfnet_jax.studies import saved
 
 Arrays = dict[str, np.ndarray]
 
@@ -35,16 +34,33 @@ class Winners:
     """The winners of one checkpoint over one split; arrays as named at the top of the module.
 
     Attributes:
-      info: layers, class names, k, step, split, options, provenance.
+      about: what it was made from: 'options', 'data', 'images' (of the split), 'layers',
+        'class_names', 'receptive_fields' {layer: [size, jump, start]}, 'step', 'epoch', 'run', ...
       winners: small, in memory; image and label are -1 and value 0 where a map has no winner.
       projections, patches: mapped from the disk, read-only.
     """
 
     folder: Path
-    info: dict[str, Any]
+    about: dict[str, Any]
     winners: Arrays
     projections: Mapping[str, np.ndarray]
     patches: Mapping[str, np.ndarray]
+
+    @property
+    def layers(self) -> list[str]:
+        """Names of the conv layers."""
+        return self.about["layers"]
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What it was mined with, see `features.options`."""
+        return self.about["options"]
+
+    @property
+    def keys(self) -> dict[int, str]:
+        """What the data set calls the winners' photos, by row."""
+        rows, keys = self.patches["photo_rows"], self.patches["photo_keys"]
+        return dict(zip(rows.tolist(), keys.tolist(), strict=True))
 
     def projection(self, layer: str, number: int) -> np.ndarray:
         """What the winners of a map project to, [K, s, s, C] float32, in units of pixels."""
@@ -53,27 +69,33 @@ class Winners:
 
 
 def load(folder: str | Path) -> Winners:
-    """Opens what mining left in a folder, `WORKDIR/analysis/mining/SPLIT-STEP`.
+    """Opens what mining left in a folder, `WORKDIR/studies/features/SPLIT-STEP-DIGEST`.
 
     Raises:
       FileNotFoundError: nothing was mined there.
       ValueError: a file of it is missing or damaged.
     """
     folder = Path(folder)
-    if not (folder / "info.json").exists():
+    if not (folder / "about.json").exists():
         raise FileNotFoundError(f"no winners in {folder}: run python -m scripts.mine first")
     try:
         with np.load(folder / "winners.npz") as arrays:
             winners = dict(arrays)
         return Winners(
             folder=folder,
-            info=json.loads((folder / "info.json").read_text(encoding="utf-8")),
+            about=saved.load(folder).about,
             winners=winners,
             projections=MappedArrays(folder / "projections.npz"),
             patches=MappedArrays(folder / "patches.npz"),
         )
     except (zipfile.BadZipFile, OSError, ValueError) as error:
         raise ValueError(f"{folder} is damaged: remove it and mine again ({error})") from error
+
+
+def files(folder: Path) -> list[Path]:
+    """All that mining leaves in its folder."""
+    names = ("winners.npz", "projections.npz", "patches.npz", "about.json")
+    return [folder / name for name in names]
 
 
 class MappedArrays(Mapping[str, np.ndarray]):
@@ -102,9 +124,9 @@ class MappedArrays(Mapping[str, np.ndarray]):
 
 
 class WinnersWriter:
-    """Takes the pictures of winners in any order, on the disk, and puts the folder into place.
+    """Takes the pictures of winners in any order, on the disk, and packs them in a folder.
 
-    Use as a context manager: leaving it without `finish` leaves what was there before.
+    Use as a context manager.
 
     Attributes:
       arrays: by file ('projections', 'patches') and name, mapped from the disk; they hold 'no
@@ -112,39 +134,37 @@ class WinnersWriter:
     """
 
     def __init__(self, folder: Path):
+        """`folder` is filled: one that gets its name when it is complete."""
         self._folder = folder
-        self._partial = folder.with_name(folder.name + ".unfinished")
         self.arrays: dict[str, dict[str, np.memmap]] = {"projections": {}, "patches": {}}
 
     def __enter__(self) -> WinnersWriter:
-        shutil.rmtree(self._partial, ignore_errors=True)
-        self._partial.mkdir(parents=True)
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.arrays.clear()
-        shutil.rmtree(self._partial, ignore_errors=True)
 
     def add(self, file: str, name: str, shape: tuple[int, ...], dtype: Any, fill: float) -> None:
         """Makes an array of a file, full of one value."""
-        path = self._partial / file / f"{name}.npy"
+        path = self._folder / file / f"{name}.npy"
         path.parent.mkdir(parents=True, exist_ok=True)
         array = np.lib.format.open_memmap(path, "w+", np.dtype(dtype), shape)
         if fill:  # the file is made of zeros
             array[...] = fill
         self.arrays[file][name] = array
 
-    def finish(self, info: dict[str, Any], winners: Arrays) -> None:
-        """Packs the files and replaces the folder by the new one."""
-        np.savez(self._partial / "winners.npz", allow_pickle=False, **winners)
-        text = json.dumps(info, indent=1) + "\n"
-        (self._partial / "info.json").write_text(text, encoding="utf-8")
+    def finish(self, winners: Arrays, keys: Sequence[str]) -> None:
+        """Packs the files; `keys` is what the data set calls each of its images."""
+        rows = self.arrays["patches"]["photo_rows"]
+        names = np.array([keys[row] for row in rows], np.str_)
+        self.add("patches", "photo_keys", names.shape, names.dtype, 0)
+        self.arrays["patches"]["photo_keys"][...] = names
+        np.savez(self._folder / "winners.npz", allow_pickle=False, **winners)
         for file, arrays in self.arrays.items():
-            with zipfile.ZipFile(self._partial / f"{file}.npz", "w", zipfile.ZIP_STORED) as archive:
+            with zipfile.ZipFile(self._folder / f"{file}.npz", "w", zipfile.ZIP_STORED) as archive:
                 for name, array in arrays.items():
                     array.flush()
-                    path = self._partial / file / f"{name}.npy"
+                    path = self._folder / file / f"{name}.npy"
                     archive.write(path, f"{name}.npy")
                     path.unlink()
-            shutil.rmtree(self._partial / file)
-        publish(self._partial, self._folder)
+            shutil.rmtree(self._folder / file)

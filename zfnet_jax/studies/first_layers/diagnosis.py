@@ -37,7 +37,7 @@ def diagnose(run: Run, mined: Winners | None) -> dict[str, Any]:
     filters = np.moveaxis(np.asarray(run.params[conv.name]["kernel"]), 3, 0)
     dead = aliasing = None
     if mined:
-        layers = mined.info["layers"]
+        layers = mined.layers
         dead = {
             layer: len(dead_maps(mined.winners, layer)) / len(mined.winners[f"{layer}/value"])
             for layer in layers

@@ -58,9 +58,9 @@ def figure6(filters: Sequence[Arrays], mined: Sequence[Winners | None], count: i
 
 
 def _features(mined: Winners, count: int, wide: float) -> np.ndarray | None:
-    if len(mined.info["layers"]) < 2:
+    if len(mined.layers) < 2:
         return None
-    layer = mined.info["layers"][1]
+    layer = mined.layers[1]
     maps = chosen.random_maps(mined, layer, count, seed=0)
     if not len(maps):
         return None
@@ -78,6 +78,6 @@ def _settings(arrays: Arrays) -> str:
 
 
 def _caption(mined: Winners) -> str:
-    layer = mined.info["layers"][1]
+    layer = mined.layers[1]
     dead = chosen.dead(mined, layer)
     return f"layer {layer.removeprefix('conv')}: {dead.sum()} of {len(dead)} maps dead"

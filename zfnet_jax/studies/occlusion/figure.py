@@ -178,10 +178,11 @@ def _projection(axis: Axes, arrays: Arrays, n: int, x: float, y: float, side: fl
 def _others(arrays: Arrays, mined: Winners | None, n: int, side: float) -> np.ndarray | None:
     """The map's winners in other photos, in a square; None where there are none."""
     layer, number = str(arrays["layer"]), int(arrays["map"][n])
-    if mined is None or layer not in mined.info["layers"]:
+    if mined is None or layer not in mined.layers:
         return None
     rows = mined.winners[f"{layer}/image"][number]
-    keys = [mined.info["keys"].get(str(row)) for row in rows]
+    key_of = mined.keys
+    keys = [key_of.get(row) for row in rows]
     other = np.flatnonzero([row >= 0 and k != arrays["names"][n] for row, k in zip(rows, keys)])
     if not len(other):
         return None

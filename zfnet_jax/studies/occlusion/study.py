@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ from zfnet_jax.runs.run import Run, load_photo
 from zfnet_jax.studies import photos, saved
 from zfnet_jax.studies.context import Context
 from zfnet_jax.studies.drawing import draw
-from zfnet_jax.studies.features.mined_folder import mined_winners
+from zfnet_jax.studies.features.winners import Winners
 from zfnet_jax.studies.occlusion.figure import figure7
 from zfnet_jax.studies.occlusion.measure import BLUR, GREY, Arrays, Form, occlude
 from zfnet_jax.studies.occlusion.options import Options, Resolved
@@ -116,11 +116,12 @@ def of_pixels(
     )
 
 
-def fig7(context: Context, mining: Step) -> Step:
+def fig7(context: Context, mining: Step, mined: Callable[[Context], Winners]) -> Step:
     """Fig. 7, of the first photos chosen.
 
     Args:
       mining: of the validation images: its projections stand beside those of the photos.
+      mined: what that step has left.
     """
     asked = resolved(context.run, Options())
     square, stride, layer = asked.square, asked.stride, asked.layer
@@ -132,8 +133,8 @@ def fig7(context: Context, mining: Step) -> Step:
         result = measured(context.run, Options(images, labels), progress=False)
         # A validation image is known by its key, not by the file it was written to.
         arrays = result.arrays | {"names": np.array(keys)}
-        mined = None if mining.missing else mined_winners(context)
-        files = draw(context, {"figure7": lambda: figure7(arrays, mined)})
+        others = None if mining.missing else mined(context)
+        files = draw(context, {"figure7": lambda: figure7(arrays, others)})
         notes = [f"A square of {square} pixels every {stride}, of the {crop} that the net sees."]
         return Made(
             [*files, *result.files],

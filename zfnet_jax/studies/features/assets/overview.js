@@ -19,7 +19,8 @@ const watcher = new IntersectionObserver((entries) => {
 const PROVENANCE = {
   split: "split",
   images: "images",
-  one_per_image: "an image counts at most once for a map",
+  k: "winners of a map",
+  all_positions: "an image may count several times for a map",
   unit_value: "value projected",
   rectify: "rectified on the way down",
   overlap: "pixels of several switches",

@@ -1,0 +1,24 @@
+"""The options of Fig. 1 and of the strongest maps of a photo."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from zfnet_jax.studies.options import option
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Of Fig. 1: a layer and the deconvnet layer attached to it, on a photo."""
+
+    image: str = option("", "A photo.", required=True, file=True)
+    layer: str = option("conv1", "A layer with a pool.")
+    maps: int = option(4, "Strongest maps to show.", lowest=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class StrongestOptions:
+    """Of what all layers see in a photo."""
+
+    image: str = option("", "The photo.", required=True, file=True)
+    maps: int = option(9, "Strongest maps per layer.", lowest=1)
