@@ -6,12 +6,14 @@ import dataclasses
 import doctest
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -22,6 +24,9 @@ from zfnet_jax.reproduce import display, execute, plan
 from zfnet_jax.reproduce.contents import CHAPTERS
 from zfnet_jax.reproduce.record import FOLDER, fingerprints, is_done, read_record, write_record
 from zfnet_jax.reproduce.study import Effort, Study
+from zfnet_jax.studies import saved
+from zfnet_jax.studies.features import study as features
+from zfnet_jax.studies.features.options import Options as MiningOptions
 from zfnet_jax.studies.step import Made, Step
 
 ONLY = "training,evaluate,photos,fig1,fig3"
@@ -258,6 +263,34 @@ def test_a_killed_reproduction_goes_on_and_redoes_nothing(tiny_run, tmp_path):
     assert "it was not asked for yet" in page
     (output,) = run_script("reproduce", *arguments, "--dry_run")
     assert "0 of 5 steps to make" in output
+
+
+def test_what_was_mined_is_drawn_in_every_figure_of_it(tiny_run, tmp_path):
+    """Figs. 2, 4 and 6 and the atlas, as the paper has them whatever else was mined before."""
+    study = Study(copied(tiny_run, tmp_path))
+    other = MiningOptions(rectify="guided")
+    features.measured(study.run, study.split("validation"), other, progress=False)
+    steps = plan.make_plan(study)
+    wanted = plan.select(steps, ["fig2", "atlas", "fig4", "fig6"])
+    rows = execute.make_rows(study, [step for step in steps if step.name in wanted])
+    execute.execute(study, rows, Quiet())
+    assert {row.step.name: row.reason for row in rows if row.state != "made"} == {}
+    kept = {one.folder.name.rpartition("-")[0] for one in saved.find(study.workdir, "features")}
+    assert kept == {"validation-12", "train-4", "train-8", "train-12"}
+    files = read_record(study.workdir, "mine")["files"]
+    (paper,) = {str(Path(path).parent) for path in files}
+    assert saved.load(study.workdir / paper).about["options"]["rectify"] == "deconvnet"
+    assert '"rectify":"deconvnet"' in (study.report / "atlas" / "data" / "atlas.js").read_text()
+    with np.load(study.figures / "figure4.npz") as arrays:
+        assert list(arrays["step"]) == [4, 8, 12]
+    numbers = [Path(path).name for path in read_record(study.workdir, "fig6")["files"]]
+    assert {"figure6.png", "figure6.md", "arrays.npz", "numbers.json"} <= set(numbers)
+    commands = read_record(study.workdir, "mine_epochs")["commands"]
+    assert commands[0].endswith(" --step=4 --split=train --k=1")
+    # The same commands measure nothing anew.
+    train = saved.find(study.workdir, "features", 4)
+    run_script("mine", *shlex.split(commands[0])[3:])
+    assert saved.find(study.workdir, "features", 4) == train
 
 
 def test_the_package_works_in_a_few_lines(tiny_run, tmp_path):
