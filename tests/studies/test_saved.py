@@ -67,8 +67,8 @@ def test_what_no_checkpoint_made_stays_when_the_run_is_trained_on(here):
     trained_on = dataclasses.replace(here, step=13, mean=here.mean + 1)
     assert measured(trained_on, subject).folder == first.folder
     other = dataclasses.replace(subject, data={"recipe": "2"})
-    assert saved.there(trained_on, other) is None
-    assert saved.there(trained_on, subject) == first
+    assert not saved.is_there(trained_on, other)
+    assert saved.is_there(trained_on, subject)
 
 
 def test_what_is_known_only_when_it_is_made_is_said_too(here):

@@ -119,12 +119,6 @@ def is_there(run: Run, subject: Subject) -> bool:
     return (folder_of(run, subject) / "about.json").exists()
 
 
-def there(run: Run, subject: Subject) -> Result | None:
-    """A result that is saved already; None if it is not."""
-    folder = folder_of(run, subject)
-    return load(folder) if (folder / "about.json").exists() else None
-
-
 def measured_once(
     run: Run,
     subject: Subject,

@@ -82,7 +82,7 @@ def measured(
     """
     wanted = {one: asked for asked in options for one in head_options(asked, classes.left_out)}
     subjects = {one: _subject(one, split) for one in wanted}
-    missing = [one for one in wanted if not saved.there(run, subjects[one])]
+    missing = [one for one in wanted if not saved.is_there(run, subjects[one])]
     fold_of = {one: _fold(classes, one) for one in missing}
     layers = list(dict.fromkeys(one.layer for one in missing))
     products = features.inner_products(run, split, layers, batch_size=batch_size, progress=progress)
@@ -91,7 +91,7 @@ def measured(
     ) as bar:
         for together in _of_one_fold(missing):
             # Another command may have measured some meanwhile.
-            left = [one for one in together if not saved.there(run, subjects[one])]
+            left = [one for one in together if not saved.is_there(run, subjects[one])]
             bar.update(len(together) - len(left))
             if not left:
                 continue
