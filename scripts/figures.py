@@ -6,14 +6,15 @@
     python -m scripts.figures --figure=4 --workdir=DIR --out=FOLDER
     python -m scripts.figures --figure=5 --workdir=DIR --out=FOLDER
     python -m scripts.figures --figure=6 --runs=DIR,DIR,DIR --out=FOLDER
-    python -m scripts.figures --figure=7 --arrays=FILE --out=FOLDER [--workdir=DIR]
-    python -m scripts.figures --figure=8 --arrays=FILE --out=FOLDER
+    python -m scripts.figures --figure=7 --workdir=DIR --out=FOLDER
+    python -m scripts.figures --figure=8 --workdir=DIR --out=FOLDER
     python -m scripts.figures --figure=9 --workdir=DIR --out=FOLDER [--data=caltech256]
 
 Figures 2, 4, the second layers of 6 and projections in 7 draw what scripts.mine has found, 4 in
 every checkpoint that was mined; 5, 7, 8 and 9 what scripts.invariance, scripts.occlusion,
-scripts.correspondence and scripts.transfer have measured. Each figure is written as .png and .pdf;
-arrays computed for it beside them, .npz.
+scripts.correspondence and scripts.transfer have measured. Of results side by side each is drawn, or
+of 5, 7 and 8 the one that --arrays=FOLDER names. Each figure is written as .png and .pdf; arrays
+computed for it beside them, .npz.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from zfnet_jax.command import inputs, shell
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.figure import Figure
 
     from zfnet_jax.studies.saved import Result
@@ -60,7 +61,7 @@ _SPLIT = flags.DEFINE_string(
 _STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; the newest if not given.")
 _CLASSES = flags.DEFINE_integer("classes", 1000, "Classes of a --config (3).", lower_bound=1)
 _STYLE = flags.DEFINE_enum("style", "screen", ["screen", "paper"], "How it looks.")
-_ARRAYS = flags.DEFINE_string("arrays", None, "What was measured, .npz (7, 8).")
+_ARRAYS = flags.DEFINE_string("arrays", None, "A saved result: its folder (5, 7, 8).")
 _DATA = flags.DEFINE_multi_string(
     "data", [], "Data sets of scripts.transfer; all of the run if not given (9)."
 )
@@ -153,25 +154,21 @@ def _figure4(out: Path) -> Drawn:
 
 
 def _figure5(_: Path) -> Drawn:
-    from zfnet_jax.studies.invariance import figure as figure5
+    from zfnet_jax.studies.invariance.figure import figure5, figure5_summary
 
-    kinds = {
-        "figure5": ("photos", figure5.figure5),
-        "figure5_summary": (_SPLIT.value or "validation", figure5.figure5_summary),
-    }
-    drawn, missing = {}, []
-    for name, (images, draw) in kinds.items():
-        try:
-            path = figure5.saved(_required("workdir"), images, _STEP.value)
-        except FileNotFoundError as error:
-            missing.append(error)
-            continue
-        with np.load(path) as arrays:
-            drawn[name] = draw(arrays)
-    if not drawn:
-        raise missing[0]
-    for error in missing:
-        print(f"left out: {error}")
+    found = _results("invariance")
+    photos = [one for one in found if "images" in one.about["options"]]
+    summaries = [one for one in found if "split" in one.about["options"]]
+    if _SPLIT.value:
+        summaries = [one for one in summaries if one.about["options"]["split"] == _SPLIT.value]
+        if not summaries:
+            raise FileNotFoundError(
+                f"invariance over {_SPLIT.value} images is not measured:"
+                f" run python -m scripts.invariance --summary=N --split={_SPLIT.value}"
+            )
+    drawn = {f"figure5{name}": figure5(one.arrays) for name, one in _by_name(photos).items()}
+    for name, one in _by_name(summaries).items():
+        drawn[f"figure5_summary{name}"] = figure5_summary(one.arrays)
     return drawn
 
 
@@ -200,7 +197,7 @@ def _figure7(_: Path) -> Drawn:
     from zfnet_jax.studies.occlusion.figure import figure7
 
     drawn = {}
-    for name, result in _results("occlusion").items():
+    for name, result in _by_name(_results("occlusion")).items():
         step = result.about["step"]
         mined = None
         if _WORKDIR.value:
@@ -211,10 +208,12 @@ def _figure7(_: Path) -> Drawn:
 
 
 def _figure8(_: Path) -> Drawn:
-    from zfnet_jax.studies.correspondence.figure import figure8
+    from zfnet_jax.studies.correspondence.figure import DRAWS, figure8
 
-    arrays = _arrays("corner/part")
-    return {"figure8": figure8(arrays, rows=5, draws=_MAPS.value or 3)}
+    return {
+        f"figure8{name}": figure8(result.arrays, draws=_MAPS.value or DRAWS)
+        for name, result in _by_name(_results("correspondence")).items()
+    }
 
 
 def _figure9(_: Path) -> Drawn:
@@ -235,11 +234,8 @@ def _figure9(_: Path) -> Drawn:
     return {"figure9": figure9(curves(found))}
 
 
-def _results(study: str) -> dict[str, Result]:
-    """The result that --arrays names, or all that a study has left of a run's checkpoint.
-
-    By what the figure's name ends in: nothing for a single one, else the name of its folder.
-    """
+def _results(study: str) -> list[Result]:
+    """The result that --arrays names, or all that a study has left of a run's checkpoint."""
     from zfnet_jax.studies import saved
 
     if _ARRAYS.value:
@@ -257,18 +253,14 @@ def _results(study: str) -> dict[str, Result]:
     wrong = [one for one in found if one.about["study"] != study]
     if wrong:
         raise ValueError(f"{wrong[0].folder} holds no arrays of figure {_FIGURE.value}")
-    if len(found) == 1:
-        return {"": found[0]}
-    return {f"-{one.folder.name}": one for one in found}
+    return found
 
 
-def _arrays(*names: str) -> dict[str, np.ndarray]:
-    """The arrays of --arrays. ValueError unless these, which only its study leaves, are there."""
-    path = _required("arrays")
-    with np.load(path) as arrays:
-        if not set(names) <= set(arrays):
-            raise ValueError(f"{path} holds no arrays of figure {_FIGURE.value}")
-        return dict(arrays)
+def _by_name(results: list[Result]) -> dict[str, Result]:
+    """By what a figure's name ends in: nothing for a single one, else the name of its folder."""
+    if len(results) == 1:
+        return {"": results[0]}
+    return {f"-{one.folder.name}": one for one in results}
 
 
 def _required(flag: str) -> Any:

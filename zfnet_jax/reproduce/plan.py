@@ -5,15 +5,17 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from zfnet_jax.reproduce import evidence
 from zfnet_jax.reproduce.study import Study
 from zfnet_jax.reproduce.transfer import overlap_step
 from zfnet_jax.studies import photos
+from zfnet_jax.studies.correspondence import study as correspondence
+from zfnet_jax.studies.correspondence.options import Options as CorrespondenceOptions
 from zfnet_jax.studies.errors import steps as errors
 from zfnet_jax.studies.errors.options import ScoreOptions, TableOptions
 from zfnet_jax.studies.evolution import study as evolution
 from zfnet_jax.studies.features import study as features
 from zfnet_jax.studies.first_layers import study as first_layers
+from zfnet_jax.studies.invariance import study as invariance
 from zfnet_jax.studies.layers import study as layers
 from zfnet_jax.studies.occlusion import study as occlusion
 from zfnet_jax.studies.step import Step
@@ -39,12 +41,17 @@ def make_plan(study: Study) -> list[Step]:
         features.atlas_step(study),
         layers.fig3(study),
         evolution.fig4(study, mining_epochs),
-        evidence.fig5(study),
+        invariance.fig5(study, effort.summary),
         first_layers.fig6(study, sources.compare, mining, features.of_validation),
         occlusion.fig7(study, mining, features.of_validation),
-        evidence.masked(study),
-        evidence.fig8(study),
-        evidence.table1_step(study),
+        *correspondence.steps(
+            study,
+            CorrespondenceOptions(
+                faces=sources.faces or None,
+                draws=effort.draws,
+                permutations=effort.permutations,
+            ),
+        ),
         errors.evaluate_sweeps(sources.sweeps, of_errors),
         errors.table(study, 2, sources.sweeps, of_errors),
         errors.table(study, 3, sources.sweeps, of_errors),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -13,15 +15,17 @@ import pytest
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, run_script
 from tests.report.test_paper_figures import check_labels, images_of
 from zfnet_jax.data.landmarks import PartPhotos, draw_pictures, read_photos
 from zfnet_jax.report import figures
 from zfnet_jax.report.table import Number, markdown
 from zfnet_jax.runs.run import Run, open_run
-from zfnet_jax.studies import paper
+from zfnet_jax.studies import paper, saved
+from zfnet_jax.studies.correspondence import study
 from zfnet_jax.studies.correspondence.figure import figure8
 from zfnet_jax.studies.correspondence.measure import measure
+from zfnet_jax.studies.correspondence.options import Options
 from zfnet_jax.studies.correspondence.permutation import mean_over_pairs, p_value, permute_in_images
 from zfnet_jax.studies.correspondence.sign_hamming import ZERO_RULES, compare
 from zfnet_jax.studies.correspondence.squares import GREY, cover, mask_side, place_squares
@@ -454,26 +458,74 @@ def test_published_tables_are_whole():
             paper.table(3).cell(row, "Val Top-1")
 
 
+def copied(tiny_run, folder):
+    """The run without what studies have left in it."""
+    shutil.copytree(tiny_run, folder, ignore=shutil.ignore_patterns("studies"))
+    return folder
+
+
 def test_the_script_measures_faces_and_pictures(tiny_run, folder, tmp_path):
-    workdir = tmp_path / "net"
-    shutil.copytree(tiny_run, workdir)
+    workdir = copied(tiny_run, tmp_path / "net")
     few = ["--draws=5", "--permutations=99", "--mask=0.2"]
     result = script(f"--workdir={workdir}", "--pictures=face", "--count=4", *few)
     assert result.returncode == 0, result.stderr
-    out = workdir / "analysis" / "correspondence"
-    with np.load(out / "pictures-face-12.npz") as arrays:
-        assert len(arrays["images"]) == 4
-        assert result.stdout.strip().endswith(markdown(table1(arrays)))
-    info = json.loads((out / "pictures-face-12.json").read_text())
-    assert (info["step"], info["draws"], info["seed"], info["mask"]) == (12, 5, 0, 0.2)
-    assert info["data"] == draw_pictures("face", PARTS, 4, 56).fingerprint
-    assert info["layers"] == ["conv5", "fc7"]
+    (drawn,) = saved.find(workdir, "correspondence")
+    assert drawn.folder.name.startswith("pictures-face-conv5-fc7-")
+    assert len(drawn.arrays["images"]) == 4
+    assert result.stdout.strip().endswith(markdown(table1(drawn.arrays)))
+    asked = {"layers": ["conv5", "fc7"], "draws": 5, "seed": 0, "mask": 0.2, "permutations": 99}
+    assert drawn.about["step"] == 12
+    assert drawn.about["options"] == asked | {"parts": ",".join(PARTS)}
+    assert drawn.about["data"]["fingerprint"] == draw_pictures("face", PARTS, 4, 56).fingerprint
+    assert drawn.about["pictures"] == "face"
 
-    result = script(f"--workdir={workdir}", f"--faces={folder}", "--layer=pool5", *few)
+    given = (f"--workdir={workdir}", f"--faces={folder}", "--layer=pool5", "--parts=nose")
+    result = script(*given, *few)
     assert result.returncode == 0, result.stderr
-    assert json.loads((out / "faces-12.json").read_text())["layers"] == ["pool5"]
+    photos = saved.find(workdir, "correspondence")[-1]
+    assert photos.folder.name.startswith("faces-pool5-")
+    assert photos.about["data"]["keys"] == ["0.png", "1.png", "2.png"]
+    assert photos.arrays["parts"].tolist() == ["nose"]
+    # The command of the result finds it, where the folder lies does not count.
+    moved = shutil.copytree(folder, tmp_path / "elsewhere" / "faces")
+    words = shlex.split(photos.about["command"].replace(str(folder), str(moved)))
+    result = script(*words[3:])
+    assert str(photos.folder) in result.stdout, result.stderr
+    assert len(saved.find(workdir, "correspondence")) == 2
+
+    out = tmp_path / "figures"
+    run_script("figures", "--figure=8", f"--workdir={workdir}", f"--out={out}")
+    run_script("figures", "--figure=8", f"--arrays={photos.folder}", f"--out={out}")
+    assert {path.stem for path in out.glob("*.png")} == {
+        "figure8",
+        f"figure8-{drawn.folder.name}",
+        f"figure8-{photos.folder.name}",
+    }
     result = script(f"--workdir={workdir}")
     assert result.stderr.splitlines() == ["error: give either --faces=FOLDER or --pictures=CLASS"]
+    result = script(f"--workdir={workdir}", "--pictures=unicorn")
+    assert result.stderr.startswith("error: no picture class 'unicorn': choose from ['aeroplane', ")
+
+
+def test_it_is_another_result_where_anything_differs(run, faces, tmp_path, monkeypatch):
+    net = dataclasses.replace(run, directory=tmp_path)
+    options = Options(pictures="face", count=6, draws=7, permutations=199, seed=3)
+    first = study.measured(net, options, faces, batch_size=4, progress=False)
+    expected = measure(run, faces, ["conv5", "fc7"], **OPTIONS, batch_size=4)
+    for name, array in expected.items():
+        np.testing.assert_array_equal(first.arrays[name], array, err_msg=name)
+    monkeypatch.setattr(study, "measure", None)
+    named = dataclasses.replace(options, layers=("conv5", "fc7"))
+    assert study.measured(net, named, faces, progress=False).about == first.about
+    moved = dataclasses.replace(faces, boxes=faces.boxes + 1)
+    renamed = dataclasses.replace(faces, keys=("another", *faces.keys[1:]))
+    others = [(options, moved), (options, renamed)]
+    for change in ({"mask": 0.3}, {"draws": 8}, {"permutations": 9}, {"seed": 4}):
+        others.append((dataclasses.replace(options, **change), faces))
+    others.append((dataclasses.replace(options, layers=("fc7",)), faces))
+    for other, images in others:
+        with pytest.raises(TypeError, match="NoneType"):  # it would measure
+            study.measured(net, other, images, progress=False)
 
 
 def script(*arguments: str) -> subprocess.CompletedProcess:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
+import shlex
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,14 +22,16 @@ from zfnet_jax.data.images import Photos, evenly_spread
 from zfnet_jax.data.prepared import PreparedSplit
 from zfnet_jax.report import figures
 from zfnet_jax.report.table import markdown
-from zfnet_jax.runs.run import Run
+from zfnet_jax.runs.run import Run, open_run
+from zfnet_jax.studies import saved
 from zfnet_jax.studies.invariance import measure as invariance
 from zfnet_jax.studies.invariance import statistics as invariance_statistics
-from zfnet_jax.studies.invariance import study as invariance_study
-from zfnet_jax.studies.invariance import transforms
-from zfnet_jax.studies.invariance.figure import figure5, figure5_summary, saved
+from zfnet_jax.studies.invariance import study, transforms
+from zfnet_jax.studies.invariance.figure import figure5, figure5_summary
 from zfnet_jax.studies.invariance.measure import layer_output, measure
+from zfnet_jax.studies.invariance.options import PhotoOptions, SplitOptions, paper_ranges, sweeps
 from zfnet_jax.studies.invariance.table import invariance_tables
+from zfnet_jax.studies.photos import class_numbers
 
 SIZES = [(16, 16), (20, 14), (17, 11), (18, 13)]  # of photo and crop
 SWEEPS = {
@@ -267,40 +271,48 @@ def measured_at_once(run, split) -> dict[str, np.ndarray]:
 def test_devices_and_processes_find_the_same(
     measured_at_once, tiny_run, tmp_path, processes, devices
 ):
-    workdir = tmp_path / "run"
-    shutil.copytree(tiny_run, workdir)
+    workdir = copied(tiny_run, tmp_path / "run")
     command = ["--vertical=-6:6:3", "--scale=1:1.5:0.25", "--rotation=45", "--summary=13"]
     run_script("invariance", f"--workdir={workdir}", *command, processes=processes, devices=devices)
-    with np.load(saved(workdir, "validation")) as found:
-        np.testing.assert_array_equal(found["rows"], np.arange(13) * 30 // 13)
-        for name, values in measured_at_once.items():
-            compare(found[name], values, name)
+    (result,) = saved.find(workdir, "invariance")
+    np.testing.assert_array_equal(result.arrays["rows"], np.arange(13) * 30 // 13)
+    for name, values in measured_at_once.items():
+        compare(result.arrays[name], values, name)
 
 
-def test_from_photos_to_tables_and_pictures(tiny_run, split, tmp_path):
-    workdir, photos = tmp_path / "run", []
-    shutil.copytree(tiny_run, workdir)
+@pytest.fixture
+def files(split, tmp_path) -> list[str]:
+    """Three validation pictures, each in a folder of its class."""
+    paths = []
     for index in (0, 9, 29):
         folder = tmp_path / split.class_names[split.labels[index]]
         folder.mkdir(exist_ok=True)
-        photos.append(folder / f"{index}.png")
-        Image.fromarray(split.rows(np.array([index]))[0]).save(photos[-1])
+        paths.append(folder / f"{index}.png")
+        Image.fromarray(split.rows(np.array([index]))[0]).save(paths[-1])
+    return [str(path) for path in paths]
+
+
+def copied(tiny_run, folder):
+    """The run without what studies have left in it."""
+    shutil.copytree(tiny_run, folder, ignore=shutil.ignore_patterns("studies"))
+    return folder
+
+
+def test_from_photos_to_tables_and_pictures(tiny_run, split, files, tmp_path):
+    workdir = copied(tiny_run, tmp_path / "run")
     (output,) = run_script(
         "invariance",
         f"--workdir={workdir}",
-        *(f"--image={photo}" for photo in photos),
+        *(f"--image={file}" for file in files),
         "--summary=1000",
         "--horizontal=-4:4:2",
     )
-    assert f"{workdir}/analysis/invariance/photos-12.npz, 3 images" in output
-    assert f"{workdir}/analysis/invariance/validation-12.npz, 30 images" in output
+    few, many = saved.find(workdir, "invariance")
+    assert f"step 12: {few.folder}, 3 images" in output
+    assert f"step 12: {many.folder}, 30 images" in output
     assert "| horizontal | 2 of 4 | 50.0% |" in output
     assert "| rotation | 180 |" in output
-
-    with np.load(saved(workdir, "photos")) as arrays:
-        chosen = dict(arrays)
-    with np.load(saved(workdir, "validation", 12)) as arrays:
-        summary = dict(arrays)
+    chosen, summary = few.arrays, many.arrays
     assert chosen["kinds"].tolist() == ["vertical", "horizontal", "scale", "rotation"]
     np.testing.assert_array_equal(chosen["labels"], split.labels[[0, 9, 29]])
     np.testing.assert_array_equal(chosen["vertical/amount"], np.arange(-15, 16))
@@ -311,11 +323,17 @@ def test_from_photos_to_tables_and_pictures(tiny_run, split, tmp_path):
     np.testing.assert_array_equal(
         chosen["scale/photo"][:, 0], cut(split.rows(np.array([0, 9, 29])), 56)
     )
-    made_from = json.loads(saved(workdir, "photos").with_suffix(".json").read_text())
-    assert [photo["path"] for photo in made_from["photos"]] == list(map(str, photos))
-    assert made_from["sweeps"]["horizontal"] == [-4, -2, 0, 2, 4]
-    made_from = json.loads(saved(workdir, "validation").with_suffix(".json").read_text())
-    assert (made_from["data"], made_from["images"]) == (split.fingerprint, 30)
+    assert few.about["options"]["images"] == files
+    assert few.about["options"]["labels"] == [Path(file).parent.name for file in files]
+    assert few.about["options"]["vertical"] == "-15:15:1"
+    assert many.about["options"]["horizontal"] == "-4:4:2"
+    assert many.about["options"]["count"] == 30
+    assert many.about["data"] == {"fingerprint": split.fingerprint}
+    # What is printed of each makes it again, alone.
+    for result in (few, many):
+        (found,) = run_script(*command_words(result.about["command"]))
+        assert str(result.folder) in found
+    assert len(saved.find(workdir, "invariance")) == 2
 
     for style in ("screen", "paper"):
         with figures.use(style):
@@ -339,6 +357,90 @@ def test_from_photos_to_tables_and_pictures(tiny_run, split, tmp_path):
     low, high = np.percentile(summary["vertical/relative/pool1"][:, 4], (25, 75))
     at = band[np.isclose(band[:, 0], summary["vertical/amount"][4]), 1]
     np.testing.assert_allclose([at.min(), at.max()], [low, high], rtol=1e-5)
+
+
+def command_words(command: str) -> list[str]:
+    """The script and its arguments."""
+    python, _, script, *arguments = shlex.split(command)
+    assert python == "python"
+    return [script.removeprefix("scripts."), *arguments]
+
+
+COARSE = PhotoOptions(vertical="-6:6:6", scale="1.5", rotation="")
+
+
+def test_photos_one_after_the_other_stand_side_by_side(tiny_run, split, files, tmp_path):
+    """Nothing replaces another's result, what is there is not measured again, and all are drawn."""
+    workdir = copied(tiny_run, tmp_path / "run")
+    net = open_run(workdir)
+    asked = [dataclasses.replace(COARSE, images=(file,)) for file in files]
+    results = [study.of_photos(net, one, progress=False) for one in asked]
+    together = study.of_photos(
+        net, dataclasses.replace(COARSE, images=tuple(files)), progress=False
+    )
+    assert len({result.folder for result in (*results, together)}) == 4
+    for number, (result, file) in enumerate(zip(results, files, strict=True)):
+        assert saved.load(result.folder).arrays["names"] == "/".join(Path(file).parts[-2:])
+        # Each is what a run without the others has, and what it is among them.
+        alone = dataclasses.replace(net, directory=tmp_path / f"alone{number}")
+        expected = study.of_photos(alone, asked[number], progress=False)
+        assert expected.folder.name == result.folder.name
+        for name, array in expected.arrays.items():
+            np.testing.assert_array_equal(result.arrays[name], array, err_msg=name)
+        for name in ("vertical/distance/pool1", "scale/relative/fc7", "vertical/probability"):
+            np.testing.assert_allclose(
+                result.arrays[name][0], together.arrays[name][number], rtol=1e-4, atol=1e-5
+            )
+    out = tmp_path / "figures"
+    run_script("figures", "--figure=5", f"--workdir={workdir}", f"--out={out}")
+    assert {path.stem for path in out.glob("*.png")} == {
+        f"figure5-{one.folder.name}" for one in (*results, together)
+    }
+    many = SplitOptions(count=4, vertical="6", scale="", rotation="")
+    summary = study.of_split(net, split, many, prepared_dir=None, progress=False)
+    run_script(
+        "figures", "--figure=5", f"--workdir={workdir}", f"--out={out}", "--split=validation"
+    )
+    run_script("figures", "--figure=5", f"--arrays={results[0].folder}", f"--out={out}")
+    assert len(list(out.glob("figure5-*.pdf"))) == 4
+    for name in ("figure5_summary", "figure5"):
+        assert (out / f"{name}.pdf").exists()
+    assert summary.folder.name.startswith("4_validation_images-pool1-fc7-")
+
+
+def test_what_is_measured_is_not_measured_again(run, split, files, tmp_path, monkeypatch):
+    net = dataclasses.replace(run, directory=tmp_path)
+    one = dataclasses.replace(COARSE, images=(files[0],))
+    many = SplitOptions(count=2, vertical="6", scale="", rotation="")
+    first = study.of_photos(net, one, progress=False)
+    summary = study.of_split(net, split, many, prepared_dir="elsewhere", progress=False)
+    assert "--prepared_dir=elsewhere" in shlex.split(summary.about["command"])
+    monkeypatch.setattr(study, "measure", None)
+    # Saying what the folder, the net or the paper says makes no other result.
+    said = dataclasses.replace(
+        one, labels=(Path(files[0]).parent.name,), layers=("pool1", "fc7"), horizontal=""
+    )
+    assert study.of_photos(net, said, progress=False).about == first.about
+    again = study.of_split(net, split, many, prepared_dir=None, progress=False)
+    assert again.about == summary.about
+    for other in ({"vertical": "-6:6:3"}, {"layers": ("conv2",)}, {"labels": ("cat",)}):
+        with pytest.raises(TypeError, match="NoneType"):  # it would measure
+            study.of_photos(net, dataclasses.replace(one, **other), progress=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1:2", "--scale=1:2: a range is FIRST:LAST:STEP, such as 1:1.8:0.05"),
+        ("a", "a range is FIRST:LAST:STEP"),
+        ("2:1:0.1", "--scale=2:1:0.1 is empty"),
+        ("1:2:0", "STEP be above 0"),
+        ("1:2:1e-9", "more than 10000: enlarge STEP"),
+    ],
+)
+def test_a_range_that_is_none_is_named(text, message):
+    with pytest.raises(ValueError, match=message):
+        sweeps(SplitOptions(scale=text))
 
 
 def check_axes(figure) -> None:
@@ -443,12 +545,19 @@ def every_net() -> dict[str, ConfigDict]:
     }
 
 
+def paper_sweeps(crop: int) -> dict[str, np.ndarray]:
+    return sweeps(SplitOptions(**paper_ranges(crop)))
+
+
 def test_the_papers_ranges():
-    sweeps = invariance.paper_sweeps(224)
-    np.testing.assert_array_equal(sweeps["vertical"], np.arange(-60, 61, 5))
-    np.testing.assert_allclose(sweeps["scale"], np.linspace(1, 1.8, 17), rtol=1e-6)
-    np.testing.assert_array_equal(sweeps["rotation"], np.arange(0, 351, 10))
-    np.testing.assert_array_equal(invariance.paper_sweeps(112)["vertical"], np.arange(-30, 31, 2))
+    found = paper_sweeps(224)
+    assert list(found) == ["vertical", "scale", "rotation"]
+    np.testing.assert_array_equal(found["vertical"], np.arange(-60, 61, 5))
+    scales = np.linspace(1, 1.8, 17, dtype=np.float32)
+    np.testing.assert_array_equal(found["scale"].astype(np.float32), scales)
+    np.testing.assert_array_equal(found["rotation"], np.arange(0, 351, 10))
+    np.testing.assert_array_equal(paper_sweeps(112)["vertical"], np.arange(-30, 31, 2))
+    np.testing.assert_array_equal(paper_sweeps(200)["vertical"], np.arange(-52, 53, 4))
 
 
 def test_images_that_are_chosen_lie_evenly(split):
@@ -483,22 +592,24 @@ def test_what_cannot_be_measured_says_so(run, changed, message):
 
 
 def test_photos_need_a_class_that_exists(run, tmp_path):
-    name = run.class_names[3]
-    paths = [tmp_path / name / "a.png", tmp_path / "b.png"]
-    labels = invariance_study.photo_labels(run, paths, ["car", "cat"])
-    assert [run.class_names[number] for number in labels] == ["car", "cat"]
-    assert invariance_study.photo_labels(run, paths[:1], []).tolist() == [3]
+    def numbers(*labels: str, count: int = 2) -> list[int]:
+        return class_numbers(run.class_names, paths[:count], labels).tolist()
+
+    paths = [tmp_path / run.class_names[3] / "a.png", tmp_path / "b.png"]
+    assert [run.class_names[number] for number in numbers("car", "cat")] == ["car", "cat"]
+    assert numbers(count=1) == [3]
     with pytest.raises(ValueError, match="2 photos but 1 classes"):
-        invariance_study.photo_labels(run, paths, ["car"])
+        numbers("car")
     with pytest.raises(ValueError, match=r"a\.png: there is no class 'unicorn', only face, cat"):
-        invariance_study.photo_labels(run, paths, ["unicorn", "car"])
+        numbers("unicorn", "car")
     with pytest.raises(ValueError, match=r"b\.png: there is no class .* \(the name of its folder"):
-        invariance_study.photo_labels(run, paths, [])
+        numbers()
     with pytest.raises(ValueError, match="at least one image"):
-        invariance_study.study_photos(run, [], [], SWEEPS, ("fc7",), progress=False)
+        study.of_photos(run, PhotoOptions(), progress=False)
 
 
 def test_the_script_ends_with_one_line(tiny_run, tmp_path):
+    workdir = copied(tiny_run, tmp_path / "run")
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no photo")
     cases = {
@@ -510,12 +621,14 @@ def test_the_script_ends_with_one_line(tiny_run, tmp_path):
         ("--summary=1", "--rotation=0:350:1e-9"): "more than 10000: enlarge STEP",
     }
     for arguments, message in cases.items():
-        process = start_script("invariance", f"--workdir={tiny_run}", *arguments)
+        process = start_script("invariance", f"--workdir={workdir}", *arguments)
         _, errors = process.communicate(timeout=300)
         assert process.returncode == 2
         assert errors.startswith("error: ")
         assert len(errors.splitlines()) == 1
         assert message in errors
-    assert not (tiny_run / "analysis" / "invariance").exists()
-    with pytest.raises(FileNotFoundError, match="holds no invariance of photos"):
-        saved(tiny_run, "photos")
+    assert saved.find(workdir, "invariance") == []
+    process = start_script("figures", "--figure=5", f"--workdir={workdir}", f"--out={tmp_path}")
+    _, errors = process.communicate(timeout=300)
+    assert "nothing is measured in" in errors
+    assert "run python -m scripts.invariance --workdir=" in errors

@@ -16,13 +16,14 @@ Arrays = Mapping[str, np.ndarray]
 
 MARGIN, BETWEEN = 0.1, 0.05  # around the figure, between tiles; inches
 GROUP = 0.14  # between groups of columns, inches
+ROWS, DRAWS = 5, 3  # images and random places that are shown
 
 
-def figure8(arrays: Arrays, rows: int, draws: int) -> Figure:
+def figure8(arrays: Arrays, rows: int = ROWS, draws: int = DRAWS) -> Figure:
     """A row for each image: as it is, each part masked, and random places masked.
 
     Args:
-      arrays: from `analysis.correspondence`.
+      arrays: from `study.measured`.
       rows: images, the first ones; all if there are fewer.
       draws: random places shown of each kind, the first ones; all if there are fewer.
     """

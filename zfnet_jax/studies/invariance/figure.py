@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
@@ -31,30 +30,6 @@ AXES = {
 }
 
 
-def saved(workdir: str | Path, name: str, step: int | None = None) -> Path:
-    """The arrays that scripts.invariance left of a run, of a step or of the newest measured.
-
-    Args:
-      workdir: folder of the run.
-      name: 'photos', or the split that was summarised.
-
-    Raises:
-      FileNotFoundError: there are none.
-    """
-    folder = Path(workdir) / "analysis" / "invariance"
-    steps = {
-        int(path.stem.removeprefix(f"{name}-")): path
-        for path in folder.glob(f"{name}-*.npz")
-        if path.stem.removeprefix(f"{name}-").isdigit()
-    }
-    if not steps or (step is not None and step not in steps):
-        of_step = "" if step is None else f" of step {step}"
-        raise FileNotFoundError(
-            f"{folder} holds no invariance of {name}{of_step}: run python -m scripts.invariance"
-        )
-    return steps[max(steps) if step is None else step]
-
-
 def figure5(arrays: Arrays) -> Figure:
     """One row per transformation: the photos, distances of each layer, the true class.
 
@@ -62,11 +37,12 @@ def figure5(arrays: Arrays) -> Figure:
     of the norm of the untransformed photo's features, so that photos and layers compare.
 
     Args:
-      arrays: of up to ten photos, from `study.study_photos`.
+      arrays: of up to ten photos, from `study.of_photos`.
     """
     photos = len(arrays["labels"])
     if photos > len(COLOURS):
-        raise ValueError(f"figure 5 tells {len(COLOURS)} photos apart, not {photos}")
+        most = len(COLOURS)
+        raise ValueError(f"figure 5 tells {most} photos apart, not {photos}: measure fewer at once")
 
     def draw(axis: Axes, amounts: np.ndarray, curves: np.ndarray, _: np.ndarray | None) -> None:
         for colour, curve in zip(COLOURS, curves):
@@ -87,7 +63,7 @@ def figure5_summary(arrays: Arrays) -> Figure:
     """The curves over many photos: mean, quartiles, and where nine of ten lie.
 
     Args:
-      arrays: of N images, from `study.study_split`.
+      arrays: of N images, from `study.of_split`.
     """
     colour = COLOURS[0]
 

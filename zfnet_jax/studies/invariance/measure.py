@@ -20,23 +20,11 @@ from zfnet_jax.data import augment, batches
 from zfnet_jax.data.images import Images
 from zfnet_jax.runs.run import Run
 from zfnet_jax.studies.invariance import transforms
-from zfnet_jax.studies.invariance.transforms import IDENTITY, Kind
+from zfnet_jax.studies.invariance.options import Kind, Sweeps
+from zfnet_jax.studies.invariance.transforms import IDENTITY
 from zfnet_jax.training.optimizer import Params
 
 Arrays = dict[str, np.ndarray]
-Sweeps = Mapping[Kind, np.ndarray]  # the amounts [T] of each transformation, see `transforms`
-
-
-def paper_sweeps(crop: int) -> dict[Kind, np.ndarray]:
-    """The ranges of Fig. 5. Shifts keep their share of the crop, 60 of 224 pixels, and are whole
-    pixels."""
-    last, step = round(60 * crop / 224), max(1, round(5 * crop / 224))
-    up = np.arange(0, last + 1, step, dtype=np.float32)
-    return {
-        "vertical": np.concatenate([-up[:0:-1], up]),
-        "scale": np.linspace(1, 1.8, 17, dtype=np.float32),
-        "rotation": np.arange(0, 360, 10, dtype=np.float32),
-    }
 
 
 def layer_output(architecture: Architecture, number: int) -> str:
@@ -79,7 +67,7 @@ def measure(
     Args:
       run: the net.
       images: N photos and their classes.
-      sweeps: T amounts of each transformation, see `transforms`.
+      sweeps: T amounts of each transformation.
       layers: names of activations.
       batch_size: photos per step, of all devices and processes together.
       progress: whether to show a bar for each transformation, with photos per second and the time

@@ -12,7 +12,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from zfnet_jax.studies.invariance.transforms import Kind, deviation
+from zfnet_jax.studies.invariance.options import Kind
+from zfnet_jax.studies.invariance.transforms import deviation
 
 TURNS = (45, 90, 135, 180)  # degrees; an object with rotational symmetry is itself again at some
 

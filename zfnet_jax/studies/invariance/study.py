@@ -1,121 +1,173 @@
-"""Invariance of a run measured and saved: of chosen photos, and over a split.
-
-WORKDIR/analysis/invariance/ holds the arrays, photos-STEP.npz and SPLIT-STEP.npz, each beside a
-.json of the same name that says what they were made from.
-"""
+"""Invariance measured and saved, of chosen photos and over a split, and the step of Fig. 5."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 
-from zfnet_jax import files, parallel
-from zfnet_jax.data.images import Photos, Split, evenly_spread
-from zfnet_jax.runs import provenance
+from zfnet_jax.data.images import Images, Photos, Split, evenly_spread
 from zfnet_jax.runs.run import Run, load_photo
-from zfnet_jax.studies import photos
-from zfnet_jax.studies.invariance import measure as invariance
-from zfnet_jax.studies.invariance.measure import Arrays, Sweeps
+from zfnet_jax.studies import photos, saved
+from zfnet_jax.studies.context import Context
+from zfnet_jax.studies.drawing import draw, write_tables
+from zfnet_jax.studies.invariance.figure import COLOURS, figure5, figure5_summary
+from zfnet_jax.studies.invariance.measure import Arrays, first_and_last, measure, transformed
+from zfnet_jax.studies.invariance.options import (
+    Changes,
+    PhotoOptions,
+    SplitOptions,
+    paper_ranges,
+    sweeps,
+)
+from zfnet_jax.studies.invariance.statistics import statistics
+from zfnet_jax.studies.invariance.table import invariance_tables
+from zfnet_jax.studies.options import identity, short_name
+from zfnet_jax.studies.saved import Result, Subject
+from zfnet_jax.studies.step import Entry, Made, Step
 
+NAME = "invariance"
 SHOWN = 5  # amounts of each transformation whose photos are kept for the figure
+_ABOUT = {
+    "resampling": "Keys cubic, antialiased where it shrinks",
+    "beyond_the_photo": "mean of the training set",
+}
+
+Given = TypeVar("Given", bound=Changes)
 
 
-def study_photos(
-    run: Run,
-    paths: Sequence[str | Path],
-    labels: Sequence[str],
-    sweeps: Sweeps,
-    layers: Sequence[str],
-    *,
-    name: str = "photos",
-    progress: bool,
-) -> tuple[Path, Arrays]:
-    """Measures and saves the curves of single photos.
+def resolved(run: Run, options: Given) -> Given:
+    """The options with the paper's ranges and layers for those not given."""
+    ranges = {
+        kind: text
+        for kind, text in paper_ranges(run.config.augment.crop).items()
+        if getattr(options, kind) is None
+    }
+    layers = options.layers or first_and_last(run.architecture)
+    return dataclasses.replace(options, layers=layers, **ranges)
+
+
+def of_photos(run: Run, options: PhotoOptions, *, progress: bool) -> Result:
+    """The curves of single photos, measured unless they are saved already.
 
     Args:
       run: the net.
-      paths: N photos.
-      labels: the class of each by name; none at all: the name of the folder that a photo lies in.
-      sweeps, layers: see `invariance.measure`.
-      name: of the study, at the head of the files'; one of the same name is replaced.
+      options: see there.
+      progress: whether to show bars.
 
     Returns:
-      where the arrays lie, and the arrays: those of `invariance.measure` and
-      `invariance.transformed`, 'names' [N] of the photos and 'class_names'.
+      the saved result. Its arrays are those of `measure.measure` and `measure.transformed` for N
+      photos, and 'names' [N], folder and file, and 'class_names'.
 
     Raises:
-      ValueError: there is no photo, one cannot be read, or a class does not exist.
+      ValueError: there is no photo, one cannot be read, a class does not exist, or as
+        `options.sweeps` and `measure.measure`.
     """
-    if not paths:
+    if not options.images:
         raise ValueError("invariance needs at least one image")
-    numbers = photos.class_numbers(run.class_names, paths, labels)
+    numbers = photos.class_numbers(run.class_names, options.images, options.labels)
+    labels = tuple(run.class_names[number] for number in numbers)
+    asked = dataclasses.replace(resolved(run, options), labels=labels)
     size = run.config.data.image_size
-    images = Photos(np.stack([load_photo(path, size) for path in paths]), numbers)
-    arrays = invariance.measure(
-        run, images, sweeps, layers, batch_size=_batch_size(run, len(paths)), progress=progress
+    images = Photos(np.stack([load_photo(path, size) for path in options.images]), numbers)
+
+    def curves() -> Arrays:
+        arrays = _measured(run, images, asked, progress)
+        arrays |= transformed(run, images.images, sweeps(asked), SHOWN)
+        return arrays | {"names": np.array([short_name(path) for path in options.images])}
+
+    words = (*(Path(path).stem for path in options.images[:2]), *asked.layers)
+    command = saved.command_of(run, NAME, options)
+    return saved.measured_once(
+        run, Subject(NAME, asked, words), curves, command=command, about=_ABOUT
     )
-    arrays |= invariance.transformed(run, images.images, sweeps, SHOWN)
-    arrays |= {"names": np.array([Path(path).name for path in paths])}
-    digests = [hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16] for path in paths]
-    classes = [run.class_names[number] for number in numbers]
-    made_from = {
-        "photos": [
-            {"path": str(path), "class": name, "sha256": digest}
-            for path, name, digest in zip(paths, classes, digests)
-        ]
-    }
-    return _save(run, f"{name}-{run.step}", arrays, made_from)
 
 
-def study_split(
-    run: Run,
-    split: Split,
-    split_name: str,
-    count: int,
-    sweeps: Sweeps,
-    layers: Sequence[str],
-    *,
-    name: str | None = None,
-    progress: bool,
-) -> tuple[Path, Arrays]:
-    """Measures and saves the curves of `count` images of a split, evenly spread; see above.
+def of_split(
+    run: Run, split: Split, options: SplitOptions, *, prepared_dir: str | None, progress: bool
+) -> Result:
+    """The curves of some images of a split, evenly spread, measured unless they are saved already.
 
-    The study has the name of the split if none is given.
+    Args:
+      run: the net.
+      split: that which the options name.
+      options: see there.
+      prepared_dir: prepared images, if not those of the run's config.
+      progress: whether to show bars.
+
+    Returns:
+      the saved result. Its arrays are those of `measure.measure` for N images, and 'rows' [N] of
+      the split and 'class_names'.
+
+    Raises:
+      ValueError: see `options.sweeps` and `measure.measure`.
     """
-    images = evenly_spread(split, count)
-    arrays = invariance.measure(
-        run, images, sweeps, layers, batch_size=_batch_size(run, len(images)), progress=progress
+    images = evenly_spread(split, options.count)
+    asked = dataclasses.replace(resolved(run, options), count=len(images))
+
+    def curves() -> Arrays:
+        return _measured(run, images, asked, progress) | {"rows": images.chosen}
+
+    where = [f"--prepared_dir={prepared_dir}"] if prepared_dir else []
+    words = (f"{len(images)}_{options.split}_images", *asked.layers)
+    return saved.measured_once(
+        run,
+        Subject(NAME, asked, words, {"fingerprint": split.fingerprint}),
+        curves,
+        command=saved.command_of(run, NAME, options, *where),
+        about=_ABOUT | {"of_images": len(split)},
     )
-    arrays["rows"] = images.chosen
-    made_from = {"split": split_name, "data": split.fingerprint, "of_images": len(split)}
-    return _save(run, f"{name or split_name}-{run.step}", arrays, made_from)
 
 
-def _batch_size(run: Run, images: int) -> int:
-    """As the run evaluates, or less where the images would not fill a batch."""
-    return min(run.config.eval_batch_size, images)
+def fig5(context: Context, count: int) -> Step:
+    """Fig. 5, of the photos chosen, and over `count` validation images or all that there are."""
+    run = context.run
+    split = None if context.lacks("validation") else context.split("validation")
+    many = SplitOptions(count=min(count, len(split)) if split else 0)
+    asked = resolved(run, many)
+
+    def make() -> Made:
+        chosen = photos.chosen(context)
+        images, labels, _ = chosen.first(len(COLOURS))
+        few = of_photos(run, PhotoOptions(images=images, labels=labels), progress=False)
+        files = [*draw(context, {"figure5": lambda: figure5(few.arrays)}), *few.files]
+        commands = [few.about["command"], few.drawn_by("5", context.figures)]
+        notes = chosen.left_out(len(COLOURS))
+        if split is None or not many.count:
+            notes.append("No summary over many images: there are no validation images.")
+            return Made(files, notes, commands=commands)
+        summary = of_split(run, split, many, prepared_dir=context.prepared_dir, progress=False)
+        files += draw(context, {"figure5_summary": lambda: figure5_summary(summary.arrays)})
+        files += write_tables(context, "figure5", invariance_tables(statistics(summary.arrays)))
+        files += summary.files
+        commands += [summary.about["command"], summary.drawn_by("5", context.figures)]
+        notes.append(f"The summary is over {many.count} validation images, evenly spread.")
+        return Made(files, notes, commands=commands)
+
+    amounts = sum(map(len, sweeps(asked).values()))
+    return Step(
+        name="fig5",
+        title="Fig. 5: what moving, enlarging and turning changes",
+        make=make,
+        entry=Entry(
+            "Figure 5: invariance",
+            "4",
+            "The distance in layer 1 should jump at the smallest change; in layer 7 it should"
+            " grow slowly and nearly in proportion.",
+            "Layer 7 is quasi-linear for shifts and scale; nothing is invariant to rotation"
+            " but symmetric objects.",
+        ),
+        needs=("photos",),
+        options=identity(asked) | {"data": split and split.fingerprint},
+        images=(many.count + photos.COUNT) * amounts,
+        seconds=10,
+    )
 
 
-def _save(run: Run, name: str, arrays: Arrays, made_from: dict[str, Any]) -> tuple[Path, Arrays]:
-    folder = run.directory / "analysis" / "invariance"
-    path = folder / f"{name}.npz"
-    arrays["class_names"] = np.array(run.class_names)
-    if parallel.is_writer():
-        files.write_arrays(path, arrays)
-        files.write_json(path.with_suffix(".json"), made_from | _provenance(run, arrays))
-    return path, arrays
-
-
-def _provenance(run: Run, arrays: Arrays) -> dict[str, Any]:
-    kinds = arrays["kinds"].tolist()
-    return provenance.of_run(run) | {
-        "images": len(arrays["labels"]),
-        "layers": arrays["layers"].tolist(),
-        "sweeps": {kind: arrays[f"{kind}/amount"].tolist() for kind in kinds},
-        "resampling": "Keys cubic, antialiased where it shrinks",
-        "beyond_the_photo": "mean of the training set",
-    }
+def _measured(run: Run, images: Images, asked: Changes, progress: bool) -> Arrays:
+    # As the run evaluates, or less where the images would not fill a batch.
+    batch = min(run.config.eval_batch_size, len(images))
+    arrays = measure(run, images, sweeps(asked), asked.layers, batch_size=batch, progress=progress)
+    return arrays | {"class_names": np.array(run.class_names)}

@@ -9,16 +9,12 @@ compiles once.
 
 from __future__ import annotations
 
-from typing import Literal
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-# 'vertical', 'horizontal': pixels, positive is down and right; 'scale': a factor, above 1 enlarges;
-# 'rotation': degrees, anticlockwise.
-Kind = Literal["vertical", "horizontal", "scale", "rotation"]
+from zfnet_jax.studies.invariance.options import Kind
 
 IDENTITY: dict[Kind, float] = {"vertical": 0, "horizontal": 0, "scale": 1, "rotation": 0}
 
