@@ -78,7 +78,8 @@ def of_photos(run: Run, options: PhotoOptions, *, progress: bool) -> Result:
         arrays |= transformed(run, images.images, sweeps(asked), SHOWN)
         return arrays | {"names": np.array([short_name(path) for path in options.images])}
 
-    words = (*(Path(path).stem for path in options.images[:2]), *asked.layers)
+    named = zip(labels[:2], options.images)
+    words = (*(f"{label}-{Path(path).stem}" for label, path in named), *asked.layers)
     command = saved.command_of(run, NAME, options)
     return saved.measured_once(
         run, Subject(NAME, asked, words), curves, command=command, about=_ABOUT
