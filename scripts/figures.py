@@ -30,7 +30,6 @@ from ml_collections import ConfigDict, config_flags
 from zfnet_jax.command import inputs, shell
 
 if TYPE_CHECKING:
-    import numpy as np
     from matplotlib.figure import Figure
 
     from zfnet_jax.studies.saved import Result
