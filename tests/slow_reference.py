@@ -14,7 +14,8 @@ import jax
 import numpy as np
 
 from configs import architectures
-from zfnet_jax.architecture import Architecture, ContrastNorm, Pool, from_config
+from zfnet_jax.architecture import Architecture, from_config
+from zfnet_jax.layers import ContrastNorm, Pool
 from zfnet_jax.model import ZFNet
 
 RECTIFY = ("deconvnet", "forward_mask", "guided")

@@ -9,9 +9,8 @@ import pytest
 from jax import lax
 
 from zfnet_jax import convolution
-from zfnet_jax.architecture import Conv
-from zfnet_jax.convolution import _strided, transposed_by_columns
-from zfnet_jax.deconvnet import filter_flipped
+from zfnet_jax.convolution import _strided, filter_flipped, transposed_by_columns
+from zfnet_jax.layers import Conv
 
 # kernel, stride, padding, (height, width)
 GEOMETRIES = [

@@ -12,8 +12,9 @@ from jax import lax
 
 from configs import architectures
 from tests import slow_reference as slow
-from zfnet_jax import deconvnet, units
-from zfnet_jax.architecture import Architecture, ContrastNorm, Conv, Pool, from_config
+from zfnet_jax import convolution, deconvnet, units
+from zfnet_jax.architecture import Architecture, from_config
+from zfnet_jax.layers import ContrastNorm, Conv, Pool
 
 NETS = slow.narrow_nets()
 
@@ -77,7 +78,7 @@ def test_filtering_is_the_adjoint_of_the_convolution(layer, size):
     @jax.jit
     def both(x, kernel, y):
         plain, pullback = jax.vjp(lambda x: _convolve(x, kernel, conv), x)
-        return plain, pullback(y)[0], deconvnet.filter_transposed(y, kernel, conv, size)
+        return plain, pullback(y)[0], convolution.filter_transposed(y, kernel, conv, size)
 
     plain, expected, filtered = both(x, kernel, y)
     np.testing.assert_allclose(plain, forward, atol=1e-5)
@@ -95,7 +96,7 @@ def test_filters_are_flipped_both_ways():
     maps[0, 0, 1, 1] = 2
     image = np.zeros((5, 5))
     image[0:3, 2:5] = 2 * kernel[:, :, 0, 1]
-    result = deconvnet.filter_transposed(jnp.asarray(maps), jnp.asarray(kernel), conv, (5, 5))
+    result = convolution.filter_transposed(jnp.asarray(maps), jnp.asarray(kernel), conv, (5, 5))
     np.testing.assert_allclose(result[0, :, :, 0], image)
 
 

@@ -11,7 +11,8 @@ from jax import lax
 from configs import architectures
 from tests import slow_reference as slow
 from zfnet_jax import geometry
-from zfnet_jax.architecture import Conv, Pool, from_config
+from zfnet_jax.architecture import from_config
+from zfnet_jax.layers import Conv, Pool
 
 NETS = slow.narrow_nets()
 
@@ -54,7 +55,7 @@ def test_conv_sizes_are_those_of_the_real_operation():
             jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32),
             jax.ShapeDtypeStruct((conv.kernel, conv.kernel, 3, 4), jnp.float32),
         )  # fmt: skip
-        assert geometry.conv_size(size, conv) == result.shape[1], (size, conv)
+        assert conv.size(size) == result.shape[1], (size, conv)
 
 
 @pytest.mark.parametrize("rounding", ["floor", "ceil"])
@@ -62,8 +63,8 @@ def test_pool_sizes_and_paddings_are_those_of_the_windows(rounding):
     for size, pool in _random_pools(200, rounding):
         starts = slow.pool_starts(size, pool)
         assert all(start < size and start + pool.window > 0 for start in starts)  # no empty window
-        assert geometry.pool_size(size, pool) == len(starts), (size, pool)
-        before, after = geometry.pool_padding(size, pool)
+        assert pool.size(size) == len(starts), (size, pool)
+        before, after = pool.pads(size)
         # With that padding an ordinary windowed operation makes just these windows.
         assert slow.window_starts(size, pool.window, pool.stride, (before, after)) == starts
         if rounding == "floor":
@@ -73,30 +74,30 @@ def test_pool_sizes_and_paddings_are_those_of_the_windows(rounding):
 def test_pool_sizes_are_those_of_reduce_window():
     cases = _random_pools(40, "floor") + _random_pools(40, "ceil")
     for size, pool in cases:
-        pads = geometry.pool_padding(size, pool)
+        pads = pool.pads(size)
         result = jax.eval_shape(
             lambda x, pool=pool, pads=pads: lax.reduce_window(
                 x, -jnp.inf, lax.max, (pool.window,), (pool.stride,), (pads,)
             ),
             jax.ShapeDtypeStruct((size,), jnp.float32),
         )
-        assert geometry.pool_size(size, pool) == result.shape[0], (size, pool)
+        assert pool.size(size) == result.shape[0], (size, pool)
 
 
 def test_ceil_covers_every_pixel_that_floor_leaves_out():
     for size in range(3, 30):
         floor, ceil = Pool(3, 2, 0, "floor"), Pool(3, 2, 0, "ceil")
         extra = (size - 3) % 2
-        assert geometry.pool_size(size, ceil) - geometry.pool_size(size, floor) == extra
-        assert geometry.pool_padding(size, ceil) == (0, extra)
+        assert ceil.size(size) - floor.size(size) == extra
+        assert ceil.pads(size) == (0, extra)
 
 
 def test_layers_smaller_than_their_window_are_errors():
     with pytest.raises(ValueError, match="conv2: an input of 3 pixels is smaller than its 5-pixel"):
-        geometry.conv_size(3, Conv(2, 4, 5))
+        Conv(2, 4, 5).size(3)
     with pytest.raises(ValueError, match="a map of 2 pixels is smaller than its 3-pixel pooling"):
-        geometry.pool_size(2, Pool(3, 2, 0, "floor"))
-    assert geometry.pool_size(2, Pool(3, 2, 0, "ceil")) == 1
+        Pool(3, 2, 0, "floor").size(2)
+    assert Pool(3, 2, 0, "ceil").size(2) == 1
     with pytest.raises(ValueError, match="use larger images or fewer layers"):
         geometry.layer_sizes(NETS["zfnet"], 20)
 

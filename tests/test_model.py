@@ -12,10 +12,12 @@ from ml_collections import ConfigDict
 
 from configs import architectures
 from tests import slow_reference as slow
-from zfnet_jax.architecture import Pool, from_config
+from zfnet_jax.architecture import from_config
 from zfnet_jax.contrast_norm import contrast_norm
-from zfnet_jax.model import ZFNet, dropout
+from zfnet_jax.layers import Pool
+from zfnet_jax.model import ZFNet
 from zfnet_jax.pooling import max_pool_with_switches
+from zfnet_jax.stages.dense import dropout
 
 NETS = slow.narrow_nets()
 IMAGES = np.random.default_rng(0).normal(size=(4, 64, 67, 3)).astype(np.float32)

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 from zfnet_jax import contrast_norm, convolution, pooling
-from zfnet_jax.architecture import ContrastNorm, Conv
-from zfnet_jax.convolution import filter_maps
-from zfnet_jax.deconvnet import filter_transposed
+from zfnet_jax.convolution import filter_maps, filter_transposed
+from zfnet_jax.layers import ContrastNorm, Conv
 
 CONV = Conv(1, maps=8, kernel=5, stride=2, padding=1)
 NORM = ContrastNorm(maps=5, k=2.0, alpha=0.1, beta=0.75, alpha_convention="sum")

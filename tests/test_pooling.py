@@ -9,8 +9,7 @@ from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from tests import slow_reference as slow
-from zfnet_jax.architecture import Pool
-from zfnet_jax.geometry import pool_padding
+from zfnet_jax.layers import Pool
 from zfnet_jax.pooling import max_pool_with_switches, max_unpool, switch_positions
 
 pool_jit = jax.jit(max_pool_with_switches, static_argnums=(1, 2, 3))
@@ -192,7 +191,7 @@ def test_vmap_pmap_and_sharding_change_nothing():
 def test_unpool_is_the_adjoint_of_reduce_window(pool, size):
     """Against XLA's own gradient of max pooling, which knows nothing of switches."""
     x = _permutation((2, *size, 4))
-    pads = tuple(pool_padding(n, pool) for n in size)
+    pads = tuple(pool.pads(n) for n in size)
 
     @jax.jit
     def both(x, cotangent):

@@ -16,9 +16,10 @@ from PIL import Image
 from configs import quickstart
 from tests import slow_reference as slow
 from zfnet_jax import geometry, pooling
-from zfnet_jax.architecture import Architecture, Conv, Pool
+from zfnet_jax.architecture import Architecture
 from zfnet_jax.data import augment, batches, decode
 from zfnet_jax.data.prepared import PreparedSplit
+from zfnet_jax.layers import Conv, Pool
 from zfnet_jax.sweep.plan import flat
 
 

@@ -1,103 +1,26 @@
-"""The architecture as immutable data: what `config.model` says, checked once, hashable for jit."""
+"""The architecture as immutable data: what `config.model` says, checked once, hashable for jit.
+
+`Architecture.stages` is the one place that knows what follows what: the model walks the stages up,
+the deconvnet down, and so do geometry, occlusion, exporters and drawings.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any, Literal
+import functools
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import ml_collections
 
-Rounding = Literal["floor", "ceil"]
-AlphaConvention = Literal["sum", "mean"]
-NormRegion = Literal["across_maps", "within_map"]
-
-
-@dataclasses.dataclass(frozen=True)
-class Pool:
-    """Max pooling: square window, stride and zero-information padding in pixels.
-
-    `rounding` says what happens to the far edge where the windows do not tile the map: 'floor'
-    leaves the last pixels out, 'ceil' adds a partial window (Krizhevsky's cuda-convnet, Caffe).
-    """
-
-    window: int
-    stride: int
-    padding: int = 0
-    rounding: Rounding = "floor"
-
-    def __post_init__(self) -> None:
-        if self.window < 1 or self.stride < 1 or not 0 <= self.padding < self.window:
-            raise ValueError(
-                f"pool: window and stride must be at least 1 and padding in [0, window), got {self}"
-            )
-        _check_choice("pool.rounding", self.rounding, ("floor", "ceil"))
-
-
-@dataclasses.dataclass(frozen=True)
-class ContrastNorm:
-    """Contrast normalisation (Krizhevsky et al. 2012, Section 3.3).
-
-    `region`: a value's neighbours are the `maps` maps around its own at the same pixel
-    ('across_maps', the paper), or the `maps` x `maps` pixels around it in its own map
-    ('within_map', some Caffe models).
-    `alpha_convention`: 'sum' multiplies alpha by the plain sum of squares over the neighbours,
-    'mean' divides it by their number first (Caffe, cuDNN, PyTorch, ONNX).
-    """
-
-    maps: int
-    k: float
-    alpha: float
-    beta: float
-    alpha_convention: AlphaConvention
-    region: NormRegion = "across_maps"
-
-    def __post_init__(self) -> None:
-        if self.maps < 1 or self.maps % 2 == 0:
-            raise ValueError(f"contrast_norm.maps must be odd and positive, got {self.maps}")
-        if not (self.k > 0 and self.alpha >= 0):
-            raise ValueError(
-                "contrast_norm.k must be positive and alpha not negative, "
-                f"got {self.k} and {self.alpha}"
-            )
-        _check_choice("contrast_norm.alpha_convention", self.alpha_convention, ("sum", "mean"))
-        _check_choice("contrast_norm.region", self.region, ("across_maps", "within_map"))
-
-    @property
-    def neighbours(self) -> int:
-        """How many values, its own included, each value is divided by."""
-        return self.maps if self.region == "across_maps" else self.maps**2
-
-    @property
-    def window(self) -> int:
-        """Side of the window of pixels that a value's neighbours lie in."""
-        return 1 if self.region == "across_maps" else self.maps
-
-
-@dataclasses.dataclass(frozen=True)
-class Conv:
-    """One convolutional layer: filter, relu, then pool and contrast norm where it has them."""
-
-    number: int  # the paper's layer number; a removed layer leaves a gap
-    maps: int
-    kernel: int
-    stride: int = 1
-    padding: int = 0
-    groups: int = 1
-    pool: Pool | None = None
-    contrast_norm: ContrastNorm | None = None
-
-    def __post_init__(self) -> None:
-        if min(self.maps, self.kernel, self.stride, self.groups) < 1 or self.padding < 0:
-            raise ValueError(f"{self.name}: sizes must be positive, got {self}")
-        if self.maps % self.groups:
-            raise ValueError(
-                f"{self.name}: {self.maps} maps do not divide into {self.groups} groups"
-            )
-
-    @property
-    def name(self) -> str:
-        return f"conv{self.number}"
+from zfnet_jax.layers import ContrastNorm, Conv, Pool
+from zfnet_jax.stages.contrast import Normalise
+from zfnet_jax.stages.dense import Dense, Dropout, Scores
+from zfnet_jax.stages.filters import Filter
+from zfnet_jax.stages.max_pool import MaxPool
+from zfnet_jax.stages.relu import Relu
+from zfnet_jax.stages.stage import Stage
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,27 +55,56 @@ class Architecture:
         first = self.convs[-1].number + 1
         return tuple(f"fc{first + i}" for i in range(len(self.dense)))
 
-    def depth_of(self, layer: str) -> tuple[int, Literal["conv", "pool"]]:
-        """Index into `convs` and kind of a layer by name, such as 'conv3' or 'pool5'.
+    @functools.cached_property
+    def stages(self) -> tuple[Stage, ...]:
+        """Everything that the net does, from the image to the class scores, in order."""
+        return (*itertools.chain(*map(self._conv_layer, self.convs)), *self._classifier())
 
-        ValueError names the layers there are.
-        """
-        for index, conv in enumerate(self.convs):
-            if layer == conv.name:
-                return index, "conv"
-            if conv.pool and layer == f"pool{conv.number}":
-                return index, "pool"
-        raise ValueError(f"no layer {layer!r}: the net has {', '.join(self.map_layers)}")
+    def _conv_layer(self, conv: Conv) -> Iterator[Stage]:
+        """Filter and rectify, then pool and normalise where the layer does (Section 3)."""
+        n = conv.number
+        yield Filter(conv.name, n, conv)
+        yield Relu(conv.name, n)
+        last: list[Stage] = [MaxPool(f"pool{n}", n, conv.pool)] if conv.pool else []
+        if conv.contrast_norm:
+            norm = Normalise(f"norm{n}", n, conv.contrast_norm)
+            last.insert(0 if self.norm_before_pool else len(last), norm)
+        yield from last
+
+    def _classifier(self) -> Iterator[Stage]:
+        n = self.convs[-1].number + 1
+        for depth, (name, units) in enumerate(zip(self.dense_names, self.dense, strict=True)):
+            yield Dense(name, n, units)
+            yield Relu(name, n)
+            if self.dropout:
+                yield Dropout(name, n, self.dropout, self.dropout_scales_training, depth)
+            n += 1
+        yield Scores("logits", n, self.classes)
+
+    @property
+    def map_stages(self) -> tuple[Stage, ...]:
+        """The stages of feature maps: those before the first whose units see all of the maps."""
+        return tuple(itertools.takewhile(lambda stage: stage.window is not None, self.stages))
 
     @property
     def map_layers(self) -> tuple[str, ...]:
         """Names of every layer of feature maps that a projection can start from."""
-        names = []
-        for conv in self.convs:
-            names.append(conv.name)
-            if conv.pool:
-                names.append(f"pool{conv.number}")
-        return tuple(names)
+        return tuple(dict.fromkeys(stage.name for stage in self.map_stages if stage.projects))
+
+    def stages_to(self, layer: str) -> tuple[Stage, ...]:
+        """The stages from the image to a layer by name, such as 'conv3' or 'pool5'.
+
+        ValueError names the layers that a projection can start from.
+        """
+        if layer not in self.map_layers:
+            raise ValueError(f"no layer {layer!r}: the net has {', '.join(self.map_layers)}")
+        end = max(n for n, stage in enumerate(self.map_stages) if stage.name == layer)
+        return self.map_stages[: end + 1]
+
+    @property
+    def outputs(self) -> dict[int, str]:
+        """The activation that each layer ends with, by the paper's number; the scores are none."""
+        return {stage.number: stage.name for stage in self.stages[:-1]}
 
 
 def completed(model: Mapping[str, Any] | ml_collections.ConfigDict) -> dict[str, Any]:
@@ -197,8 +149,3 @@ def from_config(model: ml_collections.ConfigDict, classes: int) -> Architecture:
         norm_before_pool=model.norm_before_pool,
         dropout_scales_training=later["dropout_scales_training"],
     )
-
-
-def _check_choice(field: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{field} must be one of {', '.join(choices)}, got {value!r}")

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from zfnet_jax.architecture import Conv
+from zfnet_jax.layers import Conv
 
 # Input maps, fewer than which a GPU's matrix units have too little to do: an image's.
 _FEW_MAPS = 8
@@ -24,7 +24,7 @@ _CACHED = 2**22
 def filter_maps(x: jax.Array, kernel: jax.Array, conv: Conv, precision: str) -> jax.Array:
     """Filters maps: the convolution of a layer, without its bias.
 
-    Its adjoint is `deconvnet.filter_transposed`.
+    Its adjoint is `filter_transposed`.
 
     Args:
       x: [B, H, W, input maps].
@@ -154,6 +154,67 @@ def _columns(image: jax.Array, conv: Conv) -> jax.Array:
     return jnp.concatenate(down, axis=2)
 
 
+def filter_transposed(
+    maps: jax.Array,
+    kernel: jax.Array,
+    conv: Conv,
+    input_size: tuple[int, int],
+    precision: str = "highest",
+) -> jax.Array:
+    """Filters maps with the layer's filters transposed: the adjoint of its convolution.
+
+    Each filter is flipped vertically and horizontally, input and output maps change places, and
+    the stride becomes a dilation of the maps.
+
+    Args:
+      maps: [B, h, w, maps] of the layer.
+      kernel: [k, k, input maps / groups, maps], as the layer holds it.
+      input_size: (H, W) of the layer's input.
+
+    Returns:
+      [B, H, W, input maps] float32.
+    """
+    maps, kernel = maps.astype(jnp.float32), kernel.astype(jnp.float32)
+    flipped = partial(filter_flipped, conv=conv, input_size=input_size, precision=precision)
+    if conv.groups > 1:
+        return flipped(maps, kernel)
+    columns = partial(transposed_by_columns, conv=conv, input_size=input_size, precision=precision)
+    return lax.platform_dependent(maps, kernel, cpu=columns, default=flipped)
+
+
+def filter_flipped(
+    maps: jax.Array,
+    kernel: jax.Array,
+    conv: Conv,
+    input_size: tuple[int, int],
+    precision: str = "highest",
+) -> jax.Array:
+    """`filter_transposed` as a convolution of the dilated maps with flipped filters."""
+    k, _, fan_in, out = kernel.shape
+    # Input and output maps change places by name alone: cuDNN's transposed convolution is found
+    # only where the flip is the last thing that happens to the filters.
+    order = "HWOI"
+    if conv.groups > 1:
+        kernel = kernel.reshape(k, k, fan_in, conv.groups, out // conv.groups)
+        kernel = kernel.transpose(0, 1, 4, 3, 2).reshape(k, k, -1, conv.groups * fan_in)
+        order = "HWIO"
+    pads = []
+    for size, full in zip(maps.shape[1:3], input_size, strict=True):
+        before = k - 1 - conv.padding
+        dilated = (size - 1) * conv.stride + 1
+        pads.append((before, full - dilated - before + k - 1))
+    return lax.conv_general_dilated(
+        maps,
+        lax.rev(kernel, (0, 1)),
+        window_strides=(1, 1),
+        padding=pads,
+        lhs_dilation=(conv.stride, conv.stride),
+        dimension_numbers=("NHWC", order, "NHWC"),
+        feature_group_count=conv.groups,
+        precision=precision,
+    )
+
+
 def transposed_by_columns(
     maps: jax.Array,
     kernel: jax.Array,
@@ -161,7 +222,7 @@ def transposed_by_columns(
     input_size: tuple[int, int],
     precision: str,
 ) -> jax.Array:
-    """The adjoint of `filter_maps` without groups, see `deconvnet.filter_transposed`.
+    """The adjoint of `filter_maps` without groups, see `filter_transposed`.
 
     One matrix product weighs each unit's filter by its value; then every filter position of these
     columns goes back to the pixels under it. Pixels that lie a stride apart are added up together:

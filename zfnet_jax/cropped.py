@@ -6,20 +6,20 @@ elsewhere is zero. Here the switches and maps are cut to the cone that the unit 
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from zfnet_jax import geometry
-from zfnet_jax.architecture import Architecture, Conv, Pool
-from zfnet_jax.deconvnet import Rectify, filter_transposed, rectified
+from zfnet_jax.architecture import Architecture
 from zfnet_jax.geometry import Tile
-from zfnet_jax.pooling import Overlap, max_unpool
+from zfnet_jax.pooling import Overlap
+from zfnet_jax.stages.stage import POINT, Down, Frame, Rectify, Stage
 
 Array = TypeVar("Array")  # of NumPy or JAX
 
@@ -54,12 +54,12 @@ def project_units(
     overlap: Overlap = "sum",
     precision: str = "highest",
 ) -> jax.Array:
-    """Projects units of a conv layer each alone, computing nothing outside its receptive field.
+    """Projects units of a layer of maps each alone, computing nothing outside its receptive field.
 
     The same as the window of `project` that the unit sees: all that it leaves out is zero.
 
     Args:
-      layer: a conv layer of `net`.
+      layer: a conv or pool layer of `net`; of its activation the number of maps is read.
       units: see `Units`.
       net, params, activations, image_size, rectify, overlap, precision: as in `project`.
 
@@ -67,84 +67,48 @@ def project_units(
       [N, s, s, image channels] float32, s the size of the layer's receptive field; zero outside
       the image.
     """
-    top, kind = net.depth_of(layer)
-    if kind != "conv":
-        raise ValueError(f"units of conv layers can be projected alone, not of {layer}")
-    cones = tuple(geometry.cone(net, layer, size) for size in image_size)
+    stages = net.stages_to(layer)
+    tiles = list(zip(*(geometry.cone(net, layer, size) for size in image_size), strict=True))
     position = (units.row, units.column)
-    x = units.value.astype(jnp.float32)
-
-    def descend(x: jax.Array, name: str) -> jax.Array:
-        return _cut_tiles(x, tuple(cone[name] for cone in cones), position)
-
-    for depth in range(top, -1, -1):
-        conv = net.convs[depth]
-        kernel = params[conv.name]["kernel"]
-        forward = activations[conv.name]
-        if depth == top:
-            at = forward[units.image, units.row, units.column, units.index]
-            x = rectified(x, at, rectify)[:, None, None, None]
-            x = x * _filters(kernel, conv.groups, units.index)
-        else:
-            tiles = tuple(cone[conv.name] for cone in cones)
-            if conv.pool:
-                name = f"pool{conv.number}"
-                switches = activations[f"switches{conv.number}"]
-                x = _unpool_tiles(x, switches, conv.pool, [c[name] for c in cones], units, overlap)
-                x = descend(x, conv.name)
-            if rectify != "deconvnet":
-                forward = _take_tiles(forward, tiles, units)
-            x = rectified(x, forward, rectify)
-            x = _filter_tiles(x, kernel, conv, precision)
-        if depth:
-            below = net.convs[depth - 1]
-            x = descend(x, f"pool{below.number}" if below.pool else below.name)
-    x = descend(x, "image")
-    for axis, (cone, unit, size) in enumerate(zip(cones, position, image_size), start=1):
-        tile = cone["image"]
+    rules = Down(rectify, overlap, precision)
+    seed = jax.nn.one_hot(units.index, activations[layer].shape[3])
+    x = (seed * units.value.astype(jnp.float32)[:, None])[:, None, None]
+    for stage, below, above in reversed(list(zip(stages, tiles, tiles[1:]))):
+        if stage.projects:
+            x = _down(stage, x, activations, params, above, units, rules)
+            x = _cut_tiles(x, below, position)
+    for axis, (tile, unit, size) in enumerate(zip(tiles[0], position, image_size), start=1):
         pixel = jnp.asarray(tile.starts)[unit][:, None] + jnp.arange(tile.size)
         inside = (pixel >= 0) & (pixel < size)
         x = jnp.where(jnp.expand_dims(inside, (3 - axis, 3)), x, 0)
     return x
 
 
-def _filters(kernel: jax.Array, groups: int, index: jax.Array) -> jax.Array:
-    """The filters of chosen maps [N]: [N, k, k, input maps], zero outside a map's group."""
-    chosen = jnp.moveaxis(kernel.astype(jnp.float32), 3, 0)[index]
-    if groups == 1:
-        return chosen
-    group = jax.nn.one_hot(index // (kernel.shape[3] // groups), groups)
-    spread = chosen[:, :, :, None, :] * group[:, None, None, :, None]
-    return spread.reshape(*chosen.shape[:3], -1)
-
-
-def _filter_tiles(x: jax.Array, kernel: jax.Array, conv: Conv, precision: str) -> jax.Array:
-    """All pixels that tiles reach through filters transposed, padding of the input included."""
-    bare = dataclasses.replace(conv, padding=0)
-    reach = geometry.both_axes((size - 1) * conv.stride + conv.kernel for size in x.shape[1:3])
-    return filter_transposed(x, kernel, bare, reach, precision)
-
-
-def _unpool_tiles(
+def _down(
+    stage: Stage,
     x: jax.Array,
-    switches: jax.Array,
-    pool: Pool,
+    activations: Mapping[str, jax.Array],
+    params: Mapping[str, Any],
     tiles: Sequence[Tile],
     units: Units[jax.Array],
-    overlap: Overlap,
+    rules: Down,
 ) -> jax.Array:
-    """All pixels that tiles of pooled maps reach. Every rule but 'sum' counts windows of value zero
-    that name a pixel, so there the windows next to the tile take part."""
-    ring = 0 if overlap == "sum" else -(-pool.window // pool.stride) - 1
+    """All pixels that tiles of what a stage puts out reach, padding of its input included."""
+    ring = stage.margin(rules)
     edges = ((0, 0), (ring, ring), (ring, ring), (0, 0))
-    switches = switches.astype(jnp.uint8 if pool.window < 16 else jnp.uint16)
-    switches = jnp.pad(switches, edges, constant_values=pool.window**2)  # names no pixel
-    switches = _take_tiles(switches, tiles, units, 2 * ring)
+    read = {}
+    for name, none in stage.reads(rules).items():
+        maps = activations[name]
+        maps = maps.astype(jnp.promote_types(maps.dtype, np.min_scalar_type(none)))
+        maps = jnp.pad(maps, edges, constant_values=none)
+        read[name] = _take_tiles(maps, tiles, units, 2 * ring)
     x = jnp.pad(x, edges)
-    shape = tuple((size - 1) * pool.stride + pool.window for size in x.shape[1:3])
-    x = max_unpool(x, switches, shape, pool.window, pool.stride, 0, overlap)
-    edge = ring * pool.stride
-    return x[:, edge : shape[0] - edge, edge : shape[1] - edge]
+    window, stride, _ = stage.window or POINT
+    height, width = ((size - 1) * stride + window for size in x.shape[1:3])
+    frame = Frame((height, width), ((0, 0), (0, 0)))
+    x = stage.down(x, read, stage.own(params), frame, rules)
+    edge = ring * stride
+    return x[:, edge : height - edge, edge : width - edge]
 
 
 def _cut_tiles(x: jax.Array, tiles: Sequence[Tile], position: Sequence[jax.Array]) -> jax.Array:

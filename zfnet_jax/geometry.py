@@ -9,7 +9,8 @@ import dataclasses
 from collections.abc import Iterable
 from typing import TypeVar
 
-from zfnet_jax.architecture import Architecture, Conv, Pool
+from zfnet_jax.architecture import Architecture
+from zfnet_jax.stages.stage import POINT, Stage, Window
 
 T = TypeVar("T")
 
@@ -20,51 +21,31 @@ def both_axes(items: Iterable[T]) -> tuple[T, T]:
     return rows, columns
 
 
-def conv_size(size: int, conv: Conv) -> int:
-    """Pixels along one axis after the convolution. ValueError if nothing is left."""
-    out = (size + 2 * conv.padding - conv.kernel) // conv.stride + 1
-    if out < 1:
-        raise ValueError(
-            f"{conv.name}: an input of {size} pixels is smaller than its {conv.kernel}-pixel "
-            "filter; use larger images or fewer layers"
-        )
-    return out
-
-
-def pool_size(size: int, pool: Pool) -> int:
-    """Pixels along one axis after pooling.
-
-    With 'ceil' a last partial window counts if it starts inside the map or its left padding (the
-    rule of Caffe and PyTorch), so that no window holds padding alone.
-    """
-    room = size + 2 * pool.padding - pool.window
-    if room < 0 and not (pool.rounding == "ceil" and room > -pool.window):
-        raise ValueError(
-            f"a map of {size} pixels is smaller than its {pool.window}-pixel pooling window; "
-            "use larger images or fewer layers"
-        )
-    if pool.rounding == "floor":
-        return room // pool.stride + 1
-    out = -(-room // pool.stride) + 1
-    if (out - 1) * pool.stride >= size + pool.padding:
-        out -= 1
-    return max(out, 1)
-
-
-def pool_padding(size: int, pool: Pool) -> tuple[int, int]:
-    """Padding (before, after) along one axis that makes every window of `pool_size` whole."""
-    reach = (pool_size(size, pool) - 1) * pool.stride + pool.window
-    return pool.padding, max(pool.padding, reach - size - pool.padding)
+def sizes(stages: Iterable[Stage], size: int) -> list[int]:
+    """Pixels along one axis of the image, and after each stage of maps."""
+    result = [size]
+    for stage in stages:
+        result.append(stage.size(result[-1]))
+    return result
 
 
 def layer_sizes(architecture: Architecture, size: int) -> dict[str, int]:
-    """Pixels along one axis of every layer of maps, by name ('conv1', 'pool1', ...)."""
-    sizes = {}
-    for conv in architecture.convs:
-        size = sizes[conv.name] = conv_size(size, conv)
-        if conv.pool:
-            size = sizes[f"pool{conv.number}"] = pool_size(size, conv.pool)
-    return sizes
+    """Pixels along one axis of every layer of maps that a projection can start from, by name
+    ('conv1', 'pool1', ...), for an image of `size` pixels."""
+    stages = architecture.map_stages
+    after = zip(stages, sizes(stages, size)[1:], strict=True)
+    return {stage.name: units for stage, units in after if stage.projects}
+
+
+def shapes(
+    architecture: Architecture, image_shape: tuple[int, int, int]
+) -> dict[str, tuple[int, ...]]:
+    """Shape of what every stage puts out, by name, [H, W, C] or [units], for an image [H, W, C]."""
+    shape: tuple[int, ...] = image_shape
+    result = {}
+    for stage in architecture.stages:
+        shape = result[stage.name] = stage.shape(shape)
+    return result
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,21 +72,20 @@ def receptive_field(architecture: Architecture, layer: str) -> ReceptiveField:
     It is what filters and pools reach, and so a projection. Contrast norm within maps lets units
     answer to a few more pixels around it, see `changed`.
     """
-    last, kind = architecture.depth_of(layer)
     field = ReceptiveField(size=1, jump=1, start=0)
-    for index, conv in enumerate(architecture.convs[: last + 1]):
-        field = _through(field, conv.kernel, conv.stride, conv.padding)
-        if conv.pool and (index < last or kind == "pool"):
-            field = _through(field, conv.pool.window, conv.pool.stride, conv.pool.padding)
+    for stage in architecture.stages_to(layer):
+        window, stride, padding = _projected(stage)
+        field = ReceptiveField(
+            size=field.size + (window - 1) * field.jump,
+            jump=field.jump * stride,
+            start=field.start - padding * field.jump,
+        )
     return field
 
 
-def _through(field: ReceptiveField, window: int, stride: int, padding: int) -> ReceptiveField:
-    return ReceptiveField(
-        size=field.size + (window - 1) * field.jump,
-        jump=field.jump * stride,
-        start=field.start - padding * field.jump,
-    )
+def _projected(stage: Stage) -> Window:
+    """What a projection through a stage reaches."""
+    return stage.window if stage.projects and stage.window else POINT
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,39 +109,28 @@ class Tile:
     cuts: tuple[int, ...] = ()
 
 
-def cone(architecture: Architecture, layer: str, size: int) -> dict[str, Tile]:
-    """The tiles that a projection from single units of a conv layer passes through, on its way
-    down through images of `size` pixels: of 'conv3', 'pool2', 'conv2', ... and of the 'image',
-    where it is the receptive field.
+def cone(architecture: Architecture, layer: str, size: int) -> list[Tile]:
+    """The tiles that a projection from single units of a layer passes through, along one axis, on
+    its way down through an image of `size` pixels: what it reaches of the image, where it is the
+    receptive field, then of what each of `Architecture.stages_to` puts out. The last is the unit.
     """
-    top, _ = architecture.depth_of(layer)
-    sizes = layer_sizes(architecture, size)
-    field = receptive_field(architecture, layer)
-    tile = Tile(size=1, starts=tuple(range(sizes[layer])))
-    tiles = {layer: tile}
-    for depth in range(top, 0, -1):
-        conv, below = architecture.convs[depth], architecture.convs[depth - 1]
-        if below.pool:
-            pool, name = below.pool, f"pool{below.number}"
-            tile = _tile_below(tile, conv.kernel, conv.stride, conv.padding, sizes[name])
-            tiles[name] = tile
-            tile = _tile_below(tile, pool.window, pool.stride, pool.padding, sizes[below.name])
+    stages = architecture.stages_to(layer)
+    *inputs, units = sizes(stages, size)
+    tile = Tile(size=1, starts=tuple(range(units)))
+    tiles = [tile]
+    for depth in range(len(stages) - 1, -1, -1):
+        window, stride, padding = _projected(stages[depth])
+        reached = tuple(start * stride - padding for start in tile.starts)
+        reach = (tile.size - 1) * stride + window
+        if depth:
+            within = min(reach, inputs[depth])
+            starts = tuple(max(0, min(r, inputs[depth] - within)) for r in reached)
         else:
-            tile = _tile_below(tile, conv.kernel, conv.stride, conv.padding, sizes[below.name])
-        tiles[below.name] = tile
-    first = architecture.convs[0]
-    windows = tuple(field.window(unit)[0] for unit in range(sizes[layer]))
-    reached = tuple(start * first.stride - first.padding for start in tile.starts)
-    reach = (tile.size - 1) * first.stride + first.kernel
-    tiles["image"] = _cut(reached, reach, windows, field.size)
-    return tiles
-
-
-def _tile_below(tile: Tile, window: int, stride: int, padding: int, size: int) -> Tile:
-    reached = tuple(start * stride - padding for start in tile.starts)
-    reach = (tile.size - 1) * stride + window
-    within = min(reach, size)
-    return _cut(reached, reach, tuple(max(0, min(r, size - within)) for r in reached), within)
+            field = receptive_field(architecture, layer)
+            within, starts = field.size, tuple(field.window(unit)[0] for unit in range(units))
+        tile = _cut(reached, reach, starts, within)
+        tiles.append(tile)
+    return tiles[::-1]
 
 
 def _cut(reached: tuple[int, ...], reach: int, starts: tuple[int, ...], size: int) -> Tile:
@@ -214,8 +183,7 @@ def changed(architecture: Architecture, square: int, starts: tuple[int, ...]) ->
       starts: the first pixel of every square.
 
     Returns:
-      for the 'image' the squares themselves, then 'conv1', 'pool1', ...; also 'norm1', ... where
-      contrast norm is within maps.
+      for the 'image' the squares themselves, then 'conv1', 'pool1', 'norm1', ...
     """
     span = Span(square, starts)
     last = [start + square - 1 for start in starts]
@@ -228,16 +196,8 @@ def changed(architecture: Architecture, square: int, starts: tuple[int, ...]) ->
         size = max(end - start + 1 for start, end in zip(first, last, strict=True))
         span = spans[name] = Span(size, first)
 
-    for conv in architecture.convs:
-        through(conv.name, conv.kernel, conv.stride, conv.padding)
-        norm = conv.contrast_norm.window if conv.contrast_norm else 1
-        before = architecture.norm_before_pool or not conv.pool
-        if norm > 1 and before:
-            through(f"norm{conv.number}", norm, 1, norm // 2)
-        if conv.pool:
-            through(f"pool{conv.number}", conv.pool.window, conv.pool.stride, conv.pool.padding)
-        if norm > 1 and not before:
-            through(f"norm{conv.number}", norm, 1, norm // 2)
+    for stage in architecture.map_stages:
+        through(stage.name, *(stage.window or POINT))
     return spans
 
 

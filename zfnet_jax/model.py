@@ -11,13 +11,9 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from ml_collections import ConfigDict
 
-from zfnet_jax import architecture, geometry
-from zfnet_jax.architecture import Architecture, Conv
-from zfnet_jax.contrast_norm import contrast_norm
-from zfnet_jax.convolution import filter_maps
-from zfnet_jax.pooling import max_pool_with_switches
-
-Activations = dict[str, jax.Array]
+from zfnet_jax import architecture
+from zfnet_jax.architecture import Architecture
+from zfnet_jax.stages.stage import Activations, Stage, Up, Weights
 
 
 class ZFNet(nn.Module):
@@ -57,89 +53,35 @@ class ZFNet(nn.Module):
           evaluation. What nobody uses costs nothing under jit.
         """
         net = self.architecture
+        up = Up(self.dtype, self.precision, dropout_keys)
+        weighted = [stage for stage in net.stages if stage.weights]
+        inits = {weighted[0]: self.first_init, weighted[-1]: self.logits_init}
         activations: Activations = {}
         x = images.astype(self.dtype)
-        for conv in net.convs:
-            x = self._conv_layer(conv, x, activations)
-
-        x = x.reshape(x.shape[0], -1)
-        for depth, (name, units) in enumerate(zip(net.dense_names, net.dense, strict=True)):
-            x = nn.relu(self._dense(name, units, self.kernel_init, x, self.dtype))
-            if dropout_keys is None and not net.dropout_scales_training:
-                x = x * (1 - net.dropout)
-            activations[name] = x
-            if dropout_keys is not None and net.dropout:
-                keys = jax.vmap(jax.random.fold_in, (0, None))(dropout_keys, depth)
-                x = dropout(x, keys, net.dropout, net.dropout_scales_training)
-        # In float32 whatever the rest is computed in: of a thousand scores in bfloat16 many tie.
-        logits = self._dense(
-            "logits", net.classes, self.logits_init or self.kernel_init, x, jnp.float32
-        )
-        return logits, activations
-
-    def _conv_layer(self, conv: Conv, x: jax.Array, activations: Activations) -> jax.Array:
-        """Filter and rectify, then pool and normalise where the layer does (Section 3)."""
-        net, n = self.architecture, conv.number
-        init = self.first_init if conv is net.convs[0] and self.first_init else self.kernel_init
-        x = Filters(conv, init, self.dtype, self.precision, name=conv.name)(x)
-        x = activations[conv.name] = nn.relu(x)
-        if conv.contrast_norm and net.norm_before_pool:
-            x = activations[f"norm{n}"] = contrast_norm(x, conv.contrast_norm)
-        if conv.pool:
-            pads = geometry.both_axes(
-                geometry.pool_padding(size, conv.pool) for size in x.shape[1:3]
-            )
-            x, switches = max_pool_with_switches(x, conv.pool.window, conv.pool.stride, pads)
-            activations[f"pool{n}"], activations[f"switches{n}"] = x, switches
-        if conv.contrast_norm and not net.norm_before_pool:
-            x = activations[f"norm{n}"] = contrast_norm(x, conv.contrast_norm)
-        return x
-
-    def _dense(
-        self,
-        name: str,
-        units: int,
-        init: nn.initializers.Initializer,
-        x: jax.Array,
-        dtype: DTypeLike,
-    ) -> jax.Array:
-        return nn.Dense(
-            units,
-            kernel_init=init,
-            dtype=dtype,
-            precision=self.precision,
-            name=name,
-        )(x)
+        for stage in net.stages:
+            with jax.named_scope(stage.name):
+                weights: Weights = {}
+                if stage.weights:
+                    init = inits.get(stage) or self.kernel_init
+                    weights = Parameters(stage, x.shape[1:], init, name=stage.weights)()
+                x, found = stage.forward(x, weights, up)
+            activations |= found
+        return x, activations
 
 
-class Filters(nn.Module):
-    """The filters of one conv layer and their biases, float32, applied in `dtype`."""
+class Parameters(nn.Module):
+    """The parameters of one stage, float32, for inputs of a shape [H, W, C] or [N]."""
 
-    conv: Conv
+    stage: Stage
+    inputs: tuple[int, ...]
     kernel_init: nn.initializers.Initializer
-    dtype: DTypeLike
-    precision: str
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        conv = self.conv
-        shape = (conv.kernel, conv.kernel, x.shape[3] // conv.groups, conv.maps)
-        kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
-        bias = self.param("bias", nn.initializers.zeros, (conv.maps,), jnp.float32)
-        y = filter_maps(x, kernel.astype(self.dtype), conv, self.precision)
-        return y + bias.astype(self.dtype)
-
-
-def dropout(x: jax.Array, keys: jax.Array, rate: float, scales: bool = True) -> jax.Array:
-    """Sets a share `rate` of each row to zero, one key per row.
-
-    Args:
-      x: [B, units].
-      keys: [B] keys.
-      scales: whether the rest is scaled up, so that the mean stays.
-    """
-    keep = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - rate, x.shape[1:]))(keys)
-    return jnp.where(keep, x / (1 - rate) if scales else x, 0)
+    def __call__(self) -> dict[str, jax.Array]:
+        made = self.stage.parameters(self.inputs, self.kernel_init)
+        return {
+            name: self.param(name, init, shape, jnp.float32) for name, (init, shape) in made.items()
+        }
 
 
 def from_config(config: ConfigDict, classes: int) -> ZFNet:

@@ -39,8 +39,9 @@ def project(run: Run, photo: Photo, layer: str, number: int | None = None) -> np
     Raises:
       ValueError: there is no such layer or map, or the photo cannot be read.
     """
-    maps = run.architecture.convs[run.architecture.depth_of(layer)[0]].maps
+    run.architecture.stages_to(layer)  # or there is none
     _, activations = run.forward(run.inputs(_pixels(run, photo)[None]))
+    maps = activations[layer].shape[3]
     if number is None:
         number = int(units.strongest_maps(activations[layer], 1)[0][0, 0])
     if not 0 <= number < maps:

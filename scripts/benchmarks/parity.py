@@ -59,8 +59,7 @@ class _Parity:
 
         from zfnet_jax import geometry
         from zfnet_jax.contrast_norm import contrast_norm
-        from zfnet_jax.convolution import filter_maps
-        from zfnet_jax.deconvnet import filter_transposed
+        from zfnet_jax.convolution import filter_maps, filter_transposed
         from zfnet_jax.pooling import Overlap, max_pool_with_switches, max_unpool
 
         net = self.model.architecture
@@ -88,7 +87,7 @@ class _Parity:
             size, channels = out, conv.maps
             if conv.pool:
                 window, stride = conv.pool.window, conv.pool.stride
-                padding = geometry.pool_padding(size, conv.pool)
+                padding = conv.pool.pads(size)
                 windows = {"window": window, "stride": stride, "padding": (padding, padding)}
                 pool = partial(max_pool_with_switches, **windows)
                 maps = np.maximum(self._normal(_BATCH, size, size, channels), 0)  # has ties

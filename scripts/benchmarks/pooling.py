@@ -31,7 +31,7 @@ def rows(options: Options) -> Iterator[Row]:
         if not conv.pool:
             continue
         size, (window, stride) = sizes[conv.name], (conv.pool.window, conv.pool.stride)
-        pad = geometry.pool_padding(size, conv.pool)
+        pad = conv.pool.pads(size)
         pads = (pad, pad)
         rng = np.random.default_rng(0)
         x = jax.device_put(

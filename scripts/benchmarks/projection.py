@@ -120,9 +120,6 @@ class _Bench:
             seed = np.zeros((_CAPTUM_BATCH, *self.activations[layer].shape[1:]), np.float32)
             seed[np.arange(_CAPTUM_BATCH), row, column, index] = 1
             given = {name: self.activations[name][image] for name in self._switches(layer)}
-            given[layer] = seed  # the shape of the rectified maps is all that is read of them
-            for conv in self.net.architecture.convs:
-                given.setdefault(conv.name, None)
             results.append(
                 project(
                     self.net.architecture, self.params, given, layer, seed, (self.size, self.size)
@@ -146,8 +143,10 @@ class _Bench:
         return np.concatenate(results)[:_UNITS]
 
     def _switches(self, layer: str) -> list[str]:
-        top, _ = self.net.architecture.depth_of(layer)
-        return [f"switches{c.number}" for c in self.net.architecture.convs[:top] if c.pool]
+        from zfnet_jax.stages.stage import Down
+
+        stages = self.net.architecture.stages_to(layer)
+        return [name for stage in stages for name in stage.reads(Down())]
 
     def _check(
         self,

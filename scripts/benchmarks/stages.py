@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import optax
     import torch
 
-    from zfnet_jax.architecture import ContrastNorm, Conv, Pool
+    from zfnet_jax.layers import ContrastNorm, Conv, Pool
     from zfnet_jax.training.optimizer import Params
 
 _CLASSES, _CROP, _STORED = 1000, 224, 256
@@ -102,10 +102,9 @@ class _Stages:
         )
 
     def _pool(self, number: int, pool: Pool, size: int, maps: int) -> Iterator[Row]:
-        from zfnet_jax import geometry
         from zfnet_jax.pooling import max_pool_with_switches
 
-        padding = geometry.pool_padding(size, pool)
+        padding = pool.pads(size)
         pads = (padding, padding)
 
         def torchs(torch: ModuleType, x: torch.Tensor) -> torch.Tensor:

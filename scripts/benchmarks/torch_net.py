@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from zfnet_jax import geometry
-from zfnet_jax.architecture import Architecture, Conv
+from zfnet_jax.architecture import Architecture
+from zfnet_jax.layers import Conv
 
 
 class TorchZFNet(nn.Module):

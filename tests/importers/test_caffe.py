@@ -15,13 +15,13 @@ from tests import caffe_nets, foreign
 from tests import slow_reference as slow
 from tests.conftest import run_script
 from zfnet_jax import deconvnet, units
-from zfnet_jax.architecture import Pool
 from zfnet_jax.data.prepare import prepare
 from zfnet_jax.data.prepared import open_prepared
 from zfnet_jax.importers import importing, write
 from zfnet_jax.importers.caffe_proto import message
 from zfnet_jax.importers.chain import RegionPool
 from zfnet_jax.importers.pools import region_pool
+from zfnet_jax.layers import Pool
 from zfnet_jax.runs.run import Run, open_run
 from zfnet_jax.studies.features import study
 from zfnet_jax.studies.features.options import Options

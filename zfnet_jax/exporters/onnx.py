@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from zfnet_jax import extras, geometry
-from zfnet_jax.architecture import Architecture, ContrastNorm, Conv, Pool
+from zfnet_jax import extras
 from zfnet_jax.data import augment
 from zfnet_jax.exporters import parity
 from zfnet_jax.importers import own
 from zfnet_jax.runs import workdir
 from zfnet_jax.runs.run import Run
+from zfnet_jax.stages.contrast import Normalise
+from zfnet_jax.stages.dense import Dense, Dropout
+from zfnet_jax.stages.filters import Filter
+from zfnet_jax.stages.max_pool import MaxPool
+from zfnet_jax.stages.relu import Relu
+from zfnet_jax.stages.stage import Stage
 
 OPSET = 13
 
@@ -65,19 +71,12 @@ def _model(run: Run) -> Any:
     graph.constant("scale", scale.reshape(1, channels, 1, 1))
     x = graph.add("Sub", "centred", ["pixels", own.MEAN_IMAGE])
     x = graph.add("Div", "image", [x, "scale"])
-    sizes = [geometry.layer_sizes(net, n) for n in run.input_size]
-    for conv in net.convs:
-        x = graph.conv(conv, x)
-        before = net.norm_before_pool or not conv.pool
-        if conv.contrast_norm and before:
-            x = graph.norm(conv.number, conv.contrast_norm, x)
-        if conv.pool:
-            x = graph.pool(conv.number, conv.pool, x, [size[conv.name] for size in sizes])
-        if conv.contrast_norm and not before:
-            x = graph.norm(conv.number, conv.contrast_norm, x)
-    x = graph.add("Flatten", "flat", [x], axis=1)
-    x = graph.dense(net, x)
-    assert x == "logits"
+    shape: tuple[int, ...] = (height, width, channels)
+    named = {}
+    for stage in net.stages:
+        x = named[stage.name] = _add_stage(stage, graph, x, shape)
+        shape = stage.shape(shape)
+    graph.rename({made: name for name, made in named.items()})
     pixels = helper.make_tensor_value_info(
         "pixels", TensorProto.FLOAT, ["N", channels, height, width]
     )
@@ -120,59 +119,94 @@ class _Graph:
         self.nodes.append(helper.make_node(kind, inputs, [name], name=name, **attributes))
         return name
 
-    def conv(self, conv: Conv, x: str) -> str:
-        name = conv.name
-        x = self.add(
-            "Conv",
-            f"{name}_sums",
-            [x, f"{name}.weight", f"{name}.bias"],
-            kernel_shape=[conv.kernel] * 2,
-            strides=[conv.stride] * 2,
-            pads=[conv.padding] * 4,
-            group=conv.groups,
-        )
-        return self.add("Relu", name, [x])
+    def rename(self, names: dict[str, str]) -> None:
+        """Gives outputs of nodes other names."""
+        for node in self.nodes:
+            node.name = names.get(node.name, node.name)
+            for tensors in (node.input, node.output):
+                tensors[:] = [names.get(name, name) for name in tensors]
 
-    def pool(self, number: int, pool: Pool, x: str, size: list[int]) -> str:
-        (top, bottom), (left, right) = (geometry.pool_padding(n, pool) for n in size)
-        return self.add(
-            "MaxPool",
-            f"pool{number}",
-            [x],
-            kernel_shape=[pool.window] * 2,
-            strides=[pool.stride] * 2,
-            pads=[top, left, bottom, right],
-        )
 
-    def norm(self, number: int, norm: ContrastNorm, x: str) -> str:
-        name, summed = f"norm{number}", norm.alpha_convention == "sum"
-        if norm.region == "across_maps":
-            alpha = norm.alpha * (norm.maps if summed else 1)
-            attributes = {"alpha": alpha, "beta": norm.beta, "bias": norm.k, "size": norm.maps}
-            return self.add("LRN", name, [x], **attributes)
-        alpha = norm.alpha * (norm.neighbours if summed else 1)
-        squares = self.add("Mul", f"{name}_squares", [x, x])
-        mean = self.add(
-            "AveragePool",
-            f"{name}_mean",
-            [squares],
-            kernel_shape=[norm.window] * 2,
-            strides=[1, 1],
-            pads=[norm.window // 2] * 4,
-            count_include_pad=1,
-        )
-        scaled = self.add("Mul", f"{name}_scaled", [mean, self.constant(f"{name}_alpha", alpha)])
-        shifted = self.add("Add", f"{name}_shifted", [scaled, self.constant(f"{name}_k", norm.k)])
-        divisor = self.add(
-            "Pow", f"{name}_divisor", [shifted, self.constant(f"{name}_beta", norm.beta)]
-        )
-        return self.add("Div", name, [x, divisor])
+@functools.singledispatch
+def _add_stage(stage: Stage, graph: _Graph, x: str, shape: tuple[int, ...]) -> str:
+    """Adds the nodes of a stage, whose input x is [H, W, C] or [N]; returns their output."""
+    del graph, x, shape
+    raise ValueError(f"{stage.name}: ONNX export knows no {type(stage).__name__}")
 
-    def dense(self, net: Architecture, x: str) -> str:
-        for name in net.dense_names:
-            x = self.add("Gemm", f"{name}_sums", [x, f"{name}.weight", f"{name}.bias"], transB=1)
-            scaled = not net.dropout_scales_training
-            x = self.add("Relu", f"{name}_rectified" if scaled else name, [x])
-            if scaled:
-                x = self.add("Mul", name, [x, self.constant(f"{name}_kept", 1 - net.dropout)])
-        return self.add("Gemm", "logits", [x, "logits.weight", "logits.bias"], transB=1)
+
+@_add_stage.register
+def _(stage: Filter, graph: _Graph, x: str, shape: tuple[int, ...]) -> str:
+    del shape
+    conv = stage.conv
+    return graph.add(
+        "Conv",
+        f"{stage.name}_filtered",
+        [x, f"{stage.name}.weight", f"{stage.name}.bias"],
+        kernel_shape=[conv.kernel] * 2,
+        strides=[conv.stride] * 2,
+        pads=[conv.padding] * 4,
+        group=conv.groups,
+    )
+
+
+@_add_stage.register
+def _(stage: Relu, graph: _Graph, x: str, shape: tuple[int, ...]) -> str:
+    del shape
+    return graph.add("Relu", f"{stage.name}_rectified", [x])
+
+
+@_add_stage.register
+def _(stage: MaxPool, graph: _Graph, x: str, shape: tuple[int, ...]) -> str:
+    (top, bottom), (left, right) = (stage.pads(n) for n in shape[:2])
+    return graph.add(
+        "MaxPool",
+        f"{stage.name}_pooled",
+        [x],
+        kernel_shape=[stage.pool.window] * 2,
+        strides=[stage.pool.stride] * 2,
+        pads=[top, left, bottom, right],
+    )
+
+
+@_add_stage.register
+def _(stage: Normalise, graph: _Graph, x: str, shape: tuple[int, ...]) -> str:
+    del shape
+    norm, name = stage.norm, stage.name
+    summed = norm.alpha_convention == "sum"
+    alpha = norm.alpha * (norm.neighbours if summed else 1)
+    if norm.region == "across_maps":
+        attributes = {"alpha": alpha, "beta": norm.beta, "bias": norm.k, "size": norm.maps}
+        return graph.add("LRN", f"{name}_normalised", [x], **attributes)
+    squares = graph.add("Mul", f"{name}_squares", [x, x])
+    mean = graph.add(
+        "AveragePool",
+        f"{name}_mean",
+        [squares],
+        kernel_shape=[norm.window] * 2,
+        strides=[1, 1],
+        pads=[norm.window // 2] * 4,
+        count_include_pad=1,
+    )
+    scaled = graph.add("Mul", f"{name}_scaled", [mean, graph.constant(f"{name}_alpha", alpha)])
+    shifted = graph.add("Add", f"{name}_shifted", [scaled, graph.constant(f"{name}_k", norm.k)])
+    divisor = graph.add(
+        "Pow", f"{name}_divisor", [shifted, graph.constant(f"{name}_beta", norm.beta)]
+    )
+    return graph.add("Div", f"{name}_normalised", [x, divisor])
+
+
+@_add_stage.register
+def _(stage: Dense, graph: _Graph, x: str, shape: tuple[int, ...]) -> str:
+    if len(shape) > 1:
+        x = graph.add("Flatten", "flat", [x], axis=1)
+    inputs = [x, f"{stage.name}.weight", f"{stage.name}.bias"]
+    return graph.add("Gemm", f"{stage.name}_sums", inputs, transB=1)
+
+
+@_add_stage.register
+def _(stage: Dropout, graph: _Graph, x: str, shape: tuple[int, ...]) -> str:
+    del shape
+    if stage.scales_training:
+        return x
+    kept = graph.constant(f"{stage.name}_share", 1 - stage.rate)
+    return graph.add("Mul", f"{stage.name}_kept", [x, kept])

@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from zfnet_jax import geometry
-from zfnet_jax.architecture import ContrastNorm, Conv, Pool
 from zfnet_jax.importers.chain import (
     Dropout,
     Filters,
@@ -23,6 +21,7 @@ from zfnet_jax.importers.chain import (
 )
 from zfnet_jax.importers.net import CHANNELS, Net, checked
 from zfnet_jax.importers.pools import same_pool
+from zfnet_jax.layers import ContrastNorm, Conv, Pool
 
 
 def assemble(chain: Sequence[Link], crop: int, *, bgr: bool, base: ConfigDict) -> Net:
@@ -47,12 +46,12 @@ def assemble(chain: Sequence[Link], crop: int, *, bgr: bool, base: ConfigDict) -
             if conv.groups > 1:
                 raise ValueError(f"{filters.name}: groups of colours, {conv.groups}")
             kernel = kernel[:, :, ::-1]
-        size, maps = geometry.conv_size(size, conv), conv.maps
+        size, maps = conv.size(size), conv.maps
         norm = _only(after, Norm)
         pool_link = _only(after, MaxPool | RegionPool)
         pool = same_pool(pool_link, size, crop) if pool_link else None
         if pool:
-            size = geometry.pool_size(size, pool)
+            size = pool.size(size)
         if norm:
             norms.append(norm)
         if norm and pool:

@@ -10,7 +10,7 @@ import dataclasses
 
 import numpy as np
 
-from zfnet_jax.architecture import NormRegion
+from zfnet_jax.layers import NormRegion
 
 
 @dataclasses.dataclass(frozen=True)

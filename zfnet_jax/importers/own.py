@@ -54,7 +54,7 @@ def from_foreign(
     """The parameters of which `to_foreign` makes these tensors."""
     side = _last_size(net, image_size)
     params: dict[str, dict[str, np.ndarray]] = {}
-    for layer in [conv.name for conv in net.convs] + [*net.dense_names, "logits"]:
+    for layer in (stage.weights for stage in net.stages if stage.weights):
         for leaf in ("weight", "bias"):
             if f"{layer}.{leaf}" not in tensors:
                 raise ValueError(f"there is no tensor {layer}.{leaf}")
@@ -117,10 +117,8 @@ def widened(mean: np.ndarray, size: int) -> np.ndarray:
 
 
 def _first_dense(net: Architecture) -> str:
-    return (*net.dense_names, "logits")[0]
+    return net.stages[len(net.map_stages)].weights
 
 
 def _last_size(net: Architecture, image_size: tuple[int, int]) -> tuple[int, ...]:
-    last = net.convs[-1]
-    name = f"pool{last.number}" if last.pool else last.name
-    return tuple(geometry.layer_sizes(net, size)[name] for size in image_size)
+    return tuple(geometry.sizes(net.map_stages, size)[-1] for size in image_size)

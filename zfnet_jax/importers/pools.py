@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from zfnet_jax import geometry
-from zfnet_jax.architecture import Pool
 from zfnet_jax.importers.chain import MaxPool, RegionPool
+from zfnet_jax.layers import Pool
 
 
 def same_pool(link: MaxPool | RegionPool, size: int, crop: int) -> Pool:
@@ -18,7 +17,7 @@ def same_pool(link: MaxPool | RegionPool, size: int, crop: int) -> Pool:
         windows -= 1  # the last window would hold padding alone
     for rounding in ("ceil", "floor") if link.ceil else ("floor", "ceil"):
         pool = Pool(link.window, link.stride, before, rounding)
-        if geometry.pool_size(size, pool) == windows:
+        if pool.size(size) == windows:
             return pool
     raise ValueError(
         f"{link.name}: a pool of {link.window} pixels, stride {link.stride}, with {before} and"

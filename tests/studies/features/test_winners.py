@@ -71,9 +71,24 @@ def test_cropped_projections_are_windows_of_full_ones(name):
             )
 
 
-def test_only_units_of_conv_layers_are_projected_alone():
-    with pytest.raises(ValueError, match="units of conv layers"):
-        project_units(NETS["small"], {}, {}, "pool1", None, (96, 75))
+@pytest.mark.parametrize("overlap", slow.OVERLAP)
+def test_units_of_a_pool_are_projected_alone_too(overlap):
+    net, size = NETS["zfnet"], (96, 75)
+    model = slow.exact_model(net)
+    params = slow.random_params(model, (1, *size, 3))
+    images = np.random.default_rng(1).normal(size=(1, *size, 3)).astype(np.float32)
+    activations = jax.jit(model.apply)({"params": params}, images)[1]
+    maps = np.asarray(activations["pool2"])
+    _, row, column, index = np.unravel_index(maps.argmax(), maps.shape)
+    seed = np.zeros_like(maps)
+    seed[0, row, column, index] = 1.5
+    full = deconvnet.project(net, params, activations, "pool2", seed, size, overlap=overlap)
+    units = Units(*(np.array([n]) for n in (0, index, row, column)), np.array([1.5], np.float32))
+    cropped = project_units(net, params, activations, "pool2", units, size, overlap=overlap)
+    rows, columns = (geometry.receptive_field(net, "pool2").window(int(n)) for n in (row, column))
+    expected = window_of(np.asarray(full[0]), (rows[0], columns[0], rows[1], columns[1]), 0)
+    assert np.abs(expected).max() > 0 or overlap == "overwrite"
+    np.testing.assert_allclose(cropped[0], expected, atol=1e-5 * np.abs(expected).max())
 
 
 @pytest.fixture(scope="module")

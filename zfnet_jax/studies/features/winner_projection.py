@@ -23,6 +23,7 @@ from zfnet_jax.deconvnet import Rectify
 from zfnet_jax.pooling import Overlap
 from zfnet_jax.report.tiles import window_of
 from zfnet_jax.runs.run import Run
+from zfnet_jax.stages.stage import Down
 from zfnet_jax.studies.features.winners import OUTSIDE, WinnersWriter
 
 Arrays = dict[str, np.ndarray]
@@ -125,8 +126,9 @@ def project_winners(
         writer.add("patches", f"{layer}/patch", shape, np.uint8, OUTSIDE)
 
     params = jax.device_put({name: run.params[name] for name in images})
-    needed = [f"switches{conv.number}" for conv in convs if conv.pool] + list(images)
-    for block in _blocks(run, split, images, needed, "projecting", progress):
+    stages, rules = run.architecture.map_stages, Down(rectify, overlap)
+    needed = {*images, *(name for stage in stages for name in stage.reads(rules))}
+    for block in _blocks(run, split, images, sorted(needed), "projecting", progress):
         photos = block.photos
         start = np.searchsorted(used, block.rows[0])
         writer.arrays["patches"]["photos"][start : start + len(block.rows)] = photos

@@ -32,22 +32,16 @@ def layer_output(architecture: Architecture, number: int) -> str:
 
     ValueError if the net has no such layer.
     """
-    for conv in architecture.convs:
-        if conv.number == number:
-            if conv.contrast_norm and not architecture.norm_before_pool:
-                return f"norm{number}"
-            return f"pool{number}" if conv.pool else conv.name
-    if f"fc{number}" in architecture.dense_names:
-        return f"fc{number}"
-    has = [conv.name for conv in architecture.convs] + list(architecture.dense_names)
-    raise ValueError(f"the net has no layer {number}, only {', '.join(has)}")
+    if number not in architecture.outputs:
+        has = [conv.name for conv in architecture.convs] + list(architecture.dense_names)
+        raise ValueError(f"the net has no layer {number}, only {', '.join(has)}")
+    return architecture.outputs[number]
 
 
 def first_and_last(architecture: Architecture) -> tuple[str, str]:
     """Outputs of the first layer and of the last before the softmax: 1 and 7 of the paper's net."""
-    convs = architecture.convs
-    last = convs[-1].number + len(architecture.dense)
-    return layer_output(architecture, convs[0].number), layer_output(architecture, last)
+    first, *_, last = architecture.outputs.values()
+    return first, last
 
 
 def measure(

@@ -7,12 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from zfnet_jax import deconvnet, geometry, units
-from zfnet_jax.architecture import Architecture
-from zfnet_jax.convolution import filter_maps
 from zfnet_jax.data import augment
-from zfnet_jax.model import Activations
-from zfnet_jax.pooling import max_unpool, switch_positions
+from zfnet_jax.pooling import switch_positions
 from zfnet_jax.runs.run import Run
+from zfnet_jax.stages.max_pool import MaxPool
+from zfnet_jax.stages.stage import Down, Stage, Up
 
 Arrays = dict[str, np.ndarray]
 
@@ -47,43 +46,51 @@ def deconv_layer(run: Run, photo: np.ndarray, layer: str, count: int) -> Arrays:
       ValueError: the layer has no pool, or there is no such layer.
     """
     net = run.architecture
-    depth, _ = net.depth_of(layer)
-    conv = net.convs[depth]
-    if layer != conv.name or conv.pool is None:
-        pooled = [c.name for c in net.convs if c.pool]
+    number = net.stages_to(layer)[-1].number
+    own = [n for n, stage in enumerate(net.map_stages) if stage.number == number]
+    pools = [stage for n in own if isinstance(stage := net.map_stages[n], MaxPool)]
+    if layer != net.map_stages[own[0]].name or not pools:
+        pooled = [conv.name for conv in net.convs if conv.pool]
         raise ValueError(f"Fig. 1 needs a layer with a pool ({', '.join(pooled)}), not {layer!r}")
+    filters, pool = net.map_stages[own[0]], pools[0]
     inputs = run.inputs(photo[None])
     _, activations = run.forward(inputs)
-    kernel, bias = run.params[layer]["kernel"], run.params[layer]["bias"]
-    below = _output_of(net, depth - 1, activations) if depth else inputs
-    filtered = filter_maps(below, kernel, conv, "highest") + bias
-    before_pool = activations[f"norm{conv.number}" if _norm_first(net, depth) else layer]
-    pooled, switches = activations[f"pool{conv.number}"], activations[f"switches{conv.number}"]
 
+    def before(stage: Stage) -> jax.Array:
+        index = net.map_stages.index(stage)
+        return activations[net.map_stages[index - 1].name] if index else inputs
+
+    def down(stage: Stage, x: jax.Array) -> jax.Array:
+        size = geometry.both_axes(before(stage).shape[1:3])
+        return deconvnet.down(stage, x, activations, run.params, size, Down())
+
+    weights = filters.own(run.params)
+    below, before_pool = before(filters), before(pool)
+    filtered, _ = filters.forward(below, weights, Up(jnp.float32, "highest"))
+    pooled, switches = activations[pool.name], activations[pool.switches]
     above, from_above = "", pooled
-    if depth + 1 < len(net.convs):
-        above = net.convs[depth + 1].name
-        stages = deconvnet.reconstructions(
+    if net.map_stages[-1].number > number:
+        over = net.map_stages[own[-1] + 1]
+        above = over.name
+        reconstructed = deconvnet.reconstructions(
             net, run.params, activations, above, activations[above], run.input_size
         )
-        from_above = stages[f"layer{net.convs[depth + 1].number}"]
-    size = before_pool.shape[1:3]
-    pads = geometry.both_axes(geometry.pool_padding(side, conv.pool) for side in size)
-    window, stride = conv.pool.window, conv.pool.stride
-    unpooled = max_unpool(from_above, switches, size, window, stride, pads)
-    rectified = jax.nn.relu(unpooled)
-    back = deconvnet.filter_transposed(
-        rectified, kernel, conv, geometry.both_axes(below.shape[1:3])
-    )
+        from_above = reconstructed[f"layer{over.number}"]
+    unpooled = rectified = down(pool, from_above)
+    for stage in reversed(net.map_stages[own[0] + 1 : net.map_stages.index(pool)]):
+        rectified = down(stage, rectified) if stage.projects else rectified
+    back = down(filters, rectified)
+    window, stride, pads = pool.pool.window, pool.pool.stride, pool.pool.pads
+    corner = geometry.both_axes(pads(n)[0] for n in before_pool.shape[1:3])
 
     numbers = np.asarray(units.strongest_maps(activations[layer], count)[0][0])
     result = {
         "layer": np.array(layer),
         "above": np.array(above),
         "map": numbers,
-        "filters": np.moveaxis(np.asarray(kernel), 3, 0)[numbers],
-        "switches": _in_the_map(switches, window, stride, (pads[0][0], pads[1][0]))[numbers],
-        "pool": np.array([window, stride, pads[0][0], pads[1][0]]),
+        "filters": np.moveaxis(np.asarray(weights["kernel"]), 3, 0)[numbers],
+        "switches": _in_the_map(switches, window, stride, corner)[numbers],
+        "pool": np.array([window, stride, *corner]),
     }
     for name, maps in {
         "filtered": filtered,
@@ -95,7 +102,7 @@ def deconv_layer(run: Run, photo: np.ndarray, layer: str, count: int) -> Arrays:
         "unpooled_rectified": rectified,
     }.items():
         result[name] = _maps_first(maps)[numbers]
-    if depth == 0:
+    if not own[0]:
         height, width = run.input_size
         crop = augment.centre(photo, (height, width))
         return result | {"input": crop, "reconstruction": np.asarray(back[0])}
@@ -105,18 +112,6 @@ def deconv_layer(run: Run, photo: np.ndarray, layer: str, count: int) -> Arrays:
         "input": _maps_first(below)[chosen],
         "reconstruction": _maps_first(back)[chosen],
     }
-
-
-def _norm_first(net: Architecture, depth: int) -> bool:
-    return bool(net.convs[depth].contrast_norm) and net.norm_before_pool
-
-
-def _output_of(net: Architecture, depth: int, activations: Activations) -> jax.Array:
-    """What a conv layer hands to the next one."""
-    conv = net.convs[depth]
-    if conv.contrast_norm and not net.norm_before_pool:
-        return activations[f"norm{conv.number}"]
-    return activations[f"pool{conv.number}" if conv.pool else conv.name]
 
 
 def _maps_first(maps: jax.Array) -> np.ndarray:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+from collections.abc import Iterable
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -16,7 +18,6 @@ from zfnet_jax.report.figures import page_width, sheet
 SWITCH_COLOUR, FILTER_COLOUR = "#d95f02", "#1b7837"
 CONV_FILL, DECONV_FILL = "#e6ebf2", "#f6efe4"
 QUIET = "0.35"
-NORM = "contrast norm"
 START = "chosen activations"
 
 
@@ -30,6 +31,7 @@ class _Row:
       down: what the deconvnet holds here; '' where it has nothing.
       down_by: what it does to get from here to its next level below.
       crossing: what of the step below this level crosses over: '', 'switches' or 'filters'.
+      missing: what stands in the deconvnet's place where it passes the step below by.
     """
 
     up: str
@@ -37,6 +39,7 @@ class _Row:
     down: str = ""
     down_by: str = ""
     crossing: str = ""
+    missing: str = ""
 
 
 def deconvnet_diagram(net: Architecture, image_size: tuple[int, int], channels: int) -> Figure:
@@ -77,8 +80,8 @@ def deconvnet_diagram(net: Architecture, image_size: tuple[int, int], channels: 
                     axis, (left_arrow, y + box / 2), (left_arrow, middle(lower) - box / 2), "0.25"
                 )
                 _beside(axis, left_arrow + 0.08, y + step / 2, row.down_by)
-        elif index and row.up_by == NORM:
-            _beside(axis, left_arrow + 0.08, y + step / 2, "(no contrast norm on the way down)")
+        elif row.missing:
+            _beside(axis, left_arrow + 0.08, y + step / 2, row.missing)
         if row.crossing:
             kind, _, symbol = row.crossing.partition(" ")
             colour = {"switches": SWITCH_COLOUR, "filters": FILTER_COLOUR}[kind]
@@ -90,48 +93,37 @@ def deconvnet_diagram(net: Architecture, image_size: tuple[int, int], channels: 
 
 
 def _rows(net: Architecture, image_size: tuple[int, int], channels: int) -> list[_Row]:
-    sizes = [geometry.layer_sizes(net, size) for size in image_size]
-
-    def shape(layer: str, maps: int) -> str:
-        return " x ".join(str(n) for n in (*(size[layer] for size in sizes), maps))
-
-    pixels = " x ".join(str(n) for n in (*image_size, channels))
-    rows = [
-        _Row(f"image   {pixels}", down=f"reconstructed by layer {net.convs[0].number}   {pixels}")
-    ]
-    for depth, conv in enumerate(net.convs):
-        n, maps = conv.number, shape(conv.name, conv.maps)
-        last = depth + 1 == len(net.convs)
-        given = START if last else f"reconstructed by layer {net.convs[depth + 1].number}"
-        rows.append(
-            _Row(
-                up=f"layer {n}   {maps}",
-                up_by=f"filter $F_{n}$: {conv.kernel} x {conv.kernel}, stride {conv.stride}; relu",
-                down=f"{'unpooled' if conv.pool else given}   {maps}",
-                down_by=f"rectify; filter $F_{n}^T$",
-                crossing=f"filters $F_{n}$",
+    shapes = geometry.shapes(net, (*image_size, channels))
+    top = net.map_layers[-1]
+    given = ""  # what the way down has left, from the last stage downwards
+    rows = []
+    groups = itertools.groupby(reversed(net.stages), lambda stage: stage.name)
+    for name, stages in ((name, list(group)) for name, group in groups):
+        words = [stage.words() for stage in stages]
+        up = "; ".join(w.up for w in reversed(words) if w.up)
+        row = _Row(f"{_last(w.holds for w in words)}   {_by(shapes[name])}", up)
+        if name in net.map_layers:
+            given = START if name == top else given
+            row = dataclasses.replace(
+                row,
+                down=f"{given}   {_by(shapes[name])}",
+                down_by="; ".join(w.down for w in words),
+                crossing=_last(w.crosses for w in words),
             )
-        )
-        if conv.contrast_norm and (net.norm_before_pool or not conv.pool):
-            rows.append(_Row(up=f"normalised   {maps}", up_by=NORM))
-        if not conv.pool:
-            continue
-        pool, pooled = conv.pool, shape(f"pool{n}", conv.maps)
-        rows.append(
-            _Row(
-                up=f"pooled   {pooled}",
-                up_by=f"max pool {pool.window} x {pool.window}, stride {pool.stride}",
-                down=f"{given}   {pooled}",
-                down_by="max unpooling",
-                crossing=f"switches $S_{n}$",
-            )
-        )
-        if conv.contrast_norm and not net.norm_before_pool:
-            rows.append(_Row(up=f"normalised   {pooled}", up_by=NORM))
-    for name, units in zip(net.dense_names, net.dense):
-        rows.append(_Row(up=f"layer {name.removeprefix('fc')}   {units}", up_by="dense; relu"))
-    rows.append(_Row(up=f"classes   {net.classes}", up_by="dense; softmax"))
-    return rows
+            given = _last(w.leaves for w in words)
+        elif stages[0] in net.map_stages:
+            row = dataclasses.replace(row, missing=f"(no {up} on the way down)")
+        rows.append(row)
+    pixels = _by((*image_size, channels))
+    return [_Row(f"image   {pixels}", down=f"{given}   {pixels}"), *reversed(rows)]
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _last(words: Iterable[str]) -> str:
+    return next((word for word in reversed(list(words)) if word), "")
 
 
 def _box(axis: Axes, x: float, y: float, wide: float, high: float, text: str, colour: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 
 import matplotlib as mpl
@@ -11,8 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Polygon
 
 from zfnet_jax import geometry
-from zfnet_jax.architecture import Architecture, Conv
+from zfnet_jax.architecture import Architecture
 from zfnet_jax.report.figures import page_width, sheet
+from zfnet_jax.stages.stage import Stage
 
 FRONT, TOP, FACE = "#cbd5e1", "#f4f6f9", "#e6ebf2"
 FILTER_COLOUR = "#d95f02"
@@ -22,16 +24,23 @@ SLANT = (0.30, 0.16)  # how far back goes to the right and up, as shares of the 
 
 @dataclasses.dataclass(frozen=True)
 class _Block:
-    """Maps [rows, columns, maps], or the units of a dense layer."""
+    """Maps, or the units of a dense layer."""
 
-    maps: int
-    rows: int = 0
-    columns: int = 0
+    shape: tuple[int, ...]  # [rows, columns, maps] or [units]
     filter: int = 0  # side of the filter that looks at these maps next
 
     @property
+    def maps(self) -> int:
+        return self.shape[-1]
+
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """Rows and columns; none of units."""
+        return self.shape[:-1]
+
+    @property
     def label(self) -> str:
-        return f"{self.rows} x {self.columns}\n{self.maps}" if self.rows else f"{self.maps}"
+        return f"{' x '.join(map(str, self.sides))}\n{self.maps}" if self.sides else f"{self.maps}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,38 +91,23 @@ def figure3(net: Architecture, image_size: tuple[int, int], channels: int) -> Fi
 
 
 def _columns(net: Architecture, image_size: tuple[int, int], channels: int) -> list[_Column]:
-    rows, cols = (geometry.layer_sizes(net, size) for size in image_size)
-    first = _Block(channels, *image_size, filter=net.convs[0].kernel)
-    columns = [_Column("Image", (first,), 1.15, ())]
-    for depth, conv in enumerate(net.convs):
-        after = net.convs[depth + 1].kernel if depth + 1 < len(net.convs) else 0
-        names = [conv.name, f"pool{conv.number}"] if conv.pool else [conv.name]
-        blocks = [_Block(conv.maps, rows[name], cols[name]) for name in names]
-        blocks[-1] = dataclasses.replace(blocks[-1], filter=after)
-        title = f"Layer {conv.number}"
-        columns.append(_Column(title, tuple(blocks), 0.95 * len(blocks), _operations(net, conv)))
-    for name, units in zip(net.dense_names, net.dense):
-        text = ("dense", "relu", *([f"dropout {net.dropout:g}"] if net.dropout else []))
-        columns.append(_Column(f"Layer {name.removeprefix('fc')}", (_Block(units),), 0.8, text))
-    columns.append(_Column("Output", (_Block(net.classes),), 0.75, ("dense", "softmax")))
+    shapes = geometry.shapes(net, (*image_size, channels))
+    groups = [list(group) for _, group in itertools.groupby(net.stages, lambda s: s.number)]
+    image = _Block((*image_size, channels), _side(net.stages[0]))
+    columns = [_Column("Image", (image,), 1.15, ())]
+    for stages, after in zip(groups, [*groups[1:], None]):
+        names = dict.fromkeys(stage.name for stage in stages if stage.projects)
+        blocks = [_Block(shapes[name]) for name in names]
+        blocks[-1] = dataclasses.replace(blocks[-1], filter=_side(after[0]) if after else 0)
+        title = f"Layer {stages[0].number}" if after else "Output"
+        share = (0.95 * len(blocks) if blocks[0].sides else 0.8) if after else 0.75
+        text = tuple(line for stage in stages for line in stage.words().lines)
+        columns.append(_Column(title, tuple(blocks), share, text))
     return columns
 
 
-def _operations(net: Architecture, conv: Conv) -> tuple[str, ...]:
-    """What a conv layer does, in order."""
-    filters = [f"filter {conv.kernel} x {conv.kernel}", f"stride {conv.stride}"]
-    if conv.padding:
-        filters.append(f"padding {conv.padding}")
-    if conv.groups > 1:
-        filters.append(f"{conv.groups} groups")
-    norm = ["contrast norm"] if conv.contrast_norm else []
-    pool = []
-    if conv.pool:
-        pool = [f"max pool {conv.pool.window} x {conv.pool.window}", f"stride {conv.pool.stride}"]
-        if conv.pool.padding:
-            pool.append(f"padding {conv.pool.padding}")
-    last = [*norm, *pool] if net.norm_before_pool else [*pool, *norm]
-    return (*filters, "relu", *last)
+def _side(stage: Stage) -> int:
+    return stage.window.size if stage.window else 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,9 +128,9 @@ class _Drawn:
 
 
 def _draw(axis: Axes, block: _Block, x: float, ground: float, scale: float, width: float) -> _Drawn:
-    tall, deep = (max(math.sqrt(n) * scale, 0.06) for n in (block.rows, block.columns))
-    if not block.rows:
-        tall, deep = 4.5 * scale, 0.12
+    tall, deep = 4.5 * scale, 0.12
+    if block.sides:
+        tall, deep = (max(math.sqrt(n) * scale, 0.06) for n in block.sides)
     thick = math.sqrt(block.maps) * width / 1500
     drawn = _Drawn(block, x, x + thick, ground, tall, deep)
     near, far = drawn.on_face(0, 1), drawn.on_face(1, 1)
@@ -152,11 +146,8 @@ def _draw(axis: Axes, block: _Block, x: float, ground: float, scale: float, widt
 def _connect(axis: Axes, before: _Drawn, after: _Drawn) -> None:
     """From one block to the next: the filter's outline and where it leads, or an arrow."""
     target = (after.left, after.ground - 0.3 * after.tall)
-    if before.block.filter and before.block.rows:
-        high, wide = (
-            min(math.sqrt(before.block.filter / n), 1)
-            for n in (before.block.rows, before.block.columns)
-        )
+    if before.block.filter and before.block.sides:
+        high, wide = (min(math.sqrt(before.block.filter / n), 1) for n in before.block.sides)
         a, b = 0.5 - wide / 2, 0.3 * after.tall / before.tall
         b = min(b, 1 - high)
         corners = [

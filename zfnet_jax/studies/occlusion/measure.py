@@ -82,7 +82,7 @@ def occlude(
       ValueError: there is no photo, the square does not fit, or there is no such layer or class.
       FloatingPointError: the net's answer is not finite.
     """
-    run.architecture.depth_of(layer)
+    run.architecture.stages_to(layer)  # or there is none
     rows, columns = (geometry.square_starts(n, square, stride) for n in run.input_size)
     if not len(photos):
         raise ValueError("occlusion needs at least one photo")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 
 from zfnet_jax import geometry
-from zfnet_jax.architecture import Architecture, ContrastNorm, Conv, Pool
+from zfnet_jax.architecture import Architecture
 from zfnet_jax.geometry import Canvas, Span
-
-Pads = tuple[tuple[int, int], tuple[int, int]]
+from zfnet_jax.pooling import Pads
+from zfnet_jax.stages.stage import POINT, Stage
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,33 +23,34 @@ class Grid:
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """The image, a convolution or a pool, and the contrast norm across maps after it; contrast norm
-    within maps, which reads a window of pixels, is a step of its own.
+    """The image; or a stage of the net that reads windows, and those after it that read points.
 
     Attributes:
+      stages: in order; none for the image.
       size: of what it puts out.
+      outside: what stands around that, for the windows of the step after it.
       spans: rows and columns to recompute; None where all of it is.
-      canvas: what to read for them; None for a convolution of stride 1.
+      canvas: what to read for them; None where a change of it is enough, see `Stage.has_change`.
       pads: around what it puts out, where spans and canvases leave it.
     """
 
-    name: str
-    layer: Conv | Pool | ContrastNorm | None
-    norm: ContrastNorm | None
+    stages: tuple[Stage, ...]
     size: tuple[int, int]
+    outside: float = 0.0
     spans: tuple[Span, Span] | None = None
     canvas: tuple[Canvas, Canvas] | None = None
     pads: Pads = ((0, 0), (0, 0))
+
+    @property
+    def name(self) -> str:
+        """Name of what it puts out."""
+        return self.stages[-1].name if self.stages else "image"
 
 
 def make_plan(net: Architecture, grid: Grid) -> list[Step]:
     """All steps, the image first: windows as long as they are smaller than the maps."""
     changed = [geometry.changed(net, grid.square, starts) for starts in (grid.rows, grid.columns)]
-    plan, windows = [Step("image", None, None, grid.image_size)], True
-    for name, layer, norm in _layers(net):
-        plan.append(
-            Step(name, layer, norm, geometry.both_axes(_size(n, layer) for n in plan[-1].size))
-        )
+    plan, windows = _steps(net, grid.image_size), True
     before: tuple[Span, Span] | None = None
     for index, step in enumerate(plan):
         spans = geometry.both_axes(axis[step.name] for axis in changed)
@@ -58,8 +59,8 @@ def make_plan(net: Architecture, grid: Grid) -> list[Step]:
         if not windows:
             break
         canvas = None
-        if before and step.layer and not (isinstance(step.layer, Conv) and step.layer.stride == 1):
-            reads = _window(step.layer)
+        if before and not step.stages[0].has_change:
+            reads = step.stages[0].window or POINT
             canvas = geometry.both_axes(
                 geometry.canvas(below, span, *reads)
                 for below, span in zip(before, spans, strict=True)
@@ -71,40 +72,16 @@ def make_plan(net: Architecture, grid: Grid) -> list[Step]:
     return plan
 
 
-def _size(size: int, layer: Conv | Pool | ContrastNorm) -> int:
-    if isinstance(layer, Conv):
-        return geometry.conv_size(size, layer)
-    return geometry.pool_size(size, layer) if isinstance(layer, Pool) else size
-
-
-def _window(layer: Conv | Pool | ContrastNorm) -> tuple[int, int, int]:
-    """Window, stride and padding of what a layer reads."""
-    if isinstance(layer, Conv):
-        return layer.kernel, layer.stride, layer.padding
-    if isinstance(layer, Pool):
-        return layer.window, layer.stride, layer.padding
-    return layer.window, 1, layer.window // 2
-
-
-def _layers(
-    net: Architecture,
-) -> list[tuple[str, Conv | Pool | ContrastNorm, ContrastNorm | None]]:
-    """Convolutions, pools and norms within maps by name, each with the contrast norm across maps
-    that comes straight after it."""
-    result: list[tuple[str, Conv | Pool | ContrastNorm, ContrastNorm | None]] = []
-
-    def add(name: str, layer: Conv | Pool, norm: ContrastNorm | None, number: int) -> None:
-        if norm and norm.region == "within_map":
-            result.extend([(name, layer, None), (f"norm{number}", norm, None)])
-        else:
-            result.append((name, layer, norm))
-
-    for conv in net.convs:
-        norm, after_conv = conv.contrast_norm, net.norm_before_pool or not conv.pool
-        add(conv.name, conv, norm if after_conv else None, conv.number)
-        if conv.pool:
-            add(f"pool{conv.number}", conv.pool, None if after_conv else norm, conv.number)
-    return result
+def _steps(net: Architecture, image_size: tuple[int, int]) -> list[Step]:
+    plan = [Step((), image_size)]
+    for stage in net.map_stages:
+        last = plan[-1]
+        if stage.window == POINT and last.stages:
+            plan[-1] = dataclasses.replace(last, stages=(*last.stages, stage))
+            continue
+        plan[-1] = dataclasses.replace(last, outside=stage.outside)
+        plan.append(Step((stage,), geometry.both_axes(stage.size(n) for n in last.size)))
+    return plan
 
 
 def _widen(plan: list[Step], index: int, spans: tuple[Span, Span]) -> None:

@@ -5,7 +5,7 @@ once for the whole photo, and for each square only in windows, until those are a
 maps. A pool, a strided convolution and contrast norm within maps read their window from the
 unoccluded maps with the changed units pasted in. A convolution of stride 1 filters the change alone
 and adds it to the unoccluded sums: the window that it reaches is larger than the one it reads, so
-that takes fewer products.
+that takes fewer products (`Stage.has_change`).
 """
 
 from __future__ import annotations
@@ -20,14 +20,11 @@ import jax.numpy as jnp
 from jax import lax
 
 from zfnet_jax import geometry
-from zfnet_jax.architecture import ContrastNorm, Conv, Pool
-from zfnet_jax.contrast_norm import contrast_norm, norm_inside
-from zfnet_jax.convolution import filter_maps
 from zfnet_jax.geometry import Span
 from zfnet_jax.model import ZFNet
-from zfnet_jax.pooling import max_pool_with_switches
-from zfnet_jax.studies.occlusion.plan import Grid, Pads, Step, make_plan
-from zfnet_jax.studies.occlusion.window_convolution import filter_window, spread_change
+from zfnet_jax.pooling import Pads
+from zfnet_jax.stages.stage import Stage, Up
+from zfnet_jax.studies.occlusion.plan import Grid, Step, make_plan
 
 Params = Mapping[str, Any]
 
@@ -44,12 +41,12 @@ class Squares(NamedTuple):
 
 
 class Unoccluded(NamedTuple):
-    """What is computed once for G photos; around maps zeros, where windows leave them.
+    """What is computed once for G photos; around maps `Step.outside`, where windows leave them.
 
     Attributes:
       fill: [G, h, w, C] what squares show instead of the photo.
       maps: what each step puts out as far as windows read it, 'image' first, [G, h, w, C].
-      sums: of convolutions of stride 1, what is rectified, [G, h, w, C].
+      sums: of stages that a change is added to, what they put out, [G, h, w, C].
       number: [G] the chosen map of the chosen layer.
       chosen: [G, h, w, 1] that map.
       activity: [G] its sum.
@@ -85,22 +82,23 @@ def unoccluded(
         activity is summed.
     """
     plan = make_plan(net.architecture, grid)
-    x, chosen = inputs, None
+    last = plan[-1]
+    x, chosen, pads = inputs, None, last.pads
     maps: dict[str, jax.Array] = {}
     sums: dict[str, jax.Array] = {}
     for below, step in pairwise(plan):
         if below.spans:
-            maps[below.name] = _pad(x, below.pads)
-        raw = _whole(net, params, step, x)
+            maps[below.name] = _pad(x, below.pads, below.outside)
+        raw = _forward(net, params, step.stages[0], x)
         if step.spans and not step.canvas:
             sums[step.name] = _pad(raw, step.pads)
-        rectified, x = _outputs(step, raw)
-        if step.name == layer:
-            chosen = _map(rectified, number)
-    if plan[-1].spans:
-        maps[plan[-1].name] = _pad(x, plan[-1].pads)
-    pads = next(step.pads for step in plan if step.name == layer)
-    assert chosen is not None  # that step was made
+        found = _outputs(net, params, step, raw)
+        x = found[step.name]
+        if layer in found:
+            chosen, pads = _map(found[layer], number), step.pads
+    if last.spans:
+        maps[last.name] = _pad(x, last.pads)
+    assert chosen is not None  # `layer` is among the stages
     return Unoccluded(
         fill=_pad(fill, plan[0].pads),
         maps=maps,
@@ -134,82 +132,58 @@ def occluded(
     plan = make_plan(net.architecture, grid)
     x, activity = cut(photos.fill, plan[0], plan[0].spans), None
     for below, step in pairwise(plan):
+        first = step.stages[0]
         if step.spans is None:
             if below.spans:
                 x = _pasted_whole(photos.maps[below.name], x, below, squares)
-            rectified, x = _outputs(step, _whole(net, params, step, x))
+            raw = _forward(net, params, first, x)
+        elif step.canvas:
+            rows, columns = step.canvas
+            at = _places(squares, (rows.at, columns.at))
+            x = _paste(cut(photos.maps[below.name], below, (rows.span, columns.span)), x, at)
+            x = x[:, rows.cut : rows.cut + rows.reach, columns.cut : columns.cut + columns.reach]
+            raw = first.inside(x, first.own(params), _up(net))
         else:
-            maps = photos.maps[below.name]
-            if step.canvas:
-                rows, columns = step.canvas
-                at = _places(squares, (rows.at, columns.at))
-                x = _paste(cut(maps, below, (rows.span, columns.span)), x, at)
-                x = x[
-                    :, rows.cut : rows.cut + rows.reach, columns.cut : columns.cut + columns.reach
-                ]
-                raw = _valid(net, params, step, x)
-            else:
-                assert isinstance(step.layer, Conv)  # all others have a canvas
-                change = x - cut(maps, below, below.spans)
-                kernel = params[step.name]["kernel"]
-                raw = spread_change(change, kernel, step.layer.groups, net.precision)
-                raw += cut(photos.sums[step.name], step, step.spans)
-            rectified, x = _outputs(step, _inside(raw, step, squares))
-        if step.name == layer:
-            chosen = _map(rectified, photos.number[squares.photo])
+            change = x - cut(photos.maps[below.name], below, below.spans)
+            raw = first.change(change, first.own(params), _up(net))
+            raw += cut(photos.sums[step.name], step, step.spans)
+        found = _outputs(net, params, step, raw)
+        x = found[step.name]
+        if layer in found:
+            chosen = _map(found[layer], photos.number[squares.photo])
             if step.spans:
-                chosen -= cut(photos.chosen, step, step.spans)
+                chosen = _inside(chosen, step, squares) - cut(photos.chosen, step, step.spans)
             activity = chosen.sum(axis=(1, 2, 3))
             if step.spans:
                 activity += photos.activity[squares.photo]
+        if step.spans:
+            x = _inside(x, step, squares, step.outside)
     if plan[-1].spans:
         x = _pasted_whole(photos.maps[plan[-1].name], x, plan[-1], squares)
-    assert activity is not None  # `layer` is a step
+    assert activity is not None  # `layer` is among the stages
     return _dense(net, params, x), activity
 
 
-def _whole(net: ZFNet, params: Params, step: Step, x: jax.Array) -> jax.Array:
-    layer = step.layer
-    if isinstance(layer, Conv):
-        weights = params[step.name]
-        return filter_maps(x, weights["kernel"], layer, net.precision) + weights["bias"]
-    if isinstance(layer, ContrastNorm):
-        return contrast_norm(x, layer)
-    assert layer is not None  # the image is not computed
-    pads = geometry.both_axes(geometry.pool_padding(size, layer) for size in x.shape[1:3])
-    return max_pool_with_switches(x, layer.window, layer.stride, pads)[0]
+def _up(net: ZFNet) -> Up:
+    return Up(net.dtype, net.precision)
 
 
-def _valid(net: ZFNet, params: Params, step: Step, x: jax.Array) -> jax.Array:
-    """The layer applied to all that it reads; zeros around maps are as good as padding also for a
-    pool, as rectified maps hold nothing below."""
-    layer = step.layer
-    if isinstance(layer, Pool):
-        return max_pool_with_switches(x, layer.window, layer.stride, 0)[0]
-    if isinstance(layer, ContrastNorm):
-        return norm_inside(x, layer)
-    assert layer is not None  # the image is not computed
-    weights = params[step.name]
-    return filter_window(x, weights["kernel"], layer, net.precision) + weights["bias"]
+def _forward(net: ZFNet, params: Params, stage: Stage, x: jax.Array) -> jax.Array:
+    return stage.forward(x, stage.own(params), _up(net))[0]
 
 
-def _outputs(step: Step, raw: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The layer's maps, and what the next step reads."""
-    maps = jax.nn.relu(raw) if isinstance(step.layer, Conv) else raw
-    return maps, contrast_norm(maps, step.norm) if step.norm else maps
+def _outputs(net: ZFNet, params: Params, step: Step, raw: jax.Array) -> dict[str, jax.Array]:
+    """What the stages of a step put out, by name, from what its first one does."""
+    found = {step.stages[0].name: raw}
+    for stage in step.stages[1:]:
+        raw = found[stage.name] = _forward(net, params, stage, raw)
+    return found
 
 
 def _dense(net: ZFNet, params: Params, x: jax.Array) -> jax.Array:
-    def layer(name: str, x: jax.Array) -> jax.Array:
-        weights = params[name]
-        return jnp.dot(x, weights["kernel"], precision=net.precision) + weights["bias"]
-
-    x = x.reshape(x.shape[0], -1)
-    for name in net.architecture.dense_names:
-        x = jax.nn.relu(layer(name, x))
-        if not net.architecture.dropout_scales_training:
-            x = x * (1 - net.architecture.dropout)
-    return layer("logits", x)
+    for stage in net.architecture.stages[len(net.architecture.map_stages) :]:
+        x = _forward(net, params, stage, x)
+    return x
 
 
 def _map(maps: jax.Array, number: jax.Array) -> jax.Array:
@@ -217,8 +191,8 @@ def _map(maps: jax.Array, number: jax.Array) -> jax.Array:
     return jnp.take_along_axis(maps, number[:, None, None, None], axis=3)
 
 
-def _pad(x: jax.Array, pads: Pads) -> jax.Array:
-    return jnp.pad(x, ((0, 0), *pads, (0, 0)))
+def _pad(x: jax.Array, pads: Pads, outside: float = 0) -> jax.Array:
+    return jnp.pad(x, ((0, 0), *pads, (0, 0)), constant_values=outside)
 
 
 def _starts(spans: tuple[Span, Span]) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -261,13 +235,13 @@ def _pasted_whole(maps: jax.Array, x: jax.Array, step: Step, squares: Squares) -
     return x[:, top : top + step.size[0], left : left + step.size[1]]
 
 
-def _inside(x: jax.Array, step: Step, squares: Squares) -> jax.Array:
-    """Zero where windows leave the maps."""
+def _inside(x: jax.Array, step: Step, squares: Squares, outside: float = 0) -> jax.Array:
+    """`outside` where windows leave the maps."""
     assert step.spans is not None
     places = _places(squares, _starts(step.spans))
     for axis, (first, size, pads) in enumerate(zip(places, step.size, step.pads), start=1):
         if any(pads):
             unit = first[:, None] + jnp.arange(x.shape[axis])
             here = (unit >= 0) & (unit < size)
-            x = jnp.where(jnp.expand_dims(here, (3 - axis, 3)), x, 0)
+            x = jnp.where(jnp.expand_dims(here, (3 - axis, 3)), x, outside)
     return x

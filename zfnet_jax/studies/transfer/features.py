@@ -26,7 +26,6 @@ from zfnet_jax.data.images import Split
 from zfnet_jax.files import whole_file, write_json
 from zfnet_jax.runs import array_tree, provenance
 from zfnet_jax.runs.run import Run
-from zfnet_jax.studies.invariance.measure import layer_output
 from zfnet_jax.studies.saved import FOLDER
 from zfnet_jax.studies.transfer.gram import gram_matrix
 from zfnet_jax.studies.transfer.scores import NAME
@@ -35,10 +34,7 @@ from zfnet_jax.training.optimizer import Params
 
 def layers_of(run: Run) -> dict[int, str]:
     """The layers of a net by the paper's numbers, and the activation that each ends with."""
-    net = run.architecture
-    numbers = [conv.number for conv in net.convs]
-    numbers += [int(name.removeprefix("fc")) for name in net.dense_names]
-    return {number: layer_output(net, number) for number in numbers}
+    return run.architecture.outputs
 
 
 def extract(

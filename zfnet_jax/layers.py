@@ -1,0 +1,136 @@
+"""What a conv layer is made of, as `config.model` says it: filters, pool, contrast norm."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+Rounding = Literal["floor", "ceil"]
+AlphaConvention = Literal["sum", "mean"]
+NormRegion = Literal["across_maps", "within_map"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Pool:
+    """Max pooling: square window, stride and zero-information padding in pixels.
+
+    `rounding` says what happens to the far edge where the windows do not tile the map: 'floor'
+    leaves the last pixels out, 'ceil' adds a partial window (Krizhevsky's cuda-convnet, Caffe).
+    """
+
+    window: int
+    stride: int
+    padding: int = 0
+    rounding: Rounding = "floor"
+
+    def __post_init__(self) -> None:
+        if self.window < 1 or self.stride < 1 or not 0 <= self.padding < self.window:
+            raise ValueError(
+                f"pool: window and stride must be at least 1 and padding in [0, window), got {self}"
+            )
+        _check_choice("pool.rounding", self.rounding, ("floor", "ceil"))
+
+    def size(self, size: int) -> int:
+        """Pixels along one axis after pooling. ValueError if there is no window.
+
+        With 'ceil' a last partial window counts if it starts inside the map or its left padding
+        (the rule of Caffe and PyTorch), so that no window holds padding alone.
+        """
+        room = size + 2 * self.padding - self.window
+        if room < 0 and not (self.rounding == "ceil" and room > -self.window):
+            raise ValueError(
+                f"a map of {size} pixels is smaller than its {self.window}-pixel pooling window; "
+                "use larger images or fewer layers"
+            )
+        if self.rounding == "floor":
+            return room // self.stride + 1
+        out = -(-room // self.stride) + 1
+        if (out - 1) * self.stride >= size + self.padding:
+            out -= 1
+        return max(out, 1)
+
+    def pads(self, size: int) -> tuple[int, int]:
+        """Padding (before, after) along one axis that makes every window whole."""
+        reach = (self.size(size) - 1) * self.stride + self.window
+        return self.padding, max(self.padding, reach - size - self.padding)
+
+
+@dataclasses.dataclass(frozen=True)
+class ContrastNorm:
+    """Contrast normalisation (Krizhevsky et al. 2012, Section 3.3).
+
+    `region`: a value's neighbours are the `maps` maps around its own at the same pixel
+    ('across_maps', the paper), or the `maps` x `maps` pixels around it in its own map
+    ('within_map', some Caffe models).
+    `alpha_convention`: 'sum' multiplies alpha by the plain sum of squares over the neighbours,
+    'mean' divides it by their number first (Caffe, cuDNN, PyTorch, ONNX).
+    """
+
+    maps: int
+    k: float
+    alpha: float
+    beta: float
+    alpha_convention: AlphaConvention
+    region: NormRegion = "across_maps"
+
+    def __post_init__(self) -> None:
+        if self.maps < 1 or self.maps % 2 == 0:
+            raise ValueError(f"contrast_norm.maps must be odd and positive, got {self.maps}")
+        if not (self.k > 0 and self.alpha >= 0):
+            raise ValueError(
+                "contrast_norm.k must be positive and alpha not negative, "
+                f"got {self.k} and {self.alpha}"
+            )
+        _check_choice("contrast_norm.alpha_convention", self.alpha_convention, ("sum", "mean"))
+        _check_choice("contrast_norm.region", self.region, ("across_maps", "within_map"))
+
+    @property
+    def neighbours(self) -> int:
+        """How many values, its own included, each value is divided by."""
+        return self.maps if self.region == "across_maps" else self.maps**2
+
+    @property
+    def window(self) -> int:
+        """Side of the window of pixels that a value's neighbours lie in."""
+        return 1 if self.region == "across_maps" else self.maps
+
+
+@dataclasses.dataclass(frozen=True)
+class Conv:
+    """One convolutional layer: its filters, and the pool and contrast norm that it has, if any."""
+
+    number: int  # the paper's layer number; a removed layer leaves a gap
+    maps: int
+    kernel: int
+    stride: int = 1
+    padding: int = 0
+    groups: int = 1
+    pool: Pool | None = None
+    contrast_norm: ContrastNorm | None = None
+
+    def __post_init__(self) -> None:
+        if min(self.maps, self.kernel, self.stride, self.groups) < 1 or self.padding < 0:
+            raise ValueError(f"{self.name}: sizes must be positive, got {self}")
+        if self.maps % self.groups:
+            raise ValueError(
+                f"{self.name}: {self.maps} maps do not divide into {self.groups} groups"
+            )
+
+    @property
+    def name(self) -> str:
+        return f"conv{self.number}"
+
+    def size(self, size: int) -> int:
+        """Pixels along one axis after the convolution. ValueError if nothing is left."""
+        out = (size + 2 * self.padding - self.kernel) // self.stride + 1
+        if out < 1:
+            raise ValueError(
+                f"{self.name}: an input of {size} pixels is smaller than its {self.kernel}-pixel "
+                "filter; use larger images or fewer layers"
+            )
+        return out
+
+
+def _check_choice(field: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{field} must be one of {', '.join(choices)}, got {value!r}")

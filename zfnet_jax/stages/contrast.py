@@ -1,0 +1,33 @@
+"""Contrast normalisation, which the deconvnet passes by (Section 2.1)."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
+
+import jax
+
+from zfnet_jax.contrast_norm import contrast_norm, norm_inside
+from zfnet_jax.layers import ContrastNorm
+from zfnet_jax.stages.stage import Activations, Stage, Up, Weights, Window, Words
+
+
+@dataclasses.dataclass(frozen=True)
+class Normalise(Stage):
+    norm: ContrastNorm
+
+    projects: ClassVar[bool] = False
+
+    @property
+    def window(self) -> Window:
+        return Window(self.norm.window, 1, self.norm.window // 2)
+
+    def forward(self, x: jax.Array, weights: Weights, up: Up) -> tuple[jax.Array, Activations]:
+        y = contrast_norm(x, self.norm)
+        return y, {self.name: y}
+
+    def inside(self, x: jax.Array, weights: Weights, up: Up) -> jax.Array:
+        return norm_inside(x, self.norm)
+
+    def words(self) -> Words:
+        return Words(("contrast norm",), up="contrast norm", holds="normalised")

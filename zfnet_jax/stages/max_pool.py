@@ -1,0 +1,68 @@
+"""Max pooling that remembers its switches; on the way down unpooling with them."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
+
+import jax
+
+from zfnet_jax.layers import Pool
+from zfnet_jax.pooling import max_pool_with_switches, max_unpool
+from zfnet_jax.stages.stage import Activations, Down, Frame, Stage, Up, Weights, Window, Words
+
+
+@dataclasses.dataclass(frozen=True)
+class MaxPool(Stage):
+    pool: Pool
+
+    outside: ClassVar[float] = -float("inf")
+
+    @property
+    def window(self) -> Window:
+        return Window(self.pool.window, self.pool.stride, self.pool.padding)
+
+    @property
+    def switches(self) -> str:
+        """Name of its switches among the activations."""
+        return f"switches{self.number}"
+
+    def size(self, size: int) -> int:
+        return self.pool.size(size)
+
+    def pads(self, size: int) -> tuple[int, int]:
+        return self.pool.pads(size)
+
+    def forward(self, x: jax.Array, weights: Weights, up: Up) -> tuple[jax.Array, Activations]:
+        pads = (self.pads(x.shape[1]), self.pads(x.shape[2]))
+        y, switches = max_pool_with_switches(x, self.pool.window, self.pool.stride, pads)
+        return y, {self.name: y, self.switches: switches}
+
+    def inside(self, x: jax.Array, weights: Weights, up: Up) -> jax.Array:
+        return max_pool_with_switches(x, self.pool.window, self.pool.stride, 0)[0]
+
+    def reads(self, down: Down) -> dict[str, int]:
+        return {self.switches: self.pool.window**2}  # which names no pixel
+
+    def margin(self, down: Down) -> int:
+        """Every rule but 'sum' counts windows of value zero that name a pixel."""
+        return 0 if down.overlap == "sum" else -(-self.pool.window // self.pool.stride) - 1
+
+    def down(
+        self, x: jax.Array, read: Activations, weights: Weights, frame: Frame, down: Down
+    ) -> jax.Array:
+        window, stride = self.pool.window, self.pool.stride
+        switches = read[self.switches]
+        return max_unpool(x, switches, frame.size, window, stride, frame.pads, down.overlap)
+
+    def words(self) -> Words:
+        pool = self.pool
+        does, stride = f"max pool {pool.window} x {pool.window}", f"stride {pool.stride}"
+        return Words(
+            (does, stride, *([f"padding {pool.padding}"] if pool.padding else [])),
+            up=f"{does}, {stride}",
+            down="max unpooling",
+            holds="pooled",
+            leaves="unpooled",
+            crosses=f"switches $S_{self.number}$",
+        )

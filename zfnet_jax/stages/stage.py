@@ -1,0 +1,182 @@
+"""What every kind of stage says of itself; docs/extending.md adds one.
+
+A stage is data, hashable for jit: one operation of the net. Whoever walks the stages asks them for
+what it needs and does not know their kinds: the model goes up, the deconvnet down, geometry reads
+their windows, occlusion recomputes windows of maps, drawings take their words.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import ClassVar, Literal, NamedTuple
+
+import jax
+from jax.nn.initializers import Initializer
+from jax.typing import DTypeLike
+
+from zfnet_jax.pooling import Overlap, Pads
+
+Activations = dict[str, jax.Array]
+Weights = Mapping[str, jax.Array]  # the parameters of one stage
+
+# 'deconvnet': the reconstruction is rectified (the paper). 'forward_mask': it passes where the
+# forward relu was active (the paper's footnote; this is backpropagation). 'guided': both.
+Rectify = Literal["deconvnet", "forward_mask", "guided"]
+
+
+class Window(NamedTuple):
+    """What a unit reads along one axis: `size` pixels, `stride` further on for the next unit; those
+    of the first unit start `padding` pixels before the map."""
+
+    size: int = 1
+    stride: int = 1
+    padding: int = 0
+
+
+POINT = Window()  # a unit reads the pixel where it is
+
+
+class Up(NamedTuple):
+    """How the way up is computed.
+
+    Attributes:
+      dtype: of activations.
+      precision: of matrix products, see `model.ZFNet`.
+      dropout_keys: [B] keys in training, None in evaluation.
+    """
+
+    dtype: DTypeLike
+    precision: str
+    dropout_keys: jax.Array | None = None
+
+
+class Down(NamedTuple):
+    """The rules of the way down, see `Rectify` and `pooling.max_unpool`, and its precision."""
+
+    rectify: Rectify = "deconvnet"
+    overlap: Overlap = "sum"
+    precision: str = "highest"
+
+
+class Frame(NamedTuple):
+    """The maps that a way down ends in: their (H, W), and the padding around them that the stage's
+    windows reach."""
+
+    size: tuple[int, int]
+    pads: Pads
+
+
+class Words(NamedTuple):
+    """What drawings say of a stage.
+
+    Attributes:
+      lines: what it does, one thing a line (Fig. 3).
+      up, down: what it does on the two ways, for the diagram of the deconvnet.
+      holds: what its maps are; '' for those of the stage before it, changed.
+      leaves: what its way down leaves, likewise.
+      crosses: what of it crosses over from the way up to the way down, a word and a symbol.
+    """
+
+    lines: tuple[str, ...]
+    up: str = ""
+    down: str = ""
+    holds: str = ""
+    leaves: str = ""
+    crosses: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One operation of a net on maps [B, H, W, C] or units [B, N].
+
+    Attributes:
+      name: of what it puts out among the activations. Stages that follow each other may share one,
+        as a layer's filters and their relu: then what the last puts out has it.
+      number: of the layer that it belongs to.
+    """
+
+    name: str
+    number: int
+
+    # Whether the deconvnet has a counterpart to it. Without one a projection passes it by.
+    projects: ClassVar[bool] = True
+    # What stands around maps where its windows leave them.
+    outside: ClassVar[float] = 0.0
+
+    @property
+    def window(self) -> Window | None:
+        """What a unit reads; None where it sees all of the maps."""
+        return POINT
+
+    @property
+    def weights(self) -> str:
+        """Name of its parameters among the net's; '' where it has none."""
+        return ""
+
+    @property
+    def has_change(self) -> bool:
+        """Whether `change` is there: occlusion then filters what changed, not all that is read."""
+        return False
+
+    def own(self, params: Mapping[str, Weights]) -> Weights:
+        """Its part of a net's parameters."""
+        return params[self.weights] if self.weights else {}
+
+    def parameters(
+        self, inputs: tuple[int, ...], kernel_init: Initializer
+    ) -> dict[str, tuple[Initializer, tuple[int, ...]]]:
+        """Initialiser and shape of its parameters, for inputs of a shape [H, W, C] or [N]."""
+        return {}
+
+    def size(self, size: int) -> int:
+        """Units along one axis, of `size` pixels before it. ValueError if there is none."""
+        window, stride, padding = self.window or POINT
+        return (size + 2 * padding - window) // stride + 1
+
+    def pads(self, size: int) -> tuple[int, int]:
+        """Padding (before, after) along one axis of `size` pixels that its windows reach."""
+        padding = (self.window or POINT).padding
+        return padding, padding
+
+    def shape(self, inputs: tuple[int, ...]) -> tuple[int, ...]:
+        """Shape of what it puts out, [H, W, C] or [N], for inputs of a shape."""
+        *sides, maps = inputs
+        return (*(self.size(side) for side in sides), maps)
+
+    def forward(self, x: jax.Array, weights: Weights, up: Up) -> tuple[jax.Array, Activations]:
+        """What it puts out, and what it leaves among the activations, by name."""
+        raise NotImplementedError
+
+    def inside(self, x: jax.Array, weights: Weights, up: Up) -> jax.Array:
+        """Those of its units, for a part of the maps before it, whose windows lie in that part."""
+        return self.forward(x, weights, up)[0]
+
+    def change(self, x: jax.Array, weights: Weights, up: Up) -> jax.Array:
+        """What a change x of part of its input adds to all units that it reaches, for a linear
+        stage of stride 1."""
+        raise NotImplementedError
+
+    def reads(self, down: Down) -> dict[str, int]:
+        """The activations that its way down reads, shaped as what it puts out: by name, with what
+        stands for none where there are no units."""
+        return {}
+
+    def margin(self, down: Down) -> int:
+        """How many units around those that are not zero take part in its way down."""
+        return 0
+
+    def down(
+        self, x: jax.Array, read: Activations, weights: Weights, frame: Frame, down: Down
+    ) -> jax.Array:
+        """Its way down (Section 2.1), from x, shaped as what it puts out, to `frame`.
+
+        Args:
+          x: [B, h, w, C] float32.
+          read: the activations that `reads` names, shaped as x.
+        """
+        raise NotImplementedError
+
+    def words(self) -> Words:
+        """What drawings say of it."""
+        raise NotImplementedError
