@@ -22,6 +22,27 @@ SMALL = [
     "--config.epochs=1",
 ]
 
+# A projection through the new stage: with the signs that its maps had.
+ABSOLUTE = """
+import jax, numpy as np
+from configs import absolute
+from zfnet_jax import deconvnet, model
+net = model.from_config(absolute.get_config().model, 10)
+images = np.random.default_rng(0).normal(size=(1, 56, 56, 3)).astype(np.float32)
+params = model.initial_params(net, 0, 56, 3)
+_, activations = jax.jit(net.apply)({"params": params}, images)
+signs = np.asarray(activations["signs1"])
+assert set(np.unique(signs)) >= {-1, 1} and activations["conv1"].min() >= 0
+seed = np.ones_like(activations["conv1"])
+given = net.architecture, params, activations, "conv1", seed, (56, 56)
+through = deconvnet.project(*given)
+filters = net.architecture.stages[0]
+frame = deconvnet.Frame((56, 56), (filters.pads(56),) * 2)
+expected = filters.down(signs.astype(np.float32), {}, params["conv1"], frame, deconvnet.Down())
+np.testing.assert_allclose(through, expected, atol=1e-5)
+assert np.abs(through).max() > 0
+"""
+
 
 def test_every_addition_works_as_written(tmp_path):
     for name in ("zfnet_jax", "configs", "scripts"):
@@ -29,10 +50,12 @@ def test_every_addition_works_as_written(tmp_path):
     _photos(tmp_path / "photos")
     blocks = _blocks((ROOT / "docs" / "extending.md").read_text(encoding="utf-8"))
     kinds = [kind for kind, _ in blocks]
-    assert {kind: kinds.count(kind) for kind in set(kinds)} == {"python": 7, "diff": 4, "bash": 4}
+    assert {kind: kinds.count(kind) for kind in set(kinds)} == {"python": 9, "diff": 5, "bash": 5}
     for kind, text in blocks:
         {"python": _write, "diff": _apply, "bash": _run}[kind](tmp_path, text)
 
+    (tmp_path / "check.py").write_text(ABSOLUTE, encoding="utf-8")
+    _run(tmp_path, "python check.py")
     shares = dict(np.load(next((tmp_path / "runs/wide/analysis/activity").glob("*.npz"))))
     assert {layer: len(share) for layer, share in shares.items()} == {
         "conv1": 48,
