@@ -28,7 +28,7 @@ from zfnet_jax.studies.invariance import measure as invariance
 from zfnet_jax.studies.invariance import statistics as invariance_statistics
 from zfnet_jax.studies.invariance import study, transforms
 from zfnet_jax.studies.invariance.figure import figure5, figure5_summary
-from zfnet_jax.studies.invariance.measure import layer_output, measure
+from zfnet_jax.studies.invariance.measure import measure
 from zfnet_jax.studies.invariance.options import PhotoOptions, SplitOptions, paper_ranges, sweeps
 from zfnet_jax.studies.invariance.table import invariance_tables
 from zfnet_jax.studies.photos import class_numbers
@@ -527,14 +527,11 @@ def test_statistics_of_turns_look_at_both_sides():
 
 def test_a_layer_counts_with_its_output():
     nets = {name: architecture.from_config(net, 10) for name, net in every_net().items()}
-    assert layer_output(nets["paper"], 1) == "norm1"
-    assert layer_output(nets["paper"], 3) == "conv3"
-    assert layer_output(nets["paper"], 5) == "pool5"
+    paper = ("norm1", "norm2", "conv3", "conv4", "pool5", "fc6", "fc7")
+    assert nets["paper"].outputs == dict(enumerate(paper, start=1))
     assert invariance.first_and_last(nets["paper"]) == ("norm1", "fc7")
-    assert layer_output(nets["alexnet"], 1) == "pool1"  # normalised before it is pooled
+    assert nets["alexnet"].outputs[1] == "pool1"  # normalised before it is pooled
     assert invariance.first_and_last(nets["small"]) == ("pool1", "fc7")
-    with pytest.raises(ValueError, match="no layer 9, only conv1, "):
-        layer_output(nets["small"], 9)
 
 
 def every_net() -> dict[str, ConfigDict]:

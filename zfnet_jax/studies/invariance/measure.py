@@ -27,21 +27,10 @@ from zfnet_jax.training.optimizer import Params
 Arrays = dict[str, np.ndarray]
 
 
-def layer_output(architecture: Architecture, number: int) -> str:
-    """The activation that is the output of layer 1, 2, ...: 'norm1', 'pool1', 'conv3' or 'fc7'.
-
-    ValueError if the net has no such layer.
-    """
-    if number not in architecture.outputs:
-        has = [conv.name for conv in architecture.convs] + list(architecture.dense_names)
-        raise ValueError(f"the net has no layer {number}, only {', '.join(has)}")
-    return architecture.outputs[number]
-
-
 def first_and_last(architecture: Architecture) -> tuple[str, str]:
     """Outputs of the first layer and of the last before the softmax: 1 and 7 of the paper's net."""
-    first, *_, last = architecture.outputs.values()
-    return first, last
+    outputs = list(architecture.outputs.values())
+    return outputs[0], outputs[-1]
 
 
 def measure(
