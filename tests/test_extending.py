@@ -56,7 +56,8 @@ def test_every_addition_works_as_written(tmp_path):
 
     (tmp_path / "check.py").write_text(ABSOLUTE, encoding="utf-8")
     _run(tmp_path, "python check.py")
-    shares = dict(np.load(next((tmp_path / "runs/wide/analysis/activity").glob("*.npz"))))
+    (result,) = (tmp_path / "runs/wide/studies/activity").iterdir()  # of the script, not made again
+    shares = dict(np.load(result / "arrays.npz"))
     assert {layer: len(share) for layer, share in shares.items()} == {
         "conv1": 48,
         "conv2": 96,
@@ -91,6 +92,7 @@ def _write(tree: Path, text: str) -> None:
     at_end = first.startswith("# at the end of ")
     path = tree / first.removeprefix("# at the end of ").removeprefix("# ")
     assert path.exists() == at_end, first
+    path.parent.mkdir(exist_ok=True)
     with path.open("a", encoding="utf-8") as file:
         file.write(rest)
 
