@@ -58,7 +58,7 @@ def main() -> None:
     from zfnet_jax import lock
     from zfnet_jax.reproduce import display, execute, plan
     from zfnet_jax.reproduce.report import write_report
-    from zfnet_jax.reproduce.study import DRAFT, Effort, Sources, Study
+    from zfnet_jax.reproduce.reproduction import DRAFT, Effort, Reproduction, Sources
     from zfnet_jax.training import preemption
 
     sources = Sources(
@@ -78,29 +78,31 @@ def main() -> None:
     if _SCRATCH_FOLDS.value is not None:
         effort = dataclasses.replace(effort, scratch_folds=_SCRATCH_FOLDS.value)
     workdir = Path(_WORKDIR.value)
-    study = Study(workdir, _STEP.value, sources, effort, recipe.of_run(workdir, zfnet.get_config()))
-    steps = plan.make_plan(study)
+    reproduction = Reproduction(
+        workdir, _STEP.value, sources, effort, recipe.of_run(workdir, zfnet.get_config())
+    )
+    steps = plan.make_plan(reproduction)
     wanted = plan.select(steps, _ONLY.value)
-    every = execute.make_rows(study, steps)
+    every = execute.make_rows(reproduction, steps)
     rows = [row for row in every if row.step.name in wanted]
-    execute.estimate(study, rows)
+    execute.estimate(reproduction, rows)
     if _DRY_RUN.value:
         display.print_plan(rows)
         return
-    report = study.report
+    report = reproduction.report
     report.mkdir(parents=True, exist_ok=True)
     with lock.locked(report / "reproduce.lock", "a reproduction"):
         try:
             with display.OneBar() as bar:
-                execute.execute(study, rows, bar)
+                execute.execute(reproduction, rows, bar)
         except KeyboardInterrupt:
             raise shell.fail("stopped: the same command goes on", code=130) from None
         except preemption.PreemptedError as told:
             message = f"stopped by {told}: the same command goes on"
             raise shell.fail(message, code=preemption.EXIT_CODE) from None
         finally:
-            execute.keep_plan(study, every)
-            index = write_report(study.workdir)
+            execute.keep_plan(reproduction, every)
+            index = write_report(reproduction.workdir)
     missing = [row for row in rows if row.state == "missing"]
     if missing:
         names = ", ".join(row.step.name for row in missing)

@@ -23,7 +23,7 @@ from zfnet_jax.data.pictures import draw
 from zfnet_jax.reproduce import display, execute, plan
 from zfnet_jax.reproduce.contents import CHAPTERS
 from zfnet_jax.reproduce.record import FOLDER, fingerprints, is_done, read_record, write_record
-from zfnet_jax.reproduce.study import Effort, Study
+from zfnet_jax.reproduce.reproduction import Effort, Reproduction
 from zfnet_jax.studies import saved
 from zfnet_jax.studies.features import study as features
 from zfnet_jax.studies.features.options import Options as MiningOptions
@@ -39,23 +39,23 @@ class Quiet:
         pass
 
 
-class FakeStudy:
-    """What `execute` knows of a study, without a net behind it."""
+class FakeReproduction:
+    """What `execute` knows of a reproduction, without a net behind it."""
 
     def __init__(self, run, workdir: Path) -> None:
         self.run, self.workdir, self.net, self.effort = run, workdir, "net", Effort()
 
 
 @pytest.fixture
-def study(run, tmp_path) -> FakeStudy:
-    return FakeStudy(run, tmp_path)
+def reproduction(run, tmp_path) -> FakeReproduction:
+    return FakeReproduction(run, tmp_path)
 
 
-def fake(study: FakeStudy, name: str, *needs: str, made: list[str], **fields) -> Step:
+def fake(reproduction: FakeReproduction, name: str, *needs: str, made: list[str], **fields) -> Step:
     """A step that writes a file and notes that it was made."""
 
     def make() -> Made:
-        path = study.workdir / f"{name}.txt"
+        path = reproduction.workdir / f"{name}.txt"
         path.write_text(name)
         made.append(name)
         return Made([path])
@@ -63,9 +63,9 @@ def fake(study: FakeStudy, name: str, *needs: str, made: list[str], **fields) ->
     return Step(name, name, make, needs=needs, **fields)
 
 
-def perform(study: FakeStudy, steps: list[Step]) -> dict[str, execute.Row]:
-    rows = execute.make_rows(study, steps)
-    execute.execute(study, rows, Quiet())
+def perform(reproduction: FakeReproduction, steps: list[Step]) -> dict[str, execute.Row]:
+    rows = execute.make_rows(reproduction, steps)
+    execute.execute(reproduction, rows, Quiet())
     return {row.step.name: row for row in rows}
 
 
@@ -115,26 +115,28 @@ def test_a_step_is_done_also_where_its_run_is_reached_through_a_link(tmp_path):
         assert is_done(workdir, "data", "x")
 
 
-def test_steps_are_made_once_and_again_only_where_something_changed(study):
+def test_steps_are_made_once_and_again_only_where_something_changed(reproduction):
     made: list[str] = []
     steps = [
-        fake(study, "a", made=made),
-        fake(study, "b", "a", made=made),
-        fake(study, "c", made=made),
+        fake(reproduction, "a", made=made),
+        fake(reproduction, "b", "a", made=made),
+        fake(reproduction, "c", made=made),
     ]
-    perform(study, steps)
+    perform(reproduction, steps)
     assert made == ["a", "b", "c"]
-    assert {row.state for row in perform(study, steps).values()} == {"done"}
+    assert {row.state for row in perform(reproduction, steps).values()} == {"done"}
     assert made == ["a", "b", "c"]
     steps[0] = dataclasses.replace(steps[0], options={"k": 9})
-    perform(study, steps)
+    perform(reproduction, steps)
     assert made == ["a", "b", "c", "a", "b"]
-    (study.workdir / "a.txt").write_text("changed by hand")  # so what came from it is in doubt too
-    perform(study, steps)
+    (reproduction.workdir / "a.txt").write_text(
+        "changed by hand"
+    )  # so what came from it is in doubt too
+    perform(reproduction, steps)
     assert made[5:] == ["a", "b"]
 
 
-def test_an_error_stops_only_what_needs_the_step(study):
+def test_an_error_stops_only_what_needs_the_step(reproduction):
     made: list[str] = []
 
     def fail() -> Made:
@@ -143,45 +145,49 @@ def test_an_error_stops_only_what_needs_the_step(study):
 
     steps = [
         Step("a", "A", fail),
-        fake(study, "b", "a", made=made),
-        fake(study, "c", made=made),
-        fake(study, "d", made=made, missing="it needs faces"),
+        fake(reproduction, "b", "a", made=made),
+        fake(reproduction, "c", made=made),
+        fake(reproduction, "d", made=made, missing="it needs faces"),
     ]
-    rows = perform(study, steps)
+    rows = perform(reproduction, steps)
     assert made == ["c"]
     assert [row.state for row in rows.values()] == ["failed", "failed", "made", "missing"]
     assert rows["b"].reason == "the photo is damaged"
-    assert (study.workdir / FOLDER / "a.log").read_text() == "on the way\n"
-    assert not (study.workdir / FOLDER / "c.log").exists()
-    assert read_record(study.workdir, "a") is None
-    assert kept_reasons(study, rows) == {
+    assert (reproduction.workdir / FOLDER / "a.log").read_text() == "on the way\n"
+    assert not (reproduction.workdir / FOLDER / "c.log").exists()
+    assert read_record(reproduction.workdir, "a") is None
+    assert kept_reasons(reproduction, rows) == {
         "a": "the photo is damaged",
         "b": "the photo is damaged",
         "c": "",
         "d": "it needs faces",
     }
     # Another time only c is asked for: what is known of the others stays.
-    again = {row.step.name: row for row in execute.make_rows(study, steps)}
-    execute.execute(study, [again["c"]], Quiet())
-    assert kept_reasons(study, again) == kept_reasons(study, rows)
+    again = {row.step.name: row for row in execute.make_rows(reproduction, steps)}
+    execute.execute(reproduction, [again["c"]], Quiet())
+    assert kept_reasons(reproduction, again) == kept_reasons(reproduction, rows)
 
 
-def kept_reasons(study: FakeStudy, rows: dict[str, execute.Row]) -> dict[str, str]:
-    execute.keep_plan(study, list(rows.values()))
-    kept = json.loads((study.workdir / FOLDER / "plan.json").read_text())
+def kept_reasons(reproduction: FakeReproduction, rows: dict[str, execute.Row]) -> dict[str, str]:
+    execute.keep_plan(reproduction, list(rows.values()))
+    kept = json.loads((reproduction.workdir / FOLDER / "plan.json").read_text())
     return {name: one["reason"] for name, one in kept.items()}
 
 
-def test_what_a_stop_left_unmade_says_so(study):
+def test_what_a_stop_left_unmade_says_so(reproduction):
     def stop() -> Made:
         raise KeyboardInterrupt
 
-    steps = [fake(study, "a", made=[]), Step("b", "B", stop), fake(study, "c", made=[])]
-    rows = {row.step.name: row for row in execute.make_rows(study, steps)}
+    steps = [
+        fake(reproduction, "a", made=[]),
+        Step("b", "B", stop),
+        fake(reproduction, "c", made=[]),
+    ]
+    rows = {row.step.name: row for row in execute.make_rows(reproduction, steps)}
     with pytest.raises(KeyboardInterrupt):
-        execute.execute(study, list(rows.values()), Quiet())
+        execute.execute(reproduction, list(rows.values()), Quiet())
     stopped = "it was stopped before this was made"
-    assert kept_reasons(study, rows) == {"a": "", "b": stopped, "c": stopped}
+    assert kept_reasons(reproduction, rows) == {"a": "", "b": stopped, "c": stopped}
 
 
 def test_only_takes_steps_with_what_they_need():
@@ -198,7 +204,7 @@ def test_only_takes_steps_with_what_they_need():
 
 
 def test_the_report_has_every_figure_and_table_in_the_papers_order(tiny_run):
-    steps = plan.make_plan(Study(tiny_run))
+    steps = plan.make_plan(Reproduction(tiny_run))
     entries = [step.entry for step in steps if step.entry]
     shown = [
         one.heading for chapter in CHAPTERS for one in entries if one.section in chapter.sections
@@ -212,8 +218,8 @@ def test_the_report_has_every_figure_and_table_in_the_papers_order(tiny_run):
 
 def test_tables_4_and_5_can_do_without_nets_trained_from_scratch(tiny_run):
     def needs(**effort) -> dict[str, tuple[str, ...]]:
-        study = Study(tiny_run, effort=Effort(**effort))
-        return {step.name: step.needs for step in plan.make_plan(study)}
+        reproduction = Reproduction(tiny_run, effort=Effort(**effort))
+        return {step.name: step.needs for step in plan.make_plan(reproduction)}
 
     assert needs()["table4"] == ("transfer_pictures", "scratch_pictures")
     without = needs(scratch_folds=0)
@@ -222,7 +228,7 @@ def test_tables_4_and_5_can_do_without_nets_trained_from_scratch(tiny_run):
 
 
 def test_tables_2_and_3_each_say_which_nets_they_need(tiny_run):
-    missing = {step.name: step.missing for step in plan.make_plan(Study(tiny_run))}
+    missing = {step.name: step.missing for step in plan.make_plan(Reproduction(tiny_run))}
     for name, config, other in (
         ("table2", "ensemble", "ablations"),
         ("table3", "ablations", "ensemble"),
@@ -267,30 +273,34 @@ def test_a_killed_reproduction_goes_on_and_redoes_nothing(tiny_run, tmp_path):
 
 def test_what_was_mined_is_drawn_in_every_figure_of_it(tiny_run, tmp_path):
     """Figs. 2, 4 and 6 and the atlas, as the paper has them whatever else was mined before."""
-    study = Study(copied(tiny_run, tmp_path))
+    reproduction = Reproduction(copied(tiny_run, tmp_path))
     other = MiningOptions(rectify="guided")
-    features.measured(study.run, study.split("validation"), other, progress=False)
-    steps = plan.make_plan(study)
+    features.measured(reproduction.run, reproduction.split("validation"), other, progress=False)
+    steps = plan.make_plan(reproduction)
     wanted = plan.select(steps, ["fig2", "atlas", "fig4", "fig6"])
-    rows = execute.make_rows(study, [step for step in steps if step.name in wanted])
-    execute.execute(study, rows, Quiet())
+    rows = execute.make_rows(reproduction, [step for step in steps if step.name in wanted])
+    execute.execute(reproduction, rows, Quiet())
     assert {row.step.name: row.reason for row in rows if row.state != "made"} == {}
-    kept = {one.folder.name.rpartition("-")[0] for one in saved.find(study.workdir, "features")}
+    kept = {
+        one.folder.name.rpartition("-")[0] for one in saved.find(reproduction.workdir, "features")
+    }
     assert kept == {"validation-12", "train-4", "train-8", "train-12"}
-    files = read_record(study.workdir, "mine")["files"]
+    files = read_record(reproduction.workdir, "mine")["files"]
     (paper,) = {str(Path(path).parent) for path in files}
-    assert saved.load(study.workdir / paper).about["options"]["rectify"] == "deconvnet"
-    assert '"rectify":"deconvnet"' in (study.report / "atlas" / "data" / "atlas.js").read_text()
-    with np.load(study.figures / "figure4.npz") as arrays:
+    assert saved.load(reproduction.workdir / paper).about["options"]["rectify"] == "deconvnet"
+    assert (
+        '"rectify":"deconvnet"' in (reproduction.report / "atlas" / "data" / "atlas.js").read_text()
+    )
+    with np.load(reproduction.figures / "figure4.npz") as arrays:
         assert list(arrays["step"]) == [4, 8, 12]
-    numbers = [Path(path).name for path in read_record(study.workdir, "fig6")["files"]]
+    numbers = [Path(path).name for path in read_record(reproduction.workdir, "fig6")["files"]]
     assert {"figure6.png", "figure6.md", "arrays.npz", "numbers.json"} <= set(numbers)
-    commands = read_record(study.workdir, "mine_epochs")["commands"]
+    commands = read_record(reproduction.workdir, "mine_epochs")["commands"]
     assert commands[0].endswith(" --step=4 --split=train --k=1")
     # The same commands measure nothing anew.
-    train = saved.find(study.workdir, "features", 4)
+    train = saved.find(reproduction.workdir, "features", 4)
     run_script("mine", *shlex.split(commands[0])[3:])
-    assert saved.find(study.workdir, "features", 4) == train
+    assert saved.find(reproduction.workdir, "features", 4) == train
 
 
 def test_the_package_works_in_a_few_lines(tiny_run, tmp_path):

@@ -14,7 +14,7 @@ import jax
 from zfnet_jax.files import write_json
 from zfnet_jax.reproduce import speed
 from zfnet_jax.reproduce.record import FOLDER, fingerprints, is_done, write_record
-from zfnet_jax.reproduce.study import Study
+from zfnet_jax.reproduce.reproduction import Reproduction
 from zfnet_jax.runs import provenance
 from zfnet_jax.studies.step import Step
 
@@ -45,16 +45,18 @@ class Display(Protocol):
         """Called whenever a step begins or ends."""
 
 
-def make_rows(study: Study, steps: Sequence[Step]) -> list[Row]:
+def make_rows(reproduction: Reproduction, steps: Sequence[Step]) -> list[Row]:
     """Where the steps stand."""
-    digests = fingerprints(steps, study.net)
+    digests = fingerprints(steps, reproduction.net)
     rows = []
     stale: set[str] = set()
     for step in steps:
         row = Row(step, digests[step.name], "waiting", 0.0)
         if step.missing:
             row.state, row.reason = "missing", step.missing
-        elif stale.isdisjoint(step.needs) and is_done(study.workdir, step.name, row.fingerprint):
+        elif stale.isdisjoint(step.needs) and is_done(
+            reproduction.workdir, step.name, row.fingerprint
+        ):
             row.state = "done"
         else:
             stale.add(step.name)
@@ -62,23 +64,23 @@ def make_rows(study: Study, steps: Sequence[Step]) -> list[Row]:
     return rows
 
 
-def estimate(study: Study, rows: Sequence[Row]) -> None:
+def estimate(reproduction: Reproduction, rows: Sequence[Row]) -> None:
     """Sets the seconds of the steps that wait, from the speed of this machine."""
     waiting = [row for row in rows if row.state == "waiting"]
     if waiting:
-        images_per_second = speed.images_per_second(study)
+        images_per_second = speed.images_per_second(reproduction)
         for row in waiting:
             row.seconds = row.step.seconds + row.step.images / images_per_second
 
 
-def execute(study: Study, rows: Sequence[Row], display: Display) -> None:
+def execute(reproduction: Reproduction, rows: Sequence[Row], display: Display) -> None:
     """Makes every waiting step; what a step has left is on the disk before the next begins.
 
     A step that meets an error that the user can mend has failed, and those that need it; others
     are made all the same.
     """
     try:
-        _execute(study, rows, display)
+        _execute(reproduction, rows, display)
     except BaseException:
         for row in rows:
             if row.state in ("waiting", "running"):
@@ -86,7 +88,7 @@ def execute(study: Study, rows: Sequence[Row], display: Display) -> None:
         raise
 
 
-def _execute(study: Study, rows: Sequence[Row], display: Display) -> None:
+def _execute(reproduction: Reproduction, rows: Sequence[Row], display: Display) -> None:
     unmade: dict[str, str] = {}
     for row in rows:
         step = row.step
@@ -100,20 +102,20 @@ def _execute(study: Study, rows: Sequence[Row], display: Display) -> None:
         else:
             row.state = "running"
             display.show(rows)
-            _make(study, row)
+            _make(reproduction, row)
         if row.state == "failed":
             row.seconds = 0
             unmade[step.name] = row.reason
         display.show(rows)
 
 
-def keep_plan(study: Study, rows: Sequence[Row]) -> None:
+def keep_plan(reproduction: Reproduction, rows: Sequence[Row]) -> None:
     """Writes what the report needs beside the steps' records: how they hang together, and why
     some are not there.
 
     Of a step that was not asked for this time, the reason is the one of before.
     """
-    path = study.workdir / FOLDER / "plan.json"
+    path = reproduction.workdir / FOLDER / "plan.json"
     before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     plan = {
         row.step.name: {
@@ -122,7 +124,7 @@ def keep_plan(study: Study, rows: Sequence[Row]) -> None:
             "state": row.state,
             "reason": row.reason or _reason_before(row, before),
             "needs": list(row.step.needs),
-            "draft": study.effort.draft,
+            "draft": reproduction.effort.draft,
             "entry": row.step.entry and dataclasses.asdict(row.step.entry),
         }
         for row in rows
@@ -138,9 +140,9 @@ def _reason_before(row: Row, before: Mapping[str, Any]) -> str:
     return was["reason"]
 
 
-def _make(study: Study, row: Row) -> None:
+def _make(reproduction: Reproduction, row: Row) -> None:
     began = time.monotonic()
-    log = study.workdir / FOLDER / f"{row.step.name}.log"
+    log = reproduction.workdir / FOLDER / f"{row.step.name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     try:
         with log.open("w") as file, redirect_stdout(file), redirect_stderr(file):
@@ -152,19 +154,19 @@ def _make(study: Study, row: Row) -> None:
         log.unlink()
     row.state, row.seconds = "made", time.monotonic() - began
     commands = made.commands or row.step.commands
-    about = _about(study, row) | {"commands": list(commands)}
-    write_record(study.workdir, row.step.name, made, about)
+    about = _about(reproduction, row) | {"commands": list(commands)}
+    write_record(reproduction.workdir, row.step.name, made, about)
 
 
-def _about(study: Study, row: Row) -> dict[str, Any]:
-    origin = provenance.of_run(study.run)
+def _about(reproduction: Reproduction, row: Row) -> dict[str, Any]:
+    origin = provenance.of_run(reproduction.run)
     return {
         "fingerprint": row.fingerprint,
         "seconds": round(row.seconds, 2),
         "finished": time.strftime("%Y-%m-%d %H:%M"),
         "options": dict(row.step.options),
-        "net": study.net,
-        "draft": study.effort.draft,
+        "net": reproduction.net,
+        "draft": reproduction.effort.draft,
         "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
         **{name: origin[name] for name in ("run", "step", "epoch", "versions")},
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from zfnet_jax.reproduce.study import Study
+from zfnet_jax.reproduce.reproduction import Reproduction
 from zfnet_jax.reproduce.transfer import overlap_step
 from zfnet_jax.studies import photos
 from zfnet_jax.studies.correspondence import study as correspondence
@@ -23,29 +23,29 @@ from zfnet_jax.studies.transfer import steps as transfer
 from zfnet_jax.studies.transfer.data_sets import data_sets
 
 
-def make_plan(study: Study) -> list[Step]:
+def make_plan(reproduction: Reproduction) -> list[Step]:
     """All steps, each after those that it needs."""
-    sources, effort = study.sources, study.effort
-    evaluation = errors.evaluate(study, ScoreOptions(resamples=effort.resamples))
-    mining = features.mine(study)
-    mining_epochs = features.mine_epochs(study, evolution.kept_steps(study))
+    sources, effort = reproduction.sources, reproduction.effort
+    evaluation = errors.evaluate(reproduction, ScoreOptions(resamples=effort.resamples))
+    mining = features.mine(reproduction)
+    mining_epochs = features.mine_epochs(reproduction, evolution.kept_steps(reproduction))
     of_errors = TableOptions(resamples=effort.resamples, crops=effort.crops)
     steps = [
-        errors.training(study),
+        errors.training(reproduction),
         evaluation,
-        photos.step(study, photos.Named(sources.images, sources.labels), evaluation),
+        photos.step(reproduction, photos.Named(sources.images, sources.labels), evaluation),
         mining,
         mining_epochs,
-        layers.fig1(study),
-        features.fig2(study),
-        features.atlas_step(study),
-        layers.fig3(study),
-        evolution.fig4(study, mining_epochs),
-        invariance.fig5(study, effort.summary),
-        first_layers.fig6(study, sources.compare, mining, features.of_validation),
-        occlusion.fig7(study, mining, features.of_validation),
+        layers.fig1(reproduction),
+        features.fig2(reproduction),
+        features.atlas_step(reproduction),
+        layers.fig3(reproduction),
+        evolution.fig4(reproduction, mining_epochs),
+        invariance.fig5(reproduction, effort.summary),
+        first_layers.fig6(reproduction, sources.compare, mining, features.of_validation),
+        occlusion.fig7(reproduction, mining, features.of_validation),
         *correspondence.steps(
-            study,
+            reproduction,
             CorrespondenceOptions(
                 faces=sources.faces or None,
                 draws=effort.draws,
@@ -53,39 +53,41 @@ def make_plan(study: Study) -> list[Step]:
             ),
         ),
         errors.evaluate_sweeps(sources.sweeps, of_errors),
-        errors.table(study, 2, sources.sweeps, of_errors),
-        errors.table(study, 3, sources.sweeps, of_errors),
+        errors.table(reproduction, 2, sources.sweeps, of_errors),
+        errors.table(reproduction, 3, sources.sweeps, of_errors),
     ]
-    steps += _elsewhere(study)
+    steps += _elsewhere(reproduction)
     return _reasoned(steps)
 
 
-def _elsewhere(study: Study) -> list[Step]:
+def _elsewhere(reproduction: Reproduction) -> list[Step]:
     """What the features are worth on other data (Section 5.2)."""
-    sources, effort = study.sources, study.effort
+    sources, effort = reproduction.sources, reproduction.effort
     sets, reasons = data_sets(
-        study, {"caltech101": sources.caltech101, "caltech256": sources.caltech256}
+        reproduction, {"caltech101": sources.caltech101, "caltech256": sources.caltech256}
     )
-    steps = [transfer.prepare(study, data) for data in sets.values()]
-    steps.append(overlap_step(study, sets, reasons))
+    steps = [transfer.prepare(reproduction, data) for data in sets.values()]
+    steps.append(overlap_step(reproduction, sets, reasons))
     for data in sets.values():
-        steps.append(transfer.transfer(study, data, folds=effort.folds, curve=effort.curve))
+        steps.append(transfer.transfer(reproduction, data, folds=effort.folds, curve=effort.curve))
         if effort.scratch_folds:
             steps.append(
-                transfer.from_scratch(study, data, study.recipe, folds=effort.scratch_folds)
+                transfer.from_scratch(
+                    reproduction, data, reproduction.recipe, folds=effort.scratch_folds
+                )
             )
 
     def table(number: int) -> Step:
         with_scratch = effort.scratch_folds > 0
-        return transfer.table(study, number, sets, reasons, with_scratch=with_scratch)
+        return transfer.table(reproduction, number, sets, reasons, with_scratch=with_scratch)
 
     return [
         *steps,
         table(4),
         table(5),
-        transfer.fig9(study, sets, reasons),
-        transfer.try_voc(study, sources.voc),
-        transfer.table6(study),
+        transfer.fig9(reproduction, sets, reasons),
+        transfer.try_voc(reproduction, sources.voc),
+        transfer.table6(reproduction),
         table(7),
     ]
 

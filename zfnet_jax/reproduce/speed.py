@@ -10,25 +10,25 @@ import numpy as np
 
 from zfnet_jax.files import write_json
 from zfnet_jax.reproduce.record import FOLDER
-from zfnet_jax.reproduce.study import Study
+from zfnet_jax.reproduce.reproduction import Reproduction
 
 _BATCH, _PASSES = 32, 3
 
 
-def images_per_second(study: Study) -> float:
+def images_per_second(reproduction: Reproduction) -> float:
     """Images forwarded a second, measured once for a net and kind of device and then kept."""
-    path = study.workdir / FOLDER / "speed.json"
-    key = f"{study.net} on {jax.device_count()} x {jax.devices()[0].device_kind}"
+    path = reproduction.workdir / FOLDER / "speed.json"
+    key = f"{reproduction.net} on {jax.device_count()} x {jax.devices()[0].device_kind}"
     if path.exists():
         known = json.loads(path.read_text(encoding="utf-8"))
         if known["key"] == key:
             return known["images_per_second"]
-    size = study.run.config.data.image_size
-    inputs = study.run.inputs(np.zeros((_BATCH, size, size, 3), np.uint8))
-    jax.block_until_ready(study.run.forward(inputs))  # compiles
+    size = reproduction.run.config.data.image_size
+    inputs = reproduction.run.inputs(np.zeros((_BATCH, size, size, 3), np.uint8))
+    jax.block_until_ready(reproduction.run.forward(inputs))  # compiles
     began = time.perf_counter()
     for _ in range(_PASSES):
-        jax.block_until_ready(study.run.forward(inputs))
+        jax.block_until_ready(reproduction.run.forward(inputs))
     found = _PASSES * _BATCH / (time.perf_counter() - began)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, {"key": key, "images_per_second": round(found, 2)})

@@ -67,7 +67,7 @@ DRAFT = Effort(50, 20, 999, 1000, crops=1, folds=2, scratch_folds=1, curve=False
 SEED = 0  # of all that is drawn
 
 
-class Study(Context):
+class Reproduction(Context):
     """A run opened with its images, and what else a reproduction works on."""
 
     def __init__(
