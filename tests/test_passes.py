@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -37,42 +39,40 @@ def test_three_devices_find_what_one_does(run, split, tiny_run, prepared_picture
                 np.testing.assert_array_equal(found[name], array, err_msg=name)
 
 
+class Rows(NamedTuple):
+    index: np.ndarray
+    square: np.ndarray
+
+
+def over_ten_rows(step) -> Iterator[tuple[range, np.ndarray]]:
+    """Their squares by a step (index [B], square [B]) -> the same, of six rows at a time."""
+
+    def read(index):
+        return Rows(index, index**2)
+
+    return passes.over_rows(10, read, lambda rows: step(*map(np.ravel, rows)), (), batch_size=6)
+
+
 @pytest.mark.parametrize("order", [[0, 1, 2, 3, 4, 5], [4, 5, 0, 1, 2, 3], [5, 4, 3, 2, 1, 0]])
 def test_rows_come_back_in_order_wherever_the_devices_lie(order):
     """Devices of a process need not be neighbours among all."""
-
-    def step(batch):
-        index, squares = (np.ravel(array)[order] for array in batch)
-        return index, {"square": squares}
-
-    found = list(passes.over_rows(10, np.square, step, (), batch_size=6))
+    found = list(over_ten_rows(lambda index, square: (index[order], square[order])))
     assert [rows for rows, _ in found] == [range(6), range(6, 10)]
-    squares = np.concatenate([values["square"] for _, values in found])
-    np.testing.assert_array_equal(squares, np.arange(10) ** 2)
+    np.testing.assert_array_equal(np.concatenate([f for _, f in found]), np.arange(10) ** 2)
 
 
 def test_a_row_that_is_lost_or_seen_twice_is_an_error():
-    def step(batch):
-        index, values = (np.ravel(array) for array in batch)
-        return np.where(index == 3, 2, index), values
-
     with pytest.raises(RuntimeError, match="other rows than 0 to 5 came back"):
-        list(passes.over_rows(10, np.square, step, (), batch_size=6))
+        list(over_ten_rows(lambda index, square: (np.where(index == 3, 2, index), square)))
 
 
 def test_results_are_fetched_one_step_behind():
     """So that the devices have work while the host takes what they found."""
     begun = []
-
-    def step(batch):
-        index, values = (np.ravel(array) for array in batch)
-        begun.append(int(index[0]))
-        return index, values
-
-    seen = [
-        (rows.start, list(begun)) for rows, _ in passes.over_rows(9, abs, step, (), batch_size=3)
-    ]
-    assert seen == [(0, [0, 3]), (3, [0, 3, 6]), (6, [0, 3, 6])]
+    found = over_ten_rows(lambda index, square: (begun.append(int(index[0])), (index, square))[1])
+    assert begun == []
+    assert next(found)[0] == range(6)
+    assert begun == [0, 6]
 
 
 def test_a_batch_is_rounded_up_to_the_devices(monkeypatch):

@@ -69,12 +69,22 @@ def over_rows(
 
     Args:
       count: rows there are.
-      read: what the step sees of rows [b], -1 for padding: a tree of arrays [b, ...].
+      read: what the step sees of rows [b], -1 for padding: a tree of arrays [b, ...] with these
+        numbers as its field `index`.
     """
-    ahead = placed(count, read, batch_size=batch_size)
-    for rows, (index, found) in _one_behind(ahead, step, shared):
+
+    def fetched(rows: range, index: jax.Array, found: Arrays) -> tuple[range, Arrays]:
         order = _order(np.asarray(index), rows)
-        yield rows, jax.tree.map(lambda array, order=order: np.asarray(array)[order], found)
+        return rows, jax.tree.map(lambda array: np.asarray(array)[order], found)
+
+    before = None
+    for rows, batch in placed(count, read, batch_size=batch_size):
+        now = rows, *step(*shared, batch)
+        if before is not None:  # while the devices compute
+            yield fetched(*before)
+        before = now
+    if before is not None:
+        yield fetched(*before)
 
 
 def sums(
@@ -86,10 +96,12 @@ def sums(
       step: made by `summed` of a step that takes `data.batches.Batch`.
       images, shared, batch_size: see `over_images`.
     """
-    totals: dict[str, float] = {}
     read = functools.partial(batches.read, images)
     ahead = placed(len(images), read, batch_size=batch_size)
-    for rows, (count, found) in _one_behind(ahead, step, shared):
+    # A few numbers a batch may stay on the devices to the end, so that the host never waits.
+    parts = [(rows, step(*shared, batch)) for rows, batch in ahead]
+    totals: dict[str, float] = {}
+    for rows, (count, found) in parts:
         if count != len(rows):
             raise RuntimeError(f"{count} images were seen instead of {len(rows)}")
         for name, value in found.items():
@@ -106,8 +118,7 @@ def gathered(step: Step, shared: int = 2) -> Step:
     """
 
     def on_device(*arguments: Arrays) -> tuple[jax.Array, Arrays]:
-        *common, (index, rows) = arguments
-        return lax.all_gather((index, step(*common, rows)), parallel.AXIS, tiled=True)
+        return lax.all_gather((arguments[-1].index, step(*arguments)), parallel.AXIS, tiled=True)
 
     return parallel.map_over_devices(on_device, (None,) * shared + (0,))
 
@@ -119,11 +130,9 @@ def summed(step: Step, shared: int = 2) -> Step:
     """
 
     def on_device(*arguments: Arrays) -> tuple[jax.Array, dict[str, jax.Array]]:
-        *common, (index, rows) = arguments
-        real = index >= 0
+        real = arguments[-1].index >= 0
         found = {
-            name: jnp.sum(jnp.where(real, values, 0))
-            for name, values in step(*common, rows).items()
+            name: jnp.sum(jnp.where(real, values, 0)) for name, values in step(*arguments).items()
         }
         return lax.psum((jnp.sum(real), found), parallel.AXIS)
 
@@ -132,7 +141,7 @@ def summed(step: Step, shared: int = 2) -> Step:
 
 def placed(
     count: int, read: Callable[[np.ndarray], Arrays], *, batch_size: int, start: int = 0
-) -> Iterator[tuple[range, tuple[jax.Array, Arrays]]]:
+) -> Iterator[tuple[range, Arrays]]:
     """The batches of a pass on the devices, for a step that carries something from one to the next.
 
     Args:
@@ -140,8 +149,8 @@ def placed(
       start: the first row, where an earlier pass stopped.
 
     Yields:
-      the numbers of a batch's rows over all processes; and split among the devices of this process
-      the numbers of its own, int32, -1 for padding, and what `read` made of them.
+      the numbers of a batch's rows over all processes, and what `read` made of this process's,
+      split among its devices.
     """
     size = parallel.rounded_up(batch_size)
     own = batches.eval_rows(
@@ -151,9 +160,8 @@ def placed(
         process_count=jax.process_count(),
         start=start,
     )
-    numbered = ((index.astype(np.int32), read(index)) for index in own)
     begin = start
-    for batch in parallel.to_devices(batches.prefetch(numbered, _AHEAD), _AHEAD):
+    for batch in parallel.to_devices(batches.prefetch(map(read, own), _AHEAD), _AHEAD):
         end = min(begin + size, count)
         yield range(begin, end), batch
         begin = end
@@ -163,20 +171,6 @@ def bar(total: int, title: str, unit: str, progress: bool, *, start: int = 0) ->
     """A bar with rows per second and the time left; one process shows it, if `progress`."""
     hidden = not (progress and parallel.is_writer())
     return tqdm(total=total, desc=title, unit=f" {unit}", initial=start, disable=hidden)
-
-
-def _one_behind(
-    ahead: Iterator[tuple[range, Arrays]], step: Step, shared: tuple[Arrays, ...]
-) -> Iterator[tuple[range, Arrays]]:
-    """What a step finds of each batch; it is fetched while the devices compute the next."""
-    before = None
-    for rows, batch in ahead:
-        now = rows, step(*shared, batch)
-        if before is not None:
-            yield before
-        before = now
-    if before is not None:
-        yield before
 
 
 def _order(index: np.ndarray, rows: range) -> slice | np.ndarray:

@@ -79,7 +79,7 @@ def mine(
     params, mean, state = parallel.replicate((run.params, run.mean, state))
     saved = time.monotonic()
     with passes.bar(len(split), "mining", "images", progress, start=done) as bar:
-        for rows, (_, batch) in passes.placed(len(split), read, batch_size=batch_size, start=done):
+        for rows, batch in passes.placed(len(split), read, batch_size=batch_size, start=done):
             before = state
             state = step(params, mean, before, batch)
             jax.block_until_ready(before)  # or the batches would pile up in front of the devices

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -112,7 +112,7 @@ def occlude(
             shape, parts = (real, len(rows), len(columns)), []
             for squares, answers in passes.over_rows(
                 math.prod(shape),
-                functools.partial(_squares, shape),
+                functools.partial(_read, shape),
                 step,
                 (params, parallel.replicate(state)),
                 batch_size=batch_size,
@@ -178,8 +178,8 @@ def _make_steps(
             state = (inputs, fills, number)
         return (state, label), whole
 
-    def step(params: Params, state: Any, squares: Squares) -> dict[str, jax.Array]:
-        maps, label = state
+    def step(params: Params, state: Any, batch: _Batch) -> dict[str, jax.Array]:
+        (maps, label), squares = state, batch.squares
         if form == "fast":
             logits, activity = occluded(net, params, maps, grid, layer, squares)
         else:
@@ -216,6 +216,14 @@ def _covered(inputs: jax.Array, fills: jax.Array, grid: Grid, squares: Squares) 
     return jnp.where(here, fills[squares.photo], inputs[squares.photo])
 
 
-def _squares(shape: tuple[int, int, int], index: np.ndarray) -> Squares:
-    """The squares at `index` [b], -1 for padding, of (photos, rows, columns) in row-major order."""
-    return Squares(*np.stack(np.unravel_index(np.maximum(index, 0), shape)).astype(np.int32))
+class _Batch(NamedTuple):
+    """Squares [b] and their numbers, -1 for padding."""
+
+    index: Any
+    squares: Squares
+
+
+def _read(shape: tuple[int, int, int], index: np.ndarray) -> _Batch:
+    """The squares at `index` [b] among (photos, rows, columns) in row-major order."""
+    places = np.stack(np.unravel_index(np.maximum(index, 0), shape)).astype(np.int32)
+    return _Batch(index.astype(np.int32), Squares(*places))
