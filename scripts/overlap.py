@@ -17,33 +17,30 @@ from pathlib import Path
 
 from absl import flags
 
-from zfnet_jax.command import shell
+from zfnet_jax.command import shell, study_flags
+from zfnet_jax.studies.overlap.options import Options
 
 _OUT = flags.DEFINE_string("out", None, "Folder for the results.", required=True)
-_THRESHOLD = flags.DEFINE_float(
-    "threshold", None, "Correlation from which on two photos are one; that of analysis/overlap.py."
-)
+_OPTIONS = study_flags.define(Options)
 _WORKERS = flags.DEFINE_integer(
     "workers", os.cpu_count() or 1, "Decoding processes.", lower_bound=1
 )
 
 
 def main(a: str, b: str) -> None:
-    from zfnet_jax.studies.overlap import measure as overlap  # after the flags: --help needs no jax
-    from zfnet_jax.studies.overlap import page as overlap_page
-    from zfnet_jax.studies.overlap import study as overlap_study
+    from zfnet_jax.studies.overlap import page, study  # after the flags: --help needs no jax
 
     out = Path(_OUT.value)
     out.mkdir(parents=True, exist_ok=True)
-    shared = overlap_study.search(
+    shared = study.search(
         a,
         b,
-        threshold=overlap.THRESHOLD if _THRESHOLD.value is None else _THRESHOLD.value,
+        _OPTIONS(),
         workers=_WORKERS.value,
         progress=sys.stderr.isatty(),
     )
     found = shared.found
-    *_, page = overlap_page.write_folder(out, found, *(photos.photo for photos in shared.sets))
+    *_, index = page.write_folder(out, found, *(photos.photo for photos in shared.sets))
     print(
         f"{found['a']['photos']} photos against {found['b']['photos']}: read in"
         f" {shared.seconds['read']:.1f} s, compared in {shared.seconds['compare']:.1f} s"
@@ -52,7 +49,7 @@ def main(a: str, b: str) -> None:
         f"{len(found['pairs'])} pairs at {found['threshold']:g} or more;"
         f" {len(found['exclude'])} photos of {a} to exclude"
     )
-    print(page)
+    print(index)
 
 
 if __name__ == "__main__":

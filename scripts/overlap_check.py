@@ -4,8 +4,8 @@
     python -m scripts.overlap_check --photos=IMAGENETTE --unrelated=CALTECH101 \\
         --unrelated_classes=odd --out=DIR
 
-The first command is how THRESHOLD in studies/overlap/measure.py was fixed, the second how it was
-judged on photos that had no part in that. Every photo is altered in each way of
+The first command is how the threshold in studies/overlap/options.py was fixed, the second how it
+was judged on photos that had no part in that. Every photo is altered in each way of
 studies/overlap/alterations.py and stored as a JPEG (of quality 90, where that is not what is
 altered) in DIR/mixed, beside the unrelated photos. Of the pairs that the search finds one is right
 if its copy was made from its photo; DIR/index.html shows the wrong ones. A photo that the folder
@@ -23,6 +23,7 @@ import numpy as np
 from absl import flags
 
 from zfnet_jax.command import shell
+from zfnet_jax.studies.overlap.options import Options
 
 _PHOTOS = flags.DEFINE_string(
     "photos", None, "Folder of photos to alter and to find.", required=True
@@ -58,7 +59,7 @@ def main() -> None:
     from zfnet_jax.studies.overlap import page as overlap_page
     from zfnet_jax.studies.overlap import study as overlap_study
 
-    out, default = Path(_OUT.value), overlap.THRESHOLD
+    out, default = Path(_OUT.value), Options().threshold
     if (out / "mixed").exists():
         raise ValueError(f"{out} holds an earlier check: choose another --out")
     twice = read_keys(_TWICE.value) if _TWICE.value else []
@@ -72,7 +73,7 @@ def main() -> None:
     shared = overlap_study.search(
         out / "photos",
         out / "mixed",
-        threshold=LOWEST,
+        Options(LOWEST),
         workers=_WORKERS.value,
         progress=sys.stderr.isatty(),
     )

@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Sequence
 
 from zfnet_jax.reproduce.reproduction import Reproduction
-from zfnet_jax.reproduce.transfer import overlap_step
 from zfnet_jax.studies import photos
 from zfnet_jax.studies.correspondence import study as correspondence
 from zfnet_jax.studies.correspondence.options import Options as CorrespondenceOptions
@@ -18,9 +17,10 @@ from zfnet_jax.studies.first_layers import study as first_layers
 from zfnet_jax.studies.invariance import study as invariance
 from zfnet_jax.studies.layers import study as layers
 from zfnet_jax.studies.occlusion import study as occlusion
+from zfnet_jax.studies.overlap import study as overlap
 from zfnet_jax.studies.step import Step
 from zfnet_jax.studies.transfer import steps as transfer
-from zfnet_jax.studies.transfer.data_sets import data_sets
+from zfnet_jax.studies.transfer.data_sets import SPLIT, data_sets
 
 
 def make_plan(reproduction: Reproduction) -> list[Step]:
@@ -67,7 +67,11 @@ def _elsewhere(reproduction: Reproduction) -> list[Step]:
         reproduction, {"caltech101": sources.caltech101, "caltech256": sources.caltech256}
     )
     steps = [transfer.prepare(reproduction, data) for data in sets.values()]
-    steps.append(overlap_step(reproduction, sets, reasons))
+    others = {
+        name: overlap.Other(data.protocol.title, data.prepared / SPLIT)
+        for name, data in sets.items()
+    }
+    steps.append(overlap.step(reproduction, others, missing="; ".join(reasons.values())))
     for data in sets.values():
         steps.append(transfer.transfer(reproduction, data, folds=effort.folds, curve=effort.curve))
         if effort.scratch_folds:

@@ -224,6 +224,9 @@ def test_an_interrupted_projection_leaves_nothing_but_the_pass(run, split, tmp_p
 def test_nothing_mined_says_so(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"run python -m scripts\.mine first"):
         load(tmp_path)
+    (tmp_path / "about.json").write_text('{"study": "occlusion"}')
+    with pytest.raises(ValueError, match="holds no winners but a result of occlusion"):
+        load(tmp_path)
 
 
 def test_dead_maps_have_no_pictures(run, split, tmp_path):

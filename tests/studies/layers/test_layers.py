@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import jax
 import numpy as np
 import pytest
 from matplotlib.image import imread
+from PIL import Image
 
 from tests.conftest import ROOT
 from zfnet_jax import deconvnet
@@ -16,7 +18,9 @@ from zfnet_jax.data.pictures import draw
 from zfnet_jax.report import figures
 from zfnet_jax.report.tiles import GREY, moved_inside, projection_tile, window_of
 from zfnet_jax.runs.run import load_photo, open_run
-from zfnet_jax.studies.layers import strongest
+from zfnet_jax.studies.layers import strongest, study
+from zfnet_jax.studies.layers.deconv_layer import deconv_layer
+from zfnet_jax.studies.layers.options import Options
 
 
 @pytest.fixture(scope="module")
@@ -85,8 +89,6 @@ def test_tiles_are_symmetric_about_grey_and_never_black_by_accident():
 
 
 def test_the_script_writes_a_picture_that_can_be_drawn_again(tiny_run, photo, tmp_path):
-    from PIL import Image
-
     path, out = tmp_path / "a photo <1>.png", tmp_path / "out" / "layers.png"
     Image.fromarray(photo).save(path)
     command = [sys.executable, "-m", "scripts.visualize", f"--workdir={tiny_run}"]
@@ -109,6 +111,31 @@ def test_the_script_writes_a_picture_that_can_be_drawn_again(tiny_run, photo, tm
     with np.load(out.with_suffix(".npz")) as arrays:
         figures.save(figures.strongest_maps(arrays), tmp_path / "again.png")
     np.testing.assert_array_equal(imread(tmp_path / "again.png"), pixels)
+
+
+def test_fig_1_of_other_layers_and_photos_lies_beside_and_is_measured_once(
+    run, photo, tmp_path, monkeypatch
+):
+    here = dataclasses.replace(run, directory=tmp_path)
+    for name, pixels in (("face", photo), ("flipped", photo[:, ::-1])):
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+    first = Options(str(tmp_path / "face.png"))
+    others = [
+        dataclasses.replace(first, layer="conv2"),
+        dataclasses.replace(first, maps=2),
+        Options(str(tmp_path / "flipped.png")),
+    ]
+    results = [study.measured(here, options) for options in (first, *others)]
+    assert len({one.folder for one in results}) == 4
+    assert [str(one.arrays["layer"]) for one in results] == ["conv1", "conv2", "conv1", "conv1"]
+    assert [len(one.arrays["map"]) for one in results] == [4, 4, 2, 4]
+    expected = deconv_layer(run, photo, "conv1", 4)
+    for name, array in results[0].arrays.items():
+        np.testing.assert_array_equal(array, expected[name], err_msg=name)
+    monkeypatch.setattr(study, "deconv_layer", None)  # would fail
+    assert study.measured(here, first).about == results[0].about
+    assert "scripts.figures --figure=1 " in results[1].about["command"]
+    assert " --layer=conv2 " in results[1].about["command"]
 
 
 def test_a_run_opens_at_any_kept_step_and_refuses_others(tiny_run, tmp_path):

@@ -6,6 +6,7 @@ import base64
 import io
 import itertools
 import json
+import shutil
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -23,12 +24,15 @@ from zfnet_jax.data.prepare import prepare
 from zfnet_jax.data.prepared import open_prepared
 from zfnet_jax.data.splits import open_split
 from zfnet_jax.runs import workdir
+from zfnet_jax.studies.context import Context
 from zfnet_jax.studies.overlap import measure as overlap
 from zfnet_jax.studies.overlap import page as overlap_page
 from zfnet_jax.studies.overlap import study as overlap_study
+from zfnet_jax.studies.overlap.options import Options
 from zfnet_jax.training import train
 
 SIDE = overlap.SIDE
+DEFAULT = Options()
 
 
 def in_batches(images: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -174,10 +178,8 @@ def save(photo: Image.Image, path: Path, **options: int) -> None:
     photo.save(path, **options)
 
 
-def search(
-    first: Path, second: Path, threshold: float = overlap.THRESHOLD
-) -> overlap_study.Overlap:
-    return overlap_study.search(first, second, threshold=threshold, workers=1, progress=False)
+def search(first: Path, second: Path, options: Options = DEFAULT) -> overlap_study.Overlap:
+    return overlap_study.search(first, second, options, workers=1, progress=False)
 
 
 def test_altered_copies_are_found_and_nothing_else(folders):
@@ -233,13 +235,31 @@ def test_the_script_on_two_devices_leaves_all_three_files(folders, tmp_path):
     arguments = (f"{a}", f"{b}", f"--out={tmp_path / 'out'}", "--workers=1")
     (output,) = run_script("overlap", *arguments, devices=2)
     assert "12 photos against 26: read in" in output
-    assert f"12 pairs at {overlap.THRESHOLD:g} or more; 12 photos of {a} to exclude" in output
+    assert f"12 pairs at {DEFAULT.threshold:g} or more; 12 photos of {a} to exclude" in output
     pairs = json.loads((tmp_path / "out" / "pairs.json").read_text())
     here = json.loads(json.dumps(search(*folders).found))
     assert pairs == here
     excluded = json.loads((tmp_path / "out" / "exclude.json").read_text())
     assert excluded["keys"] == pairs["exclude"]
     assert (tmp_path / "out" / "index.html").read_text().count("<li>") == 12
+
+
+def test_the_step_leaves_a_page_for_each_set_and_says_the_commands(
+    tiny_run, prepared_pictures, tmp_path
+):
+    copy = tmp_path / "run"
+    shutil.copytree(tiny_run, copy, ignore=shutil.ignore_patterns("studies", "report"))
+    folder = prepared_pictures / "train"
+    others = {"twin": overlap_study.Other("the same pictures", folder)}
+    step = overlap_study.step(Context(copy), others, "no other set")
+    assert (step.missing, step.needs) == (None, ("data_twin",))
+    made = step.make()
+    out = copy / "report" / "overlap" / "twin"
+    assert {out / name for name in ("pairs.json", "exclude.json", "index.html")} == set(made.files)
+    assert made.notes[0].startswith("The same pictures: ")
+    assert f"python -m scripts.overlap {folder} {folder} --out={out}" == step.commands[0]
+    none = overlap_study.step(Context(copy), {}, "no other set")
+    assert none.missing == "no other set"
 
 
 # ---- The page

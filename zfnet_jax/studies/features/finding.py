@@ -14,10 +14,9 @@ from typing import Any
 
 from zfnet_jax.studies import saved
 from zfnet_jax.studies.features.options import Options
+from zfnet_jax.studies.features.winners import NAME
 from zfnet_jax.studies.options import in_words
 from zfnet_jax.studies.saved import Result
-
-NAME = "features"  # of the study
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,9 +18,8 @@ from zfnet_jax.studies.context import Context
 from zfnet_jax.studies.drawing import draw
 from zfnet_jax.studies.features import atlas, chosen, mining, winner_projection, winners
 from zfnet_jax.studies.features.figure import figure2
-from zfnet_jax.studies.features.finding import NAME
 from zfnet_jax.studies.features.options import FigureOptions, Options
-from zfnet_jax.studies.features.winners import Winners, WinnersWriter
+from zfnet_jax.studies.features.winners import NAME, Winners, WinnersWriter
 from zfnet_jax.studies.options import arguments, identity
 from zfnet_jax.studies.saved import Result, Subject
 from zfnet_jax.studies.step import Entry, Made, Step

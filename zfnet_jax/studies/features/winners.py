@@ -26,6 +26,7 @@ from zfnet_jax.studies import saved
 
 Arrays = dict[str, np.ndarray]
 
+NAME = "features"  # of the study
 OUTSIDE = 128  # what a patch shows outside its photo
 
 
@@ -73,17 +74,20 @@ def load(folder: str | Path) -> Winners:
 
     Raises:
       FileNotFoundError: nothing was mined there.
-      ValueError: a file of it is missing or damaged.
+      ValueError: it is the result of another study; or a file of it is missing or damaged.
     """
     folder = Path(folder)
     if not (folder / "about.json").exists():
         raise FileNotFoundError(f"no winners in {folder}: run python -m scripts.mine first")
+    about = saved.load(folder).about
+    if about["study"] != NAME:
+        raise ValueError(f"{folder} holds no winners but a result of {about['study']}")
     try:
         with np.load(folder / "winners.npz") as arrays:
             winners = dict(arrays)
         return Winners(
             folder=folder,
-            about=saved.load(folder).about,
+            about=about,
             winners=winners,
             projections=MappedArrays(folder / "projections.npz"),
             patches=MappedArrays(folder / "patches.npz"),

@@ -11,9 +11,7 @@ Without windows a photo is far from its own crop of 8% a side. And photos that k
 contrast once the local mean is off (a plain wall, a smooth gradient) would match each other by
 their noise: they match nothing, and are counted.
 
-THRESHOLD lies amid the range in which precision and recall were both at least 0.99 on altered
-copies of half of the classes of Caltech-101; `python -m scripts.overlap_check` measures that, and
-then both on other photos. Mirror images, and crops far off the centre, are not found.
+Mirror images, and crops far off the centre, are not found.
 """
 
 from __future__ import annotations
@@ -33,7 +31,6 @@ from zfnet_jax import parallel
 SIDE = 16  # pixels of a small image
 LOCAL = 5  # pixels of the box whose mean is taken off
 MIN_CONTRAST = 0.5  # root mean square of a small image less its local mean, grey levels of 255
-THRESHOLD = 0.9
 
 # (share of each side, top, left), the latter two as shares of what the window leaves over.
 WINDOWS = (

@@ -1,10 +1,14 @@
-"""Overlap of two sets of photos on disk: what `overlap` finds, with keys and provenance."""
+"""Overlap of two sets of photos on disk: what `measure` finds, with keys and provenance; its step.
+
+It is of two folders, without a net: its files go where they are wanted.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +16,17 @@ import numpy as np
 from tqdm import tqdm
 
 from zfnet_jax.data.photo_set import PhotoSet, open_photo_set
+from zfnet_jax.data.prepared import INDEX_SUFFIX
 from zfnet_jax.runs import workdir
+from zfnet_jax.studies.context import Context
+from zfnet_jax.studies.options import arguments, command, identity
 from zfnet_jax.studies.overlap import measure as overlap
+from zfnet_jax.studies.overlap import page
 from zfnet_jax.studies.overlap.measure import WINDOWS, Pairs
+from zfnet_jax.studies.overlap.options import Options
+from zfnet_jax.studies.step import Entry, Made, Step
 
+NAME = "overlap"
 DECODED = 64  # side of decoded photos; the small images are of 16
 BATCH = 256  # photos made small at a time
 BINS = 100  # of best scores from 0 to 1
@@ -40,14 +51,22 @@ class Overlap:
     seconds: dict[str, float]
 
 
+@dataclasses.dataclass(frozen=True)
+class Other:
+    """Another set of photos, prepared: what a report calls it, and its split's folder."""
+
+    title: str
+    folder: Path
+
+
 def search(
-    first: str | Path, second: str | Path, *, threshold: float, workers: int, progress: bool
+    first: str | Path, second: str | Path, options: Options, *, workers: int, progress: bool
 ) -> Overlap:
     """Finds the photos that two folders share; the same folder twice: those it holds twice.
 
     Args:
       first, second: see `photo_set.open_photo_set`; the first is what one trains on.
-      threshold: correlation from which on two photos are one.
+      options: from which correlation on two photos are one.
       workers: decoding processes.
 
     Returns:
@@ -60,6 +79,7 @@ def search(
     Raises:
       FileNotFoundError, ValueError: a folder holds no photos, or the threshold is wrong.
     """
+    threshold = options.threshold
     overlap.check_threshold(threshold)
     within = Path(first).resolve() == Path(second).resolve()
     one = open_photo_set(first, side=DECODED, workers=workers)
@@ -93,6 +113,62 @@ def search(
     }
     seconds = {"read": read - began, "compare": compared - read}
     return Overlap((one, other), (small_one, small_other), pairs, found, seconds)
+
+
+def command_of(first: str | Path, second: str | Path, options: Options, out: Path) -> str:
+    """The command that searches two folders and writes what it finds."""
+    return command("overlap", first, second, *arguments(options), f"--out={out}")
+
+
+def step(context: Context, others: Mapping[str, Other], missing: str) -> Step:
+    """Images that are both in the training images and in other sets.
+
+    Args:
+      others: by name; each is prepared by the step data_NAME.
+      missing: why there is none, if there is none.
+    """
+    config, options = context.run.config.data, Options()
+    lacks = context.lacks("train")
+    if not lacks and config.streaming:
+        lacks = "the training images are streamed: run python -m scripts.overlap on their folder"
+    ours = Path(config.prepared_dir) / ("train" + INDEX_SUFFIX * config.streaming)
+    pages = {name: context.report / "overlap" / name for name in others}
+
+    def make() -> Made:
+        files, notes = [], []
+        for name, other in others.items():
+            shared = search(
+                ours, other.folder, options, workers=os.cpu_count() or 1, progress=False
+            )
+            found, photos = shared.found, [one.photo for one in shared.sets]
+            files += page.write_folder(pages[name], found, *photos)
+            notes.append(
+                f"{other.title[0].upper()}{other.title[1:]}: {len(found['pairs'])} pairs of"
+                f" {found['a']['photos']:,} training and {found['b']['photos']:,} other images"
+                f" correlate at {found['threshold']:g} or more."
+            )
+        return Made(files, notes)
+
+    split = None if lacks else context.split("train")
+    return Step(
+        name=NAME,
+        title="Section 5.2: images in both data sets",
+        make=make,
+        needs=tuple(f"data_{name}" for name in others),
+        options={"data": split and split.fingerprint, **identity(options)},
+        commands=tuple(
+            command_of(ours, other.folder, options, pages[name]) for name, other in others.items()
+        ),
+        seconds=5 + 5e-4 * len(split or ()),
+        missing=lacks or (None if others else missing),
+        entry=Entry(
+            "Images in both data sets",
+            "5.2",
+            "Near-duplicates of test images among the training images would flatter the"
+            " transferred net.",
+            "44 images of Caltech-101 and 243 of Caltech-256, removed from training.",
+        ),
+    )
 
 
 def _features(photos: PhotoSet, name: str, progress: bool) -> np.ndarray:
