@@ -22,11 +22,12 @@ from zfnet_jax.importers.caffe_proto import message
 from zfnet_jax.importers.chain import RegionPool
 from zfnet_jax.importers.pools import region_pool
 from zfnet_jax.layers import Pool
-from zfnet_jax.runs.run import Run, open_run
+from zfnet_jax.runs.run import Run, load_photo, open_run
 from zfnet_jax.studies.features import study
 from zfnet_jax.studies.features.options import Options
 from zfnet_jax.studies.features.winners import load
-from zfnet_jax.studies.occlusion.study import study_photos
+from zfnet_jax.studies.occlusion import study as occlusion
+from zfnet_jax.studies.occlusion.options import Options as OcclusionOptions
 
 MEAN = (122.7717, 115.9465, 102.9801)  # red, green, blue
 OPTIONS = importing.Options(bgr=True, mean=np.array(MEAN, np.float32), image_size=200)
@@ -280,17 +281,18 @@ def test_mining_runs_on_it(small_zf, tmp_path):
 
 def test_occlusion_by_windows_is_exact_on_it(small_zf, tmp_path):
     Image.fromarray(foreign.images(100, 1)[0]).save(tmp_path / "photo.png")
-    options = {
-        "square": 15, "stride": 27, "layer": "conv5", "fill": "grey", "seed": 0, "batch_size": 9,
-    }  # fmt: skip
-    (path, fast), (_, plain) = (
-        study_photos(small_zf, [tmp_path / "photo.png"], [], **options, form=form, progress=False)
-        for form in ("fast", "plain")
+    options = OcclusionOptions((str(tmp_path / "photo.png"),), square=15, stride=27, layer="conv5")
+    result = occlusion.measured(small_zf, options, batch_size=9, progress=False)
+    fast = result.arrays
+    pixels = load_photo(tmp_path / "photo.png", small_zf.config.data.image_size)[None]
+    resolved = occlusion.resolved(small_zf, options)
+    plain = occlusion.of_pixels(
+        small_zf, resolved, pixels, None, batch_size=9, form="plain", progress=False
     )
     for name in ("activity", "probability"):
         np.testing.assert_allclose(fast[name], plain[name], rtol=1e-4, err_msg=name)
     assert np.ptp(fast["activity"]) > 0
-    assert path.is_relative_to(small_zf.directory / "analysis" / "occlusion")
+    assert result.folder.is_relative_to(small_zf.directory / "studies" / "occlusion")
 
 
 def test_a_photo_goes_through_scripts_visualize_as_it_is(small_zf, tmp_path):
