@@ -15,7 +15,7 @@ import numpy as np
 
 from configs import architectures
 from zfnet_jax.architecture import Architecture, from_config
-from zfnet_jax.layers import ContrastNorm, Pool
+from zfnet_jax.layer_specs import ContrastNorm, Pool
 from zfnet_jax.model import ZFNet
 
 RECTIFY = ("deconvnet", "forward_mask", "guided")

@@ -9,7 +9,7 @@ import pytest
 
 from tests import slow_reference as slow
 from zfnet_jax.contrast_norm import contrast_norm, norm_inside
-from zfnet_jax.layers import ContrastNorm
+from zfnet_jax.layer_specs import ContrastNorm
 
 PAPER = ContrastNorm(maps=5, k=2.0, alpha=1e-4, beta=0.75, alpha_convention="sum")
 STRONG = dataclasses.replace(PAPER, alpha=0.5)

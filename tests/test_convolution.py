@@ -10,7 +10,7 @@ from jax import lax
 
 from zfnet_jax import convolution
 from zfnet_jax.convolution import _strided, filter_flipped, transposed_by_columns
-from zfnet_jax.layers import Conv
+from zfnet_jax.layer_specs import Conv
 
 # kernel, stride, padding, (height, width)
 GEOMETRIES = [

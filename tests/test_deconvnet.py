@@ -14,7 +14,7 @@ from configs import architectures
 from tests import slow_reference as slow
 from zfnet_jax import convolution, deconvnet, units
 from zfnet_jax.architecture import Architecture, from_config
-from zfnet_jax.layers import ContrastNorm, Conv, Pool
+from zfnet_jax.layer_specs import ContrastNorm, Conv, Pool
 
 NETS = slow.narrow_nets()
 

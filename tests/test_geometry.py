@@ -12,7 +12,7 @@ from configs import architectures
 from tests import slow_reference as slow
 from zfnet_jax import geometry
 from zfnet_jax.architecture import from_config
-from zfnet_jax.layers import Conv, Pool
+from zfnet_jax.layer_specs import Conv, Pool
 
 NETS = slow.narrow_nets()
 

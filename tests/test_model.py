@@ -14,7 +14,7 @@ from configs import architectures
 from tests import slow_reference as slow
 from zfnet_jax.architecture import from_config
 from zfnet_jax.contrast_norm import contrast_norm
-from zfnet_jax.layers import Pool
+from zfnet_jax.layer_specs import Pool
 from zfnet_jax.model import ZFNet
 from zfnet_jax.pooling import max_pool_with_switches
 from zfnet_jax.stages.dense import dropout

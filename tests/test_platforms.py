@@ -11,7 +11,7 @@ import pytest
 
 from zfnet_jax import contrast_norm, convolution, pooling
 from zfnet_jax.convolution import filter_maps, filter_transposed
-from zfnet_jax.layers import ContrastNorm, Conv
+from zfnet_jax.layer_specs import ContrastNorm, Conv
 
 CONV = Conv(1, maps=8, kernel=5, stride=2, padding=1)
 NORM = ContrastNorm(maps=5, k=2.0, alpha=0.1, beta=0.75, alpha_convention="sum")

@@ -9,7 +9,7 @@ from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from tests import slow_reference as slow
-from zfnet_jax.layers import Pool
+from zfnet_jax.layer_specs import Pool
 from zfnet_jax.pooling import max_pool_with_switches, max_unpool, switch_positions
 
 pool_jit = jax.jit(max_pool_with_switches, static_argnums=(1, 2, 3))

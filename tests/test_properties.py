@@ -19,7 +19,7 @@ from zfnet_jax import geometry, pooling
 from zfnet_jax.architecture import Architecture
 from zfnet_jax.data import augment, batches, decode
 from zfnet_jax.data.prepared import PreparedSplit
-from zfnet_jax.layers import Conv, Pool
+from zfnet_jax.layer_specs import Conv, Pool
 from zfnet_jax.sweep.plan import flat
 
 

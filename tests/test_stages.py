@@ -20,10 +20,10 @@ from zfnet_jax import deconvnet, geometry, units
 from zfnet_jax.architecture import Architecture
 from zfnet_jax.cropped import Units, project_units
 from zfnet_jax.exporters import onnx
-from zfnet_jax.layers import Conv, Pool
+from zfnet_jax.layer_specs import Conv, Pool
 from zfnet_jax.report import figures
 from zfnet_jax.report.tiles import window_of
-from zfnet_jax.stages.dense import Dense, Scores
+from zfnet_jax.stages.dense import Dense, Logits
 from zfnet_jax.stages.filters import Filter
 from zfnet_jax.stages.max_pool import MaxPool
 from zfnet_jax.stages.relu import Relu
@@ -134,7 +134,7 @@ class Toy(Architecture):
             Relu("conv3", 3),
             Dense("fc4", 4, 5),
             Relu("fc4", 4),
-            Scores("logits", 5, self.classes),
+            Logits("logits", 5, self.classes),
         )
 
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import ml_collections
 
-from zfnet_jax.layers import ContrastNorm, Conv, Pool
+from zfnet_jax.layer_specs import ContrastNorm, Conv, Pool
 from zfnet_jax.stages.contrast import Normalise
-from zfnet_jax.stages.dense import Dense, Dropout, Scores
+from zfnet_jax.stages.dense import Dense, Dropout, Logits
 from zfnet_jax.stages.filters import Filter
 from zfnet_jax.stages.max_pool import MaxPool
 from zfnet_jax.stages.relu import Relu
@@ -79,7 +79,7 @@ class Architecture:
             if self.dropout:
                 yield Dropout(name, n, self.dropout, self.dropout_scales_training, depth)
             n += 1
-        yield Scores("logits", n, self.classes)
+        yield Logits("logits", n, self.classes)
 
     @property
     def map_stages(self) -> tuple[Stage, ...]:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from zfnet_jax.layers import ContrastNorm
+from zfnet_jax.layer_specs import ContrastNorm
 
 
 def contrast_norm(x: jax.Array, norm: ContrastNorm) -> jax.Array:

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from zfnet_jax.layers import Conv
+from zfnet_jax.layer_specs import Conv
 
 # Input maps, fewer than which a GPU's matrix units have too little to do: an image's.
 _FEW_MAPS = 8

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import jax
     import torch
 
-    from zfnet_jax.layers import Conv
+    from zfnet_jax.layer_specs import Conv
 
 _BATCH = 16
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import optax
     import torch
 
-    from zfnet_jax.layers import ContrastNorm, Conv, Pool
+    from zfnet_jax.layer_specs import ContrastNorm, Conv, Pool
     from zfnet_jax.training.optimizer import Params
 
 _CLASSES, _CROP, _STORED = 1000, 224, 256

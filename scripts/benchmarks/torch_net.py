@@ -11,7 +11,7 @@ from torch import nn
 
 from zfnet_jax import geometry
 from zfnet_jax.architecture import Architecture
-from zfnet_jax.layers import Conv
+from zfnet_jax.layer_specs import Conv
 
 
 class TorchZFNet(nn.Module):

@@ -21,7 +21,7 @@ from zfnet_jax.importers import importing, write
 from zfnet_jax.importers.caffe_proto import message
 from zfnet_jax.importers.chain import RegionPool
 from zfnet_jax.importers.pools import region_pool
-from zfnet_jax.layers import Pool
+from zfnet_jax.layer_specs import Pool
 from zfnet_jax.runs.run import Run, load_photo, open_run
 from zfnet_jax.studies.features import study
 from zfnet_jax.studies.features.options import Options

@@ -19,7 +19,7 @@ from tests import foreign
 from tests.onnx_nets import ALEXNET, ZFNET512, answers, build
 from zfnet_jax import deconvnet, units
 from zfnet_jax.importers import importing, write
-from zfnet_jax.layers import Pool
+from zfnet_jax.layer_specs import Pool
 from zfnet_jax.runs.run import Run, open_run
 
 MEAN = (123.68, 116.779, 103.939)

@@ -21,7 +21,7 @@ from zfnet_jax.importers.chain import (
 )
 from zfnet_jax.importers.net import CHANNELS, Net, checked
 from zfnet_jax.importers.pools import same_pool
-from zfnet_jax.layers import ContrastNorm, Conv, Pool
+from zfnet_jax.layer_specs import ContrastNorm, Conv, Pool
 
 
 def assemble(chain: Sequence[Link], crop: int, *, bgr: bool, base: ConfigDict) -> Net:

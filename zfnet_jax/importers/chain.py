@@ -10,7 +10,7 @@ import dataclasses
 
 import numpy as np
 
-from zfnet_jax.layers import NormRegion
+from zfnet_jax.layer_specs import NormRegion
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from zfnet_jax.importers.chain import MaxPool, RegionPool
-from zfnet_jax.layers import Pool
+from zfnet_jax.layer_specs import Pool
 
 
 def same_pool(link: MaxPool | RegionPool, size: int, crop: int) -> Pool:

@@ -8,7 +8,7 @@ from typing import ClassVar
 import jax
 
 from zfnet_jax.contrast_norm import contrast_norm, norm_inside
-from zfnet_jax.layers import ContrastNorm
+from zfnet_jax.layer_specs import ContrastNorm
 from zfnet_jax.stages.stage import Activations, Stage, Up, Weights, Window, Words
 
 

@@ -54,7 +54,7 @@ class Dense(Stage):
 
 
 @dataclasses.dataclass(frozen=True)
-class Scores(Dense):
+class Logits(Dense):
     """The class scores, in float32 whatever the rest is computed in: of a thousand scores in
     bfloat16 many tie."""
 

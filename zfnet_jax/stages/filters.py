@@ -8,7 +8,7 @@ import jax
 from jax.nn.initializers import Initializer, zeros
 
 from zfnet_jax.convolution import filter_maps, filter_transposed
-from zfnet_jax.layers import Conv
+from zfnet_jax.layer_specs import Conv
 from zfnet_jax.stages.stage import Activations, Down, Frame, Stage, Up, Weights, Window, Words
 from zfnet_jax.stages.window_convolution import filter_window, spread_change
 

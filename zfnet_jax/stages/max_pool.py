@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import jax
 
-from zfnet_jax.layers import Pool
+from zfnet_jax.layer_specs import Pool
 from zfnet_jax.pooling import max_pool_with_switches, max_unpool
 from zfnet_jax.stages.stage import Activations, Down, Frame, Stage, Up, Weights, Window, Words
 

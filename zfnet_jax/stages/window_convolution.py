@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from zfnet_jax.layers import Conv
+from zfnet_jax.layer_specs import Conv
 
 
 def filter_window(x: jax.Array, kernel: jax.Array, conv: Conv, precision: str) -> jax.Array:
