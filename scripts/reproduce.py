@@ -47,7 +47,7 @@ _VOC = flags.DEFINE_string("voc", "", "Where TFDS keeps its voc/2012, for Table 
 _SCRATCH_FOLDS = flags.DEFINE_integer(
     "scratch_folds",
     None,
-    "Folds that nets are trained on from scratch, for Tables 4 and 5; 0 for none; 5, a draft 1.",
+    "Folds to train nets on from scratch, for Tables 4 and 5; 0 skips; default 5, a draft 1.",
     lower_bound=0,
 )
 _PREPARED = flags.DEFINE_string("prepared_dir", "", "Prepared images, if not the run's.")

@@ -21,12 +21,12 @@ class Options:
         (), "A photo; may be repeated.", flag="image", required=True, file=True
     )
     labels: tuple[str, ...] = option(
-        (), "A class: one for all photos, or one for each; the most probable one.", flag="label"
+        (), "A class: one for all photos, or one for each; by default the answer.", flag="label"
     )
-    square: int | None = option(None, "Side of the square, pixels; 48 of 224.")
-    stride: int | None = option(None, "Pixels between positions; 8 of 224.")
-    layer: str | None = option(None, "Whose strongest map; the last conv layer.")
-    fill: Fill = option("grey", "The square shows.")
+    square: int | None = option(None, "Side of the square, pixels; by default 48/224 of the input.")
+    stride: int | None = option(None, "Pixels between positions; by default 8/224 of the input.")
+    layer: str | None = option(None, "Layer whose strongest map is followed; the last conv layer.")
+    fill: Fill = option("grey", "What fills the square.")
     seed: int = option(0, "Of the noise.", lowest=0)
 
 
@@ -35,10 +35,10 @@ class CheckOptions:
     """Of the check against the built-in pictures' masks; see the texts."""
 
     count: int = option(200, "Validation pictures; at most all.", flag="images", lowest=1)
-    square: int | None = option(None, "Side of the square, pixels; 48 of 224.")
-    stride: int | None = option(None, "Pixels between positions; 8 of 224.")
-    layer: str | None = option(None, "Whose strongest map; the last conv layer.")
-    fill: Fill = option("grey", "The square shows.")
+    square: int | None = option(None, "Side of the square, pixels; by default 48/224 of the input.")
+    stride: int | None = option(None, "Pixels between positions; by default 8/224 of the input.")
+    layer: str | None = option(None, "Layer whose strongest map is followed; the last conv layer.")
+    fill: Fill = option("grey", "What fills the square.")
 
 
 @dataclasses.dataclass(frozen=True)
