@@ -19,7 +19,6 @@ computed for it beside them, .npz.
 
 from __future__ import annotations
 
-import contextlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -60,7 +59,7 @@ _SPLIT = flags.DEFINE_string(
 _STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; the newest if not given.")
 _CLASSES = flags.DEFINE_integer("classes", 1000, "Classes of a --config (3).", lower_bound=1)
 _STYLE = flags.DEFINE_enum("style", "screen", ["screen", "paper"], "How it looks.")
-_ARRAYS = flags.DEFINE_string("arrays", None, "A saved result: its folder (5, 7, 8).")
+_ARRAYS = flags.DEFINE_string("arrays", None, "A saved result: its folder (2, 5, 7, 8).")
 _DATA = flags.DEFINE_multi_string(
     "data", [], "Data sets of scripts.transfer; all of the run if not given (9)."
 )
@@ -161,13 +160,23 @@ def _figure5(_: Path) -> Drawn:
     if _SPLIT.value:
         summaries = [one for one in summaries if one.about["options"]["split"] == _SPLIT.value]
         if not summaries:
-            raise FileNotFoundError(
-                f"invariance over {_SPLIT.value} images is not measured:"
+            print(
+                f"left out: invariance over {_SPLIT.value} images is not measured:"
                 f" run python -m scripts.invariance --summary=N --split={_SPLIT.value}"
             )
-    drawn = {f"figure5{name}": figure5(one.arrays) for name, one in _by_name(photos).items()}
-    for name, one in _by_name(summaries).items():
-        drawn[f"figure5_summary{name}"] = figure5_summary(one.arrays)
+    drawn, wrong = {}, []
+    for stem, results, draw in (
+        ("figure5", photos, figure5),
+        ("figure5_summary", summaries, figure5_summary),
+    ):
+        for name, one in _by_name(results).items():
+            try:
+                drawn[stem + name] = draw(one.arrays)
+            except ValueError as error:
+                print(f"left out: {one.folder}: {error}")
+                wrong.append(error)
+    if not drawn:
+        raise wrong[0] if wrong else FileNotFoundError("there is nothing to draw")
     return drawn
 
 
@@ -184,7 +193,7 @@ def _figure6(_: Path) -> Drawn:
             found = inputs.mined(workdir, _SPLIT.value, _STEP.value)
         except FileNotFoundError as error:
             print(f"{workdir}: its second layer is left out: {error}")
-        run = open_run(workdir, found.about["step"] if found else None)
+        run = open_run(workdir, found.about["step"] if found else _STEP.value)
         result = study.measured(run, found)
         print(result.folder)
         filters.append(result.arrays)
@@ -200,8 +209,10 @@ def _figure7(_: Path) -> Drawn:
         step = result.about["step"]
         mined = None
         if _WORKDIR.value:
-            with contextlib.suppress(FileNotFoundError):  # its projections are left out
+            try:
                 mined = inputs.mined(_WORKDIR.value, _SPLIT.value, step)
+            except FileNotFoundError as error:
+                print(f"projections from other images are left out: {error}")
         drawn[f"figure7{name}"] = figure7(result.arrays, mined)
     return drawn
 
@@ -248,7 +259,8 @@ def _results(study: str) -> list[Result]:
                 f"nothing is measured in {Path(workdir) / saved.FOLDER / study}:"
                 f" run python -m scripts.{study} --workdir={workdir}"
             )
-        found = [one for one in found if one.about["step"] == found[-1].about["step"]]
+        newest = max(one.about["step"] for one in found)
+        found = [one for one in found if one.about["step"] == newest]
     wrong = [one for one in found if one.about["study"] != study]
     if wrong:
         raise ValueError(f"{wrong[0].folder} holds no arrays of figure {_FIGURE.value}")

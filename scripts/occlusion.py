@@ -27,7 +27,6 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=T
 _OPTIONS = study_flags.define(Options)
 _STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; the newest if not given.")
 _BATCH = flags.DEFINE_integer("batch_size", 32, "Squares per step.", lower_bound=1)
-_PLAIN = flags.DEFINE_bool("plain", False, "Compute the whole net for every square, slowly.")
 _STYLE = flags.DEFINE_enum("style", "screen", ["screen", "paper"], "How the figure looks.")
 
 
@@ -45,7 +44,6 @@ def main() -> None:
         run,
         options,
         batch_size=_BATCH.value,
-        form="plain" if _PLAIN.value else "fast",
         progress=parallel.is_writer(),
     )
     if not parallel.is_writer():

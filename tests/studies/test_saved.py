@@ -131,6 +131,22 @@ def test_damage_and_absence_are_told(here):
         saved.load(here.directory)
 
 
+def test_what_is_no_whole_result_is_told_before_anything_is_measured(here):
+    subject = Subject("one", Options(), ("conv1",))
+    result = measured(here, subject)
+    (result.folder / "about.json").unlink()
+    with pytest.raises(ValueError, match=r"has lost its about.json: remove it"):
+        saved.measured_once(here, subject, lambda: pytest.fail("measured"), command="")
+
+
+def test_a_folder_that_is_no_result_stands_in_nobodys_way(here):
+    result = measured(here, Subject("one", Options(), ("conv1",)))
+    other = result.folder.with_name("ensemble-1")
+    other.mkdir()
+    (other / "about.json").write_text(json.dumps({"members": []}))
+    assert [one.folder for one in saved.find(here.directory, "one")] == [result.folder]
+
+
 def test_the_newest_comes_last_and_a_step_can_be_asked_for(here):
     results = [measured(here, Subject("one", Options(layer), (layer,))) for layer in "ab"]
     for result, finished, step in zip(results, ("2026-02", "2026-01"), (12, 8), strict=True):

@@ -33,7 +33,8 @@ def write_comparison(workdirs: Sequence[Path], out: Path) -> Path:
       out: the page's folder; made if missing.
 
     Raises:
-      ValueError: there are fewer than two runs, or two of one name.
+      ValueError: there are fewer than two runs, two of one name, or a report that an
+        earlier version made.
       FileNotFoundError: a run has no report.
     """
     if len(workdirs) < 2:
@@ -44,6 +45,12 @@ def write_comparison(workdirs: Sequence[Path], out: Path) -> Path:
                 f"{workdir} has no report: run python -m scripts.reproduce --workdir={workdir}"
             )
     reports = [gather(workdir) for workdir in workdirs]
+    for workdir, report in zip(workdirs, reports, strict=True):
+        if not report.chapters:
+            raise ValueError(
+                f"the report of {workdir} was made by an earlier version:"
+                f" run python -m scripts.reproduce --workdir={workdir}"
+            )
     names = [report.name for report in reports]
     if len(set(names)) < len(names):
         raise ValueError(f"two runs have one name: {', '.join(names)}")

@@ -29,6 +29,7 @@ def of_run(run: Run) -> dict[str, Any]:
 def net_digest(run: Run) -> str:
     """Short digest of all that a net's answers depend on: its weights and preprocessing."""
     content = {
+        "architecture": repr(run.architecture),
         "weights": run.weights_digest,
         "mean": array_tree.digest(run.mean),
         "crop": run.input_size,

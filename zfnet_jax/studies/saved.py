@@ -76,8 +76,15 @@ class Result:
         return [self.folder / "arrays.npz", self.folder / "about.json"]
 
     def drawn_by(self, figure: str, out: Path) -> str:
-        """The command that draws it."""
-        return command("figures", f"--figure={figure}", f"--arrays={self.folder}", f"--out={out}")
+        """The command that draws it, beside what else was found in its run."""
+        workdir = self.folder.parents[2]
+        return command(
+            "figures",
+            f"--figure={figure}",
+            f"--workdir={workdir}",
+            f"--arrays={self.folder}",
+            f"--out={out}",
+        )
 
     @functools.cached_property
     def arrays(self) -> Arrays:
@@ -154,6 +161,9 @@ def made_once(
         may return more to say of the result, which counts before anything else that is said.
       command: what makes the same in a shell.
       about: more to say of the result, JSON values that it does not depend on.
+
+    Raises:
+      ValueError: what lies there is no whole result.
     """
     folder = folder_of(run, subject)
     if not parallel.is_writer():
@@ -166,6 +176,8 @@ def made_once(
         there = (folder / "about.json").exists()
         parallel.from_writer("there" if there else "")
         if not there:
+            if folder.exists():
+                raise ValueError(f"{folder} has lost its about.json: remove it, and measure again")
             with whole_folder(folder) as unfinished:
                 found = make(unfinished)
                 said = _about(run, subject, command, about or {})
@@ -190,6 +202,7 @@ def find(workdir: str | Path, study: str, step: int | None = None) -> list[Resul
     root = Path(workdir) / FOLDER / study
     # Folders that are being filled begin with a dot.
     found = [load(path.parent) for path in root.glob("[!.]*/about.json")]
+    found = [one for one in found if one.about.get("study") == study]  # others are no results
     found = [one for one in found if step in (None, one.about["step"])]
     return sorted(found, key=lambda one: (one.about["finished"], one.folder.name))
 

@@ -321,13 +321,36 @@ def test_photos_one_after_the_other_stand_side_by_side(tiny_run, files, tmp_path
         net, dataclasses.replace(asked[0], fill="blur"), progress=False
     )
     assert blurred.folder not in before
+    plain = occlusion_study.measured(net, dataclasses.replace(asked[0], plain=True), progress=False)
+    assert plain.folder not in before
+    assert "--plain" in plain.about["command"]
+    same(plain.arrays, again.arrays)
     for result, file in zip(results, files, strict=True):
         assert saved.load(result.folder).arrays["names"] == options.short_name(file)
+    # Of an earlier checkpoint, though measured later.
+    earlier = shutil.copytree(again.folder, again.folder.with_name("earlier-01234567"))
+    about = json.dumps(again.about | {"step": 4, "finished": "2999"})
+    (earlier / "about.json").write_text(about)
     out = tmp_path / "figures"
-    run_script("figures", "--figure=7", f"--workdir={workdir}", f"--out={out}")
+    (told,) = run_script("figures", "--figure=7", f"--workdir={workdir}", f"--out={out}")
+    assert "projections from other images are left out: " in told
+    shutil.rmtree(earlier)
     drawn = {path.stem for path in out.glob("*.png")}
     assert drawn == {f"figure7-{one.folder.name}" for one in saved.find(workdir, "occlusion")}
-    assert len(drawn) == 4
+    assert len(drawn) == 5
+
+
+def test_what_comes_to_the_same_is_one_result(tiny, files):
+    """A class said once for all photos; a seed where no noise is drawn."""
+    once, each = (
+        occlusion_study.resolved(tiny, Options(tuple(files), labels))
+        for labels in (("cat",), ("cat",) * 3)
+    )
+    assert once == each
+    seeds = [occlusion_study.resolved(tiny, Options(seed=seed)) for seed in (0, 7)]
+    assert seeds[0] == seeds[1]
+    noise = [occlusion_study.resolved(tiny, Options(fill="noise", seed=seed)) for seed in (0, 7)]
+    assert noise[0] != noise[1]
 
 
 def test_photos_and_classes_by_name(tiny, files, tmp_path):

@@ -48,6 +48,7 @@ def measured(
         write_arrays(folder / "arrays.npz", found | {"mask": seen, "validation_row": rows})
         write_json(folder / NUMBERS, masks.against_masks(found, seen))
 
+    options = CheckOptions(len(rows), slid.square, slid.stride, slid.layer, slid.fill)
     data = {"split": "validation", "fingerprint": split.fingerprint}
     words = (f"{len(rows)}_pictures", slid.layer, slid.fill)
     return saved.made_once(

@@ -28,6 +28,7 @@ class Options:
     layer: str | None = option(None, "Layer whose strongest map is followed; the last conv layer.")
     fill: Fill = option("grey", "What fills the square.")
     seed: int = option(0, "Of the noise.", lowest=0)
+    plain: bool = option(False, "Compute the whole net for every square, slowly.")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,7 +16,7 @@ from zfnet_jax.studies.context import Context
 from zfnet_jax.studies.drawing import draw
 from zfnet_jax.studies.features.winners import Winners
 from zfnet_jax.studies.occlusion.figure import figure7
-from zfnet_jax.studies.occlusion.measure import BLUR, GREY, Arrays, Form, occlude
+from zfnet_jax.studies.occlusion.measure import BLUR, GREY, Arrays, occlude
 from zfnet_jax.studies.occlusion.options import Options, Resolved
 from zfnet_jax.studies.options import identity, short_name
 from zfnet_jax.studies.saved import Result, Subject
@@ -37,18 +37,20 @@ def resolved(run: Run, options: Options) -> Resolved:
         if given[name] is None:
             given[name] = max(1, round(size * run.config.augment.crop / 224))
     given["layer"] = given["layer"] or run.architecture.convs[-1].name
+    if len(options.labels) == 1:
+        given["labels"] = options.labels * len(options.images)
+    if options.fill != "noise":
+        given["seed"] = Options.seed  # which nothing depends on
     return Resolved(**given)
 
 
-def measured(
-    run: Run, options: Options, *, batch_size: int = _BATCH, form: Form = "fast", progress: bool
-) -> Result:
+def measured(run: Run, options: Options, *, batch_size: int = _BATCH, progress: bool) -> Result:
     """Slides a square over photos, unless that is saved already.
 
     Args:
       run: the net.
       options: see there.
-      batch_size, form, progress: see `measure.occlude`.
+      batch_size, progress: see `measure.occlude`.
 
     Returns:
       the saved result. Its arrays are those of `measure.occlude` for P photos, and
@@ -66,9 +68,7 @@ def measured(
     pixels = np.stack([load_photo(path, size) for path in options.images])
 
     def measure() -> Arrays:
-        arrays = of_pixels(
-            run, chosen, pixels, numbers, batch_size=batch_size, form=form, progress=progress
-        )
+        arrays = of_pixels(run, chosen, pixels, numbers, batch_size=batch_size, progress=progress)
         arrays |= _projections(run, pixels, layer, arrays["map"], arrays["position"])
         return arrays | {
             "names": np.array([short_name(path) for path in options.images]),
@@ -97,10 +97,9 @@ def of_pixels(
     labels: np.ndarray | None,
     *,
     batch_size: int = _BATCH,
-    form: Form = "fast",
     progress: bool,
 ) -> Arrays:
-    """`measure.occlude` of photos [P, S, S, C] uint8 with the sizes, layer and fill of options."""
+    """`measure.occlude` of photos [P, S, S, C] uint8 as the options say."""
     return occlude(
         run,
         pixels,
@@ -111,7 +110,7 @@ def of_pixels(
         fill=options.fill,
         seed=options.seed,
         batch_size=batch_size,
-        form=form,
+        form="plain" if options.plain else "fast",
         progress=progress,
     )
 
