@@ -238,6 +238,7 @@ def _figure9(_: Path) -> Drawn:
         of = f" of {', '.join(missing)}" if missing else ""
         raise FileNotFoundError(
             f"no transfer scores{of} in {workdir}: run python -m scripts.transfer"
+            f"{scores.unread(workdir)}"
         )
     for note in (note for one in found.values() for note in one.notes):
         print(note)

@@ -21,6 +21,7 @@ from zfnet_jax.studies.overlap import study as overlap
 from zfnet_jax.studies.step import Step
 from zfnet_jax.studies.transfer import steps as transfer
 from zfnet_jax.studies.transfer.data_sets import SPLIT, data_sets
+from zfnet_jax.studies.transfer.trial import trial_of
 
 
 def make_plan(reproduction: Reproduction) -> list[Step]:
@@ -72,27 +73,29 @@ def _elsewhere(reproduction: Reproduction) -> list[Step]:
         for name, data in sets.items()
     }
     steps.append(overlap.step(reproduction, others, missing="; ".join(reasons.values())))
-    for data in sets.values():
-        steps.append(transfer.transfer(reproduction, data, folds=effort.folds, curve=effort.curve))
-        if effort.scratch_folds:
-            steps.append(
-                transfer.from_scratch(
-                    reproduction, data, reproduction.recipe, folds=effort.scratch_folds
-                )
-            )
-
-    def table(number: int) -> Step:
-        with_scratch = effort.scratch_folds > 0
-        return transfer.table(reproduction, number, sets, reasons, with_scratch=with_scratch)
-
+    trials = {
+        name: trial_of(
+            reproduction.run,
+            data,
+            reproduction.recipe,
+            folds=effort.folds,
+            scratch_folds=effort.scratch_folds,
+            curve=effort.curve,
+        )
+        for name, data in sets.items()
+    }
+    for trial in trials.values():
+        steps.append(transfer.transfer(reproduction, trial))
+        if trial.nets is not None:
+            steps.append(transfer.from_scratch(reproduction, trial, trial.nets))
     return [
         *steps,
-        table(4),
-        table(5),
-        transfer.fig9(reproduction, sets, reasons),
+        transfer.table(reproduction, 4, trials, reasons),
+        transfer.table(reproduction, 5, trials, reasons),
+        transfer.fig9(reproduction, trials, reasons),
         transfer.try_voc(reproduction, sources.voc),
         transfer.table6(reproduction),
-        table(7),
+        transfer.table(reproduction, 7, trials, reasons),
     ]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.conftest import start_script
 from zfnet_jax.files import write_json
 from zfnet_jax.report.table import Cell, Number, Table, csv_text, latex, markdown
 from zfnet_jax.studies import paper
@@ -202,7 +203,9 @@ def test_table_6_is_of_validation_images(tmp_path):
     assert "| Mean | 74.3 | 82.2 | 82.8 | 79.0 | 50.0 |" in again
     assert "not shown: average precisions of grid 1, layer norm2" in again
     save_voc(tmp_path, finished="2026-01-03", mean=0.7, step=90)
-    assert "79.0 | 70.0 |" in markdown([transfer_table(6, tmp_path)])
+    newest = markdown([transfer_table(6, tmp_path)])
+    assert "79.0 | 70.0 |" in newest
+    assert "not shown: average precisions of step 70" in newest
     assert "79.0 | 50.0 |" in markdown([transfer_table(6, tmp_path, 70)])
 
 
@@ -254,6 +257,36 @@ def test_the_newest_checkpoint_that_has_scores_counts_or_the_one_asked_for(workd
     assert here(workdir, PRETRAINED, 70) == [71.52, 73.02]
     assert here(workdir, PRETRAINED, 80) == [None, None]
     assert "step 90" in markdown([transfer_table(4, workdir)])
+
+
+def test_each_data_set_has_the_newest_checkpoint_that_was_tried_on_it(workdir):
+    for step in (70, 90):
+        save(workdir, "fc7", "softmax", 60, 0, step / 100, data="caltech256", step=step)
+    found = scores.of_run(workdir)
+    steps = {name: {one.about["step"] for one in its.pretrained} for name, its in found.items()}
+    assert steps == {"caltech101": {70}, "caltech256": {90}}
+    assert found["caltech101"].notes == (
+        "caltech101: the scores are of step 70, others' of step 90",
+    )
+    assert found["caltech256"].notes == ("not shown: caltech256, scores of step 70",)
+    assert set(curves(found)) == {"caltech101", "caltech256"}
+    first, second = cells(transfer_table(7, workdir), "Softmax (7)")
+    assert (round(first.here.value, 2), second.here.value) == (73.02, 90)
+    asked = scores.of_run(workdir, step=70)  # nothing is left out of what was asked for
+    assert [one.notes for one in asked.values()] == [(), ()]
+
+
+def test_results_of_earlier_versions_are_told_of_where_nothing_was_run(tmp_path):
+    words = "not been run{}; results of earlier versions, in analysis/transfer, are not read"
+    assert "earlier" not in markdown([transfer_table(4, tmp_path)])
+    (tmp_path / "analysis" / "transfer" / "caltech101").mkdir(parents=True)
+    for number, of in ((4, " on caltech101"), (7, " on caltech256"), (6, "")):
+        assert words.format(of) in markdown([transfer_table(number, tmp_path)])
+    out = tmp_path / "out"
+    process = start_script("figures", "--figure=9", f"--workdir={tmp_path}", f"--out={out}")
+    assert "run python -m scripts.transfer; results of earlier versions" in process.communicate()[1]
+    save(tmp_path, "fc7", "softmax", 30, 0, 0.5)
+    assert "earlier" not in markdown([transfer_table(4, tmp_path)])
 
 
 @pytest.mark.parametrize(

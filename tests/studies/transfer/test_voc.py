@@ -202,6 +202,17 @@ def test_the_softmax_learns_every_class_that_is_present(prepared, run, tmp_path,
     np.testing.assert_array_equal(result.arrays["presence"], validation[1])
     assert voc_study.measured(run, train, validation, options, **how).about == found
     assert len(fits) == 2 * 2 + 1  # nothing is fitted again
+    # Of the same images other annotations make another result.
+    for number in range(2):
+        changed = [train, validation]
+        presence = changed[number][1].copy()
+        presence[0] = np.roll(presence[0], 1)
+        changed[number] = (changed[number][0], presence)
+        other = voc_study.measured(run, *changed, options, **how)
+        assert len(fits) == (2 + number) * (2 * 2 + 1)
+        assert other.folder != result.folder
+        assert voc_study.load(run, *changed, options).folder == other.folder
+    assert voc_study.load(run, train, validation, options).about == found
 
 
 def unique_rows(inputs: np.ndarray) -> np.ndarray:

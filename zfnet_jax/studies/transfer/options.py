@@ -44,7 +44,9 @@ class Options(Data):
         (0.01, 0.1, 1.0, 10.0), "C of the SVM to choose from.", lowest=1e-9
     )
     cv_folds: int = option(3, "Of the cross-validation that chooses C.", lowest=2)
-    tolerance: float = option(1e-4, "Of a head's gradient; see heads.fit.", lowest=0.0)
+    tolerance: float = option(
+        1e-4, "Of a head's gradient, the SVM's as C is chosen; see heads.fit.", lowest=0.0
+    )
 
     def grid(self, head: Head) -> tuple[float, ...]:
         """What C is chosen from, ascending. ValueError: there is nothing to choose from."""
@@ -93,7 +95,7 @@ class HeadOptions(FoldOptions):
     head: Head = option(..., "A head.")
     grid: tuple[float, ...] = option(..., "C to choose from, ascending.")
     cv_folds: int = option(..., "Of the cross-validation that chooses C.")
-    tolerance: float = option(..., "Of the head's gradient.")
+    tolerance: float = option(..., "Of the head's gradient, the SVM's as C is chosen.")
 
 
 def of_fold(options: Data, left_out: tuple[str, ...], per_class: int, fold: int) -> dict[str, Any]:

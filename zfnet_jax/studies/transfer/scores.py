@@ -59,37 +59,44 @@ def of_run(
 
     Args:
       data: names of data sets; all if empty. Those without scores are not in the result.
-      step: of the checkpoint; the newest that has scores of any of these data sets.
+      step: of the checkpoint; of each data set the newest that has scores of it if None.
     """
     found = [
         one for one in saved.find(workdir, NAME) if not data or one.about["options"]["data"] in data
     ]
-    steps = {one.about["step"] for one in found if one.about["method"] == "pretrained"}
-    if step is None:
-        step = max(steps, default=None)
     names = data or sorted({one.about["options"]["data"] for one in found})
     result = {}
     for name in names:
         own = [one for one in found if one.about["options"]["data"] == name]
         if scores := _chosen(name, own, step):
             result[name] = scores
-    return result
+    return _with_steps(result)
+
+
+def unread(workdir: str | Path) -> str:
+    """What to add where a run's folder holds no scores: that it has those of an earlier version."""
+    if not (Path(workdir) / "analysis" / "transfer").exists():
+        return ""
+    return "; results of earlier versions, in analysis/transfer, are not read"
 
 
 def of_voc(workdir: str | Path, step: int | None = None) -> tuple[Result | None, list[str]]:
     """The result of PASCAL VOC 2012 that counts, by the same rule, and notes on others."""
-    found = saved.find(workdir, VOC, step)
-    newest = max((one.about["step"] for one in found), default=None)
-    found = [one for one in found if one.about["step"] == newest]
-    kept, notes = _one_set(found, _voc, _VOC_DEFAULTS, "average precisions")
-    return (kept[-1] if kept else None), notes
+    found = saved.find(workdir, VOC)
+    step, notes = _one_step(found, step, "average precisions")
+    found = [one for one in found if one.about["step"] == step]
+    kept, more = _one_set(found, _voc, _VOC_DEFAULTS, "average precisions")
+    return (kept[-1] if kept else None), [*notes, *more]
 
 
 def _chosen(data: str, found: Sequence[Result], step: int | None) -> Scores | None:
+    of_nets = [one for one in found if one.about["method"] == "pretrained"]
+    step, notes = _one_step(of_nets, step, f"{data}, scores")
     of_step = [
         one for one in found if one.about["method"] == "scratch" or one.about["step"] == step
     ]
-    its, notes = _one_set(of_step, _folds, _DEFAULTS, f"{data}, scores")
+    its, more = _one_set(of_step, _folds, _DEFAULTS, f"{data}, scores")
+    notes += more
     pretrained: list[Result] = []
     heads = sorted({one.about["options"].get("head", "") for one in its} - {""})
     for head in heads:
@@ -101,6 +108,30 @@ def _chosen(data: str, found: Sequence[Result], step: int | None) -> Scores | No
     if not its:
         return None
     return Scores(data, tuple(pretrained), tuple(scratch), (*notes, *more))
+
+
+def _with_steps(found: Mapping[str, Scores]) -> dict[str, Scores]:
+    """The scores, with a note on those of an older checkpoint than others are of."""
+    steps = {name: one.pretrained[0].about["step"] for name, one in found.items() if one.pretrained}
+    newest = max(steps.values(), default=None)
+    result = dict(found)
+    for name, step in steps.items():
+        if step != newest:
+            note = f"{name}: the scores are of step {step}, others' of step {newest}"
+            result[name] = dataclasses.replace(found[name], notes=(*found[name].notes, note))
+    return result
+
+
+def _one_step(
+    results: Sequence[Result], step: int | None, what: str
+) -> tuple[int | None, list[str]]:
+    """The step asked for; if none is, the newest of the results, and a note on the others."""
+    steps = sorted({one.about["step"] for one in results})
+    if step is not None or not steps:
+        return step, []
+    *others, newest = steps
+    words = ", ".join(map(str, others))
+    return newest, [f"not shown: {what} of step {words}"] if others else []
 
 
 def _one_set(

@@ -1,8 +1,8 @@
 """The 'Non-pretrained convnet' of Tables 4 and 5: a net trained on the images of a fold alone.
 
-WORKDIR/studies/transfer/scratch/DATA-N-foldF-DIGEST/ is a run like any other, named as its score
-is; while it is trained it holds `images`, the fold's images as prepared splits. An interrupted fold
-goes on where it stopped.
+WORKDIR/studies/transfer/scratch/DATA-scratch-N-foldF-DIGEST/ is a run like any other, named as its
+score is; while it is trained it holds `images`, the fold's images as prepared splits. An
+interrupted fold goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -65,29 +65,59 @@ def measured(
     Raises:
       ValueError: see `train_fold`, or a class has too few images.
     """
+    recipe = _recipe(recipe, options)
+    results = []
+    for one in _wanted(classes, options):
+        alone = dataclasses.replace(options, per_class=(one.per_class,), folds=one.fold + 1)
+        result = _measured(
+            run,
+            recipe,
+            split,
+            classes,
+            one,
+            command("scratch", f"--workdir={run.directory}", *given, *arguments(alone)),
+            progress,
+        )
+        results.append(result)
+        if progress:
+            print(
+                f"{one.per_class} images per class, fold {one.fold + 1} of {options.folds}:"
+                f" mean accuracy of the classes {result.about['accuracy']:.1%}"
+            )
+    return results
+
+
+def load(
+    run: Run, recipe: ConfigDict, split: Split, classes: Classes, options: ScratchOptions
+) -> list[Result]:
+    """What `measured` has saved of the same.
+
+    FileNotFoundError: some of it is not there.
+    """
+    recipe = _recipe(recipe, options)
+    wanted = _wanted(classes, options)
+    return [saved.load(saved.folder_of(run, _subject(one, split, recipe))) for one in wanted]
+
+
+def _recipe(recipe: ConfigDict, options: ScratchOptions) -> ConfigDict:
+    """The recipe with the epochs that are asked for."""
     recipe = recipe.copy_and_resolve_references()
     recipe.epochs = options.epochs or recipe.epochs
-    results = []
-    for count in options.per_class:
-        for number in range(options.folds):
-            one = FoldOptions(**of_fold(options, classes.left_out, count, number))
-            alone = dataclasses.replace(options, per_class=(count,), folds=number + 1)
-            result = _measured(
-                run,
-                recipe,
-                split,
-                classes,
-                one,
-                command("scratch", f"--workdir={run.directory}", *given, *arguments(alone)),
-                progress,
-            )
-            results.append(result)
-            if progress:
-                print(
-                    f"{count} images per class, fold {number + 1} of {options.folds}:"
-                    f" mean accuracy of the classes {result.about['accuracy']:.1%}"
-                )
-    return results
+    return recipe
+
+
+def _wanted(classes: Classes, options: ScratchOptions) -> list[FoldOptions]:
+    return [
+        FoldOptions(**of_fold(options, classes.left_out, count, number))
+        for count in options.per_class
+        for number in range(options.folds)
+    ]
+
+
+def _subject(one: FoldOptions, split: Split, recipe: ConfigDict) -> Subject:
+    data = {"fingerprint": split.fingerprint, "recipe": recipe_digest(recipe)}
+    words = (one.data, "scratch", str(one.per_class), f"fold{one.fold}")
+    return Subject(NAME, one, words, data, of_checkpoint=False)
 
 
 def _measured(
@@ -99,9 +129,7 @@ def _measured(
     command: str,
     progress: bool,
 ) -> Result:
-    data = {"fingerprint": split.fingerprint, "recipe": recipe_digest(recipe)}
-    words = (one.data, "scratch", str(one.per_class), f"fold{one.fold}")
-    subject = Subject(NAME, one, words, data, of_checkpoint=False)
+    subject = _subject(one, split, recipe)
     fold = make_fold(
         classes, one.per_class, one.fold, seed=one.seed, test_per_class=one.test_per_class
     )

@@ -6,9 +6,6 @@ import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-from ml_collections import ConfigDict
 
 from zfnet_jax.data import voc as voc_data
 from zfnet_jax.studies.context import Context
@@ -16,19 +13,18 @@ from zfnet_jax.studies.drawing import draw, write_tables
 from zfnet_jax.studies.options import arguments, identity
 from zfnet_jax.studies.saved import Result
 from zfnet_jax.studies.step import Entry, Made, Step
-from zfnet_jax.studies.transfer import data_sets, features, scores, scratch, study, voc
+from zfnet_jax.studies.transfer import data_sets, features, scratch, study, voc
 from zfnet_jax.studies.transfer.accuracies import curves
 from zfnet_jax.studies.transfer.data_sets import SPLIT, STAND_IN, DataSet
 from zfnet_jax.studies.transfer.figure import figure9
-from zfnet_jax.studies.transfer.options import Head, Options, ScratchOptions, VocOptions
-from zfnet_jax.studies.transfer.protocols import TABLE7_LAYERS, TABLE7_SOFTMAX
-from zfnet_jax.studies.transfer.table import stand_in_table, transfer_table
+from zfnet_jax.studies.transfer.options import ScratchOptions, VocOptions
+from zfnet_jax.studies.transfer.table import caltech_table, stand_in_table, voc_table
+from zfnet_jax.studies.transfer.trial import Trial
 
 VOC_NAME = "voc/2012"  # in TFDS
 VOC_IMAGES = 11_540  # of both splits
 STANDS_IN = "Built-in pictures of other classes stand in for photos: the numbers do not compare."
 
-_STAND_IN_GRIDS: dict[str, Any] = {"softmax_grid": (10.0, 1e3), "svm_grid": (0.1, 1.0)}
 _SECONDS_PER_PRODUCT = 4e-6  # about, to choose C and train, on two CPU cores
 _TABLES = {4: ("caltech101",), 5: ("caltech256",), 7: ("caltech101", "caltech256")}
 _TITLES = {
@@ -80,36 +76,15 @@ def prepare(context: Context, data: DataSet) -> Step:
     )
 
 
-def transfer(context: Context, data: DataSet, *, folds: int, curve: bool) -> Step:
-    """Softmax and SVM on features of the layers, for Tables 4, 5 and 7 and Fig. 9.
-
-    Args:
-      folds: of each.
-      curve: whether Fig. 9 has more points than the tables.
-    """
-    run, protocol = context.run, data.protocol
-    there = features.layers_of(run)
-    layers = tuple(there[number] for number in TABLE7_LAYERS if number in there)
-    softmax_layers = tuple(there[number] for number in TABLE7_SOFTMAX if number in there)
-    counts = tuple(sorted({*protocol.table, *(protocol.curve if curve else ())}))
-    common = Options(data=data.name, folds=folds)
-    if data.name == STAND_IN:
-        common = dataclasses.replace(common, **_STAND_IN_GRIDS)
-
-    def asked(of_layers: tuple[str, ...], head: Head, per_class: tuple[int, ...]) -> Options:
-        return dataclasses.replace(common, layers=of_layers, heads=(head,), per_class=per_class)
-
-    options = (
-        asked((there[max(there)],), "softmax", counts),
-        asked(layers, "svm", (protocol.layers,)),
-        asked(softmax_layers, "softmax", (protocol.layers,)),
-    )
+def transfer(context: Context, trial: Trial) -> Step:
+    """Softmax and SVM on features of the layers, for Tables 4, 5 and 7 and Fig. 9."""
+    run, data = context.run, trial.data
 
     def make() -> Made:
         results = study.measured(
             run,
             *data.open(),
-            options,
+            trial.heads,
             given=[data.where],
             batch_size=run.config.eval_batch_size,
             progress=False,
@@ -117,35 +92,33 @@ def transfer(context: Context, data: DataSet, *, folds: int, curve: bool) -> Ste
         return Made(_files(results))
 
     # A head of N training images works on N x N inner products.
-    classes = protocol.classes or 10
+    classes = data.protocol.classes or 10
     products = sum(
-        len(one.layers) * sum((n * classes) ** 2 for n in one.per_class) for one in options
+        one.folds * len(one.layers) * sum((n * classes) ** 2 for n in one.per_class)
+        for one in trial.heads
     )
     return Step(
         name=f"transfer_{data.name}",
-        title=f"Trying the features on {protocol.title}",
+        title=f"Trying the features on {data.protocol.title}",
         make=make,
         needs=(f"data_{data.name}",),
-        options={"scores": [identity(one) for one in options]},
-        commands=tuple(context.command("transfer", data.where, *arguments(one)) for one in options),
+        options={"scores": [identity(one) for one in trial.heads]},
+        commands=tuple(
+            context.command("transfer", data.where, *arguments(one)) for one in trial.heads
+        ),
         images=data.count,
-        seconds=10 + _SECONDS_PER_PRODUCT * folds * products,
+        seconds=10 + _SECONDS_PER_PRODUCT * products,
     )
 
 
-def from_scratch(context: Context, data: DataSet, recipe: ConfigDict, *, folds: int) -> Step:
-    """Nets trained on the folds alone, for Tables 4 and 5.
-
-    Args:
-      recipe: config of their trainings.
-    """
-    table = data.protocol.table
-    options = ScratchOptions(data=data.name, per_class=table, folds=folds)
+def from_scratch(context: Context, trial: Trial, nets: ScratchOptions) -> Step:
+    """Nets trained on the folds alone, those of a trial, for Tables 4 and 5 and Fig. 9."""
+    data, recipe = trial.data, trial.recipe
     where = f"--prepared_dir={data.prepared}"
 
     def make() -> Made:
         results = scratch.measured(
-            context.run, recipe, *data.open(), options, given=[where], progress=True
+            context.run, recipe, *data.open(), nets, given=[where], progress=True
         )
         return Made(_files(results))
 
@@ -155,41 +128,38 @@ def from_scratch(context: Context, data: DataSet, recipe: ConfigDict, *, folds: 
         title=f"Training nets from scratch on {data.protocol.title}",
         make=make,
         needs=(f"data_{data.name}",),
-        options={**identity(options), "recipe": scratch.recipe_digest(recipe)},
-        commands=(context.command("scratch", where, *arguments(options), step=False),),
-        images=3 * recipe.epochs * folds * sum(table) * classes,
-        seconds=10 * folds * len(table),
+        options={**identity(nets), "recipe": scratch.recipe_digest(recipe)},
+        commands=(context.command("scratch", where, *arguments(nets), step=False),),
+        images=3 * recipe.epochs * nets.folds * sum(nets.per_class) * classes,
+        seconds=10 * nets.folds * len(nets.per_class),
     )
 
 
 def table(
-    context: Context,
-    number: int,
-    sets: Mapping[str, DataSet],
-    reasons: Mapping[str, str],
-    *,
-    with_scratch: bool,
+    context: Context, number: int, trials: Mapping[str, Trial], reasons: Mapping[str, str]
 ) -> Step:
-    """Table 4, 5 or 7.
+    """Table 4, 5 or 7, of what its needs have measured alone.
 
     Args:
-      sets, reasons: see `data_sets.data_sets`.
-      with_scratch: whether nets are trained from scratch.
+      trials: by name of the data set.
+      reasons: why others are not there, see `data_sets.data_sets`.
     """
     wanted = _TABLES[number]
-    used = [name for name in wanted if name in sets] or [n for n in (STAND_IN,) if n in sets]
-    kinds = ("transfer", "scratch") if with_scratch and number != 7 else ("transfer",)
-    stands_in = used == [STAND_IN]
+    names = [name for name in wanted if name in trials] or [n for n in (STAND_IN,) if n in trials]
+    used = [trials[name] for name in names]
+    if number == 7:
+        used = [dataclasses.replace(one, nets=None) for one in used]
+    stands_in = names == [STAND_IN]
 
     def make() -> Made:
+        found = {one.data.name: one.results(context.run) for one in used}
         if not stands_in:
-            made = transfer_table(number, context.workdir, context.run.step)
+            made = caltech_table(number, found)
             return Made(write_tables(context, f"table{number}", [made]))
-        found = scores.of_run(context.workdir, [STAND_IN], context.run.step)[STAND_IN]
-        protocol = sets[STAND_IN].protocol
+        protocol = trials[STAND_IN].data.protocol
         counts = (protocol.layers,) if number == 7 else protocol.table
-        made = stand_in_table(number, found, counts)
-        return Made(write_tables(context, f"table{number}", [made]), [STANDS_IN, *found.notes])
+        made = stand_in_table(number, found[STAND_IN], counts)
+        return Made(write_tables(context, f"table{number}", [made]), [STANDS_IN])
 
     # Of the stand-in there is no table but in the report.
     command = context.command("tables", f"--table={number}", f"--out={context.report / 'tables'}")
@@ -197,31 +167,30 @@ def table(
         name=f"table{number}",
         title=_TITLES[number],
         make=make,
-        needs=tuple(f"{kind}_{name}" for name in used for kind in kinds),
+        needs=_needs(used),
         commands=() if stands_in else (command,),
         missing=None if used else "; ".join(reasons[name] for name in wanted if name in reasons),
         entry=_ENTRIES[number],
+        version=2,
     )
 
 
-def fig9(context: Context, sets: Mapping[str, DataSet], reasons: Mapping[str, str]) -> Step:
-    names = list(sets)
+def fig9(context: Context, trials: Mapping[str, Trial], reasons: Mapping[str, str]) -> Step:
+    """Fig. 9, of what its needs have measured alone; arguments as of `table`."""
 
     def make() -> Made:
-        found = scores.of_run(context.workdir, names, context.run.step)
-        drawn = curves(found)
-        notes = [STANDS_IN] if names == [STAND_IN] else []
-        notes += [note for one in found.values() for note in one.notes]
+        drawn = curves({name: one.results(context.run) for name, one in trials.items()})
+        notes = [STANDS_IN] if list(trials) == [STAND_IN] else []
         return Made(draw(context, {"figure9": lambda: figure9(drawn)}), notes)
 
     return Step(
         name="fig9",
         title="Fig. 9: accuracy by training images of each class",
         make=make,
-        needs=tuple(f"transfer_{name}" for name in names),
+        needs=_needs(list(trials.values())),
         commands=(context.command("figures", "--figure=9", f"--out={context.figures}"),),
         seconds=2,
-        missing=None if names else "; ".join(reasons.values()),
+        missing=None if trials else "; ".join(reasons.values()),
         entry=Entry(
             "Figure 9: accuracy by training images per class",
             "5.2",
@@ -229,6 +198,7 @@ def fig9(context: Context, sets: Mapping[str, DataSet], reasons: Mapping[str, st
             " method.",
             "Six images per class were enough.",
         ),
+        version=2,
     )
 
 
@@ -238,8 +208,7 @@ def try_voc(context: Context, data_dir: str) -> Step:
     Args:
       data_dir: where TFDS keeps the set; '' if nobody said.
     """
-    run, size = context.run, context.run.config.data.image_size
-    prepared, options = Path("data") / f"voc2012-{size}", VocOptions()
+    run, options, prepared = context.run, VocOptions(), _voc_images(context)
     there = features.layers_of(run)
 
     def make() -> Made:
@@ -247,21 +216,21 @@ def try_voc(context: Context, data_dir: str) -> Step:
             prepared,
             name=VOC_NAME,
             data_dir=data_dir,
-            image_size=size,
+            image_size=run.config.data.image_size,
             workers=os.cpu_count() or 1,
             progress=False,
         )
-        train, validation = (voc_data.open_split(prepared, name) for name in voc_data.SPLITS)
         result = voc.measured(
             run,
-            train,
-            validation,
+            *_voc_splits(context),
             options,
             given=[f"--data_dir={data_dir}"],
             batch_size=run.config.eval_batch_size,
             progress=False,
         )
-        return Made(result.files)
+        # With what tells which classes the images show: others make another result.
+        annotations = [prepared / name / "presence.npy" for name in voc_data.SPLITS]
+        return Made([*result.files, *annotations])
 
     return Step(
         name="voc",
@@ -274,13 +243,14 @@ def try_voc(context: Context, data_dir: str) -> Step:
         missing=None
         if data_dir
         else "it needs PASCAL VOC 2012: --voc=FOLDER, where TFDS keeps voc/2012",
+        version=2,
     )
 
 
 def table6(context: Context) -> Step:
     def make() -> Made:
-        made = transfer_table(6, context.workdir, context.run.step)
-        return Made(write_tables(context, "table6", [made]))
+        found = voc.load(context.run, *_voc_splits(context), VocOptions())
+        return Made(write_tables(context, "table6", [voc_table(found)]))
 
     command = context.command("tables", "--table=6", f"--out={context.report / 'tables'}")
     return Step(
@@ -296,6 +266,24 @@ def table6(context: Context) -> Step:
             " well all the same.",
         ),
     )
+
+
+def _voc_images(context: Context) -> Path:
+    """The folder of the prepared images."""
+    return Path("data") / f"voc2012-{context.run.config.data.image_size}"
+
+
+def _voc_splits(context: Context) -> tuple[voc.Annotated, voc.Annotated]:
+    """The images that are trained on, and those that are judged on."""
+    train, validation = voc_data.SPLITS
+    folder = _voc_images(context)
+    return voc_data.open_split(folder, train), voc_data.open_split(folder, validation)
+
+
+def _needs(trials: Sequence[Trial]) -> tuple[str, ...]:
+    """The steps that measure what trials have."""
+    kinds = {"transfer": trials, "scratch": [one for one in trials if one.nets is not None]}
+    return tuple(f"{kind}_{one.data.name}" for kind, some in kinds.items() for one in some)
 
 
 def _files(results: Sequence[Result]) -> list[Path]:

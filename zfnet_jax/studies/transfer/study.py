@@ -80,7 +80,7 @@ def measured(
         layer.
       FloatingPointError: a feature is not finite.
     """
-    wanted = {one: asked for asked in options for one in head_options(asked, classes.left_out)}
+    wanted = _wanted(classes, options)
     subjects = {one: _subject(one, split) for one in wanted}
     missing = [one for one in wanted if not saved.is_there(run, subjects[one])]
     fold_of = {one: _fold(classes, one) for one in missing}
@@ -109,7 +109,21 @@ def measured(
                 accuracy = result.about["accuracy"]
                 bar.set_postfix_str(f"{one.layer} {one.head} {one.per_class}/class: {accuracy:.1%}")
                 bar.update()
-    return [saved.load(saved.folder_of(run, subjects[one])) for one in wanted]
+    return load(run, split, classes, options)
+
+
+def load(run: Run, split: Split, classes: Classes, options: Sequence[Options]) -> list[Result]:
+    """What `measured` has saved of the same.
+
+    FileNotFoundError: some of it is not there.
+    """
+    wanted = _wanted(classes, options)
+    return [saved.load(saved.folder_of(run, _subject(one, split))) for one in wanted]
+
+
+def _wanted(classes: Classes, options: Sequence[Options]) -> dict[HeadOptions, Options]:
+    """Each head once, with the options that ask for it."""
+    return {one: asked for asked in options for one in head_options(asked, classes.left_out)}
 
 
 def _make(

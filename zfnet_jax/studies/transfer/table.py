@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from zfnet_jax.report.table import Cell, Column, Number, Table
 from zfnet_jax.studies import paper
+from zfnet_jax.studies.saved import Result
 from zfnet_jax.studies.transfer import scores
 from zfnet_jax.studies.transfer.accuracies import (
     PRETRAINED,
@@ -73,34 +74,27 @@ def transfer_table(number: int, workdir: Path, step: int | None = None) -> Table
 
     ValueError if what there is of VOC 2012 has other classes.
     """
-    if number != 6:
-        data = tuple(dict.fromkeys(column.data for column in COLUMNS[number]))
-        return caltech_table(number, scores.of_run(workdir, data, step))
-    found, notes = scores.of_voc(workdir, step)
-    if found is None:
-        return voc_table(None)
-    classes, wanted = len(found.about["average_precision"]), len(paper.table(6).rows) - 1
-    if classes != wanted:
-        raise ValueError(
-            f"Table 6 has the {wanted} classes of VOC 2012, but {found.folder} {classes}: "
-            "it is of another data set"
-        )
-    return voc_table(found.about, notes)
+    unread = scores.unread(workdir)
+    if number == 6:
+        return voc_table(*scores.of_voc(workdir, step), unread)
+    data = tuple(dict.fromkeys(column.data for column in COLUMNS[number]))
+    return caltech_table(number, scores.of_run(workdir, data, step), unread)
 
 
-def caltech_table(number: int, found: Mapping[str, Scores]) -> Table:
+def caltech_table(number: int, found: Mapping[str, Scores], unread: str = "") -> Table:
     """Table 4, 5 or 7, the accuracies of a run's features beside the paper's.
 
     Args:
       found: scores by name of the data set, of those that were tried.
+      unread: what to add where a data set was not tried; see `scores.unread`.
     """
     published, columns = paper.table(number), COLUMNS[number]
     rows: list[tuple[str | Cell, ...]] = []
     for (label, theirs), source in zip(published.rows, ROWS[number], strict=True):
-        ours = (_cell(found.get(c.data), source, c, of) for c, of in zip(columns, theirs))
+        ours = (_cell(found.get(c.data), source, c, of, unread) for c, of in zip(columns, theirs))
         rows.append((label, *ours))
     if number == 7:
-        rows += _extra_rows(found, columns)
+        rows += _extra_rows(found, columns, unread)
     most = {column.data: column.per_class for column in columns}  # the last of each is the largest
     setting = [
         line
@@ -137,19 +131,28 @@ def stand_in_table(number: int, found: Scores, counts: Sequence[int]) -> Table:
     return Table((Column(published.columns[0]), *columns), tuple(rows))
 
 
-def voc_table(found: Mapping[str, Any] | None, notes: Sequence[str] = ()) -> Table:
+def voc_table(found: Result | None, notes: Sequence[str] = (), unread: str = "") -> Table:
     """Table 6, a run's average precisions beside the paper's.
 
     Args:
-      found: of `studies.transfer.voc`, of the paper's classes; None if it was not run.
+      found: of `studies.transfer.voc`; None if it was not run.
       notes: on what else there is.
+      unread: see `caltech_table`.
+
+    ValueError: it has other classes than the paper's.
     """
     published = paper.table(6)
     ours: list[float | None] = [None] * len(published.rows)
-    reason, setting = "python -m scripts.voc has not been run", []
+    reason, setting = f"python -m scripts.voc has not been run{unread}", []
     if found is not None:
-        ours, setting = [*found["average_precision"], found["mean"]], [*found["setting"], *notes]
+        about = found.about
+        ours, setting = [*about["average_precision"], about["mean"]], [*about["setting"], *notes]
         reason = "no image of the class"
+        if len(ours) != len(published.rows):
+            raise ValueError(
+                f"Table 6 has the {len(published.rows) - 1} classes of VOC 2012, but"
+                f" {found.folder} {len(ours) - 1}: it is of another data set"
+            )
     *others, measured = published.columns[1:]
     assert measured == "Ours"
     rows = []
@@ -162,7 +165,7 @@ def voc_table(found: Mapping[str, Any] | None, notes: Sequence[str] = ()) -> Tab
 
 
 def _extra_rows(
-    found: Mapping[str, Scores], columns: Sequence[Measured]
+    found: Mapping[str, Scores], columns: Sequence[Measured], unread: str
 ) -> list[tuple[str | Cell, ...]]:
     """What was measured for the columns beyond the paper's rows of Table 7."""
     kinds = {
@@ -185,17 +188,21 @@ def _extra_rows(
                 its, values = found.get(column.data), []
                 if its is not None:
                     values = accuracies_of_layer(its, layer, head, column.per_class)
-                cells.append(_measured(values, _not_run(its, column), None))
+                cells.append(_measured(values, _not_run(its, column, unread), None))
             rows.append((f"{title} ({number_of.get(layer, layer)}), extra", *cells))
     return rows
 
 
 def _cell(
-    found: Scores | None, source: Source | None, column: Measured, theirs: Number | None
+    found: Scores | None,
+    source: Source | None,
+    column: Measured,
+    theirs: Number | None,
+    unread: str,
 ) -> Cell:
     if source is None:
         return Cell(paper=theirs, reason=_OTHERS)
-    reason = _not_run(found, column)
+    reason = _not_run(found, column, unread)
     if found is None:
         return Cell(paper=theirs, reason=reason)
     if source.method == "scratch":
@@ -203,9 +210,9 @@ def _cell(
     return _measured(accuracies(found, source, column.per_class), reason, theirs)
 
 
-def _not_run(found: Scores | None, column: Measured) -> str:
+def _not_run(found: Scores | None, column: Measured, unread: str) -> str:
     if found is None:
-        return f"python -m scripts.transfer has not been run on {column.data}"
+        return f"python -m scripts.transfer has not been run on {column.data}{unread}"
     return f"this layer and head have not been run with {column.per_class} per class"
 
 

@@ -17,6 +17,7 @@ from scipy.special import log_softmax
 
 from zfnet_jax.data.prepared import PreparedSplit
 from zfnet_jax.files import write_arrays
+from zfnet_jax.runs import array_tree
 from zfnet_jax.runs.run import Run
 from zfnet_jax.studies import saved
 from zfnet_jax.studies.saved import Arrays, Result, Subject
@@ -67,7 +68,7 @@ def measured(
         raise ValueError("the training and validation images have other classes")
     layers = features.layers_of(run)
     layer = options.layer or layers[max(layers)]
-    chosen = dataclasses.replace(options, layer=layer, grid=tuple(sorted(options.grid)))
+    chosen = _settled(options, layer)
     if not chosen.grid:
         raise ValueError("--grid is empty: give values of C, such as 0.1,1,10")
 
@@ -79,12 +80,7 @@ def measured(
 
     return saved.made_once(
         run,
-        Subject(
-            VOC,
-            chosen,
-            ("voc2012", layer),
-            {"train": train[0].fingerprint, "validation": validation[0].fingerprint},
-        ),
+        _subject(train, validation, chosen, layer),
         make,
         command=saved.command_of(run, VOC, options, *given),
         about={
@@ -94,6 +90,30 @@ def measured(
             "class_names": list(names),
         },
     )
+
+
+def load(run: Run, train: Annotated, validation: Annotated, options: VocOptions) -> Result:
+    """What `measured` has saved of the same.
+
+    FileNotFoundError: it is not there.
+    """
+    layers = features.layers_of(run)
+    layer = options.layer or layers[max(layers)]
+    subject = _subject(train, validation, _settled(options, layer), layer)
+    return saved.load(saved.folder_of(run, subject))
+
+
+def _settled(options: VocOptions, layer: str) -> VocOptions:
+    """The options with nothing left for the net to decide."""
+    return dataclasses.replace(options, layer=layer, grid=tuple(sorted(options.grid)))
+
+
+def _subject(train: Annotated, validation: Annotated, options: VocOptions, layer: str) -> Subject:
+    data = {
+        name: {"images": split.fingerprint, "presence": array_tree.digest(presence)}
+        for name, (split, presence) in (("train", train), ("validation", validation))
+    }
+    return Subject(VOC, options, ("voc2012", layer), data)
 
 
 def _measure(

@@ -1,0 +1,78 @@
+"""What a reproduction tries on a data set, and what it saved of that, whatever else lies there."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from ml_collections import ConfigDict
+
+from zfnet_jax.runs.run import Run
+from zfnet_jax.studies.transfer import features, scratch, study
+from zfnet_jax.studies.transfer.data_sets import STAND_IN, DataSet
+from zfnet_jax.studies.transfer.options import Head, Options, ScratchOptions
+from zfnet_jax.studies.transfer.protocols import TABLE7_LAYERS, TABLE7_SOFTMAX
+from zfnet_jax.studies.transfer.scores import Scores
+
+_SOFTMAX_GRID, _SVM_GRID = (10.0, 1e3), (0.1, 1.0)  # of the stand-in
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """What is tried on a data set.
+
+    Attributes:
+      heads: on features of the layers, for Tables 4, 5 and 7 and Fig. 9.
+      recipe: config that nets are trained with on the folds alone.
+      nets: those nets, for Tables 4 and 5 and Fig. 9; None if there are none.
+    """
+
+    data: DataSet
+    heads: tuple[Options, ...]
+    recipe: ConfigDict
+    nets: ScratchOptions | None
+
+    def results(self, run: Run) -> Scores:
+        """What the steps of this trial have saved, and nothing else.
+
+        Raises:
+          FileNotFoundError: some of it was not measured.
+          ValueError: see `DataSet.open`.
+        """
+        split, classes = self.data.open()
+        nets = []
+        if self.nets is not None:
+            nets = scratch.load(run, self.recipe, split, classes, self.nets)
+        pretrained = study.load(run, split, classes, self.heads)
+        return Scores(self.data.name, tuple(pretrained), tuple(nets))
+
+
+def trial_of(
+    run: Run, data: DataSet, recipe: ConfigDict, *, folds: int, scratch_folds: int, curve: bool
+) -> Trial:
+    """What a data set's protocol asks for.
+
+    Args:
+      folds, scratch_folds: of each head, and of nets trained from scratch (0: none).
+      curve: whether Fig. 9 has more points than the tables.
+    """
+    protocol = data.protocol
+    there = features.layers_of(run)
+    layers = tuple(there[number] for number in TABLE7_LAYERS if number in there)
+    softmax_layers = tuple(there[number] for number in TABLE7_SOFTMAX if number in there)
+    counts = tuple(sorted({*protocol.table, *(protocol.curve if curve else ())}))
+    common = Options(data=data.name, folds=folds)
+    if data.name == STAND_IN:
+        common = dataclasses.replace(common, softmax_grid=_SOFTMAX_GRID, svm_grid=_SVM_GRID)
+
+    def asked(of_layers: tuple[str, ...], head: Head, per_class: tuple[int, ...]) -> Options:
+        return dataclasses.replace(common, layers=of_layers, heads=(head,), per_class=per_class)
+
+    heads = (
+        asked((there[max(there)],), "softmax", counts),
+        asked(layers, "svm", (protocol.layers,)),
+        asked(softmax_layers, "softmax", (protocol.layers,)),
+    )
+    nets = None
+    if scratch_folds:
+        nets = ScratchOptions(data=data.name, per_class=protocol.table, folds=scratch_folds)
+    return Trial(data, heads, recipe, nets)
