@@ -4,8 +4,8 @@ python -m scripts.atlas --workdir=DIR [--split=validation]
 python -m scripts.atlas --workdir=DIR --arrays=FOLDER [--arrays=FOLDER ...]
 
 Needs the winners that `python -m scripts.mine` leaves; every checkpoint that was mined becomes a
-place on the page's epoch slider. Of what was mined with several options it shows the paper's, or
-the folders that are named.
+place on the page's epoch slider. Of what was mined with several options (--k among them) it shows
+the paper's, or the folders that are named.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def main() -> None:
     if _ARRAYS.value:
         results = [saved.load(folder) for folder in _ARRAYS.value]
     else:
-        results = inputs.mined_alike(_WORKDIR.value, _SPLIT.value)
+        results = inputs.mined_alike(_WORKDIR.value, _SPLIT.value, same_k=True)
     out = Path(_WORKDIR.value) / "report" / "atlas"
     atlas.write_atlas([one.folder for one in results], out, progress=sys.stderr.isatty())
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())

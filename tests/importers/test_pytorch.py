@@ -15,8 +15,10 @@ from PIL import Image
 
 from configs import zfnet
 from tests import foreign
+from tests.mined_folder import write_mined
 from tests.torch_nets import TOPOLOGIES, Net, answers, project
 from zfnet_jax import deconvnet, units
+from zfnet_jax.command import inputs
 from zfnet_jax.importers import importing, write
 from zfnet_jax.runs.run import Run, load_photo, open_run
 from zfnet_jax.training import train
@@ -114,6 +116,14 @@ def test_the_folder_is_an_ordinary_runs(zfnet_pair):
     np.testing.assert_allclose(run.mean[17, 200], MEAN, rtol=1e-6)
     assert run.class_names == tuple(f"class {n}" for n in range(7))
     assert record["class_names"] == list(run.class_names)
+
+
+def test_what_was_mined_of_it_is_found(zfnet_pair):
+    """Its run.json names no images that it was trained with."""
+    _, run = zfnet_pair
+    folder = run.directory / "studies" / "features" / "validation-0"
+    write_mined(folder, images={"conv1": np.ones((4, 9), int)}, step=0, epoch=None)
+    assert inputs.mined(run.directory, None, None).folder == folder
 
 
 def test_a_photo_is_seen_as_pytorch_sees_it(zfnet_pair, tmp_path):

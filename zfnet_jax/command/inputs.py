@@ -44,15 +44,17 @@ def mined(workdir: str | Path, split: str | None, step: int | None) -> Winners:
     return winners.load(taken.folder)
 
 
-def mined_alike(workdir: str | Path, split: str | None, usual: str = "validation") -> list[Result]:
+def mined_alike(
+    workdir: str | Path, split: str | None, usual: str = "validation", *, same_k: bool = False
+) -> list[Result]:
     """What was mined of all checkpoints of a run in one way; says which where there are others.
 
-    Args and errors as in `finding.mined`.
+    Args and errors as in `finding.mined`, `same_k` as in `finding.Mined.alike`.
     """
     from zfnet_jax.studies.features import finding  # after the flags
 
     found = finding.mined(workdir, split, usual)
-    taken = found.alike()
+    taken = found.alike(same_k=same_k)
     _tell(taken, [one for one in found.results if one not in taken])
     return taken
 

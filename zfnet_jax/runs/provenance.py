@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,15 @@ def net_digest(run: Run) -> str:
         "classes": run.class_names,
     }
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+
+def trained_with(directory: Path, split: str) -> str | None:
+    """Fingerprint of a split of the run's images; None where its folder does not say."""
+    path = directory / "run.json"
+    if not path.exists():
+        return None
+    # Of an imported net the field is there and empty: it was trained elsewhere.
+    return (json.loads(path.read_text(encoding="utf-8")).get("data") or {}).get(split)
 
 
 def _epoch(run: Run) -> float | None:

@@ -92,6 +92,25 @@ def test_the_atlas_and_fig_2_take_the_papers_and_say_so(mine, tmp_path, capsys):
     assert '"rectify":"guided"' in atlas_of(tmp_path)
 
 
+def test_an_atlas_has_one_number_of_winners(mine, tmp_path):
+    paper, few, late = mine(step=4), mine(step=4, k=4), mine(step=8, k=4)
+    found = finding.mined(tmp_path, None)
+    assert names(found.alike()) == [paper, late]
+    assert names(found.alike(same_k=True)) == [paper]
+    (output,) = run_script("atlas", f"--workdir={tmp_path}")
+    assert output.startswith("steps 4, ")
+    folders = (f"--arrays={tmp_path / 'studies' / 'features' / name}" for name in (few, late))
+    (output,) = run_script("atlas", f"--workdir={tmp_path}", *folders)
+    assert output.startswith("steps 4, 8, ")
+
+
+def test_what_was_mined_of_an_imported_net_is_found(mine, tmp_path):
+    about = {"data": None, "class_names": ["a"], "imported": {}}  # as `importers.write` has it
+    (tmp_path / "run.json").write_text(json.dumps(about))
+    few, paper, later = mine(k=2), mine(), mine(data=OTHER)
+    assert names(finding.mined(tmp_path, None).of_step(None)) == [later, paper, few]
+
+
 def atlas_of(workdir: Path) -> str:
     return (workdir / "report" / "atlas" / "data" / "atlas.js").read_text()
 

@@ -8,10 +8,10 @@ number of winners alone, then others; of equals the newest.
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
+from zfnet_jax.runs import provenance
 from zfnet_jax.studies import saved
 from zfnet_jax.studies.features.options import Options
 from zfnet_jax.studies.features.winners import NAME
@@ -49,15 +49,18 @@ class Mined:
             )
         return found
 
-    def alike(self) -> list[Result]:
+    def alike(self, *, same_k: bool = False) -> list[Result]:
         """Of each checkpoint the first result that was mined as the very first of all was.
 
-        The number of winners may differ. Checkpoints that were only mined otherwise are left out.
+        Checkpoints that were only mined otherwise are left out.
+
+        Args:
+          same_k: whether the number of winners must be the same too.
         """
-        way = _way(self.results[0])
+        way = _way(self.results[0], same_k)
         found: dict[int, Result] = {}
         for one in self.results:
-            if _way(one) == way:
+            if _way(one, same_k) == way:
                 found.setdefault(one.about["step"], one)
         return [found[step] for step in sorted(found)]
 
@@ -88,7 +91,7 @@ def mined(
             f"nothing is mined{on} in {workdir / saved.FOLDER / NAME}: run python -m scripts.mine"
             f" --workdir={workdir}"
         )
-    data = data or _trained_with(workdir, str(split))
+    data = data or provenance.trained_with(workdir, str(split))
     results.reverse()  # the newest first; sorting keeps the order of equals
     results.sort(key=lambda one: _rank(one, data))
     return Mined(workdir, tuple(results))
@@ -103,14 +106,7 @@ def _rank(result: Result, data: str | None) -> tuple[bool, int]:
     return data is not None and result.about["data"]["fingerprint"] != data, way
 
 
-def _way(result: Result) -> dict[str, Any]:
-    """All that was chosen but the number of winners, and the images."""
-    return result.about["options"] | {"k": None} | result.about["data"]
-
-
-def _trained_with(workdir: Path, split: str) -> str | None:
-    """Fingerprint of a split of the run's; None where its folder does not say."""
-    path = workdir / "run.json"
-    if not path.exists():
-        return None
-    return json.loads(path.read_text(encoding="utf-8")).get("data", {}).get(split)
+def _way(result: Result, with_k: bool) -> dict[str, Any]:
+    """All that was chosen, with or without the number of winners, and the images."""
+    options = result.about["options"] | ({} if with_k else {"k": None})
+    return options | result.about["data"]

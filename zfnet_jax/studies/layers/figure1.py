@@ -22,7 +22,7 @@ ARROW = {"arrowstyle": "-|>", "color": "0.25", "shrinkA": 0, "shrinkB": 0}
 
 
 def figure1(arrays: Arrays) -> Figure:
-    """Both ways through a layer, from the arrays of `analysis.deconv_layer`.
+    """Both ways through a layer, from the arrays of `deconv_layer.deconv_layer`.
 
     The convnet layer on the right is read upwards, the deconvnet layer on the left downwards, each
     stage shown for the same few maps; the switches cross over from the pool to the unpooling.

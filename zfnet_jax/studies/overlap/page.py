@@ -48,7 +48,7 @@ def write_page(path: Path, found: dict[str, Any], first: Photo, second: Photo) -
     """Writes the page of an overlap, whole or not at all.
 
     Args:
-      found: what pairs.json holds, see `overlap_study.search`.
+      found: what pairs.json holds, see `study.search`.
       first, second: the photo of a key of either set, `[s, s, 3]` uint8.
     """
     pairs = found["pairs"]
