@@ -2,8 +2,8 @@
 
 python -m scripts.diagnose --workdir=DIR [--workdir=DIR ...]
 
-The numbers of each run, at its newest checkpoint that was mined, go to a folder of their own in
-WORKDIR/studies/first_layers/. Of a run that was not mined, dead maps and aliasing stay open.
+The numbers of each run, at --step or its newest checkpoint that was mined, go to a folder of their
+own in WORKDIR/studies/first_layers/. Where that was not mined, dead maps and aliasing stay open.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ _WORKDIRS = flags.DEFINE_multi_string(
     "workdir", None, "Folder of a run; may be repeated.", required=True
 )
 _OPTIONS = study_flags.define(Options)
+_STEP = flags.DEFINE_integer(
+    "step", None, "Step of the checkpoint; the newest that was mined if not given."
+)
 
 
 def main() -> None:
@@ -32,13 +35,13 @@ def _diagnose(workdir: str) -> dict[str, Any]:
     from zfnet_jax.runs.run import open_run
     from zfnet_jax.studies.first_layers import study
 
-    split, mined = _OPTIONS().split, None
+    split, step, mined = _OPTIONS().split, _STEP.value, None
     try:
-        mined = inputs.mined(workdir, split, step=None)
+        mined = inputs.mined(workdir, split, step)
     except FileNotFoundError:
         if split:
             raise
-    run = open_run(workdir, mined.about["step"] if mined else None)
+    run = open_run(workdir, mined.about["step"] if mined else step)
     return study.numbers(study.measured(run, mined))
 
 

@@ -33,7 +33,12 @@ def main() -> None:
     run = open_run(_WORKDIR.value, _STEP.value)
     split = inputs.open_split(run, "validation", _PREPARED.value)
     result = check.measured(
-        run, split, _OPTIONS(), batch_size=_BATCH.value, progress=parallel.is_writer()
+        run,
+        split,
+        _OPTIONS(),
+        batch_size=_BATCH.value,
+        prepared_dir=_PREPARED.value,
+        progress=parallel.is_writer(),
     )
     if not parallel.is_writer():
         return

@@ -297,6 +297,13 @@ def test_what_was_mined_is_drawn_in_every_figure_of_it(tiny_run, tmp_path):
     assert {"figure6.png", "figure6.md", "arrays.npz", "numbers.json"} <= set(numbers)
     commands = read_record(reproduction.workdir, "mine_epochs")["commands"]
     assert commands[0].endswith(" --step=4 --split=train --k=1")
+    # The figures' commands name what they have drawn.
+    for name in ("fig2", "atlas"):
+        (command,) = read_record(reproduction.workdir, name)["commands"]
+        assert f" --arrays={reproduction.workdir / paper} " in f"{command} "
+    draw_it, diagnose = read_record(reproduction.workdir, "fig6")["commands"]
+    assert "--step=12" in shlex.split(draw_it)
+    assert diagnose == saved.find(reproduction.workdir, "first_layers")[0].about["command"]
     # The same commands measure nothing anew.
     train = saved.find(reproduction.workdir, "features", 4)
     run_script("mine", *shlex.split(commands[0])[3:])

@@ -135,7 +135,9 @@ def _choose(context: Context) -> Made:
     """Of classes evenly spread the first validation image that the net answers right."""
     options = Options(probabilities=False)  # of the evaluation, which has made them
     split = context.split(options.split)
-    result = study.predicted(context.run, split, options, progress=False)
+    result = study.predicted(
+        context.run, split, options, prepared_dir=context.prepared_dir, progress=False
+    )
     right = predictions.of_result(result).rank == 0
     names, files, records = context.run.class_names, [], []
     count = min(COUNT, len(names))

@@ -98,9 +98,18 @@ class Result:
             raise ValueError(f"{message} ({error})") from error
 
 
-def command_of(run: Run, script: str, options: AnyOptions, *given: str) -> str:
-    """The command that makes the result of a run's checkpoint; `given` are further flags."""
-    its = (f"--workdir={run.directory}", f"--step={run.step}")
+def command_of(
+    run: Run, script: str, options: AnyOptions, *given: str, prepared_dir: str | None = None
+) -> str:
+    """The command that makes the result of a run's checkpoint.
+
+    Args:
+      given: further flags.
+      prepared_dir: where the images lie, if not where the run's config says.
+    """
+    its = [f"--workdir={run.directory}", f"--step={run.step}"]
+    if prepared_dir:
+        its.append(f"--prepared_dir={prepared_dir}")
     return command(script, *its, *given, *arguments(options))
 
 

@@ -20,7 +20,7 @@ from zfnet_jax.data.prepared import PreparedSplit
 from zfnet_jax.report import figures
 from zfnet_jax.runs.run import Run, open_run
 from zfnet_jax.studies import saved
-from zfnet_jax.studies.errors import predictions, scores, study
+from zfnet_jax.studies.errors import predictions, scores, study, summary
 from zfnet_jax.studies.errors.bootstrap import interval
 from zfnet_jax.studies.errors.confusion import confusion
 from zfnet_jax.studies.errors.options import Bootstrap, Options, ScoreOptions
@@ -408,10 +408,46 @@ def test_of_saved_predictions_those_of_the_newest_step_are_found(here, split):
     np.testing.assert_array_equal(found.probabilities, whole.probabilities)
     assert predictions.find(here.directory, "validation", 10) is None
     assert predictions.find(here.directory, "train", 1) is None
-    # Of two sets of images none is chosen in silence.
-    predicted(here, dataclasses.replace(split, fingerprint="other"), probabilities=False)
-    with pytest.raises(ValueError, match=r"step 12 on several sets .* remove all but one of val"):
-        predictions.find(here.directory, "validation", 1)
+    assert found.others == ()
+
+
+def test_of_two_sets_of_images_the_runs_own_are_found_then_the_newest(here, split):
+    def found(data: str | None = None) -> tuple[str, int]:
+        one = predictions.find(here.directory, "validation", 1, data)
+        return one.info["data"]["fingerprint"], len(one.others)
+
+    other, third = (dataclasses.replace(split, fingerprint=name) for name in ("other", "third"))
+    for images in (split, other, third):
+        result = study.predicted(here, images, Options(crops=1), batch_size=16, progress=False)
+        about = json.loads((result.folder / "about.json").read_text())
+        about["finished"] = f"2026-01-0{1 + (images is third)}T00:00:00"
+        (result.folder / "about.json").write_text(json.dumps(about))
+    assert found() == (split.fingerprint, 2)
+    assert found("other") == ("other", 0)
+    assert predictions.find(here.directory, "validation", 1, "none of them") is None
+    (here.directory / "run.json").write_text(json.dumps({"data": None}))
+    assert found() == ("third", 2)
+
+
+def test_the_command_says_where_the_images_lie(tiny_run, prepared_pictures, tmp_path):
+    workdir, elsewhere = tmp_path / "run", tmp_path / "elsewhere"
+    shutil.copytree(tiny_run, workdir, ignore=shutil.ignore_patterns("studies"))
+    shutil.copytree(prepared_pictures, elsewhere)
+    options = Options(crops=1, probabilities=False)
+    (result,) = summary.predicted(
+        [workdir], options, together=False, prepared_dir=str(elsewhere), batch_size=16
+    )
+    assert f" --prepared_dir={elsewhere} " in result.about["command"]
+
+
+def test_without_their_probabilities_an_ensemble_says_what_to_remove(here, split):
+    members = [predicted(here, split, probabilities=True), as_predictions(here, split)]
+    (result,) = saved.find(here.directory, "errors")
+    (result.folder / "probabilities.npy").unlink()
+    members[0] = predicted(here, split, probabilities=True)
+    members[1] = dataclasses.replace(members[1], info=members[1].info | {"weights": "others"})
+    with pytest.raises(ValueError, match=rf"npy is gone: remove {result.folder}, and evaluate run"):
+        predictions.ensemble(members, "two")
 
 
 def test_an_imported_net_has_a_scale_per_channel_and_no_epochs(tiny_run, split, tmp_path):
@@ -552,6 +588,11 @@ def test_the_script_evaluates_runs_and_their_ensemble(tiny_run, other_run, tmp_p
     (together,) = out.iterdir()
     assert together.name.startswith("ensemble_of_2_validation_1_crop-")
     both = predictions.of_result(saved.load(together))
+    assert both.info["study"] == "ensemble"
+    assert {"step", "finished"} <= both.info.keys()
+    drawn = ("figures", "--figure=7", f"--arrays={together}", f"--out={tmp_path / 'figure'}")
+    _, errors = start_script(*drawn).communicate(timeout=300)
+    assert errors == f"error: {together} holds no arrays of figure 7\n"
     expected = predictions.ensemble(members, "two")
     np.testing.assert_array_equal(both.probabilities, expected.probabilities)
     (scored,) = together.glob("scores-*.json")

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from zfnet_jax.data import prepared
 from zfnet_jax.report.table import from_json
 from zfnet_jax.studies import photos
 from zfnet_jax.studies.context import Context
@@ -100,6 +101,34 @@ def test_the_nets_of_table_3_are_evaluated_and_make_its_rows(workdir, sweep):
         assert here.value == pytest.approx(100 * np.mean(found.predicted != found.labels))
     row = next(row for row in main.rows if row[places["runs"]] == "zfnet")
     assert row[places["Val Top-1"]].reason == "has not saved its last checkpoint"
+
+
+def test_images_prepared_anew_make_the_tables_anew(workdir, sweep, prepared_pictures, tmp_path):
+    """Their evaluation is due again, and the tables take no other."""
+    images = tmp_path / "images"
+    shutil.copytree(prepared_pictures, images)
+    config = json.loads((sweep / "alexnet" / "config.json").read_text())
+    config["data"]["prepared_dir"] = str(images)
+    (sweep / "alexnet" / "config.json").write_text(json.dumps(config))
+    options = TableOptions(resamples=100, crops=1)
+    before = steps.evaluate_sweeps([str(sweep)], options)
+    before.make()  # of images with the same fingerprint, where the checkpoint says
+
+    def reason() -> str | None:
+        files = {one.name: one for one in made().files}
+        main, _ = map(from_json, json.loads(files["table3.json"].read_text()))
+        places = {column.title: place for place, column in enumerate(main.columns)}
+        row = next(row for row in main.rows if row[places["runs"]] == "alexnet")
+        return row[places["Val Top-1"]].reason
+
+    made = steps.table(Context(workdir), 3, [str(sweep)], options).make
+    assert reason() is None
+    path = images / "validation" / "manifest.json"
+    manifest = json.loads(path.read_text()) | {"rows_sha256": "others"}
+    manifest["fingerprint"] = prepared.fingerprint(manifest)
+    path.write_text(json.dumps(manifest))
+    assert steps.evaluate_sweeps([str(sweep)], options).options != before.options
+    assert reason() == "not evaluated on validation images with 1 crop"
 
 
 def test_without_sweeps_the_tables_say_what_they_need():

@@ -324,6 +324,22 @@ def test_runs_on_other_images_are_refused(table3):
         error_tables(3, [table3], OPTIONS)
 
 
+def test_a_second_set_of_images_does_not_block_a_table(table3):
+    before, _ = error_tables(3, [table3], OPTIONS)
+    others = {"data": {"fingerprint": "others"}, "finished": "2026-01-02"}
+    for name in ("alexnet", "zfnet", "alexnet_dense_2048"):
+        own = {"data": {"validation": "one", "train": "one"}}
+        (table3 / name / "run.json").write_text(json.dumps(own))
+        write_answers(table3 / name, "validation", 0.9, seed=1, **others)
+    tables = error_tables(3, [table3], OPTIONS)
+    assert tables[0].rows == before.rows
+    told = "zfnet: validation-10-1-0 is taken, not validation-10-1-2, of other images"
+    assert f"- {told} or another net." in markdown(tables).splitlines()
+    table, _ = error_tables(3, [table3], OPTIONS, lambda *_: "others")
+    assert cell(table, "zfnet", "Val Top-1").here.value > 70
+    assert cell(table, "zfnet", "Train Top-1").here is None
+
+
 def test_a_run_in_two_sweeps_is_refused(table3, tmp_path):
     write_run(tmp_path / "again", "zfnet")
     with pytest.raises(ValueError, match="two runs of one name"):

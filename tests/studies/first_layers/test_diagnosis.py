@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 
 import numpy as np
@@ -152,6 +153,15 @@ def test_the_script_prints_a_table_and_saves_the_numbers(run_with_winners, tiny_
     assert "25.0% | 25.0%" in mined_row
     assert other_row.endswith("| - | - | - |")
     assert numbers[1]["dead"] is None
+
+
+def test_the_command_makes_the_diagnosis_of_its_checkpoint(run_with_winners):
+    """Whatever other checkpoint is mined."""
+    result = study.measured(open_run(run_with_winners, 4), None)
+    before = saved.find(run_with_winners, "first_layers")
+    (output,) = run_script("diagnose", *shlex.split(result.about["command"])[3:])
+    assert "| 4 |" in output
+    assert saved.find(run_with_winners, "first_layers") == before
 
 
 def test_what_is_mined_later_makes_numbers_beside_those_of_before(run_with_winners):

@@ -458,11 +458,12 @@ def test_drops_are_told_apart_by_the_mask():
     )
 
 
-def test_the_check_against_masks_leaves_its_numbers(tiny_run, tmp_path):
+def test_the_check_against_masks_leaves_its_numbers(tiny_run, prepared_pictures, tmp_path):
     for name in ("checkpoints", "config.json", "run.json"):
         (tmp_path / name).symlink_to(tiny_run / name)
-    how = ("--images=6", "--square=20", "--stride=12")
+    how = (f"--prepared_dir={prepared_pictures}", "--images=6", "--square=20", "--stride=12")
     (output,) = run_script("occlusion_check", f"--workdir={tmp_path}", *how)
     (result,) = saved.find(tmp_path, "occlusion_check")
     assert str(result.folder) in output
+    assert how[0] in result.about["command"].split()
     assert json.loads((result.folder / "numbers.json").read_text(encoding="utf-8"))

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from zfnet_jax.files import whole_file, write_arrays
+from zfnet_jax.runs import provenance
 from zfnet_jax.studies import saved
 from zfnet_jax.studies.saved import Result
 
@@ -41,6 +42,9 @@ class Predictions:
         more provenance: see `study.describe`. Of an ensemble 'run' names it, 'members' are theirs
         and 'weights' a list.
       probabilities: None where they were not kept.
+      folder: that they were read from, if any.
+      others: names of the folders beside it that `find` left: of the same checkpoint, split and
+        crops, but other images or weights.
     """
 
     info: dict[str, Any]
@@ -50,6 +54,8 @@ class Predictions:
     confidence: np.ndarray
     loss: np.ndarray
     probabilities: np.ndarray | None
+    folder: Path | None = None
+    others: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -65,7 +71,7 @@ class Predictions:
     @property
     def identity(self) -> dict[str, Any]:
         """What tells them from those of other nets or images, as JSON values."""
-        return {field: self.info[field] for field in (*_COMPARED, "weights")}
+        return _identity(self.info)
 
     def errors(self, k: int) -> np.ndarray:
         """[N] float64: 1 where the true class is not among the k most probable, else 0.
@@ -111,12 +117,19 @@ def ensemble(members: Sequence[Predictions], name: str) -> Predictions:
     return Predictions(
         info=info,
         probabilities=probabilities,
+        folder=None,
+        others=(),
         **outcomes(probabilities, members[0].labels),
     )
 
 
 def _kept_probabilities(member: Predictions) -> np.ndarray:
     if member.probabilities is None:
+        if member.folder is not None and member.info["options"]["probabilities"]:
+            raise ValueError(
+                f"{member.folder / _PROBABILITIES} is gone: remove {member.folder}, and evaluate"
+                f" {member.info['run']} again"
+            )
         raise ValueError(
             f"the probabilities of {member.info['run']} were not kept: evaluate it again "
             "with --probabilities"
@@ -184,7 +197,13 @@ def of_result(result: Result) -> Predictions:
             probabilities = np.load(path, mmap_mode="r")
         except (ValueError, EOFError) as error:
             raise ValueError(f"{path} is damaged: remove its folder, and evaluate again") from error
-    return Predictions(info=result.about, probabilities=probabilities, **result.arrays)
+    return Predictions(
+        info=result.about,
+        probabilities=probabilities,
+        folder=result.folder,
+        others=(),
+        **result.arrays,
+    )
 
 
 def files(result: Result) -> list[Path]:
@@ -193,22 +212,36 @@ def files(result: Result) -> list[Path]:
     return [*result.files, *([kept] if kept.exists() else [])]
 
 
-def find(workdir: str | Path, split: str, crops: int) -> Predictions | None:
+def find(
+    workdir: str | Path, split: str, crops: int, data: str | None = None
+) -> Predictions | None:
     """The saved predictions of a run's newest evaluated checkpoint, with probabilities if they
     were kept; None if there are none.
 
-    ValueError: there are several, of other images or weights; or a file is damaged.
+    Of several images or weights those of the images that the run was trained with come first, then
+    the newest; `others` names what was left.
+
+    Args:
+      data: fingerprint of the images that they must be of; if None, of any.
+
+    Raises:
+      ValueError: a file is damaged.
     """
-    wanted = {"split": split, "crops": crops}
+    wanted: dict[str, Any] = {"split": split, "crops": crops}
+    if data is not None:
+        wanted["data"] = {"fingerprint": data}
     there = [one for one in saved.find(workdir, NAME) if wanted.items() <= one.about.items()]
     if not there:
         return None
     step = max(one.about["step"] for one in there)
-    found = [of_result(one) for one in there if one.about["step"] == step]
-    if any(one.identity != found[0].identity for one in found):
-        folders = ", ".join(one.folder.name for one in there if one.about["step"] == step)
-        raise ValueError(
-            f"{workdir} was evaluated at step {step} on several sets of {split} images, or with"
-            f" several nets: remove all but one of {folders} in {there[0].folder.parent}"
-        )
-    return max(found, key=lambda one: one.probabilities is not None)
+    there = [one for one in there if one.about["step"] == step]
+    own = {"fingerprint": data or provenance.trained_with(Path(workdir), split)}
+    taken = max(enumerate(there), key=lambda one: (one[1].about["data"] == own, one[0]))[1]
+    same = [one for one in there if _identity(one.about) == _identity(taken.about)]
+    found = max(map(of_result, same), key=lambda one: one.probabilities is not None)
+    others = tuple(one.folder.name for one in there if one not in same)
+    return dataclasses.replace(found, others=others)
+
+
+def _identity(info: Mapping[str, Any]) -> dict[str, Any]:
+    return {field: info[field] for field in (*_COMPARED, "weights")}

@@ -6,6 +6,9 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from ml_collections import ConfigDict
+
+from zfnet_jax.data import splits
 from zfnet_jax.studies.context import Context, other_run
 from zfnet_jax.studies.drawing import draw, write_tables
 from zfnet_jax.studies.errors import predictions, study, summary
@@ -143,6 +146,7 @@ def evaluate_sweeps(sweeps: Sequence[str], options: TableOptions) -> Step:
         options={
             "runs": [other_run(workdir) for workdir in finished],
             "evaluations": [identity(one) for one in options.evaluations],
+            "data": [_images(workdir, one.split) for workdir, one in asked],
         },
         commands=tuple(
             command("evaluate", f"--sweep={sweep}", *arguments(one))
@@ -160,7 +164,7 @@ def table(context: Context, number: int, sweeps: Sequence[str], options: TableOp
     folders = [Path(sweep) for sweep in sweeps]
 
     def make() -> Made:
-        tables = error_tables(number, folders, options)
+        tables = error_tables(number, folders, options, _images)
         return Made(write_tables(context, f"table{number}", tables))
 
     what = {2: "errors of nets and ensembles", 3: "layers removed or resized"}[number]
@@ -187,7 +191,18 @@ def table(context: Context, number: int, sweeps: Sequence[str], options: TableOp
 
 def _predicted(context: Context, options: Options) -> Result:
     split = context.split(options.split)
-    return study.predicted(context.run, split, options, progress=False)
+    return study.predicted(
+        context.run, split, options, prepared_dir=context.prepared_dir, progress=False
+    )
+
+
+def _images(workdir: Path, split: str) -> str | None:
+    """Fingerprint of a run's images as they lie now; None if they cannot be had."""
+    config = ConfigDict(json.loads((workdir / "config.json").read_text(encoding="utf-8")))
+    try:
+        return splits.open_split(config.data, split).fingerprint
+    except (ValueError, OSError):
+        return None
 
 
 def _further_nets(*tables: int) -> str:

@@ -60,7 +60,13 @@ def describe(run: Run, split: Split, options: Options) -> dict[str, Any]:
 
 
 def predicted(
-    run: Run, split: Split, options: Options, *, batch_size: int | None = None, progress: bool
+    run: Run,
+    split: Split,
+    options: Options,
+    *,
+    batch_size: int | None = None,
+    prepared_dir: str | None = None,
+    progress: bool,
 ) -> Result:
     """Shows every image of a split to a run, unless that is saved already.
 
@@ -69,6 +75,7 @@ def predicted(
       split: named in the options.
       options: see there; predictions saved with their probabilities serve also without.
       batch_size: see `predict.predict`; as the run evaluates if None.
+      prepared_dir: where the images lie, if not where the run's config says.
       progress: whether to show a bar.
 
     Returns:
@@ -100,7 +107,7 @@ def predicted(
         run,
         _subject(split, options),
         make,
-        command=saved.command_of(run, "evaluate", options),
+        command=saved.command_of(run, "evaluate", options, prepared_dir=prepared_dir),
         about=info,
     )
 

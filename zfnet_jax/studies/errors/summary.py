@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from zfnet_jax.studies.errors.scores import confusion_matrix, scores
 from zfnet_jax.studies.options import identity
 from zfnet_jax.studies.saved import Result
 from zfnet_jax.training.metrics import top_ks
+
+ENSEMBLE = "ensemble"  # what a kept one says it is: predictions, but of no run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +73,14 @@ def predicted(
         )
         options = dataclasses.replace(options, probabilities=True)
     return [
-        study.predicted(one.run, one.split(split), options, batch_size=batch_size, progress=True)
+        study.predicted(
+            one.run,
+            one.split(split),
+            options,
+            batch_size=batch_size,
+            prepared_dir=prepared_dir,
+            progress=True,
+        )
         for one in contexts  # one net in memory at a time, unless they are together
     ]
 
@@ -101,7 +111,12 @@ def ensemble(members: Sequence[Scored], options: ScoreOptions, out: Path | None)
         folder = out / f"{words.replace(' ', '_')}-{saved.digest_of(found.identity)}"
         with whole_folder(folder) as unfinished:
             predictions.write(unfinished, found.arrays)
-            write_json(unfinished / "about.json", found.info)
+            about = {
+                "study": ENSEMBLE,
+                "step": None,  # the members have one each
+                "finished": time.strftime("%Y-%m-%dT%H:%M:%S"),
+            }
+            write_json(unfinished / "about.json", about | found.info)
     return Scored(name, found, scores(found, options), folder)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +12,22 @@ from zfnet_jax.studies.errors.paper_rows import COLUMNS, ROWS
 from zfnet_jax.studies.errors.predictions import Predictions
 from zfnet_jax.sweep.status import unfinished
 
+# Fingerprint of a run's images of a split, from its folder; None where any will do.
+Images = Callable[[Path, str], str | None]
 # Of a run's end on a split, or why there are none, by (run, split).
 Found = dict[tuple[str, str], Predictions | str]
 
 
-def read(number: int, sweeps: Sequence[Path], options: TableOptions) -> Found:
+def read(
+    number: int, sweeps: Sequence[Path], options: TableOptions, images: Images | None = None
+) -> Found:
     """Predictions of all runs of Table 2 or 3.
 
     Args:
       number: of the table.
       sweeps: folders that hold the runs' folders, named as in `paper_rows`.
       options: see there; of the bootstrap nothing is used.
+      images: those that predictions must be of; if None see `predictions.find`.
 
     Raises:
       ValueError: see `predictions.find`; or runs do not match, naming fields; or two sweeps hold
@@ -35,7 +40,7 @@ def read(number: int, sweeps: Sequence[Path], options: TableOptions) -> Found:
         if wanted.split not in splits:
             continue
         for run in runs:
-            found[run, wanted.split] = _read(sweeps, run, wanted)
+            found[run, wanted.split] = _read(sweeps, run, wanted, images)
         infos = infos_of(found, wanted.split)
         if infos:
             predictions.check_match(infos)
@@ -48,7 +53,9 @@ def infos_of(found: Found, split: str) -> list[dict[str, Any]]:
     return [one.info for one in there if isinstance(one, Predictions)]
 
 
-def _read(sweeps: Sequence[Path], run: str, wanted: Options) -> Predictions | str:
+def _read(
+    sweeps: Sequence[Path], run: str, wanted: Options, images: Images | None
+) -> Predictions | str:
     folders = [sweep / run for sweep in sweeps if (sweep / run).is_dir()]
     if len(folders) > 1:
         raise ValueError(f"{' and '.join(map(str, folders))}: two runs of one name")
@@ -57,11 +64,12 @@ def _read(sweeps: Sequence[Path], run: str, wanted: Options) -> Predictions | st
     reason = unfinished(folders[0])
     if reason:
         return reason
-    found = predictions.find(folders[0], wanted.split, wanted.crops)
+    of = images(folders[0], wanted.split) if images else None
+    found = predictions.find(folders[0], wanted.split, wanted.crops, of)
     if found is None:
-        images = {"train": "training", "validation": "validation"}[wanted.split]
+        what = {"train": "training", "validation": "validation"}[wanted.split]
         crops = predictions.crops_text(wanted.crops)
-        return f"not evaluated on {images} images with {crops}"
+        return f"not evaluated on {what} images with {crops}"
     epoch, epochs = found.info["epoch"], found.info["epochs"]
     if epoch is not None and epoch < epochs:
         return f"evaluated only after {epoch:g} of {epochs} epochs"

@@ -15,7 +15,7 @@ from zfnet_jax.studies.errors.bootstrap import Interval, interval
 from zfnet_jax.studies.errors.options import TableOptions
 from zfnet_jax.studies.errors.paper_rows import ROWS
 from zfnet_jax.studies.errors.predictions import Predictions
-from zfnet_jax.studies.errors.sweep_predictions import Found, infos_of, read
+from zfnet_jax.studies.errors.sweep_predictions import Found, Images, infos_of, read
 
 _CAPTIONS = {
     2: "Error of single nets and ensembles (Table 2)",
@@ -39,9 +39,11 @@ class _Errors:
     note: str | None = None
 
 
-def error_tables(number: int, sweeps: Sequence[Path], options: TableOptions) -> list[Table]:
+def error_tables(
+    number: int, sweeps: Sequence[Path], options: TableOptions, images: Images | None = None
+) -> list[Table]:
     """Table 2 or 3 of the runs in the folders of sweeps: see `tables`, `sweep_predictions.read`."""
-    return tables(number, read(number, sweeps, options), options)
+    return tables(number, read(number, sweeps, options, images), options)
 
 
 def tables(number: int, found: Found, options: TableOptions) -> list[Table]:
@@ -72,6 +74,7 @@ def tables(number: int, found: Found, options: TableOptions) -> list[Table]:
         rows=tuple(rows),
         caption=_CAPTIONS[number],
         setting=_setting(found),
+        remarks=_left(found),
     )
     return [main, _differences(number, errors, options)]
 
@@ -198,6 +201,17 @@ def _about_differences(options: TableOptions) -> str:
         f"{options.resamples} resamples, seed {options.seed}; where zero lies inside, the "
         "ordering is called undecided. They hold for these trained nets: what another training "
         "seed would change is not in them, nor is the number of comparisons allowed for."
+    )
+
+
+def _left(found: Found) -> tuple[str, ...]:
+    """Which predictions were taken where there are others of the same checkpoint."""
+    there = (one for _, one in sorted(found.items()) if isinstance(one, Predictions))
+    return tuple(
+        f"{one.info['run']}: {one.folder.name} is taken, not {', '.join(one.others)}, of other"
+        " images or another net."
+        for one in there
+        if one.others and one.folder is not None
     )
 
 

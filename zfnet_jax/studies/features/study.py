@@ -20,7 +20,7 @@ from zfnet_jax.studies.features import atlas, chosen, mining, winner_projection,
 from zfnet_jax.studies.features.figure import figure2
 from zfnet_jax.studies.features.options import FigureOptions, Options
 from zfnet_jax.studies.features.winners import NAME, Winners, WinnersWriter
-from zfnet_jax.studies.options import arguments, identity
+from zfnet_jax.studies.options import arguments, command, identity
 from zfnet_jax.studies.saved import Result, Subject
 from zfnet_jax.studies.step import Entry, Made, Step
 
@@ -61,7 +61,6 @@ def measured(
     target = saved.folder_of(run, subject)
     unfinished_pass = target.with_name(f"{target.name}.pass.npz")
     progress = progress and parallel.is_writer()
-    where = [f"--prepared_dir={prepared_dir}"] if prepared_dir else []
 
     def make(folder: Path | None) -> None:
         mined = mining.mine(
@@ -99,7 +98,7 @@ def measured(
         run,
         subject,
         make,
-        command=saved.command_of(run, "mine", options, *where),
+        command=saved.command_of(run, "mine", options, prepared_dir=prepared_dir),
         about=_about(run, split),
     )
     if parallel.is_writer():
@@ -166,15 +165,16 @@ def atlas_step(context: Context) -> Step:
     out = context.report / "atlas"
 
     def make() -> Made:
-        atlas.write_atlas([of_validation(context).folder], out, progress=False)
-        return Made(sorted(path for path in out.rglob("*") if path.is_file()))
+        folder = of_validation(context).folder
+        atlas.write_atlas([folder], out, progress=False)
+        files = sorted(path for path in out.rglob("*") if path.is_file())
+        return Made(files, commands=[context.command("atlas", f"--arrays={folder}", step=False)])
 
     return Step(
         "atlas",
         "Making the atlas of all feature maps",
         make,
         needs=("mine",),
-        commands=(context.command("atlas", "--split=validation", step=False),),
         seconds=2 + 0.02 * _maps(context.run),
         entry=Entry(
             "All feature maps",
@@ -192,7 +192,9 @@ def fig2(context: Context) -> Step:
         found = of_validation(context)
         maps = chosen.maps(found, options)
         files = draw(context, {"figure2": lambda: figure2(found, maps, options.patches)})
-        return Made(files, ["The maps are drawn at random from those that are not dead."], maps)
+        note = "The maps are drawn at random from those that are not dead."
+        arrays = (f"--arrays={found.folder}", *arguments(options), f"--out={context.figures}")
+        return Made(files, [note], maps, [command("figures", "--figure=2", *arrays)])
 
     return Step(
         "fig2",
@@ -200,15 +202,6 @@ def fig2(context: Context) -> Step:
         make,
         needs=("mine",),
         options=identity(options),
-        commands=(
-            context.command(
-                "figures",
-                "--figure=2",
-                "--split=validation",
-                *arguments(options),
-                f"--out={context.figures}",
-            ),
-        ),
         seconds=6,
         entry=Entry(
             "Figure 2: features of a trained net",

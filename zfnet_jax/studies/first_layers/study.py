@@ -54,7 +54,7 @@ def measured(run: Run, mined: Winners | None) -> Result:
             {"run": name, "mined": mined.folder.name if mined else None},
         ),
         make,
-        command=command("diagnose", f"--workdir={run.directory}", *arguments(options)),
+        command=saved.command_of(run, "diagnose", options),
     )
 
 
@@ -89,27 +89,23 @@ def fig6(
         files += write_tables(context, "figure6", [diagnosis_table([*map(numbers, results)])])
         files += [*results[0].files, results[0].folder / NUMBERS]
         notes = [] if others else ["Only this run: --compare=DIR,DIR sets others beside it."]
-        return Made(files, notes)
+        return Made(files, notes, commands=commands(results))
 
-    runs = ",".join(map(str, (context.workdir, *others)))
+    def commands(results: Sequence[Result]) -> list[str]:
+        mine = [command("mine", f"--workdir={workdir}") for workdir in others]
+        runs = ",".join(map(str, (context.workdir, *others)))
+        figure = ("--figure=6", "--split=validation", f"--runs={runs}", *arguments(options))
+        # The figure takes one --step for all runs; the newest of each are told by none.
+        step = [] if others else [f"--step={context.run.step}"]
+        draw_it = command("figures", *figure, *step, f"--out={context.figures}")
+        return [*mine, draw_it, *(result.about["command"] for result in results)]
+
     return Step(
         name="fig6",
         title="Fig. 6: first layers side by side",
         make=make,
         needs=() if mining.missing else (mining.name,),
         options={"others": identities, **identity(options)},
-        commands=(
-            *(command("mine", f"--workdir={workdir}") for workdir in others),
-            command(
-                "figures",
-                "--figure=6",
-                "--split=validation",
-                f"--runs={runs}",
-                *arguments(options),
-                f"--out={context.figures}",
-            ),
-            context.command("diagnose", *(f"--workdir={one}" for one in others), step=False),
-        ),
         images=mining.images * len(others),
         seconds=4 + 8 * len(others),
         missing=missing,

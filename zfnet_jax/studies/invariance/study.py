@@ -111,13 +111,12 @@ def of_split(
     def curves() -> Arrays:
         return _measured(run, images, asked, progress) | {"rows": images.chosen}
 
-    where = [f"--prepared_dir={prepared_dir}"] if prepared_dir else []
     words = (f"{len(images)}_{options.split}_images", *asked.layers)
     return saved.measured_once(
         run,
         Subject(NAME, asked, words, {"fingerprint": split.fingerprint}),
         curves,
-        command=saved.command_of(run, NAME, options, *where),
+        command=saved.command_of(run, NAME, options, prepared_dir=prepared_dir),
         about=_ABOUT | {"of_images": len(split)},
     )
 

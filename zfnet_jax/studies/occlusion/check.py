@@ -18,9 +18,18 @@ NUMBERS = "numbers.json"  # in the result's folder
 
 
 def measured(
-    run: Run, split: Split, options: CheckOptions, *, batch_size: int, progress: bool
+    run: Run,
+    split: Split,
+    options: CheckOptions,
+    *,
+    batch_size: int,
+    prepared_dir: str | None = None,
+    progress: bool,
 ) -> Result:
     """Slides a square over pictures and holds what it costs against their masks, unless saved.
+
+    Args:
+      prepared_dir: where the pictures lie, if not where the run's config says.
 
     Returns:
       the saved result: the arrays of `measure.occlude`, 'mask' [N, H, W] bool of what the net saw
@@ -52,5 +61,8 @@ def measured(
     data = {"split": "validation", "fingerprint": split.fingerprint}
     words = (f"{len(rows)}_pictures", slid.layer, slid.fill)
     return saved.made_once(
-        run, Subject(NAME, options, words, data), make, command=saved.command_of(run, NAME, options)
+        run,
+        Subject(NAME, options, words, data),
+        make,
+        command=saved.command_of(run, NAME, options, prepared_dir=prepared_dir),
     )
