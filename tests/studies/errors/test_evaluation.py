@@ -613,6 +613,9 @@ def test_the_script_evaluates_runs_and_their_ensemble(tiny_run, other_run, tmp_p
     assert "| first | 30 |" in result.stdout
     assert (folder / "arrays.npz").stat().st_mtime_ns == before
     assert sorted(path.name for path in folder.iterdir()) == kept
+    # An ensemble that is kept among a run's own predictions is none of them.
+    shutil.copytree(together, folder.with_name(together.name))
+    assert [one.folder for one in saved.find(sweep / "first", "errors")] == [folder]
 
 
 def test_the_script_refuses_what_makes_no_sense(tiny_run, tmp_path):

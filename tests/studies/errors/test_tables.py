@@ -56,6 +56,7 @@ def write_answers(
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     crops = crops or {"validation": 10, "train": 1}[split]
     info = {
+        "study": "errors",
         "run": folder.name,
         "step": STEP,
         "epoch": float(EPOCHS),
