@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,6 +17,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 AXIS = "batch"
 _TEXT_BYTES = 1000  # of `from_writer`
+_LONGEST_WAIT = 30 * 24 * 3600 * 1000  # milliseconds
+_meetings = itertools.count()  # a barrier has a name of its own
 
 # Any of these above 1 means that a launcher started several processes of one job.
 _LAUNCHER_SIZES = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
@@ -67,6 +70,18 @@ def from_writer(text: str) -> str:
     data[: len(own)] = own
     told = np.asarray(multihost_utils.broadcast_one_to_all(data))
     return told.tobytes().rstrip(b"\0").decode(errors="replace")
+
+
+def wait_for_all() -> None:
+    """Waits until every process of the job is here, however long one of them works alone.
+
+    jax's own barriers give up after five minutes, and that at the end of a process then ends all.
+    """
+    if jax.process_count() > 1:
+        from orbax.checkpoint import multihost
+
+        meeting = multihost.get_barrier_sync_fn()
+        meeting(key=f"zfnet_jax/{next(_meetings)}", timeout_ms=_LONGEST_WAIT)
 
 
 @contextlib.contextmanager

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import socket
+import subprocess
+import sys
 import threading
 import time
 
 import numpy as np
 import pytest
 
+from tests.conftest import ROOT, simulated
 from zfnet_jax import lock
 from zfnet_jax.studies import saved
 from zfnet_jax.studies.options import option
@@ -112,6 +117,50 @@ def test_of_two_at_once_one_measures(here):
     for thread in threads:
         thread.join()
     assert calls == [1]
+
+
+TOGETHER = """
+import dataclasses, sys, time
+from pathlib import Path
+import numpy as np
+from zfnet_jax import parallel
+from zfnet_jax.runs.run import open_run
+from zfnet_jax.studies import saved
+from zfnet_jax.studies.saved import Subject
+from tests.studies.test_saved import Options
+
+address, number, workdir, out = sys.argv[1:]
+parallel.initialize(address, 2, int(number))
+run = dataclasses.replace(open_run(workdir), directory=Path(out))
+subject = Subject("one", Options(), ("conv1",))
+
+def make(folder):
+    if folder is not None:
+        time.sleep(2)  # the writer alone, as in mining: it projects
+        np.savez(folder / "arrays.npz", x=1)
+
+for _ in range(2):
+    result = saved.made_once(run, subject, make, command="")
+    assert (result.folder / "about.json").exists(), "gone on before the result was there"
+"""
+
+
+def test_no_process_goes_on_before_the_writer_is_done(tiny_run, tmp_path):
+    """It would end, wait in jax's shutdown for five minutes, and then all would be aborted."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", TOGETHER, address, str(number), tiny_run, tmp_path],
+            cwd=ROOT,
+            env=os.environ | simulated(1),
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(2)
+    ]
+    outputs = [process.communicate(timeout=300) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
 
 
 def test_a_lock_is_gone_when_its_holder_is(tmp_path):

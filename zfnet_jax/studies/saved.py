@@ -178,6 +178,7 @@ def made_once(
     if not parallel.is_writer():
         if not parallel.from_writer(""):
             make(None)
+            parallel.wait_for_all()
         return Result(folder, {})
     with lock.waited_for(folder.with_name(f".{folder.name}.lock")) as alone:
         if alone:
@@ -191,6 +192,7 @@ def made_once(
                 found = make(unfinished)
                 said = _about(run, subject, command, about or {})
                 write_json(unfinished / "about.json", said | dict(found or {}))
+            parallel.wait_for_all()  # of which the writer may have worked longest, alone
     return load(folder)
 
 
