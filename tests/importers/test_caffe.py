@@ -285,10 +285,8 @@ def test_occlusion_by_windows_is_exact_on_it(small_zf, tmp_path):
     result = occlusion.measured(small_zf, options, batch_size=9, progress=False)
     fast = result.arrays
     pixels = load_photo(tmp_path / "photo.png", small_zf.config.data.image_size)[None]
-    resolved = occlusion.resolved(small_zf, options)
-    plain = occlusion.of_pixels(
-        small_zf, resolved, pixels, None, batch_size=9, form="plain", progress=False
-    )
+    resolved = dataclasses.replace(occlusion.resolved(small_zf, options), plain=True)
+    plain = occlusion.of_pixels(small_zf, resolved, pixels, None, batch_size=9, progress=False)
     for name in ("activity", "probability"):
         np.testing.assert_allclose(fast[name], plain[name], rtol=1e-4, err_msg=name)
     assert np.ptp(fast["activity"]) > 0

@@ -179,7 +179,8 @@ def save_voc(workdir: Path, *, finished: str = "2026-01-01", **about: object) ->
     options |= {"tolerance": 1e-3, "seed": 0}
     folder = workdir / "studies" / "voc" / f"voc-{finished}"
     folder.mkdir(parents=True)
-    content = ABOUT | {"options": options, "finished": finished, "setting": ["run a_run, step 70"]}
+    content = ABOUT | {"study": "voc", "options": options, "finished": finished}
+    content |= {"setting": ["run a_run, step 70"]}
     write_json(folder / "about.json", content | {"average_precision": [0.5] * 20} | about)
 
 
