@@ -391,6 +391,8 @@ def test_photos_one_after_the_other_stand_side_by_side(tiny_run, split, files, t
             np.testing.assert_allclose(
                 result.arrays[name][0], together.arrays[name][number], rtol=1e-4, atol=1e-5
             )
+    scale = figure5(results[0].arrays).axes[5:8]  # of one amount, which no line shows
+    assert [axis.lines[0].get_marker() for axis in scale] == ["o"] * 3
     many = SplitOptions(count=4, vertical="6", scale="", rotation="")
     summary = study.of_split(net, split, many, prepared_dir=None, progress=False)
     out = tmp_path / "figures"

@@ -46,7 +46,7 @@ def figure5(arrays: Arrays) -> Figure:
 
     def draw(axis: Axes, amounts: np.ndarray, curves: np.ndarray, _: np.ndarray | None) -> None:
         for colour, curve in zip(COLOURS, curves):
-            axis.plot(amounts, curve, color=colour)
+            axis.plot(amounts, curve, color=colour, marker=_marker(amounts))
 
     figure, axes = _panels(arrays, draw, pictures=1.3)
     for kind, (axis, *_) in zip(arrays["kinds"], axes):
@@ -71,9 +71,9 @@ def figure5_summary(arrays: Arrays) -> Figure:
         for percentiles, alpha in ((WIDE, 0.13), (BAND, 0.25)):
             low, high = np.nanpercentile(curves, percentiles, axis=0)
             axis.fill_between(amounts, low, high, color=colour, alpha=alpha, lw=0)
-        axis.plot(amounts, np.nanmean(curves, axis=0), color=colour)
+        axis.plot(amounts, np.nanmean(curves, axis=0), color=colour, marker=_marker(amounts))
         if right is not None:
-            axis.plot(amounts, right.mean(axis=0), color="0.25", ls="--")
+            axis.plot(amounts, right.mean(axis=0), color="0.25", ls="--", marker=_marker(amounts))
 
     figure, _ = _panels(arrays, draw, pictures=None)
     _legend(
@@ -141,6 +141,11 @@ def _pictures(axis: Axes, photos: np.ndarray, amounts: np.ndarray) -> None:
         x = width * (column + 0.5) / across
         axis.text(x, -0.015 * height, f"{amount:.4g}", ha="center", va="bottom", size="small")
     axis.set(xlim=(-0.03 * width, width), ylim=(height, 0))
+
+
+def _marker(amounts: np.ndarray) -> str | None:
+    """Of a single amount there is no line to see."""
+    return "o" if len(amounts) == 1 else None
 
 
 def _limits(amounts: np.ndarray) -> tuple[float, float]:
