@@ -27,4 +27,4 @@ python -c 'import jax, platform
 print(f"A part of the tests on Python {platform.python_version()}, JAX {jax.__version__}")'
 # The operators, a training, projections, checkpoints.
 python -m pytest -n auto --dist loadfile tests/test_{convolution,pooling,contrast_norm}.py \
-  tests/test_{train,deconvnet,checkpoint}.py
+  tests/test_{stages,deconvnet}.py tests/training/test_train.py tests/runs/test_checkpoint.py

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -71,3 +72,14 @@ def test_a_changed_list_is_installed_again_and_other_changes_are_not(checkout):
     assert len(source(checkout)[1]) == 1
     file.write_text(text.replace('"tqdm>=4.66,<5"', '"tqdm>=4.67,<5"'), encoding="utf-8")
     assert len(source(checkout)[1]) == 2
+
+
+def test_the_tests_that_scripts_name_are_there():
+    words = []
+    for path in (ROOT / "scripts").glob("*.sh"):
+        words += re.findall(r"tests/[\w/{},.]+\.py", path.read_text(encoding="utf-8"))
+    expanded = subprocess.run(
+        ["bash", "-c", f"printf '%s\\n' {' '.join(words)}"], capture_output=True, text=True
+    ).stdout.split()
+    assert len(expanded) > 5
+    assert [path for path in expanded if not (ROOT / path).is_file()] == []
