@@ -71,10 +71,9 @@ def main() -> None:
 
 def _asked(run: Run, options: Options) -> Options:
     """The options with what is not given as the table or figure wants it."""
-    from zfnet_jax.studies.transfer import features
 
     protocol = PROTOCOLS.get(options.data)
-    there = features.layers_of(run)
+    there = run.architecture.outputs
     asked = Options(data=options.data, layers=(there[max(there)],), heads=("softmax",))
     if _TABLE.value and _FIGURE.value:
         raise ValueError("give --table or --figure, not both")

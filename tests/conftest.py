@@ -138,6 +138,12 @@ def tiny_run(prepared_pictures: Path, tmp_path_factory: pytest.TempPathFactory) 
     return workdir
 
 
+def copied(tiny_run: Path, folder: Path) -> Path:
+    """The run in a folder of its own, without what studies and reports have left in it."""
+    ignore = shutil.ignore_patterns("studies", "report")
+    return Path(shutil.copytree(tiny_run, folder, ignore=ignore))
+
+
 @pytest.fixture(scope="session")
 def run(tiny_run: Path) -> Run:
     """`tiny_run`, opened."""

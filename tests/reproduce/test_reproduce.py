@@ -7,7 +7,6 @@ import doctest
 import json
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 import time
@@ -18,7 +17,7 @@ import pytest
 from PIL import Image
 
 import zfnet_jax
-from tests.conftest import ROOT, run_script, start_script
+from tests.conftest import ROOT, copied, run_script, start_script
 from zfnet_jax.data.pictures import draw
 from zfnet_jax.reproduce import display, execute, plan
 from zfnet_jax.reproduce.contents import CHAPTERS
@@ -67,12 +66,6 @@ def perform(reproduction: FakeReproduction, steps: list[Step]) -> dict[str, exec
     rows = execute.make_rows(reproduction, steps)
     execute.execute(reproduction, rows, Quiet())
     return {row.step.name: row for row in rows}
-
-
-def copied(run: Path, folder: Path) -> Path:
-    """A run as it was trained, nothing made of it yet."""
-    left_out = shutil.ignore_patterns("analysis", "studies", "report")
-    return Path(shutil.copytree(run, folder / "run", ignore=left_out))
 
 
 def test_what_a_step_depends_on_is_in_its_fingerprint_and_nothing_else():
@@ -245,7 +238,7 @@ def test_durations_are_short(seconds, text):
 
 
 def test_a_killed_reproduction_goes_on_and_redoes_nothing(tiny_run, tmp_path):
-    workdir = copied(tiny_run, tmp_path)
+    workdir = copied(tiny_run, tmp_path / "run")
     steps = workdir / FOLDER
     arguments = (f"--workdir={workdir}", f"--only={ONLY}", "--draft")
     process = start_script("reproduce", *arguments, stderr=subprocess.STDOUT)
@@ -273,7 +266,7 @@ def test_a_killed_reproduction_goes_on_and_redoes_nothing(tiny_run, tmp_path):
 
 def test_what_was_mined_is_drawn_in_every_figure_of_it(tiny_run, tmp_path):
     """Figs. 2, 4 and 6 and the atlas, as the paper has them whatever else was mined before."""
-    reproduction = Reproduction(copied(tiny_run, tmp_path))
+    reproduction = Reproduction(copied(tiny_run, tmp_path / "run"))
     other = MiningOptions(rectify="guided")
     features.measured(reproduction.run, reproduction.split("validation"), other, progress=False)
     steps = plan.make_plan(reproduction)
@@ -313,7 +306,7 @@ def test_what_was_mined_is_drawn_in_every_figure_of_it(tiny_run, tmp_path):
 def test_the_package_works_in_a_few_lines(tiny_run, tmp_path):
     photo = tmp_path / "face.png"
     Image.fromarray(draw("face", 21, 64).image).save(photo)
-    names = {"WORKDIR": copied(tiny_run, tmp_path), "PHOTO": photo}
+    names = {"WORKDIR": copied(tiny_run, tmp_path / "run"), "PHOTO": photo}
     failures, tried = doctest.testmod(zfnet_jax, extraglobs=names)
     assert (failures, tried) == (0, 9)
     assert set(zfnet_jax.__all__) <= set(dir(zfnet_jax))

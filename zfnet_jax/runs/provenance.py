@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from zfnet_jax.data import batches
-from zfnet_jax.runs import array_tree, workdir
+from zfnet_jax.runs import workdir
 from zfnet_jax.runs.run import Run
 
 
@@ -32,7 +32,7 @@ def net_digest(run: Run) -> str:
     content = {
         "architecture": repr(run.architecture),
         "weights": run.weights_digest,
-        "mean": array_tree.digest(run.mean),
+        "mean": run.mean_digest,
         "crop": run.input_size,
         "scale": np.asarray(run.config.augment.scale).tolist(),  # one number, or per channel
         "step": run.step,

@@ -60,6 +60,11 @@ class Run:
         text = json.dumps({name: array_tree.digest(leaf) for name, leaf in sorted(leaves.items())})
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
+    @functools.cached_property
+    def mean_digest(self) -> str:
+        """Digest of the per-pixel mean, made once."""
+        return array_tree.digest(self.mean)
+
     def inputs(self, images: np.ndarray) -> jax.Array:
         """Centre crops, mean subtracted: [B, S, S, C] uint8 to [B, H, W, C] float32."""
         crop, scale = self.config.augment.crop, self.config.augment.scale

@@ -15,7 +15,7 @@ import pytest
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from tests.conftest import ROOT, run_script
+from tests.conftest import ROOT, copied, run_script
 from tests.report.test_paper_figures import check_labels, images_of
 from zfnet_jax.data.landmarks import PartPhotos, draw_pictures, read_photos
 from zfnet_jax.report import figures
@@ -456,12 +456,6 @@ def test_published_tables_are_whole():
     for row in ("Adjust layers 6,7: 2048 units", "Nobody"):  # twice, never
         with pytest.raises(KeyError):
             paper.table(3).cell(row, "Val Top-1")
-
-
-def copied(tiny_run, folder):
-    """The run without what studies have left in it."""
-    shutil.copytree(tiny_run, folder, ignore=shutil.ignore_patterns("studies"))
-    return folder
 
 
 def test_the_script_measures_faces_and_pictures(tiny_run, folder, tmp_path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +13,7 @@ import jax
 import numpy as np
 import pytest
 
-from tests.conftest import ROOT, run_script
+from tests.conftest import ROOT, copied, run_script
 from zfnet_jax import notebook
 from zfnet_jax.data.prepared import PreparedSplit
 from zfnet_jax.runs.run import Run
@@ -208,12 +207,6 @@ def same(one: Winners, other: Winners) -> None:
         assert a.keys() == b.keys()
         for name in a:
             np.testing.assert_array_equal(b[name], a[name], err_msg=name)
-
-
-def copied(tiny_run, folder):
-    """The run without what studies have left in it."""
-    shutil.copytree(tiny_run, folder, ignore=shutil.ignore_patterns("studies"))
-    return folder
 
 
 def features(run: Run, split, progress: bool = False, **options) -> Result:

@@ -16,7 +16,7 @@ from PIL import Image
 from scipy import ndimage
 
 from configs import architectures
-from tests.conftest import run_script, start_script
+from tests.conftest import copied, run_script, start_script
 from zfnet_jax import architecture
 from zfnet_jax.data.images import Photos, evenly_spread
 from zfnet_jax.data.prepared import PreparedSplit
@@ -290,12 +290,6 @@ def files(split, tmp_path) -> list[str]:
         paths.append(folder / f"{index}.png")
         Image.fromarray(split.rows(np.array([index]))[0]).save(paths[-1])
     return [str(path) for path in paths]
-
-
-def copied(tiny_run, folder):
-    """The run without what studies have left in it."""
-    shutil.copytree(tiny_run, folder, ignore=shutil.ignore_patterns("studies"))
-    return folder
 
 
 def test_from_photos_to_tables_and_pictures(tiny_run, split, files, tmp_path):

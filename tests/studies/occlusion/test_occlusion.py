@@ -14,7 +14,7 @@ from PIL import Image
 
 from configs import architectures
 from tests import slow_reference as slow
-from tests.conftest import run_script
+from tests.conftest import copied, run_script
 from tests.mined_folder import write_mined
 from tests.report.test_paper_figures import check_labels
 from zfnet_jax import geometry
@@ -268,12 +268,6 @@ def files(tmp_path, photos) -> list[str]:
     for path, photo in zip(paths, photos, strict=True):
         Image.fromarray(photo).save(path)
     return [str(path) for path in paths]
-
-
-def copied(tiny_run, folder):
-    """The run without what studies have left in it."""
-    shutil.copytree(tiny_run, folder, ignore=shutil.ignore_patterns("studies"))
-    return folder
 
 
 def test_eight_devices_leave_the_same_arrays_and_a_figure(tiny_run, found, files, tmp_path):

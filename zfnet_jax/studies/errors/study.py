@@ -11,7 +11,7 @@ import numpy as np
 
 from zfnet_jax import parallel
 from zfnet_jax.data.images import Split
-from zfnet_jax.runs import array_tree, provenance
+from zfnet_jax.runs import provenance
 from zfnet_jax.runs.run import Run
 from zfnet_jax.studies import saved
 from zfnet_jax.studies.errors import predictions
@@ -52,7 +52,7 @@ def describe(run: Run, split: Split, options: Options) -> dict[str, Any]:
                 "scale": np.asarray(
                     run.config.augment.scale
                 ).tolist(),  # one number, or per channel
-                "mean": array_tree.digest(run.mean)[:16],
+                "mean": run.mean_digest[:16],
             },
             "weights": run.weights_digest,
         }

@@ -32,11 +32,6 @@ from zfnet_jax.studies.transfer.scores import NAME
 from zfnet_jax.training.optimizer import Params
 
 
-def layers_of(run: Run) -> dict[int, str]:
-    """The layers of a net by the paper's numbers, and the activation that each ends with."""
-    return run.architecture.outputs
-
-
 def extract(
     run: Run, split: Split, layers: Sequence[str], *, batch_size: int, progress: bool
 ) -> dict[str, Path]:

@@ -13,7 +13,7 @@ from zfnet_jax.studies.drawing import draw, write_tables
 from zfnet_jax.studies.options import arguments, identity
 from zfnet_jax.studies.saved import Result
 from zfnet_jax.studies.step import Entry, Made, Step
-from zfnet_jax.studies.transfer import data_sets, features, scratch, study, voc
+from zfnet_jax.studies.transfer import data_sets, scratch, study, voc
 from zfnet_jax.studies.transfer.accuracies import curves
 from zfnet_jax.studies.transfer.data_sets import SPLIT, STAND_IN, DataSet
 from zfnet_jax.studies.transfer.figure import figure9
@@ -209,7 +209,7 @@ def try_voc(context: Context, data_dir: str) -> Step:
       data_dir: where TFDS keeps the set; '' if nobody said.
     """
     run, options, prepared = context.run, VocOptions(), _voc_images(context)
-    there = features.layers_of(run)
+    there = run.architecture.outputs
 
     def make() -> Made:
         voc_data.prepare(

@@ -148,7 +148,7 @@ def _about(run: Run, one: HeadOptions) -> dict[str, Any]:
     return {
         "method": "pretrained",
         "weights": run.weights_digest,
-        "layers": {str(number): name for number, name in features.layers_of(run).items()},
+        "layers": {str(number): name for number, name in run.architecture.outputs.items()},
         "features": "less the training images' mean, divided by their root mean square distance",
         "cv_tolerance": measure.ROUGHER * one.tolerance,
         "eigenvalue_threshold": gram.THRESHOLD,

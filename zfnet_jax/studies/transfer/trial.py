@@ -7,7 +7,7 @@ import dataclasses
 from ml_collections import ConfigDict
 
 from zfnet_jax.runs.run import Run
-from zfnet_jax.studies.transfer import features, scratch, study
+from zfnet_jax.studies.transfer import scratch, study
 from zfnet_jax.studies.transfer.data_sets import STAND_IN, DataSet
 from zfnet_jax.studies.transfer.options import Head, Options, ScratchOptions
 from zfnet_jax.studies.transfer.protocols import TABLE7_LAYERS, TABLE7_SOFTMAX
@@ -56,7 +56,7 @@ def trial_of(
       curve: whether Fig. 9 has more points than the tables.
     """
     protocol = data.protocol
-    there = features.layers_of(run)
+    there = run.architecture.outputs
     layers = tuple(there[number] for number in TABLE7_LAYERS if number in there)
     softmax_layers = tuple(there[number] for number in TABLE7_SOFTMAX if number in there)
     counts = tuple(sorted({*protocol.table, *(protocol.curve if curve else ())}))

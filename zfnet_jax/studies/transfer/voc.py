@@ -66,7 +66,7 @@ def measured(
     names = train[0].class_names
     if names != validation[0].class_names:
         raise ValueError("the training and validation images have other classes")
-    layers = features.layers_of(run)
+    layers = run.architecture.outputs
     layer = options.layer or layers[max(layers)]
     chosen = _settled(options, layer)
     if not chosen.grid:
@@ -97,7 +97,7 @@ def load(run: Run, train: Annotated, validation: Annotated, options: VocOptions)
 
     FileNotFoundError: it is not there.
     """
-    layers = features.layers_of(run)
+    layers = run.architecture.outputs
     layer = options.layer or layers[max(layers)]
     subject = _subject(train, validation, _settled(options, layer), layer)
     return saved.load(saved.folder_of(run, subject))
