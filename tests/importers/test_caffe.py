@@ -22,6 +22,7 @@ from zfnet_jax.importers.caffe_proto import message
 from zfnet_jax.importers.chain import RegionPool
 from zfnet_jax.importers.pools import region_pool
 from zfnet_jax.layer_specs import Pool
+from zfnet_jax.report.tiles import moved_inside
 from zfnet_jax.runs.run import Run, load_photo, open_run
 from zfnet_jax.studies.features import study
 from zfnet_jax.studies.features.options import Options
@@ -270,13 +271,13 @@ def test_mining_runs_on_it(small_zf, tmp_path):
                 run.architecture, run.params, activations, layer, seed, run.input_size
             )
         )[0]
-        top, left, bottom, right = winners.winners[f"{layer}/window"][number, 0] + 200
-        padded = np.pad(whole, ((200, 200), (200, 200), (0, 0)))
-        expected = padded[top:bottom, left:right]
+        window = winners.winners[f"{layer}/window"][number, 0]
+        top, left, bottom, right = moved_inside(window, whole.shape)
+        expected = whole[top:bottom, left:right]
         cropped = np.float32(winners.projections[f"{layer}/projection"][number, 0])
         cropped = cropped * winners.projections[f"{layer}/scale"][number, 0]
         np.testing.assert_allclose(cropped, expected, atol=2e-3 * np.abs(expected).max())
-        assert np.abs(padded).sum() == pytest.approx(np.abs(expected).sum(), rel=1e-5)
+        assert np.abs(whole).sum() == pytest.approx(np.abs(expected).sum(), rel=1e-5)
 
 
 def test_occlusion_by_windows_is_exact_on_it(small_zf, tmp_path):

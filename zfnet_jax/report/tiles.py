@@ -49,3 +49,16 @@ def window_of(image: np.ndarray, window: np.ndarray, fill: float) -> np.ndarray:
     if y0 < y1 and x0 < x1:
         tile[y0 - top : y1 - top, x0 - left : x1 - left] = image[y0:y1, x0:x1]
     return tile
+
+
+def part_inside(tile: np.ndarray, window: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """What of a tile [s, s, C], zero where its unit sees nothing, lies inside an image [H, W, ...].
+
+    Args:
+      window: where the tile lies, (top, left, bottom, right), which may leave the image.
+
+    Returns:
+      [min(s, H), min(s, W), C], what lies in `moved_inside`: where that leaves the tile it is zero.
+    """
+    corner = np.array([window[0], window[1]])
+    return window_of(tile, moved_inside(window, shape) - np.tile(corner, 2), 0)

@@ -13,7 +13,7 @@ from tests import slow_reference as slow
 from zfnet_jax import deconvnet, geometry
 from zfnet_jax.cropped import Units, project_units
 from zfnet_jax.data.prepared import open_prepared
-from zfnet_jax.report.tiles import window_of
+from zfnet_jax.report.tiles import moved_inside, window_of
 from zfnet_jax.runs.run import Run, open_run
 from zfnet_jax.studies.features import mining, study
 from zfnet_jax.studies.features.options import Options
@@ -132,8 +132,12 @@ def test_every_winner_has_its_projection_and_its_patch(run, split, folder):
                 assert (patch == 128).all()
                 continue
             present += 1
-            window = windows[number, slot]
-            np.testing.assert_array_equal(patch, window_of(photos[image], window, 128))
+            window, shape = windows[number, slot], photos[image].shape
+            top, left, bottom, right = moved_inside(window, shape)
+            sides = [min(high - low, n) for low, high, n in zip(window, window[2:], shape)]
+            assert [bottom - top, right - left] == sides
+            inside = np.s_[top:bottom, left:right]
+            np.testing.assert_array_equal(patch, photos[image][inside])
             if number % 4 or slot % 2:
                 continue
             row, column = arrays["position"][number, slot]
@@ -145,7 +149,7 @@ def test_every_winner_has_its_projection_and_its_patch(run, split, folder):
             full = deconvnet.project(
                 run.architecture, run.params, activations, layer, seed, run.input_size
             )
-            expected = window_of(np.asarray(full[0]), window, 0)
+            expected = np.asarray(full[0])[inside]  # where the unit is blind it is zero
             np.testing.assert_allclose(
                 projection, expected, atol=1e-3 * np.abs(expected).max(), err_msg=layer
             )

@@ -144,7 +144,7 @@ def _overview(checkpoints: Sequence[Winners]) -> dict[str, Any]:
 def _layer(checkpoint: Winners, name: str) -> dict[str, Any]:
     size, jump, start = checkpoint.about["receptive_fields"][name]
     maps, winners = checkpoint.winners[f"{name}/value"].shape
-    sheet = sprites.Sheet.of(winners, size)
+    sheet = sprites.Sheet.of(winners, _tile_side(checkpoint, name))
     return {
         "name": name,
         "maps": maps,
@@ -154,6 +154,10 @@ def _layer(checkpoint: Winners, name: str) -> dict[str, Any]:
         "exact": sheet.exact,
         "sheet": {"grid": sheet.grid, "columns": sheet.columns, "rows": sheet.rows},
     }
+
+
+def _tile_side(checkpoint: Winners, name: str) -> int:
+    return checkpoint.projections[f"{name}/projection"].shape[2]
 
 
 def _dead(checkpoint: Winners) -> dict[str, list[int]]:
@@ -189,8 +193,7 @@ def _write_sprites(out: Path, checkpoints: Sequence[Winners], progress: bool) ->
             folder = out / "sprites" / str(checkpoint.about["step"])
             folder.mkdir(parents=True)
             for name in counts:
-                size = checkpoint.about["receptive_fields"][name][0]
-                sheet = sprites.Sheet.of(checkpoint.options["k"], size)
+                sheet = sprites.Sheet.of(checkpoint.options["k"], _tile_side(checkpoint, name))
                 projections = (
                     sprites.projection_tiles(sheet, one)
                     for one in checkpoint.projections[f"{name}/projection"]

@@ -65,4 +65,5 @@ def _heading(mined: Winners, layer: str, numbers: np.ndarray) -> str:
     text = f"Layer {layer.removeprefix('conv')}: {len(numbers)} of {len(dead)} maps"
     if dead.any():
         text += f" ({dead.sum()} dead)"
-    return f"{text}, each unit sees {size} x {size} pixels"
+    text += f", each unit sees {size} x {size} pixels"
+    return text + (", more than a whole photo" if size > max(mined.about["crop"]) else "")

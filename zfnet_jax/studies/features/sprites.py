@@ -36,7 +36,7 @@ class Sheet:
 
     @classmethod
     def of(cls, winners: int, size: int) -> Sheet:
-        """The sheet for K winners whose receptive field is `size` pixels wide."""
+        """The sheet for K winners whose pictures are `size` pixels wide."""
         return cls(side=min(size, LARGEST_SIDE), grid=math.isqrt(winners - 1) + 1)
 
     @property

@@ -21,10 +21,10 @@ from zfnet_jax.data import augment
 from zfnet_jax.data.images import Split
 from zfnet_jax.deconvnet import Rectify
 from zfnet_jax.pooling import Overlap
-from zfnet_jax.report.tiles import window_of
+from zfnet_jax.report.tiles import moved_inside, part_inside
 from zfnet_jax.runs.run import Run
 from zfnet_jax.stages.stage import Down
-from zfnet_jax.studies.features.winners import OUTSIDE, WinnersWriter
+from zfnet_jax.studies.features.winners import NO_PATCH, WinnersWriter
 
 Arrays = dict[str, np.ndarray]
 
@@ -120,10 +120,11 @@ def project_winners(
     writer.arrays["patches"]["photo_rows"][...] = used
     for layer, image in images.items():
         size = geometry.receptive_field(run.architecture, layer).size
-        shape = (*image.shape, size, size, channels)
+        seen = (min(size, pixels) for pixels in run.input_size)
+        shape = (*image.shape, *seen, channels)
         writer.add("projections", f"{layer}/projection", shape, np.float16, 0)
         writer.add("projections", f"{layer}/scale", image.shape, np.float32, 1)
-        writer.add("patches", f"{layer}/patch", shape, np.uint8, OUTSIDE)
+        writer.add("patches", f"{layer}/patch", shape, np.uint8, NO_PATCH)
 
     params = jax.device_put({name: run.params[name] for name in images})
     stages, rules = run.architecture.map_stages, Down(rectify, overlap)
@@ -157,9 +158,11 @@ def project_winners(
                 pixels = np.asarray(pixels)[: len(row)]
                 scale = np.abs(pixels).max(axis=(1, 2, 3))
                 scales[at] = scale = np.where(scale > 0, scale, 1)
-                projections[at] = pixels / scale[:, None, None, None]
-                for n, s, r in zip(number, slot, row):
-                    patches[n, s] = window_of(photos[r], window[n, s], OUTSIDE)
+                for n, s, r, one in zip(number, slot, row, pixels / scale[:, None, None, None]):
+                    photo = photos[r]
+                    projections[n, s] = part_inside(one, window[n, s], photo.shape)
+                    top, left, bottom, right = moved_inside(window[n, s], photo.shape)
+                    patches[n, s] = photo[top:bottom, left:right]
 
 
 class _Block(NamedTuple):

@@ -2,10 +2,13 @@
 
     winners.npz      per layer L of M maps, K winners each: 'L/value' [M, K], 'L/image' [M, K],
                      'L/label' [M, K], 'L/position' [M, K, 2], 'L/window' [M, K, 4]
-    projections.npz  'L/projection' [M, K, s, s, C] float16, times 'L/scale' [M, K]
-    patches.npz      'L/patch' [M, K, s, s, C] uint8; of the winners' photos 'photos' [P, H, W, C],
+    projections.npz  'L/projection' [M, K, h, w, C] float16, times 'L/scale' [M, K]
+    patches.npz      'L/patch' [M, K, h, w, C] uint8; of the winners' photos 'photos' [P, H, W, C],
                      'photo_rows' [P] in the data set and 'photo_keys' [P], what it calls them
     about.json       what it was made from, and with which options (see `studies.saved`)
+
+A projection and its patch show the winner's window moved inside its photo, or all of the photo
+where the window is larger: h = min(s, H) for a receptive field of s pixels.
 
 Reading it takes no model and no accelerator.
 """
@@ -27,7 +30,7 @@ from zfnet_jax.studies import saved
 Arrays = dict[str, np.ndarray]
 
 NAME = "features"  # of the study
-OUTSIDE = 128  # what a patch shows outside its photo
+NO_PATCH = 128  # what a patch shows where there is no winner
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +67,7 @@ class Winners:
         return dict(zip(rows.tolist(), keys.tolist(), strict=True))
 
     def projection(self, layer: str, number: int) -> np.ndarray:
-        """What the winners of a map project to, [K, s, s, C] float32, in units of pixels."""
+        """What the winners of a map project to, [K, h, w, C] float32, in units of pixels."""
         scale = self.projections[f"{layer}/scale"][number]
         return self.projections[f"{layer}/projection"][number] * scale[:, None, None, None]
 

@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 
 from zfnet_jax.report.figures import CONTRAST, page_width, pixels, place, sheet
 from zfnet_jax.report.mosaic import mosaic, shrink
-from zfnet_jax.report.tiles import projection_tile, window_of
+from zfnet_jax.report.tiles import moved_inside, projection_tile
 from zfnet_jax.studies.features.winners import Winners
 
 Arrays = Mapping[str, np.ndarray]
@@ -67,8 +67,9 @@ def _row(
 ) -> None:
     name = str(arrays["class_names"][arrays["label"][n]])
     letters = max(6, int(side / line * 2.2))
+    photo = str(arrays["names"][n])  # a file's name alone, such as 1.jpg, may say too little
     captions = (
-        _short(str(arrays["names"][n]).split("/")[-1], letters),
+        photo if len(photo) <= letters else _short(photo.split("/")[-1], letters),
         f"map {arrays['map'][n]} of {arrays['layer']}",
         "in this photo",
         "in other photos",
@@ -169,7 +170,9 @@ def _bar(
 
 
 def _projection(axis: Axes, arrays: Arrays, n: int, x: float, y: float, side: float) -> None:
-    seen = window_of(arrays["projection"][n], arrays["window"][n], 0)
+    projection = arrays["projection"][n]
+    top, left, bottom, right = moved_inside(arrays["window"][n], projection.shape)
+    seen = projection[top:bottom, left:right]
     tile = projection_tile(shrink(seen, pixels(side)), CONTRAST)
     place(axis, tile, x, y, side, side, interpolation="nearest")
     axis.add_patch(Rectangle((x, y), side, side, fill=False, edgecolor="black", linewidth=2))
