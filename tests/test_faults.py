@@ -61,6 +61,13 @@ def test_a_signal_saves_after_the_step_and_the_run_goes_on_exactly(
     assert metrics_without_times(tmp_path) == metrics_without_times(tiny_run)
 
 
+def test_processes_that_were_not_joined_are_told_before_they_train(monkeypatch):
+    """A TPU's compute together by themselves; a signal to one would reach no other."""
+    monkeypatch.setattr(preemption.jax, "process_count", lambda: 2)
+    with pytest.raises(ValueError, match="2 processes compute together, but were not joined"):
+        preemption.Watch()
+
+
 def test_a_short_soak_ends_bit_identical(prepared_pictures, tiny_config, tmp_path):
     """`python -m scripts.soak` is the long form."""
     epochs = 14  # so many that it goes on for seconds after a kill

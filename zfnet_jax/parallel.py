@@ -15,13 +15,12 @@ from jax import lax
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from zfnet_jax import launch
+
 AXIS = "batch"
 _TEXT_BYTES = 1000  # of `from_writer`
 _LONGEST_WAIT = 30 * 24 * 3600 * 1000  # milliseconds
 _meetings = itertools.count()  # a barrier has a name of its own
-
-# Any of these above 1 means that a launcher started several processes of one job.
-_LAUNCHER_SIZES = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
 
 
 def initialize(
@@ -30,30 +29,25 @@ def initialize(
     """Joins the processes of one job; does nothing for a single process.
 
     Args:
-      coordinator: 'host:port' of process 0. None reads the environment: Slurm, OpenMPI, Cloud TPU
-        or JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID.
+      coordinator: 'host:port' of process 0. None reads the environment, see `launch.recognise`.
       processes, process: how many there are and which one this is.
+
+    Raises:
+      ValueError: there are several processes, but not all is known that joins them.
     """
-    if coordinator is None:
-        coordinator = os.environ.get("JAX_COORDINATOR_ADDRESS")
-        if coordinator is not None:
-            processes = _number("JAX_NUM_PROCESSES")
-            process = _number("JAX_PROCESS_ID")
-        elif processes is not None or process is not None:
-            raise ValueError("--processes and --process need --coordinator=HOST:PORT")
-    if coordinator is not None:
-        jax.distributed.initialize(coordinator, processes, process)
-    elif any(int(os.environ.get(name, "1")) > 1 for name in _LAUNCHER_SIZES) or (
-        len(os.environ.get("TPU_WORKER_HOSTNAMES", "").split(",")) > 1
-    ):
+    job = launch.recognise(os.environ, coordinator, processes, process, launch.count_gpus())
+    if job is None:
+        return
+    if job is launch.CLOUD_TPU:
         jax.distributed.initialize()
-
-
-def _number(variable: str) -> int:
-    text = os.environ.get(variable, "")
-    if not text.isdecimal():
-        raise ValueError(f"JAX_COORDINATOR_ADDRESS is set, but {variable} is {text!r}: no number")
-    return int(text)
+        return
+    jax.distributed.initialize(
+        job.coordinator,
+        job.processes,
+        job.process,
+        job.local_device_ids,
+        cluster_detection_method="deactivate",  # else it gives each process one GPU
+    )
 
 
 def is_writer() -> bool:

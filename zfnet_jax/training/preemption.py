@@ -31,12 +31,22 @@ class Watch:
 
     With several processes it is enough to tell one: jax's preemption service takes the SIGTERM,
     and all of them learn to stop after the same step. Signals that are ignored (nohup) stay so.
+
+    Raises:
+      ValueError: there are several processes that were not joined, as a TPU's may be: none would
+        learn to stop.
     """
 
     def __init__(self) -> None:
         self.number = int(signal.SIGTERM)
         self._told = False
         self._several = jax.process_count() > 1
+        if self._several and not jax.distributed.is_initialized():
+            raise ValueError(
+                f"{jax.process_count()} processes compute together, but were not joined, so that"
+                " none would save when it is told to stop: give --coordinator=HOST:PORT"
+                " --processes=N --process=I"
+            )
         self._before: dict[int, Any] = {}
 
     def told(self, step: int) -> bool:
