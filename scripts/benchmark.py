@@ -10,11 +10,10 @@ scripts/benchmarks/. DIR gets results.md and results.json. Quiet machine, please
 from __future__ import annotations
 
 import importlib
-from pathlib import Path
 
 from absl import flags
 
-from zfnet_jax.command import shell
+from zfnet_jax.command import outputs, shell
 
 SUITES = (
     "pooling",
@@ -57,6 +56,7 @@ def main() -> None:
     from scripts.benchmarks import machine, report
     from scripts.benchmarks.trials import Options
 
+    out = outputs.folder(_OUT.value) if _OUT.value else None
     flops, bytes_per_second = machine.limits()
     options = Options(
         trials=_TRIALS.value,
@@ -79,11 +79,11 @@ def main() -> None:
         suites[name] = []
         for row in suite.rows(options):
             suites[name].append(row)
-            if _OUT.value:  # what is measured is not lost if what follows fails
-                report.write(Path(_OUT.value), about, suites)
+            if out:  # what is measured is not lost if what follows fails
+                report.write(out, about, suites)
         print(report.table(suites[name]), flush=True)
-    if _OUT.value:
-        print(f"\nthe results lie in {_OUT.value}")
+    if out:
+        print(f"\nthe results lie in {out}")
 
 
 if __name__ == "__main__":

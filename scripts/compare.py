@@ -11,7 +11,7 @@ from pathlib import Path
 
 from absl import flags
 
-from zfnet_jax.command import shell
+from zfnet_jax.command import outputs, shell
 
 _WORKDIRS = flags.DEFINE_multi_string("workdir", None, "Folder of a run; repeat it.", required=True)
 _OUT = flags.DEFINE_string("out", None, "The folder to write into.", required=True)
@@ -20,7 +20,11 @@ _OUT = flags.DEFINE_string("out", None, "The folder to write into.", required=Tr
 def main() -> None:
     from zfnet_jax.reproduce import comparison  # after the flags, so that --help needs nothing
 
-    print(comparison.write_comparison([Path(path) for path in _WORKDIRS.value], Path(_OUT.value)))
+    print(
+        comparison.write_comparison(
+            [Path(path) for path in _WORKDIRS.value], outputs.folder(_OUT.value)
+        )
+    )
 
 
 if __name__ == "__main__":

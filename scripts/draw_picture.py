@@ -5,12 +5,10 @@ python -m scripts.draw_picture --class_name=face --seed=7 --size=224 --out=FILE.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from absl import flags
 from PIL import Image
 
-from zfnet_jax.command import shell
+from zfnet_jax.command import outputs, shell
 from zfnet_jax.data.pictures import OBJECTS, TRANSFER, draw
 
 _CLASS = flags.DEFINE_enum(
@@ -22,7 +20,7 @@ _OUT = flags.DEFINE_string("out", None, "The file to write.", required=True)
 
 
 def main() -> None:
-    out = Path(_OUT.value)
+    out = outputs.file(_OUT.value, (".png", ".jpg", ".jpeg", ".webp"))
     out.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(draw(_CLASS.value, _SEED.value, _SIZE.value).image).save(out)
     print(out)

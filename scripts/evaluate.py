@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, cast
 
 from absl import flags
 
-from zfnet_jax.command import processes, shell, study_flags
+from zfnet_jax.command import outputs, processes, shell, study_flags
 from zfnet_jax.studies.errors.options import Options, ScoreOptions
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def main() -> None:
     from zfnet_jax.studies.errors import predictions, summary
 
     processes.join()
+    out = outputs.folder(_OUT.value) if _OUT.value else None
     workdirs, options, scoring = _workdirs(), _OPTIONS(), _SCORES()
     together = len(_WORKDIRS.value) > 1
     results = summary.predicted(
@@ -54,7 +55,6 @@ def main() -> None:
         return
     rows = summary.scored(workdirs, results, scoring)
     if together:
-        out = Path(_OUT.value) if _OUT.value else None
         rows.append(summary.ensemble(rows, scoring, out))
     for row in rows:
         summary.write_scores(row, scoring)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from absl import flags
 
-from zfnet_jax.command import shell
+from zfnet_jax.command import outputs, shell
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _FORMAT = flags.DEFINE_enum(
@@ -24,9 +24,10 @@ def main() -> None:
     from zfnet_jax.exporters import compiled, onnx, safetensors  # so that --help needs no jax
     from zfnet_jax.runs.run import open_run
 
+    out = outputs.file(_OUT.value)
     run = open_run(_WORKDIR.value, _STEP.value)
     export = {"onnx": onnx, "safetensors": safetensors, "jax": compiled}[_FORMAT.value].export
-    difference = export(run, _OUT.value)
+    difference = export(run, out)
     print(f"step {run.step}: {_OUT.value}; class scores differ by at most {difference:.1e}")
 
 

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, cast
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from zfnet_jax.command import inputs, shell
+from zfnet_jax.command import inputs, outputs, shell
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -81,7 +81,7 @@ def main() -> None:
         "8": _figure8,
         "9": _figure9,
     }
-    out = Path(_OUT.value)
+    out = outputs.folder(_OUT.value)
     style = cast("figures.Style", _STYLE.value)
     with figures.use(style):
         drawn = draw[_FIGURE.value](out)

@@ -12,11 +12,10 @@ and a log of each part. --small rehearses it on a CPU.
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 from absl import flags
 
-from zfnet_jax.command import shell
+from zfnet_jax.command import outputs, shell
 
 _OUT = flags.DEFINE_string("out", None, "Folder of the results; made if missing.", required=True)
 _SMALL = flags.DEFINE_bool("small", False, "A rehearsal: narrow nets, few images, small batches.")
@@ -34,7 +33,7 @@ def main() -> None:
     if _PARTS.value:
         groups = [[part for part in group if part.suite in _PARTS.value] for group in groups]
     began = time.monotonic()
-    notes = check(Path(_OUT.value), groups, seconds=_SECONDS.value, small=_SMALL.value)
+    notes = check(outputs.folder(_OUT.value), groups, seconds=_SECONDS.value, small=_SMALL.value)
     print(f"{_OUT.value}/gpu_check.md, {time.monotonic() - began:.0f} s")
     if not all(note.startswith("done") for note in notes.values()):
         raise SystemExit(1)

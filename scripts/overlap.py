@@ -13,11 +13,10 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 
 from absl import flags
 
-from zfnet_jax.command import shell, study_flags
+from zfnet_jax.command import outputs, shell, study_flags
 from zfnet_jax.studies.overlap.options import Options
 
 _OUT = flags.DEFINE_string("out", None, "Folder for the results.", required=True)
@@ -28,9 +27,11 @@ _WORKERS = flags.DEFINE_integer(
 
 
 def main(a: str, b: str) -> None:
+    from zfnet_jax.report.page import check_free
     from zfnet_jax.studies.overlap import page, study  # after the flags: --help needs no jax
 
-    out = Path(_OUT.value)
+    out = outputs.folder(_OUT.value)
+    check_free(out, page.MARK)
     out.mkdir(parents=True, exist_ok=True)
     shared = study.search(
         a,

@@ -17,7 +17,7 @@ from pathlib import Path
 from absl import flags
 
 from configs import quickstart
-from zfnet_jax.command import shell
+from zfnet_jax.command import outputs, shell
 
 TINY = quickstart.TINY | {"checkpoint.every_steps": 1}
 
@@ -39,7 +39,7 @@ def main() -> None:
     from zfnet_jax.data.prepare import prepare  # after the flags, so that --help needs no jax
     from zfnet_jax.training.soak import Soak, differences
 
-    out = Path(_OUT.value).absolute()
+    out = outputs.folder(_OUT.value).absolute()
     out.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(out / "compiled"))
     config = quickstart.get_config()

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from zfnet_jax.command import shell, study_flags
+from zfnet_jax.command import outputs, shell, study_flags
 from zfnet_jax.studies.errors.options import TableOptions
 
 if TYPE_CHECKING:
@@ -40,10 +40,10 @@ _OPTIONS = study_flags.define(TableOptions)
 def main() -> None:
     from zfnet_jax.report import table  # after the flags, so that --help needs no jax
 
-    number = int(_TABLE.value)
+    number, out = int(_TABLE.value), outputs.folder(_OUT.value)
     tables = _errors(number) if number in (2, 3) else _transfer(number)
     print(table.markdown(tables) + "\n")
-    for path in table.write(Path(_OUT.value), f"table{number}", tables):
+    for path in table.write(out, f"table{number}", tables):
         print(path)
 
 

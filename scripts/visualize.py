@@ -7,12 +7,10 @@ Beside the picture its arrays are saved, FILE.npz.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from absl import flags
 
-from zfnet_jax.command import shell, study_flags
+from zfnet_jax.command import outputs, shell, study_flags
 from zfnet_jax.studies.layers.options import StrongestOptions
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
@@ -27,7 +25,7 @@ def main() -> None:
     from zfnet_jax.runs.run import load_photo, open_run
     from zfnet_jax.studies.layers import strongest  # after the flags, so that --help needs no jax
 
-    out = Path(_OUT.value)
+    out = outputs.file(_OUT.value, outputs.PICTURES)
     run = open_run(_WORKDIR.value, _STEP.value)
     options = _OPTIONS()
     photo = load_photo(options.image, run.config.data.image_size)

@@ -291,8 +291,8 @@ def test_drawings_say_what_each_stage_does():
     assert {
         "means   12 x 13 x 4",
         "spread   23 x 26 x 4",
-        "filter $F_1$: 5 x 5, stride 2; affine; leaky relu",
-        "leaky relu's slopes; scale; filter $F_1^T$",
+        "filter $F_{1}$: 5 x 5, stride 2; affine; leaky relu",
+        "leaky relu's slopes; scale; filter $F_{1}^T$",
         "reconstructed by layer 2   12 x 13 x 4",
         "unpooled   10 x 11 x 6",
         "chosen activations   6 x 6 x 4",

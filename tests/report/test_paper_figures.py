@@ -38,7 +38,19 @@ from zfnet_jax.studies.layers.diagram import deconvnet_diagram
 from zfnet_jax.studies.layers.figure1 import figure1
 from zfnet_jax.studies.layers.figure3 import figure3
 
-NETS = {**architectures.table3(), "small": architectures.small()}
+
+def deep(layers: int) -> ConfigDict:
+    """A net of many 3 x 3 convolutions, a pool after every third: Simonyan and Zisserman's kind."""
+    model = architectures.small()
+    model.layers = tuple(f"conv{n}" for n in range(1, layers + 1))
+    for n, name in enumerate(model.layers, start=1):
+        model[name] = ConfigDict(architectures.small().conv3)
+        if n % 3 == 0:
+            model[name].pool = architectures.small().conv1.pool
+    return model
+
+
+NETS = {**architectures.table3(), "small": architectures.small(), "deep": deep(16)}
 STYLES = ["screen", "paper"]
 
 
@@ -270,8 +282,8 @@ def test_figure_3_has_the_shapes_that_the_net_computes(name, style):
         shape = " x ".join(map(str, maps.shape[1:]))
         assert f"reconstructed by layer {stage[5:]}   {shape}" in diagram
     crossing = {text for text in diagram if text.startswith(("switches", "filters"))}
-    assert crossing == {f"filters $F_{conv.number}$" for conv in net.convs} | {
-        f"switches $S_{conv.number}$" for conv in net.convs if conv.pool
+    assert crossing == {f"filters $F_{{{conv.number}}}$" for conv in net.convs} | {
+        f"switches $S_{{{conv.number}}}$" for conv in net.convs if conv.pool
     }
 
 

@@ -161,6 +161,10 @@ def test_runs_side_by_side_show_what_differs(tmp_path):
     flags = [f"--workdir={workdir}" for workdir in workdirs]
     run_script("compare", *flags, f"--out={tmp_path / 'again'}")
     assert (tmp_path / "again" / "index.html").read_text(encoding="utf-8") == page
+    comparison.write_comparison(workdirs, tmp_path / "out")  # its own page is made anew
+    (workdirs[0] / "report" / "index.html").write_text("<title>a: a reproduction</title>")
+    with pytest.raises(ValueError, match="is another page, which would be lost"):
+        comparison.write_comparison(workdirs, workdirs[0] / "report")
     with pytest.raises(ValueError, match="at least two"):
         comparison.write_comparison(workdirs[:1], tmp_path / "out")
     with pytest.raises(FileNotFoundError, match="has no report: run python -m"):

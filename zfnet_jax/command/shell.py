@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable
 
@@ -40,15 +41,24 @@ def run(main: Callable[..., None], *takes: str) -> None:
         except KeyboardInterrupt as error:
             raise fail("stopped", code=130) from error
 
+    show_any_letters()
     for flag in flags.FLAGS.get_key_flags_for_module("zfnet_jax.command.processes"):
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)  # so that --help shows them
     app.run(quietly, flags_parser=_parse)
 
 
+def show_any_letters() -> None:
+    """Letters that the terminal lacks are printed as their codes; a name of a class or a file may
+    have any, also none that is UTF-8."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def fail(message: str, code: int = WRONG) -> SystemExit:
     """Prints an error in one line; what to raise then."""
     line = " ".join(message.splitlines())
-    print(f"error: {line}".encode(errors="backslashreplace").decode(), file=sys.stderr)
+    print(f"error: {line}", file=sys.stderr)
     return SystemExit(code)
 
 

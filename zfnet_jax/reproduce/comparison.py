@@ -16,12 +16,14 @@ from urllib.parse import quote
 
 from zfnet_jax.files import write_bytes, write_text
 from zfnet_jax.report import figures, table
+from zfnet_jax.report.page import check_free
 from zfnet_jax.reproduce import page_html
 from zfnet_jax.reproduce.gather import Report, Shown, gather
 from zfnet_jax.reproduce.report import ASSETS
 from zfnet_jax.studies.errors.training_curves import curves
 from zfnet_jax.training.metrics import read_metrics
 
+_TITLE = "Runs side by side"
 _ALONE = ("training", "fig3", "atlas")  # what says nothing more side by side
 
 
@@ -33,8 +35,8 @@ def write_comparison(workdirs: Sequence[Path], out: Path) -> Path:
       out: the page's folder; made if missing.
 
     Raises:
-      ValueError: there are fewer than two runs, two of one name, or a report that an
-        earlier version made.
+      ValueError: there are fewer than two runs, two of one name, a report that an earlier
+        version made, or another page in `out`.
       FileNotFoundError: a run has no report.
     """
     if len(workdirs) < 2:
@@ -54,6 +56,7 @@ def write_comparison(workdirs: Sequence[Path], out: Path) -> Path:
     names = [report.name for report in reports]
     if len(set(names)) < len(names):
         raise ValueError(f"two runs have one name: {', '.join(names)}")
+    check_free(out, f"<title>{_TITLE}</title>")
     (out / "figures").mkdir(parents=True, exist_ok=True)
     write_bytes(out / "report.css", (ASSETS / "report.css").read_bytes())
     write_text(out / "index.html", _page(workdirs, reports, out))
@@ -73,8 +76,8 @@ def _page(workdirs: Sequence[Path], reports: Sequence[Report], out: Path) -> str
             items.append(f'<li><a href="#{step}">{escape(made[0].entry.heading)}</a></li>')
     first = '<li><a href="#training">Training</a></li><li><a href="#config">What differs</a></li>'
     return page_html.fill(
-        title="Runs side by side",
-        heading="Runs side by side",
+        title=_TITLE,
+        heading=_TITLE,
         facts={
             report.name: report.facts.get("Checkpoint", "nothing made yet") for report in reports
         },

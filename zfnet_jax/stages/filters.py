@@ -70,9 +70,9 @@ class Filter(Stage):
             lines.append(f"{conv.groups} groups")
         return Words(
             tuple(lines),
-            up=f"filter $F_{n}$: {side}, stride {conv.stride}",
-            down=f"filter $F_{n}^T$",
+            up=f"filter $F_{{{n}}}$: {side}, stride {conv.stride}",
+            down=f"filter $F_{{{n}}}^T$",
             holds=f"layer {n}",
             leaves=f"reconstructed by layer {n}",
-            crosses=f"filters $F_{n}$",
+            crosses=f"filters $F_{{{n}}}$",
         )

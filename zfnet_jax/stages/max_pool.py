@@ -64,5 +64,5 @@ class MaxPool(Stage):
             down="max unpooling",
             holds="pooled",
             leaves="unpooled",
-            crosses=f"switches $S_{self.number}$",
+            crosses=f"switches $S_{{{self.number}}}$",
         )

@@ -10,7 +10,8 @@ from zfnet_jax.report.table import Column, Table
 
 def diagnosis_table(results: Sequence[Mapping[str, Any]]) -> Table:
     """One row per run of `diagnosis.diagnose`; a dash where nothing was mined."""
-    layers = sorted({layer for result in results for layer in result["dead"] or ()})
+    named = {layer for result in results for layer in result["dead"] or ()}
+    layers = sorted(named, key=lambda name: (len(name), name))  # conv2 before conv10
     rows = []
     for result in results:
         spectrum, dead = result["spectrum"], result["dead"] or {}

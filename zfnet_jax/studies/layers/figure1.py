@@ -50,13 +50,13 @@ def figure1(arrays: Arrays) -> Figure:
     down = [
         (source, "from_above", "max unpooling"),
         ("unpooled maps", "unpooled", "rectify"),
-        ("rectified unpooled maps", "unpooled_rectified", f"filter $F_{number}^T$"),
+        ("rectified unpooled maps", "unpooled_rectified", f"filter $F_{{{number}}}^T$"),
         (f"reconstruction of what layer {number} sees", "reconstruction", ""),
     ]
     up = [
         ("pooled maps", "pooled", "max pooling"),
         ("rectified maps", "rectified", "rectify"),
-        ("filtered maps", "filtered", f"filter $F_{number}$"),
+        ("filtered maps", "filtered", f"filter $F_{{{number}}}$"),
         (f"what layer {number} sees", "input", ""),
     ]
     top = 0.3

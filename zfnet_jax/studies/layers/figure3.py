@@ -20,6 +20,7 @@ FRONT, TOP, FACE = "#cbd5e1", "#f4f6f9", "#e6ebf2"
 FILTER_COLOUR = "#d95f02"
 QUIET = "0.35"
 SLANT = (0.30, 0.16)  # how far back goes to the right and up, as shares of the depth
+LONGEST = 12.5  # shares in one line of layers; a deeper net has several lines
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +60,7 @@ def figure3(net: Architecture, image_size: tuple[int, int], channels: int) -> Fi
     A layer with a pool has two blocks, before and after it. Sides of blocks go with the square
     root of the pixels along them, thicknesses with the square root of the number of maps. Above a
     block stand its size and its number of maps, under a layer what it does; a filter is outlined
-    on the maps that it looks at.
+    on the maps that it looks at. A deep net goes on in further lines.
 
     Args:
       net: the architecture.
@@ -67,27 +68,48 @@ def figure3(net: Architecture, image_size: tuple[int, int], channels: int) -> Fi
       channels: of the image.
     """
     columns = _columns(net, image_size, channels)
+    lines = _lines(columns)
     width = page_width()
     line = mpl.rcParams["font.size"] * 1.45 / 72
-    tall = 0.13 * width
-    ground = tall * (1 + SLANT[1]) + 3 * line
-    figure, axis = sheet(width, ground + (max(len(column.text) for column in columns) + 2.4) * line)
-    unit = (width - 0.1) / sum(column.share for column in columns)
-    scale = tall / math.sqrt(max(image_size))
-    left, previous = 0.1, None
-    for column in columns:
-        room = unit * column.share / len(column.blocks)
-        for index, block in enumerate(column.blocks):
-            drawn = _draw(axis, block, left + index * room, ground, scale, width)
-            if previous:
-                _connect(axis, previous, drawn)
-            previous = drawn
-        x = left
-        axis.text(x, ground + 1.5 * line, column.title, weight="bold")
-        for row, words in enumerate(column.text):
-            axis.text(x, ground + (2.5 + row) * line, words, color=QUIET, size="small")
-        left += unit * column.share
+    unit = (width - 0.1) / max(sum(column.share for column in row) for row in lines)
+    scale = 0.13 * width / math.sqrt(max(image_size))
+    grounds, height = [], 0.0
+    for row in lines:
+        highest = max(_tall(block, scale) for column in row for block in column.blocks)
+        grounds.append(height + highest * (1 + SLANT[1]) + 3 * line)
+        height = grounds[-1] + (max(len(column.text) for column in row) + 2.4) * line
+    figure, axis = sheet(width, height)
+    for row, ground in zip(lines, grounds, strict=True):
+        left, previous = 0.1, None
+        for column in row:
+            room = unit * column.share / len(column.blocks)
+            for index, block in enumerate(column.blocks):
+                drawn = _draw(axis, block, left + index * room, ground, scale, width)
+                if previous:
+                    _connect(axis, previous, drawn)
+                previous = drawn
+            axis.text(left, ground + 1.5 * line, column.title, weight="bold")
+            for number, words in enumerate(column.text):
+                y = ground + (2.5 + number) * line
+                axis.text(left, y, words, color=QUIET, size="small")
+            left += unit * column.share
+        if row is not lines[-1]:
+            assert previous is not None  # a line has a layer
+            _arrow(axis, previous, (left - 0.05 * unit, ground - 0.3 * previous.tall))
     return figure
+
+
+def _lines(columns: list[_Column]) -> list[list[_Column]]:
+    """The columns in as few lines as they fit into, of about one length."""
+    total = sum(column.share for column in columns)
+    each = total / math.ceil(total / LONGEST)
+    lines: list[list[_Column]] = [[]]
+    for column in columns:
+        used = sum(one.share for one in lines[-1])
+        if lines[-1] and used + column.share / 2 > each:
+            lines.append([])
+        lines[-1].append(column)
+    return lines
 
 
 def _columns(net: Architecture, image_size: tuple[int, int], channels: int) -> list[_Column]:
@@ -127,10 +149,14 @@ class _Drawn:
         return x, self.ground - up * self.tall - across * self.deep * SLANT[1]
 
 
+def _tall(block: _Block, scale: float) -> float:
+    return max(math.sqrt(block.sides[0]) * scale, 0.06) if block.sides else 4.5 * scale
+
+
 def _draw(axis: Axes, block: _Block, x: float, ground: float, scale: float, width: float) -> _Drawn:
-    tall, deep = 4.5 * scale, 0.12
+    tall, deep = _tall(block, scale), 0.12
     if block.sides:
-        tall, deep = (max(math.sqrt(n) * scale, 0.06) for n in block.sides)
+        deep = max(math.sqrt(block.sides[1]) * scale, 0.06)
     thick = math.sqrt(block.maps) * width / 1500
     drawn = _Drawn(block, x, x + thick, ground, tall, deep)
     near, far = drawn.on_face(0, 1), drawn.on_face(1, 1)
@@ -158,8 +184,9 @@ def _connect(axis: Axes, before: _Drawn, after: _Drawn) -> None:
         for corner in (corners[1], corners[2]):
             axis.plot(*zip(corner, target), color=FILTER_COLOUR, lw=0.5, ls=(0, (4, 2)))
         return
-    y = target[1]
-    start = before.on_face(0.5, 0)[0] + 0.04
-    axis.annotate(
-        "", target, (start, y), arrowprops={"arrowstyle": "->", "color": QUIET, "shrinkB": 1}
-    )
+    _arrow(axis, before, target)
+
+
+def _arrow(axis: Axes, before: _Drawn, target: tuple[float, float]) -> None:
+    start = before.on_face(0.5, 0)[0] + 0.04, target[1]
+    axis.annotate("", target, start, arrowprops={"arrowstyle": "->", "color": QUIET, "shrinkB": 1})

@@ -21,6 +21,7 @@ ASSETS = Path(__file__).with_name("assets")
 SHOWN = 1000  # pairs on a page, some 8 MB
 PHOTO_SIDE = 160  # pixels
 PHOTO_QUALITY = 65  # of WebP
+MARK = '<figure class="scores">'  # is in every page
 _WIDTH, _HEIGHT = 640, 150  # of the histogram
 
 Photo = Callable[[str], np.ndarray]
@@ -125,7 +126,7 @@ def _histogram(found: dict[str, Any]) -> str:
             f'<text x="{tick * _WIDTH:.0f}" y="{_HEIGHT + 20}" text-anchor="middle">{tick:g}</text>'
         )
     return (
-        f'<figure class="scores"><svg viewBox="-8 -22 {_WIDTH + 16} {_HEIGHT + 46}" role="img"'
+        f'{MARK}<svg viewBox="-8 -22 {_WIDTH + 16} {_HEIGHT + 46}" role="img"'
         f' aria-label="Histogram of best scores">{"".join(parts)}</svg>'
         f"<figcaption>The best score of every photo{which}; heights are logarithmic.</figcaption>"
         "</figure>"
