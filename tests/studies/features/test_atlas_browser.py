@@ -337,6 +337,27 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(opened, chrome, address):
         chrome.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
+def test_on_a_phone_every_layer_of_a_deep_net_can_be_reached(opened, chrome):
+    size = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
+    chrome.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        page = opened("")
+        chrome.execute_script(
+            "for (let n = 3; n <= 16; n++) { const link = $('layers').lastChild.cloneNode();"
+            " link.textContent = `conv${n}`; $('layers').append(link); }"
+            "$('layers').lastChild.scrollIntoView({ inline: 'nearest' })"
+        )
+        assert page.js("document.documentElement.scrollWidth") == 390
+        bar, last = (
+            page.js(f"(r => [r.left, r.right, r.height])({node}.getBoundingClientRect())")
+            for node in ("$('layers')", "$('layers').lastChild")
+        )
+        assert bar[0] <= last[0] < last[1] <= bar[1] <= 390
+        assert bar[2] < 40
+    finally:
+        chrome.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
 def test_dark_and_light_follow_the_system_and_the_button(opened, chrome):
     ground = "getComputedStyle(document.body).backgroundColor"
     try:

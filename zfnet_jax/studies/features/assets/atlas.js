@@ -37,8 +37,10 @@ function show({ layer, map, checkpoint }) {
   $("overview").hidden = map !== null;
   $("detail").hidden = map === null;
   for (const link of $("layers").children) {
-    if (link.dataset.layer === layer) link.setAttribute("aria-current", "true");
-    else link.removeAttribute("aria-current");
+    if (link.dataset.layer === layer) {
+      link.setAttribute("aria-current", "true");
+      link.scrollIntoView({ block: "nearest", inline: "nearest" });
+    } else link.removeAttribute("aria-current");
   }
   if (map !== null) {
     showDetail();
