@@ -61,11 +61,14 @@ def main() -> None:
     imported = read(_WEIGHTS.value, options, base)
     config = write.write_workdir(_WORKDIR.value, imported, base)
     layers = ", ".join(config.model.layers)
-    mean = ", ".join(f"{value:.1f}" for value in imported.preprocessing.mean_image.mean((0, 1)))
+    # In float64: a float32 sum of so many pixels is off in its first digit after the point.
+    means = imported.preprocessing.mean_image.mean((0, 1), dtype=np.float64)
+    mean = ", ".join(f"{value:.6g}" for value in means)
+    scale = ", ".join(f"{value:.6g}" for value in np.atleast_1d(config.augment.scale))
     print(
         f"{layers}, {len(config.model.dense)} dense layers, {imported.net.classes} classes; images"
         f" of {config.augment.crop} of {config.data.image_size} pixels, mean {mean} (red, green,"
-        f" blue), scale {config.augment.scale}: {_WORKDIR.value}"
+        f" blue), scale {scale}: {_WORKDIR.value}"
     )
 
 

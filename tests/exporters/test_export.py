@@ -159,6 +159,17 @@ def test_a_serialised_function_needs_nothing_of_ours(zf, tmp_path):
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_a_serialised_function_of_batches_of_one_size(batch_size, zf, tmp_path):
+    """Smaller and larger than what the export is compared with."""
+    assert compiled.export(zf, tmp_path / "net.jax", batch_size=batch_size) < 1e-4
+    read = jax.export.deserialize(bytearray((tmp_path / "net.jax").read_bytes()))
+    photos = foreign.images(zf.mean.shape[0], 3)[:batch_size]
+    expected, _ = zf.forward(zf.inputs(photos))
+    found = read.call(augment.centre(photos, zf.input_size))
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("kind", EXPORTS)
 def test_an_export_that_answers_otherwise_is_not_kept(kind, zf, tmp_path, monkeypatch):
     for package in NEEDS[kind]:

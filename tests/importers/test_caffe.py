@@ -304,6 +304,42 @@ def test_a_photo_goes_through_scripts_visualize_as_it_is(small_zf, tmp_path):
     assert picture.exists()
 
 
+@pytest.mark.parametrize(
+    ("source", "crop", "scale"),
+    [
+        ('type: "HDF5Data" hdf5_data_param { source: "x" batch_size: 10 }', None, 1),
+        ('type: "WindowData" window_data_param { crop_size: 227 scale: 0.5 }', 227, 2),
+        ('type: "ImageData" image_data_param { new_height: 256 crop_size: 227 }', 227, 1),
+        ('type: "Data" data_param { scale: 0.0039215689 crop_size: 227 }', 227, 255),
+        ('type: "MemoryData" memory_data_param { channels: 3 height: 227 width: 227 }', 227, 1),
+        ('type: "DummyData" dummy_data_param { num: 1 height: 227 width: 227 }', 227, 1),
+        ('type: "DummyData" dummy_data_param { shape { dim: [1, 3, 227, 227] } }', 227, 1),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("mark", ["", "\ufeff"], ids=["plain", "byte-order mark"])
+def test_layers_that_make_the_input(source, crop, scale, mark, tmp_path):
+    """With and without labels, in training alone or in both; a comment in Latin-1."""
+    text = caffe_nets.alexnet()
+    given = text.splitlines()[1]
+    names = 'name: "data" top: "data" top: "label"'
+    layers = [f"layer {{ {names} {source} include {{ phase: {p} }} }}" for p in ("TRAIN", "TEST")]
+    changed = mark + text.replace(given, "\n".join(layers)) + "# donn\u00e9es"
+    paths = caffe_nets.save(tmp_path, text, caffe_nets.weights(text))
+    base = zfnet.get_config()
+    options = dataclasses.replace(OPTIONS, prototxt=paths[0], image_size=240)
+    expected = importing.from_caffe(paths[1], options, base)
+    encoding = "utf-8" if mark else "latin-1"
+    paths[0].write_bytes(changed.encode(encoding))
+    if crop is None:
+        with pytest.raises(ValueError, match=r"does not say how many pixels .*--crop"):
+            importing.from_caffe(paths[1], options, base)
+        options = dataclasses.replace(options, crop=227)
+    found = importing.from_caffe(paths[1], options, base)
+    assert found.net.model == expected.net.model
+    assert found.preprocessing.crop == 227
+    assert found.preprocessing.scale == pytest.approx(scale)
+
+
 def test_preprocessing_of_a_data_layer_is_recovered(tmp_path):
     """As files of training say it: blue, green, red; (pixels - mean) * scale."""
     text = caffe_nets.alexnet()

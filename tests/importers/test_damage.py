@@ -245,16 +245,118 @@ def test_shapes_that_promise_more_than_there_is(whole, tmp_path):
         importing.from_onnx(tmp_path / "net.onnx", GIVEN, BASE)
 
 
-def test_tensors_in_other_files_are_not_followed(whole, tmp_path):
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ({"location": "../secret.data"}, "only files in the model's own folder are read"),
+        ({"location": "{folder}/near.data"}, "only files in the model's own folder are read"),
+        ({"location": "inside/near.data"}, "only files in the model's own folder are read"),
+        ({"location": ".."}, "only files in the model's own folder are read"),
+        ({}, "only files in the model's own folder are read"),
+        ({"location": "link.data"}, "link.data, which is a link or no plain file"),
+        ({"location": "inside"}, "inside, which is a link or no plain file"),
+        ({"location": "far.data"}, "far.data, which must be beside the model"),
+        (
+            {"location": "near.data", "length": "4703"},
+            "has 4704 bytes; bytes 0 to 4703 of the 4704",
+        ),
+        ({"location": "near.data", "offset": "1"}, "has 4704 bytes; bytes 1 to 4705 of the 4704"),
+        ({"location": "near.data", "offset": "-1"}, "near.data at '-1', '4704' bytes long"),
+    ],
+)
+def test_tensors_lie_in_plain_files_beside_the_model(place, message, whole, tmp_path):
     onnx = pytest.importorskip("onnx", reason="onnx is not installed")
     model = onnx.load(the_file(whole, "net.onnx"))
     tensor = model.graph.initializer[0]
+    values = tensor.raw_data
     tensor.ClearField("raw_data")
     tensor.data_location = onnx.TensorProto.EXTERNAL
-    tensor.external_data.add(key="location", value="../../etc/passwd")
+    folder = tmp_path / "model"
+    (folder / "inside").mkdir(parents=True)
+    for path in (folder / "near.data", folder / "inside" / "near.data", tmp_path / "secret.data"):
+        path.write_bytes(values)
+    (folder / "link.data").symlink_to(tmp_path / "secret.data")
+    for key, value in place.items():
+        tensor.external_data.add(key=key, value=value.format(folder=folder))
+    onnx.save(model, folder / "net.onnx")
+    with pytest.raises(ValueError, match=rf"net\.onnx: gpu_0/conv1_w_0 .*{message}"):
+        importing.from_onnx(folder / "net.onnx", GIVEN, BASE)
+    del tensor.external_data[:]
+    tensor.external_data.add(key="location", value="near.data")
+    onnx.save(model, folder / "net.onnx")
+    importing.from_onnx(folder / "net.onnx", GIVEN, BASE)
+
+
+def test_many_tensors_of_one_stretch_of_a_file_are_too_much(whole, tmp_path, monkeypatch):
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+    model = onnx.load(the_file(whole, "net.onnx"))
+    (tmp_path / "net.data").write_bytes(bytes(4000))
+    for number in range(100):
+        tensor = model.graph.initializer.add(name=f"t{number}", data_type=1, dims=[1000])
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+        tensor.external_data.add(key="location", value="net.data")
     onnx.save(model, tmp_path / "net.onnx")
-    with pytest.raises(ValueError, match="lies in another file"):
+    monkeypatch.setattr(files, "LARGEST", 300_000)
+    with pytest.raises(ValueError, match="t75: with its 4000 bytes the constants are larger than"):
         importing.from_onnx(tmp_path / "net.onnx", GIVEN, BASE)
+
+
+HTML = b"\n<!DOCTYPE html><html><head><title>Virus scan warning</title></head></html>"
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:aaaa\nsize 244408911\n"
+SAFETENSORS = (2).to_bytes(8, "little") + b"{}"
+ONNX = b"\x08\x08\x12\x07pytorch\x1a\x0513.0"
+CAFFE = b"\x0a\x07AlexNet\xa2\x06\x05\x0a\x03abc" + bytes(8)
+HDF5 = b"\x89HDF\r\n\x1a\n" + bytes(8)
+
+
+@pytest.mark.parametrize(
+    ("format_", "content", "message"),
+    [
+        ("pth", HTML, "is an HTML page, not the file that it offers"),
+        ("onnx", HTML, "is an HTML page"),
+        ("prototxt", HTML, "is an HTML page"),
+        ("caffemodel", LFS, "is a Git LFS pointer, which stands for the file: .*git lfs pull"),
+        ("npy", LFS, "is a Git LFS pointer"),
+        ("pth", ONNX, "is an ONNX model: --format=onnx reads it"),
+        ("caffemodel", ONNX, "is an ONNX model"),
+        ("onnx", SAFETENSORS, "is a safetensors file: --format=pytorch reads it"),
+        ("pth", CAFFE, "is a .caffemodel: --format=caffe reads it"),
+        ("onnx", CAFFE, "is a .caffemodel"),
+        ("pth", HDF5, "is an HDF5 file, as Keras writes them"),
+        ("caffemodel", b'name: "AlexNet"\nlayer {}\n', "is a text file"),
+        ("pth", b"\x1f\x8b\x08" + bytes(9), r"is compressed \(gzip\): unpack it"),
+        ("prototxt", b"\x80\x02}q\x00.", "is a file of PyTorch"),
+    ],
+)
+def test_a_file_is_named_for_what_it_is(format_, content, message, whole, tmp_path):
+    (tmp_path / f"net.{format_}").write_bytes(content)
+    path, options = tmp_path / f"net.{format_}", dataclasses.replace(GIVEN, prototxt=None)
+    if format_ == "caffemodel":
+        options = dataclasses.replace(options, prototxt=whole / "net.prototxt")
+    elif format_ == "prototxt":
+        path, options = whole / "net.caffemodel", dataclasses.replace(GIVEN, prototxt=path)
+    elif format_ == "npy":
+        options = dataclasses.replace(options, mean=None, mean_file=path)
+        options = dataclasses.replace(options, prototxt=whole / "net.prototxt")
+        path = whole / "net.caffemodel"
+    with pytest.raises(ValueError, match=rf"net\.{format_} {message}"):
+        READ[path.suffix[1:]](path, options, BASE)
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        (("net/data.pkl", "net/code/__torch__.py"), "a TorchScript program, which is never run"),
+        (("config.json", "model.weights.h5"), "a .keras file: convert it to ONNX"),
+        (("conv1.npy", "fc8.npy"), "a NumPy archive"),
+    ],
+)
+def test_an_archive_is_named_for_what_it_is(entries, message, tmp_path):
+    with zipfile.ZipFile(tmp_path / "net.pth", "w") as archive:
+        for entry in entries:
+            archive.writestr(entry, b"0")
+    with pytest.raises(ValueError, match=message):
+        importing.from_pytorch(tmp_path / "net.pth", PRESET, BASE)
 
 
 @pytest.mark.parametrize(
@@ -342,7 +444,7 @@ def test_the_script_says_it_in_one_line(whole, tmp_path):
     (tmp_path / "names.txt").write_text("".join(f"name {n}\n" for n in range(7)))
     for path, extra, code in (
         (bad, ["--mean=1,2,3"], shell.WRONG),
-        (good, ["--mean=122.8,115.9,103", f"--classes={tmp_path / 'names.txt'}"], 0),
+        (good, ["--mean=123.68,116.779,103.939", f"--classes={tmp_path / 'names.txt'}"], 0),
     ):
         done = subprocess.run(
             [sys.executable, "-m", "scripts.import_weights", "--format=caffe",
@@ -355,7 +457,7 @@ def test_the_script_says_it_in_one_line(whole, tmp_path):
             assert "\n" not in done.stderr.strip()
             assert not (tmp_path / "run").exists()
     assert "conv5, 2 dense layers, 7 classes; images of 192 of 200 pixels" in done.stdout
-    assert "mean 122.8, 115.9, 103.0 (red, green, blue), scale 1.0" in done.stdout
+    assert "mean 123.68, 116.779, 103.939 (red, green, blue), scale 1:" in done.stdout
     assert '"name 3"' in (tmp_path / "run" / "run.json").read_text()
 
 

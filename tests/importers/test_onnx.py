@@ -143,6 +143,115 @@ def test_a_scale_in_the_graph_leaves_the_mean_open(tmp_path):
     assert found.preprocessing.scale == pytest.approx((255,) * 3)
 
 
+def parameters(path, options=OPTIONS):
+    found = importing.from_onnx(path, options, zfnet.get_config())
+    return found, {
+        f"{layer}.{leaf}": array
+        for layer, leaves in found.net.params.items()
+        for leaf, array in leaves.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A file that holds all of its weights, and the parameters that it is read to have."""
+    path = tmp_path_factory.mktemp("whole") / "net.onnx"
+    onnx.save(build(ZFNET512), path)
+    return path, parameters(path)[1]
+
+
+def check_parameters(path, expected) -> None:
+    found = parameters(path)[1]
+    assert found.keys() == expected.keys()
+    for name, array in expected.items():
+        np.testing.assert_array_equal(found[name], array, err_msg=name)
+
+
+def test_weights_beside_the_file(whole, tmp_path):
+    """As PyTorch saves all nets since 2.9, the largest tensors in one file of their own."""
+    path = tmp_path / "net.onnx"
+    onnx.save(
+        build(ZFNET512), path, save_as_external_data=True, location="net.onnx.data",
+        size_threshold=100,
+    )  # fmt: skip
+    assert path.stat().st_size < 10_000
+    check_parameters(path, whole[1])
+    digest = write.digest_of_file(tmp_path / "net.onnx.data")
+    assert parameters(path)[0].source["beside"] == {"net.onnx.data": digest}
+
+
+def test_a_view_with_a_dynamic_batch(whole, tmp_path):
+    """x.view(x.size(0), -1) as PyTorch writes it."""
+    model = build(ZFNET512)
+    graph = model.graph
+    model.opset_import[0].version = 11
+    graph.input[0].type.tensor_type.shape.dim[0].dim_param = "batch"
+    place = next(n for n, node in enumerate(graph.node) if node.op_type == "Reshape")
+    maps, constant = graph.node[place].input[0], numpy_helper.from_array
+    index = helper.make_node("Constant", [], ["first"], value=constant(np.array(0)))
+    rest = helper.make_node("Constant", [], ["rest"], value=constant(np.array([-1])))
+    nodes = [
+        helper.make_node("Shape", [maps], ["sizes"]), index, rest,
+        helper.make_node("Gather", ["sizes", "first"], ["batch"], axis=0),
+        helper.make_node("Unsqueeze", ["batch"], ["batches"], axes=[0]),
+        helper.make_node("Concat", ["batches", "rest"], ["to"], axis=0),
+        helper.make_node("Reshape", [maps, "to"], [graph.node[place].output[0]]),
+    ]  # fmt: skip
+    del graph.node[place]
+    for n, node in enumerate(nodes):
+        graph.node.insert(place + n, node)
+    onnx.checker.check_model(model)
+    onnx.save(model, tmp_path / "net.onnx")
+    check_parameters(tmp_path / "net.onnx", whole[1])
+    graph.node[place + 5].input.append("rest")
+    onnx.save(model, tmp_path / "net.onnx")
+    with pytest.raises(ValueError, match=r"Reshape flat_Reshape: .*expected two axes"):
+        parameters(tmp_path / "net.onnx")
+
+
+def test_constants_that_nodes_make_of_constants(whole, tmp_path):
+    """ConstantOfShape, as the light graphs of the package onnx have all weights; a transposed
+    matrix; a weight in half precision."""
+    model = build(ZFNET512)
+    graph = model.graph
+    stored = {tensor.name: tensor for tensor in graph.initializer}
+    expected = {name: np.array(array) for name, array in whole[1].items()}
+    fc7 = numpy_helper.to_array(stored["fc7_w"])
+    conv3 = numpy_helper.to_array(stored["gpu_0/conv3_w_0"]).astype(np.float16)
+    expected["conv1.bias"][:] = 0.5
+    expected["conv3.kernel"] = conv3.astype(np.float32).transpose(2, 3, 1, 0)
+    for name in ("gpu_0/conv1_b_0", "fc7_w", "gpu_0/conv3_w_0"):
+        graph.initializer.remove(stored[name])
+        del graph.input[[value.name for value in graph.input].index(name)]
+    half = numpy_helper.from_array(np.array([0.5], np.float32))
+    for name, array in (("n", np.array([8])), ("fc7_t", fc7.T.copy()), ("conv3_half", conv3)):
+        graph.initializer.append(numpy_helper.from_array(array, name))
+    for place, node in enumerate([
+        helper.make_node("ConstantOfShape", ["n"], ["gpu_0/conv1_b_0"], value=half),
+        helper.make_node("Transpose", ["fc7_t"], ["fc7_w"], perm=[1, 0]),
+        helper.make_node("Cast", ["conv3_half"], ["gpu_0/conv3_w_0"], to=TensorProto.FLOAT),
+    ]):  # fmt: skip
+        graph.node.insert(place, node)
+    model.opset_import[0].version = 9
+    onnx.save(model, tmp_path / "net.onnx")
+    check_parameters(tmp_path / "net.onnx", expected)
+
+
+@pytest.mark.parametrize("kind", ["ConstantOfShape", "Expand", "Tile"])
+def test_constants_are_not_computed_that_would_fill_the_memory(kind, tmp_path):
+    """2 TiB of them; ONNX's own inference says how large a result would be."""
+    model = build(ZFNET512)
+    graph, size = model.graph, np.array([2**20, 2**19])
+    graph.initializer.append(numpy_helper.from_array(size, "size"))
+    graph.initializer.append(numpy_helper.from_array(np.zeros((1, 1), np.float32), "one"))
+    inputs = ["size"] if kind == "ConstantOfShape" else ["one", "size"]
+    graph.node.insert(0, helper.make_node(kind, inputs, ["huge"]))
+    model.opset_import[0].version = 9
+    onnx.save(model, tmp_path / "net.onnx")
+    with pytest.raises(ValueError, match=f"{kind} huge: with its 2199023255552 bytes"):
+        parameters(tmp_path / "net.onnx")
+
+
 def test_matmul_with_an_added_bias(photos, tmp_path):
     model = build(ZFNET512)
     gemm = next(node for node in model.graph.node if node.output[0] == "sums6")
@@ -239,6 +348,39 @@ def test_what_does_not_fit_is_named(change, message, tmp_path):
     onnx.save(model, tmp_path / "net.onnx")
     with pytest.raises(ValueError, match=message):
         importing.from_onnx(tmp_path / "net.onnx", OPTIONS, zfnet.get_config())
+
+
+@pytest.mark.parametrize(
+    ("mean", "scale", "message"),
+    [
+        ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225),
+         r"--mean and --scale: .*--mean=123.675,116.28,103.53 --scale=58.395,57.12,57.375"),
+        ((0.5, 0.5, 0.5), None, r"--mean: .*--mean=127.5,127.5,127.5 --scale=255"),
+        ((123.68, 116.779, 103.939), (0.229, 0.224, 0.225),
+         r"--scale: .*--mean=123.68,116.779,103.939 --scale=58.395,57.12,57.375"),
+        ((0, 0, 0), 1 / 255, r"--scale: of pixels from 0 to 1.* --mean=0,0,0 --scale=1"),
+    ],
+)  # fmt: skip
+def test_means_and_scales_of_pixels_from_0_to_1_are_refused(mean, scale, message, whole):
+    """torchvision's and Keras' recipes."""
+    options = dataclasses.replace(OPTIONS, mean=np.array(mean, np.float32), scale=scale)
+    with pytest.raises(ValueError, match=message) as raised:
+        parameters(whole[0], options)
+    assert "net.onnx" not in str(raised.value)  # which is not to blame
+
+
+def test_a_graph_that_takes_pixels_from_0_to_1(tmp_path):
+    model = build(ZFNET512)
+    mean = np.array([0.485, 0.456, 0.406], np.float32).reshape(3, 1, 1)
+    model.graph.initializer.append(numpy_helper.from_array(mean, "mean"))
+    model.graph.node.insert(0, helper.make_node("Sub", ["gpu_0/data_0", "mean"], ["x"]))
+    model.graph.node[1].input[0] = "x"
+    onnx.save(model, tmp_path / "net.onnx")
+    options = dataclasses.replace(OPTIONS, mean=None, bgr=False)
+    with pytest.raises(ValueError, match=r"it subtracts 0.485,0.456,0.406 itself: .*--scale=255"):
+        parameters(tmp_path / "net.onnx", options)
+    found, _ = parameters(tmp_path / "net.onnx", dataclasses.replace(options, scale=255.0))
+    np.testing.assert_allclose(found.preprocessing.mean, 255 * mean.ravel(), rtol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from tests.mined_folder import write_mined
 from tests.torch_nets import TOPOLOGIES, Net, answers, project
 from zfnet_jax import deconvnet, units
 from zfnet_jax.command import inputs
-from zfnet_jax.importers import importing, write
+from zfnet_jax.importers import importing, pytorch, write
 from zfnet_jax.runs.run import Run, load_photo, open_run
 from zfnet_jax.training import train
 
@@ -150,6 +150,60 @@ def test_wrapped_half_precision_and_class_names(zfnet_pair, tmp_path):
     assert (found.preprocessing.scale, found.preprocessing.mean.tolist()) == (2.0, [0, 0, 0])
     kernel = net.convs[0].weight.detach().half().float().numpy()
     np.testing.assert_array_equal(found.net.params["conv1"]["kernel"], kernel.transpose(2, 3, 1, 0))
+
+
+@pytest.mark.parametrize(
+    "prefix", ["_orig_mod.", "model.", "net.", "module._orig_mod.", "model.net._orig_mod.module."]
+)
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda state: state,
+        lambda state: {"generation": 3, "weights_of_it": state, "accuracy": 0.6},
+        lambda state: [{"state_dict": state, "loss": torch.tensor(0.1)}, "of 2020"],
+        lambda state: {"checkpoint": {"ema": state, "net": state, "optimizer": adam(state)}},
+    ],
+    ids=["alone", "any key", "list", "named"],
+)
+def test_state_dicts_as_training_scripts_save_them(prefix, wrap, tmp_path):
+    state = {name: torch.zeros(2) for name in ("features.0.weight", "output.bias")}
+    stored = {f"{prefix}{name}": tensor for name, tensor in state.items()}
+    stored[f"{prefix}features.1.num_batches_tracked"] = torch.tensor(9)
+    torch.save(wrap(stored), tmp_path / "net.pth")
+    tensors, _ = pytorch.read_tensors(tmp_path / "net.pth")
+    assert tensors.keys() == state.keys()
+
+
+def adam(state):
+    moments = {n: {"exp_avg": tensor, "step": 3} for n, tensor in enumerate(state.values())}
+    return {"state": moments, "param_groups": [{"lr": 0.1, "params": [0, 1]}]}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"critic": {"a.weight": 0}, "generator": {"a.weight": 0}},
+         r"several state_dicts \(critic, generator\): save the net's alone"),
+        ({"module.a.weight": 0, "a.weight": 0}, "two of its tensors have one name"),
+        ({"optimizer": {"state": {0: {"exp_avg": 0}}}}, "holds a dict, expected a state_dict"),
+    ],
+)  # fmt: skip
+def test_which_state_dict_is_not_guessed(content, message, tmp_path):
+    torch.save(jax.tree.map(lambda _: torch.zeros(2), content), tmp_path / "net.pth")
+    with pytest.raises(ValueError, match=message):
+        pytorch.read_tensors(tmp_path / "net.pth")
+
+
+def test_the_content_says_which_format_it_is(zfnet_pair, tmp_path):
+    """Whatever the file is called."""
+    save_file = pytest.importorskip("safetensors.torch", reason="it is not installed").save_file
+    net, _ = zfnet_pair
+    save_file(net.published_state(), tmp_path / "net.SAFETENSORS")
+    save_file(net.published_state(), tmp_path / "net.bin")
+    torch.save(net.published_state(), tmp_path / "pickle.safetensors")
+    for name in ("net.SAFETENSORS", "net.bin", "pickle.safetensors"):
+        tensors, _ = pytorch.read_tensors(tmp_path / name)
+        assert tensors.keys() == net.published_state().keys()
 
 
 def test_safetensors_of_bfloat16_whose_convolutions_trained_in_parallel(zfnet_pair, tmp_path):

@@ -47,8 +47,9 @@ def export(run: Run, path: str | Path, batch_size: int | None = None) -> float:
 
         def call(images: np.ndarray) -> np.ndarray:
             crops = augment.centre(images, run.input_size)
-            if batch_size is not None:
-                crops = np.resize(crops, (batch_size, *crops.shape[1:]))
-            return np.resize(np.asarray(read.call(crops)), (len(images), len(run.class_names)))
+            size = len(crops) if batch_size is None else batch_size
+            filled = np.pad(crops, ((0, -len(crops) % size), (0, 0), (0, 0), (0, 0)), mode="edge")
+            scores = [read.call(filled[n : n + size]) for n in range(0, len(filled), size)]
+            return np.concatenate(scores)[: len(images)]
 
         return parity.check(run, f"{path}", call)

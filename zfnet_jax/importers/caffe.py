@@ -19,7 +19,9 @@ from zfnet_jax.importers.caffe_layers import links, to_array
 from zfnet_jax.importers.caffe_proto import V1_TYPES, message
 from zfnet_jax.importers.chain import Link
 
-_INPUTS = ("Input", "Data", "ImageData", "MemoryData", "Python")
+_INPUTS = (
+    "Input", "Data", "ImageData", "MemoryData", "HDF5Data", "WindowData", "DummyData", "Python",
+)  # fmt: skip
 _SOFTMAX = ("Softmax", "SoftmaxWithLoss")
 _LARGEST_TEXT = 2**22  # bytes of a .prototxt
 
@@ -53,13 +55,15 @@ def read(weights: str | Path, prototxt: str | Path, output: str | None = None) -
         layer that does not fit, with shapes where it is a tensor.
     """
     weights, prototxt = Path(weights), Path(prototxt)
-    files.check_size(prototxt)
-    files.check_size(weights)
+    files.check(prototxt, "text")
+    files.check(weights, "caffe")
     with files.reading(prototxt, "an architecture of Caffe"):
         if prototxt.stat().st_size > _LARGEST_TEXT:
             raise ValueError("it is larger than any description of a net")
         net = message("NetParameter")()
-        text_format.Parse(prototxt.read_bytes().decode(), net, allow_unknown_field=True)
+        # Comments are in any encoding, and editors put a byte-order mark in front.
+        text = prototxt.read_bytes().decode("utf-8-sig", errors="replace")
+        text_format.Parse(text, net, allow_unknown_field=True)
         layers = [_layer(layer) for layer in (*net.layer, *net.layers)]
         path, source = _path([layer for layer in layers if layer.tested], output)
         mean, scale = _transform(source)
@@ -140,14 +144,24 @@ def _output(layers: list[_Layer], name: str | None) -> int:
 
 def _input_size(net: Any, source: _Layer | None) -> tuple[int, int] | None:
     dims: list[int] = []
-    if source is not None and source.fields.transform_param.crop_size:
-        return (source.fields.transform_param.crop_size,) * 2
-    if source is not None and source.type == "Input" and source.fields.input_param.shape:
-        dims = list(source.fields.input_param.shape[0].dim)
-    elif net.input_shape:
-        dims = list(net.input_shape[0].dim)
-    elif net.input_dim:
-        dims = list(net.input_dim[:4])
+    if source is not None:
+        fields = source.fields
+        for transform in _transforms(source):
+            if transform.crop_size:
+                return (transform.crop_size,) * 2
+        if source.type == "MemoryData":
+            dims = [1, 1, fields.memory_data_param.height, fields.memory_data_param.width]
+        elif source.type == "DummyData":
+            dummy = fields.dummy_data_param
+            dims = [1, 1, *dummy.height[:1], *dummy.width[:1]]
+            dims = list(dummy.shape[0].dim) if dummy.shape else dims
+        elif source.type == "Input" and fields.input_param.shape:
+            dims = list(fields.input_param.shape[0].dim)
+    if source is None or source.type == "Input":
+        if net.input_shape:
+            dims = dims or list(net.input_shape[0].dim)
+        elif net.input_dim:
+            dims = dims or list(net.input_dim[:4])
     return (int(dims[2]), int(dims[3])) if len(dims) == 4 else None
 
 
@@ -155,9 +169,22 @@ def _transform(source: _Layer | None) -> tuple[np.ndarray | None, float | None]:
     """Mean and scale of a data layer, which multiplies by its own."""
     mean = scale = None
     if source is not None:
-        transform = source.fields.transform_param
-        if transform.mean_value:
-            mean = np.broadcast_to(np.array(transform.mean_value, np.float32), 3)
-        if transform.HasField("scale"):
-            scale = 1 / transform.scale
+        values = source.fields.transform_param.mean_value
+        if values:
+            mean = np.broadcast_to(np.array(values, np.float32), 3)
+        for transform in _transforms(source):
+            if transform.HasField("scale"):
+                scale = 1 / transform.scale
     return mean, scale
+
+
+def _transforms(source: _Layer) -> list[Any]:
+    """The messages of a data layer that may hold its scale and crop: files of 2014 have them among
+    the layer's own fields."""
+    fields = source.fields
+    own = {
+        "Data": fields.data_param,
+        "ImageData": fields.image_data_param,
+        "WindowData": fields.window_data_param,
+    }
+    return [fields.transform_param, *([own[source.type]] if source.type in own else [])]

@@ -51,6 +51,14 @@ _MESSAGES: dict[str, dict[str, tuple[Any, ...]]] = {
         "stride_w": (14, "uint64"),
         "dilation": (18, "uint64*"),
     },
+    # The three layers that read photos; their other fields name files.
+    "DataParameter": {"scale": (2, "float", "1"), "crop_size": (5, "uint32", "0")},
+    "DummyDataParameter": {
+        "height": (4, "uint32*"),
+        "width": (5, "uint32*"),
+        "shape": (6, "BlobShape*"),
+    },
+    "MemoryDataParameter": {"height": (3, "uint32"), "width": (4, "uint32")},
     "DropoutParameter": {"dropout_ratio": (1, "float", "0.5"), "scale_train": (2, "bool", "true")},
     "InnerProductParameter": {
         "num_output": (1, "uint64"),
@@ -106,6 +114,11 @@ _MESSAGES: dict[str, dict[str, tuple[Any, ...]]] = {
         "lrn_param": (118, "LRNParameter"),
         "pooling_param": (121, "PoolingParameter"),
         "relu_param": (123, "ReLUParameter"),
+        "data_param": (107, "DataParameter"),
+        "dummy_data_param": (109, "DummyDataParameter"),
+        "image_data_param": (115, "DataParameter"),
+        "memory_data_param": (119, "MemoryDataParameter"),
+        "window_data_param": (129, "DataParameter"),
         "input_param": (143, "InputParameter"),
         "roi_pooling_param": (8266711, "ROIPoolingParameter"),
     },
@@ -124,6 +137,11 @@ _MESSAGES: dict[str, dict[str, tuple[Any, ...]]] = {
         "lrn_param": (18, "LRNParameter"),
         "pooling_param": (19, "PoolingParameter"),
         "relu_param": (30, "ReLUParameter"),
+        "data_param": (11, "DataParameter"),
+        "dummy_data_param": (26, "DummyDataParameter"),
+        "image_data_param": (15, "DataParameter"),
+        "memory_data_param": (22, "MemoryDataParameter"),
+        "window_data_param": (20, "DataParameter"),
         "transform_param": (36, "TransformationParameter"),
     },
     "NetParameter": {
@@ -158,6 +176,8 @@ V1_TYPES = {
     "CONVOLUTION": "Convolution", "DROPOUT": "Dropout", "FLATTEN": "Flatten",
     "INNER_PRODUCT": "InnerProduct", "LRN": "LRN", "POOLING": "Pooling", "RELU": "ReLU",
     "SOFTMAX": "Softmax", "SOFTMAX_LOSS": "SoftmaxWithLoss", "DATA": "Data",
+    "DUMMY_DATA": "DummyData", "HDF5_DATA": "HDF5Data", "IMAGE_DATA": "ImageData",
+    "MEMORY_DATA": "MemoryData", "WINDOW_DATA": "WindowData",
 }  # fmt: skip
 
 

@@ -70,26 +70,28 @@ def from_pytorch(weights: str | Path, options: Options, base: ConfigDict) -> Imp
     _refuse(options, ("prototxt", "output"), "only Caffe's files need it")
     tensors, metadata = pytorch.read_tensors(weights)
     if own.KEY in metadata:
-        return _exported("pytorch", weights, options, tensors, metadata)
+        return _exported(_source("pytorch", weights), weights, options, tensors, metadata)
     if options.preset is None:
         raise ValueError(f"{weights} does not say what net it is of: name it with --preset")
     with files.reading(Path(weights), f"as {options.preset}"):
         chain, preset = pytorch.read_chain(tensors, options.preset)
         usual = preset.preprocessing
         known = _Known(False, usual.image_size, usual.crop, usual.mean, usual.scale)
-        return _imported("pytorch", weights, chain, options, base, known)
+    source = _source("pytorch", weights)
+    return _imported(source, weights, chain, options, base, known)
 
 
 def from_onnx(weights: str | Path, options: Options, base: ConfigDict) -> Imported:
     """A graph. Errors as in `onnx`."""
     _refuse(options, ("preset", "prototxt", "output"), "an ONNX graph says it itself")
     graph = onnx.read(weights)
+    source = _source("onnx", weights, graph.beside)
     if own.KEY in graph.metadata:
-        return _exported("onnx", weights, options, graph.tensors, graph.metadata)
+        return _exported(source, weights, options, graph.tensors, graph.metadata)
     with files.reading(Path(weights), "an ONNX model"):
         crop = _square(graph.input_size)
         known = _Known(crop=crop, graph_mean=graph.mean, graph_scale=graph.scale)
-        return _imported("onnx", weights, graph.chain, options, base, known)
+    return _imported(source, weights, graph.chain, options, base, known)
 
 
 def from_caffe(weights: str | Path, options: Options, base: ConfigDict) -> Imported:
@@ -101,22 +103,31 @@ def from_caffe(weights: str | Path, options: Options, base: ConfigDict) -> Impor
     with files.reading(Path(weights), "a Caffe model"):
         mean = net.mean[::-1] if options.bgr and net.mean is not None else net.mean
         known = _Known(crop=_square(net.input_size), mean=mean, scale=net.scale)
-        return _imported("caffe", weights, net.chain, options, base, known)
+    return _imported(_source("caffe", weights), weights, net.chain, options, base, known)
 
 
 def _imported(
-    kind: str,
+    source: dict[str, Any],
     weights: str | Path,
     chain: list[Link],
     options: Options,
     base: ConfigDict,
     known: _Known,
 ) -> Imported:
+    _check_pixels(options)
     bgr = options.bgr if options.bgr is not None else known.bgr
-    if bgr is None:
-        raise ValueError("the file does not say in which order it takes colours: --order=rgb|bgr")
-    preprocessing = _preprocessing(options, known, bgr)
-    net = assemble(chain, preprocessing.crop, bgr=bgr, base=base.model)
+    mean = options.mean
+    if mean is not None and options.mean_file is not None:
+        raise ValueError("--mean and --mean_file: give one of them")
+    if options.mean_file is not None:
+        mean = read_mean(options.mean_file, bool(bgr))
+    with files.reading(Path(weights), f"as {source['format']}"):
+        if bgr is None:
+            raise ValueError(
+                "the file does not say in which order it takes colours: --order=rgb|bgr"
+            )
+        preprocessing = _preprocessing(options, mean, known, bgr)
+        net = assemble(chain, preprocessing.crop, bgr=bgr, base=base.model)
     names = tuple(f"class {n}" for n in range(net.classes))
     if options.class_names is not None:
         names = read_class_names(options.class_names, net.classes)
@@ -126,11 +137,11 @@ def _imported(
         "order": "bgr" if bgr else "rgb",
         "mean_file": options.mean_file and Path(options.mean_file).name,
     }
-    return Imported(net, preprocessing, names, _source(kind, weights) | used)
+    return Imported(net, preprocessing, names, source | used)
 
 
 def _exported(
-    kind: str,
+    source: dict[str, Any],
     weights: str | Path,
     options: Options,
     tensors: Mapping[str, np.ndarray],
@@ -140,7 +151,7 @@ def _exported(
     every = [field.name for field in dataclasses.fields(Options)]
     _refuse(options, every, f"{weights} is an export of this package, which says it itself")
     with files.reading(Path(weights), "an export of this package"):
-        return own.imported(tensors, metadata, _source(kind, weights))
+        return own.imported(tensors, metadata, source)
 
 
 def _refuse(options: Options, names: Iterable[str], why: str) -> None:
@@ -150,23 +161,27 @@ def _refuse(options: Options, names: Iterable[str], why: str) -> None:
             raise ValueError(f"leave out --{flag}: {why}")
 
 
-def _preprocessing(options: Options, known: _Known, bgr: bool) -> Preprocessing:
+def _preprocessing(
+    options: Options, mean: np.ndarray | None, known: _Known, bgr: bool
+) -> Preprocessing:
+    """What is given, else known; `mean`: the one given."""
     crop = _needed(options.crop or known.crop, "--crop", "how many pixels of an image it sees")
     size = _needed(
         options.image_size or known.image_size,
         "--image_size",
         "to how many pixels photos are resized",
     )
-    if options.mean is not None and options.mean_file is not None:
-        raise ValueError("--mean and --mean_file: give one of them")
-    mean = options.mean if options.mean is not None else known.mean
-    if options.mean_file is not None:
-        mean = read_mean(options.mean_file, bgr)
+    mean = mean if mean is not None else known.mean
     scale = options.scale if options.scale is not None else known.scale
     scale = np.asarray(1.0 if scale is None else scale, float)
     # The graph's own comes second: ((x - mean) / scale - its mean) / its scale.
     if known.graph_mean is not None:
         graphs = _rgb(known.graph_mean, bgr)
+        if graphs.any() and np.abs(graphs).max() <= 1 and (scale == 1).all():
+            raise ValueError(
+                f"it subtracts {_listed(graphs.mean((0, 1)))} itself: it takes pixels from 0 to 1,"
+                " which go from 0 to 255 here: --scale=255"
+            )
         graphs = graphs.ravel() if graphs.shape[:2] == (1, 1) else own.widened(graphs, size)
         mean = (0 if mean is None else mean) + scale * graphs
     if known.graph_scale is not None:
@@ -178,6 +193,35 @@ def _preprocessing(options: Options, known: _Known, bgr: bool) -> Preprocessing:
         )
     scale = tuple(scale.tolist()) if scale.ndim else float(scale)
     return Preprocessing(size, crop, np.asarray(mean, np.float32), scale)
+
+
+def _check_pixels(options: Options) -> None:
+    """Pixels go from 0 to 255 here, but from 0 to 1 in the recipes of torchvision and Keras.
+
+    Raises:
+      ValueError: a mean or a scale is of pixels from 0 to 1.
+    """
+    mean = options.mean
+    scale = None if options.scale is None else np.atleast_1d(np.asarray(options.scale, float))
+    low_mean = mean is not None and bool(mean.any()) and float(np.abs(mean).max()) <= 1
+    low_scale = scale is not None and float(scale.max()) < 1
+    if not low_mean and not low_scale:
+        return
+    flags = []
+    if mean is not None:
+        flags.append(f"--mean={_listed(mean * 255 if low_mean else mean)}")
+    if scale is None:
+        flags.append("--scale=255")
+    else:
+        flags.append(f"--scale={_listed(scale * 255 if low_scale else scale)}")
+    given = " and ".join(["--mean"] * low_mean + ["--scale"] * low_scale)
+    raise ValueError(
+        f"{given}: of pixels from 0 to 1, but they go from 0 to 255 here: {' '.join(flags)}"
+    )
+
+
+def _listed(values: np.ndarray) -> str:
+    return ",".join(f"{value:.6g}" for value in values)
 
 
 def _needed(value: int | None, flag: str, what: str) -> int:
@@ -202,9 +246,9 @@ def read_mean(path: str | Path, bgr: bool) -> np.ndarray:
       ValueError: the file is damaged or holds another shape than [3, H, W].
     """
     path = Path(path)
-    files.check_size(path)
+    # A .binaryproto starts as an ONNX model may.
+    is_npy = files.check(path, "npy", "onnx") == "npy" or path.suffix.lower() == ".npy"
     with files.reading(path, "a mean per pixel"):
-        is_npy = path.suffix == ".npy"
         mean = np.load(path, allow_pickle=False) if is_npy else caffe.read_blob(path)
         if mean.ndim == 4 and len(mean) == 1:
             mean = mean[0]
@@ -220,5 +264,8 @@ def _square(size: tuple[int, int] | None) -> int | None:
     return size[0] if size else None
 
 
-def _source(kind: str, weights: str | Path) -> dict[str, Any]:
-    return {"format": kind, "file": Path(weights).name, "sha256": digest_of_file(weights)}
+def _source(kind: str, weights: str | Path, beside: Iterable[Path] = ()) -> dict[str, Any]:
+    """Where a net comes from; `beside`: the files beside `weights` that hold tensors of it."""
+    more = {path.name: digest_of_file(path) for path in beside}
+    source = {"format": kind, "file": Path(weights).name, "sha256": digest_of_file(weights)}
+    return source | ({"beside": more} if more else {})

@@ -8,8 +8,7 @@ which is preprocessing.
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,8 @@ import numpy as np
 from zfnet_jax import extras
 from zfnet_jax.importers import files, own
 from zfnet_jax.importers.chain import Link
-from zfnet_jax.importers.onnx_nodes import NodeReader, title
-
-_NUMBERS = ("value_float", "value_floats", "value_int", "value_ints")  # of a Constant node
+from zfnet_jax.importers.onnx_constants import Constants, opset, title
+from zfnet_jax.importers.onnx_nodes import NodeReader
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +32,7 @@ class Graph:
         `NodeReader`.
       metadata: of the file, by key.
       tensors: all constants, by name.
+      beside: the files beside it that hold some of them.
     """
 
     chain: list[Link]
@@ -42,6 +41,7 @@ class Graph:
     scale: np.ndarray | None
     metadata: dict[str, str]
     tensors: dict[str, np.ndarray]
+    beside: tuple[Path, ...]
 
 
 def read(path: str | Path) -> Graph:
@@ -49,72 +49,73 @@ def read(path: str | Path) -> Graph:
 
     Raises:
       ValueError: onnx is not installed; the file is damaged, too large, keeps its tensors
-        elsewhere, or is no such chain: names the first node that does not fit.
+        anywhere but in plain files beside it, or is no such chain: names the first node that does
+        not fit.
     """
     try:
         import onnx
     except ImportError:
         raise extras.missing("onnx", "import") from None
     path = Path(path)
-    files.check_size(path)
+    files.check(path, "onnx")
     with files.reading(path, "an ONNX model"):
         model = onnx.load(path, load_external_data=False)
-        graph = model.graph
-        constants = _constants(graph)
+        stored = Constants(model, path.parent)
+        constants, beside = stored.arrays, tuple(sorted(stored.beside))
         metadata = {entry.key: entry.value for entry in model.metadata_props}
         if own.KEY in metadata:  # what we exported says more than the graph
-            return Graph([], None, None, None, metadata, constants)
-        reader = NodeReader(constants, _opset(model))
-        for node in _chain_of_nodes(graph, constants):
+            return Graph([], None, None, None, metadata, constants, beside)
+        targets = _lengths_of_targets(model, constants)
+        reader = NodeReader(constants, targets, opset(model))
+        for node in _chain_of_nodes(model.graph, {*constants, *targets}):
             reader.add(node)
         return Graph(
             chain=reader.chain,
-            input_size=_input_size(graph, constants),
+            input_size=_input_size(model.graph, constants),
             mean=reader.mean,
             scale=reader.scale,
             metadata=metadata,
             tensors=constants,
+            beside=beside,
         )
 
 
-def _opset(model: Any) -> int:
-    return max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=1)
+def _lengths_of_targets(model: Any, constants: Mapping[str, np.ndarray]) -> dict[str, int]:
+    """How many axes the graph's reshapes make, by the name of the shape that they are given, where
+    it is only known as the graph runs: `x.view(x.size(0), -1)`."""
+    import onnx
+
+    computed: set[str] = set()  # of shapes and constants alone
+    for node in model.graph.node:
+        inputs = [name for name in node.input if name and name not in constants]
+        if node.op_type == "Shape" or (inputs and computed.issuperset(inputs)):
+            computed.update(node.output)
+    reshapes = [node for node in model.graph.node if node.op_type == "Reshape"]
+    targets = {name for node in reshapes for name in node.input[1:2]} & computed
+    if not targets:
+        return {}
+    # Of the weights the inference needs the shapes alone.
+    bare = onnx.ModelProto()
+    bare.CopyFrom(model)
+    del bare.graph.initializer[:]
+    listed = {value.name for value in bare.graph.input}
+    for name in (tensor.name for tensor in model.graph.initializer):
+        if constants[name].size <= 1024:
+            bare.graph.initializer.append(onnx.numpy_helper.from_array(constants[name], name))
+        elif name not in listed:
+            kind = onnx.helper.np_dtype_to_tensor_dtype(constants[name].dtype)
+            shape = constants[name].shape
+            bare.graph.input.append(onnx.helper.make_tensor_value_info(name, kind, shape))
+    inferred = onnx.shape_inference.infer_shapes(bare, data_prop=True)
+    return {
+        value.name: int(value.type.tensor_type.shape.dim[0].dim_value)
+        for value in inferred.graph.value_info
+        if value.name in targets and len(value.type.tensor_type.shape.dim) == 1
+    }
 
 
-def _constants(graph: Any) -> dict[str, np.ndarray]:
-    """Initialisers and the outputs of Constant nodes."""
-    from onnx import helper
-
-    tensors = {tensor.name: tensor for tensor in graph.initializer}
-    numbers = {}
-    for node in graph.node:
-        if node.op_type == "Constant":
-            for attribute in node.attribute:
-                if attribute.name == "value":
-                    tensors[node.output[0]] = attribute.t
-                elif attribute.name in _NUMBERS:
-                    numbers[node.output[0]] = np.array(helper.get_attribute_value(attribute))
-    return numbers | {name: _array(name, tensor) for name, tensor in tensors.items()}
-
-
-def _array(name: str, tensor: Any) -> np.ndarray:
-    from onnx import TensorProto, numpy_helper
-
-    if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
-        raise ValueError(
-            f"{name} lies in another file: save the model as one file first (onnx.save)"
-        )
-    if any(n < 0 for n in tensor.dims) or math.prod(tensor.dims) > files.LARGEST:
-        raise ValueError(f"{name} has the shape {list(tensor.dims)}")
-    try:
-        return numpy_helper.to_array(tensor)
-    except Exception as error:
-        shape = list(tensor.dims)
-        raise ValueError(f"{name} does not hold the values of a tensor {shape}") from error
-
-
-def _chain_of_nodes(graph: Any, constants: Mapping[str, np.ndarray]) -> list[Any]:
-    """The nodes between input and output, first to last."""
+def _chain_of_nodes(graph: Any, constants: Collection[str]) -> list[Any]:
+    """The nodes between input and output, first to last; `constants` are no part of the way."""
     makers = {output: node for node in graph.node for output in node.output if output}
     if len(graph.output) != 1:
         raise ValueError(f"it has {len(graph.output)} outputs, expected one")

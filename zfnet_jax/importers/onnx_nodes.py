@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from zfnet_jax.importers.chain import Dropout, Filters, Link, MaxPool, Norm, Rectifier, Weights
+from zfnet_jax.importers.onnx_constants import title
 
 _LAST = ("Softmax", "LogSoftmax")  # may follow the class scores
 _PREPROCESSING = ("Sub", "Add", "Mul", "Div")
@@ -24,13 +25,21 @@ class NodeReader:
       chain: the links.
       mean: [C, 1, 1], or [C, H, W] per pixel, and scale, [C, 1, 1], C being 1 or 3: what the nodes
         before the first link subtract and then divide by; None where they do not.
+
+    Args:
+      constants: arrays by name.
+      targets: how many axes a shape has that is only known as the graph runs, by name.
+      opset: version of ONNX's nodes.
     """
 
-    def __init__(self, constants: Mapping[str, np.ndarray], opset: int) -> None:
+    def __init__(
+        self, constants: Mapping[str, np.ndarray], targets: Mapping[str, int], opset: int
+    ) -> None:
         self.chain: list[Link] = []
         self.mean: np.ndarray | None = None
         self.scale: np.ndarray | None = None
         self._constants = constants
+        self._targets = targets
         self._opset = opset
         self._ended = ""
 
@@ -69,7 +78,8 @@ class NodeReader:
             bias = next(array for array in constants if array is not None)
             self.chain[-1] = dataclasses.replace(last, bias=bias.reshape(-1))
         elif kind in ("Flatten", "Reshape"):
-            _check_flatten(name, kind, attributes, constants)
+            axes = [self._targets[input_] for input_ in node.input if input_ in self._targets]
+            _check_flatten(name, kind, attributes, constants, axes)
         else:
             raise ValueError(f"{name}: a net of this family has no {kind} here")
 
@@ -165,7 +175,14 @@ def _weights(name: str, kind: str, attributes: dict[str, Any], constants: Consta
     return Weights(name, weight, bias)
 
 
-def _check_flatten(name: str, kind: str, attributes: dict[str, Any], constants: Constants) -> None:
+def _check_flatten(
+    name: str, kind: str, attributes: dict[str, Any], constants: Constants, axes: list[int]
+) -> None:
+    """Dense layers refuse another number of inputs, so that two axes are enough.
+
+    Args:
+      axes: how many axes it makes, if no constant says it.
+    """
     if kind == "Flatten":
         if attributes.get("axis", 1) != 1:
             raise ValueError(f"{name}: it flattens from axis {attributes['axis']}, expected 1")
@@ -173,6 +190,8 @@ def _check_flatten(name: str, kind: str, attributes: dict[str, Any], constants: 
     shape = attributes.get("shape")  # an input since opset 5
     if shape is None and len(constants) > 1 and constants[1] is not None:
         shape = constants[1].tolist()
+    if axes == [2]:
+        return
     if shape is None or len(shape) != 2:
         raise ValueError(f"{name}: it reshapes to {shape}, expected two axes")
 
@@ -204,7 +223,3 @@ def _attributes(node: Any) -> dict[str, Any]:
     from onnx import helper
 
     return {a.name: helper.get_attribute_value(a) for a in node.attribute}
-
-
-def title(node: Any) -> str:
-    return f"{node.op_type} {node.name or node.output[0] if node.output else node.name}"

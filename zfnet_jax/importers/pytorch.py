@@ -9,7 +9,7 @@ from __future__ import annotations
 import pickle
 import warnings
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,16 @@ from zfnet_jax.importers import files
 from zfnet_jax.importers.chain import Link
 from zfnet_jax.importers.presets import PRESETS, Preset
 
-# Where training scripts put the state_dict inside what they save.
-_WRAPPERS = ("state_dict", "model_state_dict", "model")
+# Where training scripts put the state_dict inside what they save, if they save several.
+_WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
+_DEEPEST = 4  # containers around it
+
+# What wrappers put into names: DataParallel and torch.compile around the whole net or a part ...
+_WRAPPED = ("module", "_orig_mod")
+# ... and attributes of whatever trained the net, in front of all names.
+_OWNERS = ("model", "net")
+
+_UNUSED = "num_batches_tracked"  # batch norm counts them in training
 
 
 def read_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -32,9 +40,10 @@ def read_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str
         holds anything but tensors.
     """
     path = Path(path)
-    files.check_size(path)
-    read = _read_safetensors if path.suffix == ".safetensors" else _read_pickle
-    return read(path)
+    kind = files.check(path, "pytorch", "safetensors")
+    if kind == "safetensors" or (not kind and path.suffix.lower() == ".safetensors"):
+        return _read_safetensors(path)
+    return _read_pickle(path)
 
 
 def read_chain(tensors: Mapping[str, np.ndarray], preset: str) -> tuple[list[Link], Preset]:
@@ -63,14 +72,15 @@ def _read_pickle(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
             with zipfile.ZipFile(path) as archive:
                 _check_unpacked(entry.file_size for entry in archive.infolist())
         try:
-            with warnings.catch_warnings(action="ignore"):  # of what it then refuses
-                content = torch.load(path, map_location="cpu", weights_only=True)
+            # Given the path PyTorch would go by its ending.
+            with warnings.catch_warnings(action="ignore"), path.open("rb") as file:
+                content = torch.load(file, map_location="cpu", weights_only=True)
         except (pickle.UnpicklingError, RuntimeError) as error:
             raise ValueError(
                 "it cannot be read: it is damaged, or holds more than tensors, which is never run;"
                 " in that case save the model's state_dict() alone"
             ) from error
-        tensors = _state_dict(content)
+        tensors = _renamed(_state_dict(content))
         for name, tensor in tensors.items():
             if not isinstance(tensor, torch.Tensor):
                 raise ValueError(f"{name} is a {type(tensor).__name__}, expected a tensor")
@@ -88,25 +98,65 @@ def _read_safetensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]
         raise extras.missing("safetensors", "import") from None
     # As jax arrays, because NumPy's have no bfloat16.
     with files.reading(path, "weights as safetensors"), safe_open(path, "flax") as file:
-        names = file.keys()
-        tensors = {_name(name): np.asarray(file.get_tensor(name)) for name in names}
+        stored = file.keys()
+        names = _renamed({name: name for name in stored})
+        tensors = {name: np.asarray(file.get_tensor(its)) for name, its in names.items()}
         return tensors, dict(file.metadata() or {})
 
 
-def _state_dict(content: Any) -> dict[str, Any]:
-    if isinstance(content, Mapping):
-        for wrapper in _WRAPPERS:
-            if isinstance(content.get(wrapper), Mapping):
-                content = content[wrapper]
-                break
-    if not isinstance(content, Mapping) or not all(isinstance(name, str) for name in content):
-        raise ValueError(f"it holds a {type(content).__name__}, expected a state_dict")
-    return {_name(name): value for name, value in content.items()}
+def _state_dict(content: Any) -> Mapping[str, Any]:
+    """The state_dict in what a file holds: it, or the one that lies in its dicts and lists.
+
+    Raises:
+      ValueError: there is none, or there are several and none has the name of a net's.
+    """
+    level, seen = {"": content}, set()
+    for _ in range(_DEEPEST):
+        found = {key: value for key, value in level.items() if _is_state_dict(value)}
+        usual = [key for wrapper in _WRAPPERS for key in found if key.split(".")[-1] == wrapper]
+        if len(found) > 1 and not usual:
+            names = ", ".join(found)
+            raise ValueError(f"it holds several state_dicts ({names}): save the net's alone")
+        if found:
+            return found[usual[0] if usual else next(iter(found))]
+        level = {
+            f"{key}.{inner}".lstrip("."): value
+            for key, outer in level.items()
+            for inner, value in _items(outer)
+            if id(value) not in seen and not seen.add(id(value))
+        }
+    raise ValueError(f"it holds a {type(content).__name__}, expected a state_dict")
 
 
-def _name(name: str) -> str:
-    """A tensor's name without what DataParallel, around the whole net or a part, puts into it."""
-    return ".".join(part for part in name.split(".") if part != "module")
+def _is_state_dict(value: Any) -> bool:
+    """Whether it is a dict with a tensor that is named as weights are."""
+    return isinstance(value, Mapping) and any(
+        isinstance(name, str) and name.split(".")[-1] in ("weight", "bias") and hasattr(x, "dtype")
+        for name, x in value.items()
+    )
+
+
+def _items(value: Any) -> Iterable[tuple[Any, Any]]:
+    if isinstance(value, Mapping):
+        return value.items()
+    is_list = isinstance(value, Sequence) and not isinstance(value, str | bytes)
+    return enumerate(value) if is_list else ()
+
+
+def _renamed(tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """By names without what wrappers put into them; what evaluation does not read left out."""
+    plain = {
+        tuple(part for part in str(name).split(".") if part not in _WRAPPED): value
+        for name, value in tensors.items()
+        if str(name).split(".")[-1] != _UNUSED
+    }
+    while plain and all(len(name) > 1 and name[0] in _OWNERS for name in plain):
+        plain = {name[1:]: value for name, value in plain.items()}
+    renamed = {".".join(name): value for name, value in plain.items()}
+    kept = sum(str(name).split(".")[-1] != _UNUSED for name in tensors)
+    if len(renamed) < kept:
+        raise ValueError("two of its tensors have one name but for prefixes: save one net alone")
+    return renamed
 
 
 def _check_unpacked(sizes: Iterable[int]) -> None:
