@@ -13,12 +13,13 @@ import pytest
 from PIL import Image
 
 from tests.conftest import finish, start_training
+from tests.photo_folders import save_photos
 from zfnet_jax import model, parallel
 from zfnet_jax.data.batches import train_batches
 from zfnet_jax.data.pictures import draw
 from zfnet_jax.data.prepare import prepare
 from zfnet_jax.data.prepared import open_prepared
-from zfnet_jax.data.splits import open_split
+from zfnet_jax.data.splits import SAME_PHOTOS, open_split
 from zfnet_jax.runs.checkpoint import open_checkpoints
 from zfnet_jax.runs.run import open_run
 from zfnet_jax.studies.errors.options import Options, ScoreOptions
@@ -288,3 +289,24 @@ def test_a_checkpoint_holds_all_that_a_user_of_the_net_needs(tiny_run):
     assert run["images"] == {"train": 70, "validation": 30}
     assert {"jax", "flax", "optax"} < run["versions"].keys()
     assert record["data"] == run["data"]["train"]
+
+
+def test_data_that_no_net_can_learn_from_are_refused_or_told(tiny_config, tmp_path, monkeypatch):
+    save_photos(tmp_path / "photos", {"only": 8})
+    only = str(tmp_path / "photos")
+    tiny_config.data.source, tiny_config.data.folder.train = "folder", only
+    tiny_config.data.folder.validation = only
+    tiny_config.data.prepared_dir = str(tmp_path / "one")
+    prepare(tiny_config.data, workers=1, store_images=True, overwrite=False, progress=False)
+    with pytest.raises(ValueError, match=r"one class only.*one folder for each of two classes"):
+        train.train_and_evaluate(tiny_config, tmp_path / "run")
+
+    save_photos(tmp_path, {"photos/more": 8})
+    tiny_config.data.prepared_dir = str(tmp_path / "two")
+    prepare(tiny_config.data, workers=1, store_images=True, overwrite=False, progress=False)
+    said: list[str] = []
+    monkeypatch.setattr("zfnet_jax.training.train.logging.warning", said.append)
+    tiny_config.batch_size = 17
+    with pytest.raises(ValueError, match=r"16 training .* of 17: set config.batch_size to 16 or"):
+        train.train_and_evaluate(tiny_config, tmp_path / "run")
+    assert said == [SAME_PHOTOS]

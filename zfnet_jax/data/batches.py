@@ -41,7 +41,10 @@ def train_steps_per_epoch(count: int, batch_size: int) -> int:
       ValueError: there are fewer pictures than one batch.
     """
     if count < batch_size:
-        raise ValueError(f"{count} training images do not fill one batch of {batch_size}")
+        raise ValueError(
+            f"{count} training images do not fill one batch of {batch_size}: set config.batch_size"
+            f" to {count} or less, or train on more photos"
+        )
     return count // batch_size
 
 

@@ -41,6 +41,9 @@ class Source(Protocol):
     class_names: tuple[str, ...]
     ignored: tuple[dict[str, str], ...]
     """Files that are no candidates at all, as {'key', 'reason'}; they go into the report."""
+    state: str
+    """Changes with what `describe` does not see, such as files written anew with the same size: a
+    preparation goes on only where it has not changed. Empty where there is no such thing."""
 
     def __len__(self) -> int: ...
 
@@ -48,6 +51,10 @@ class Source(Protocol):
 
     def examples(self, start: int = 0) -> Iterator[Example]:
         """All examples in order, from position `start` on."""
+        ...
+
+    def notes(self) -> list[str]:
+        """What who prepares it should know, one line each."""
         ...
 
     def describe(self) -> dict[str, Any]:

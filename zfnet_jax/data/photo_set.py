@@ -6,7 +6,6 @@ knows, and so does a folder of class folders.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
@@ -15,6 +14,7 @@ import numpy as np
 
 from zfnet_jax.data.decode import EXTENSIONS
 from zfnet_jax.data.examples import Example, load
+from zfnet_jax.data.folders import Below
 from zfnet_jax.data.prepared import INDEX_SUFFIX, PreparedSplit, open_prepared
 from zfnet_jax.data.workers import decode_in_order
 
@@ -92,14 +92,14 @@ class PreparedSet:
 class FolderSet:
     """All photos below a folder, by extension, in the order of their sorted paths.
 
-    Keys are paths below the folder. Hidden files and folders are left out.
+    Keys are paths below the folder. What is left out see `folders.Below`.
     """
 
     fingerprint = ""
 
     def __init__(self, folder: Path, *, side: int, workers: int):
         self._folder, self._side, self._workers = folder, side, workers
-        self.keys = tuple(sorted(_photos_below(folder)))
+        self.keys = tuple(sorted(photo.key for photo in Below(folder).photos()))
         self.unreadable: dict[str, str] = {}
         if not self.keys:
             raise ValueError(f"no photos ({', '.join(EXTENSIONS)}) in {folder}")
@@ -122,11 +122,3 @@ class FolderSet:
 
     def photo(self, key: str) -> np.ndarray:
         return load(self._folder / key, SHOWN_SIDE)
-
-
-def _photos_below(folder: Path) -> Iterator[str]:
-    for where, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
-            if not name.startswith(".") and name.lower().endswith(EXTENSIONS):
-                yield (Path(where) / name).relative_to(folder).as_posix()

@@ -17,8 +17,10 @@ from tqdm import tqdm
 
 from zfnet_jax.data.decode import DECODER
 from zfnet_jax.data.examples import Source
-from zfnet_jax.data.prepared import FORMAT, INDEX_SUFFIX, file_record, fingerprint, read_manifest
-from zfnet_jax.data.sources import SPLITS, make_source
+from zfnet_jax.data.folders import few, shown
+from zfnet_jax.data.prepared import FORMAT, INDEX_SUFFIX, file_record, fingerprint, read_index
+from zfnet_jax.data.sources import SPLITS, FolderSource, content, make_source
+from zfnet_jax.data.splits import SAME_PHOTOS
 from zfnet_jax.data.unfinished import PartialSplit, PixelStatistics, publish, to_json, to_npy
 from zfnet_jax.data.workers import decode_in_order
 from zfnet_jax.files import write_bytes
@@ -41,8 +43,10 @@ def prepare(
       ValueError: the classes of the splits differ, too many photos are unreadable, or the folder
         holds other pictures and `overwrite` is False.
     """
-    sources = {split: make_source(data, split) for split in SPLITS}
-    _check_classes(sources)
+    sources = _alike({split: make_source(data, split) for split in SPLITS})
+    if progress:
+        for note in _notes(sources):
+            print(note)
     return {
         split: prepare_split(
             source,
@@ -54,6 +58,7 @@ def prepare(
             store_images=store_images,
             overwrite=overwrite,
             progress=progress,
+            notes=False,
         )
         for split, source in sources.items()
     }
@@ -70,18 +75,25 @@ def prepare_split(
     store_images: bool = True,
     overwrite: bool = False,
     progress: bool = True,
+    notes: bool = True,
 ) -> dict[str, Any]:
     """Prepares one split in `folder` and returns its manifest.
 
     With `store_images` a killed preparation goes on where it stopped; the index alone is made in
-    one go. See `prepare` for the other arguments and the errors.
+    one go. `notes`: whether to print the source's, with `progress`. See `prepare` for the other
+    arguments and the errors.
     """
+    if progress and notes:
+        for note in source.notes():
+            print(note)
     made_from = {
         "format": FORMAT,
         "source": source.describe(),
         "image_size": image_size,
         "decoder": DECODER,
+        "class_names": list(source.class_names),
     }
+    begun_from = made_from | {"source": content(made_from["source"]), "state": source.state}
     if folder.exists():
         if not (folder / "manifest.json").exists():  # perhaps the photos themselves: never replaced
             raise ValueError(
@@ -92,11 +104,11 @@ def prepare_split(
             return _existing(folder, made_from, progress)
 
     partial = folder.with_name(folder.name + ".partial")
-    if not store_images or (overwrite and _begun_otherwise(partial, made_from)):
+    if not store_images or (overwrite and _begun_otherwise(partial, begun_from)):
         shutil.rmtree(partial, ignore_errors=True)
     statistics = PixelStatistics(image_size)
     if store_images:
-        with PartialSplit(partial, made_from, image_size) as unfinished:
+        with PartialSplit(partial, begun_from, image_size) as unfinished:
             _decode_into(unfinished, source, image_size, workers, progress, folder.name)
             journal = unfinished.journal
             report = _report(source, journal, max_unreadable, partial)
@@ -120,7 +132,6 @@ def prepare_split(
         "count": len(kept),
         "unreadable": len(report["unreadable"]),
         "ignored": len(report["ignored"]),
-        "class_names": list(source.class_names),
         "rows_sha256": statistics.sha256(),
         "files": {
             path.name: file_record(path)
@@ -134,26 +145,69 @@ def prepare_split(
     return manifest
 
 
-def _check_classes(sources: dict[str, Source]) -> None:
-    train, validation = (set(sources[split].class_names) for split in SPLITS)
-    if sources["train"].class_names != sources["validation"].class_names:
-        only = [f"only in train: {name}" for name in sorted(train - validation)]
-        only += [f"only in validation: {name}" for name in sorted(validation - train)]
-        shown = "; ".join(only[:_NAMED]) or "in another order"
-        raise ValueError(f"the classes of train and validation differ ({shown})")
+def _alike(sources: dict[str, Source]) -> dict[str, Source]:
+    """The sources of both splits, with one list of classes.
+
+    A class may lack photos of validation if it has its folder there.
+    """
+    train, validation = sources["train"], sources["validation"]
+    if train.class_names == validation.class_names:
+        return sources
+    lacking = set(train.class_names) - set(validation.class_names)
+    unknown = set(validation.class_names) - set(train.class_names)
+    if (
+        not unknown
+        and isinstance(validation, FolderSource)
+        and lacking <= validation.empty_classes()
+    ):
+        return {"train": train, "validation": validation.with_classes(train.class_names)}
+    only = [f"only in train: {few(sorted(lacking))}"] if lacking else []
+    only += [f"only in validation: {few(sorted(unknown))}"] if unknown else []
+    raise ValueError(
+        f"the classes of train and validation differ ({'; '.join(only) or 'in another order'})"
+    )
+
+
+def _notes(sources: dict[str, Source]) -> list[str]:
+    """What who prepares them should know, one line each."""
+    train, validation = sources["train"], sources["validation"]
+    notes = [*train.notes(), *validation.notes()]
+    if len(train.class_names) == 1:
+        notes.append(
+            f"note: there is one class only, {shown(train.class_names[0])}: no net can be trained"
+            " on it; each class needs a folder of its own"
+        )
+    if content(train.describe()) == content(validation.describe()):
+        notes.append(SAME_PHOTOS)
+    return list(dict.fromkeys(notes))
 
 
 def _existing(folder: Path, made_from: dict[str, Any], progress: bool) -> dict[str, Any]:
-    manifest = read_manifest(folder)
-    # A newer Pillow is no reason to decode again what is already there.
-    wanted = {key: value for key, value in made_from.items() if key != "decoder"}
-    if any(manifest[key] != value for key, value in wanted.items()):
+    index = read_index(folder)
+    manifest, now = index.manifest, made_from["class_names"]
+    # Folders without photos were classes once: those that hold some are the same.
+    counts = np.bincount(index.labels, minlength=len(manifest["class_names"]))
+    named = list(zip(manifest["class_names"], counts, strict=True))
+    dead = [name for name, count in named if not count and name not in now]
+    same = {
+        "pictures": content(manifest["source"]) == content(made_from["source"]),
+        "image_size": manifest["image_size"] == made_from["image_size"],
+        "classes": [name for name, _ in named if name not in dead] == now,
+    }
+    if not all(same.values()):
+        differing = " and ".join(name for name, is_same in same.items() if not is_same)
         raise ValueError(
-            f"{folder} was prepared from other pictures or at another size: remove it (or pass"
-            " --overwrite to scripts.prepare_data), or prepare into another folder"
+            f"{folder} was prepared from other pictures or at another size (another {differing}):"
+            " remove it (or pass --overwrite to scripts.prepare_data), or prepare into another"
+            " folder"
         )
     if progress:
         print(f"{folder} is already prepared from these pictures")
+        if dead:
+            print(
+                f"{folder}: but with classes that hold no photo ({few(dead)}), for which a net has"
+                " dead outputs: --overwrite prepares it without them"
+            )
     return manifest
 
 

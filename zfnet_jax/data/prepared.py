@@ -24,7 +24,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from absl import logging
 
+from zfnet_jax.data.folders import few, shown
 from zfnet_jax.data.row_reader import RowReader
 
 FORMAT = 1
@@ -122,10 +124,12 @@ def read_index(folder: Path) -> Index:
         raise ValueError(
             f"{folder / 'keys.json'} holds {len(keys)} keys and not {count}: {_PREPARE_AGAIN}"
         )
+    _check_labels(folder, labels, keys, manifest)
     mean = None
     if "mean.npy" in manifest["files"]:
         mean = np.load(folder / "mean.npy")
         _check_array(folder / "mean.npy", mean, (size, size, 3), np.float32)
+        _tell_of_empty_classes(folder, labels, manifest["class_names"])
     return Index(labels, keys, mean, manifest)
 
 
@@ -171,7 +175,9 @@ def verify(directory: str | Path, split: str) -> None:
     if damaged:
         raise ValueError(f"{folder}: {', '.join(damaged)} damaged: {_PREPARE_AGAIN}")
     if "images.npy" in manifest["files"]:
-        open_prepared(directory, split)  # the header of images.npy
+        open_prepared(directory, split)  # the header of images.npy, labels
+    else:
+        read_index(folder)
 
 
 def file_record(path: Path) -> dict[str, Any]:
@@ -196,6 +202,40 @@ def fingerprint(manifest: dict[str, Any]) -> str:
 
 
 _PREPARE_AGAIN = "prepare again with python -m scripts.prepare_data --overwrite"
+
+
+def _check_labels(
+    folder: Path, labels: np.ndarray, keys: tuple[str, ...], manifest: dict[str, Any]
+) -> None:
+    """ValueError where a label is of no class, or of another one than the photo's folder."""
+    names = manifest["class_names"]
+    wrong = (labels < 0) | (labels >= len(names))
+    if wrong.any():
+        raise ValueError(
+            f"{folder / 'labels.npy'} holds the label {labels[wrong][0]}, but there are"
+            f" {len(names)} classes: {_PREPARE_AGAIN}"
+        )
+    if manifest["source"].get("source") != "folder":
+        return
+    begins = [f"{name}/" for name in names]
+    for key, label in zip(keys, labels.tolist(), strict=True):
+        if not key.startswith(begins[label]):
+            raise ValueError(
+                f"{folder} labels {shown(key)} as {shown(names[label])}, which is not its folder:"
+                f" the classes changed while it was made; {_PREPARE_AGAIN}"
+            )
+
+
+def _tell_of_empty_classes(folder: Path, labels: np.ndarray, names: list[str]) -> None:
+    empty = np.flatnonzero(np.bincount(labels, minlength=len(names)) == 0)
+    if len(empty):
+        named = few([names[number] for number in empty])
+        _tell(f"{folder} has no photo of {len(empty)} of its {len(names)} classes: {named}")
+
+
+@functools.cache  # once for each
+def _tell(message: str) -> None:
+    logging.warning("%s", message)
 
 
 def _check_array(path: Path, array: np.ndarray, shape: tuple[int, ...], dtype: type) -> None:

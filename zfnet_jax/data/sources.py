@@ -5,15 +5,16 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from zfnet_jax.data import pictures
+from zfnet_jax.data import folders, pictures
 from zfnet_jax.data.decode import EXTENSIONS
 from zfnet_jax.data.examples import Example, PictureRecipe, Source, load
 from zfnet_jax.data.tfds_source import TfdsSource
@@ -53,6 +54,13 @@ def identity(data: ConfigDict, split: str) -> dict[str, Any]:
     )
 
 
+def content(description: dict[str, Any]) -> dict[str, Any]:
+    """What a source's description says of its pictures: not how its folder is spelled."""
+    if "listing_sha256" not in description:
+        return description
+    return {field: value for field, value in description.items() if field != "folder"}
+
+
 def _plain(folder: str) -> str:
     """A folder's name without what makes it no other folder: 'photos/' is 'photos'."""
     return os.path.normpath(folder) if folder else ""
@@ -88,7 +96,10 @@ def make_source(data: ConfigDict, split: str) -> Source:
 class FolderSource:
     """A folder with one folder of photos per class, in the order of sorted names.
 
-    Hidden files are ignored; whatever else is no photo by its extension is listed in `ignored`.
+    A photo belongs to the class folder that it lies in, however deep; see `folders.Below`.
+
+    Attributes:
+      class_names: the folders that hold photos.
     """
 
     def __init__(self, folder: str, field: str = "folder"):
@@ -98,40 +109,26 @@ class FolderSource:
             raise ValueError(f"{field} is empty: name a folder that holds one folder per class")
         if not root.is_dir():
             raise FileNotFoundError(f"{field}: no folder {folder!r}")
-        ignored: list[dict[str, str]] = []
-        classes = []
-        for entry in _visible(root):
-            if _is(entry, "dir"):
-                classes.append(entry.name)
-            else:
-                ignored.append({"key": entry.name, "reason": "not inside a class folder"})
-        if not classes:
-            raise ValueError(f"{field}: {folder!r} holds no class folders")
-
         self._root = root
         self._keys: list[str] = []
         self._labels: list[int] = []
-        listing = hashlib.sha256()
-        for label, name in enumerate(classes):
-            before = len(self._keys)
-            for entry in _visible(root / name):
-                key = f"{name}/{entry.name}"
-                if _is(entry, "dir"):
-                    ignored.append({"key": key, "reason": "a folder inside a class folder"})
-                elif not entry.name.lower().endswith(EXTENSIONS):
-                    ignored.append({"key": key, "reason": "extension is not one of a photo"})
-                else:
-                    self._keys.append(key)
-                    self._labels.append(label)
-                    # Sizes tell replaced files from those prepared earlier.
-                    size = entry.stat().st_size if _is(entry, "file") else -1
-                    listing.update(os.fsencode(key) + b"\0%d\n" % size)
-            if len(self._keys) == before:
-                ignored.append({"key": name, "reason": "class folder without photos"})
+        below, classes = folders.Below(root), []
+        listing, written = hashlib.sha256(), hashlib.sha256()
+        for name, photos in below.by_class():
+            for photo in photos:
+                self._keys.append(photo.key)
+                self._labels.append(len(classes))
+                # Sizes tell replaced files from those prepared earlier.
+                listing.update(os.fsencode(photo.key) + b"\0%d\n" % photo.size)
+                written.update(b"%d\n" % photo.written)
+            classes.append(name)
+        self.ignored = tuple(below.left_out)
         if not self._keys:
-            raise ValueError(f"{field}: no photos ({', '.join(EXTENSIONS)}) in {folder!r}")
+            raise ValueError(f"{field}: {_no_photos(folder, self.ignored)}")
+        if elsewhere := folders.where_classes_are(folder, self._keys):
+            raise ValueError(f"{field}: {elsewhere}")
         self.class_names = tuple(classes)
-        self.ignored = tuple(ignored)
+        self.state = written.hexdigest()
         self._listing = listing.hexdigest()
 
     def __len__(self) -> int:
@@ -152,6 +149,23 @@ class FolderSource:
             "listing_sha256": self._listing,
         }
 
+    def notes(self) -> list[str]:
+        left_out = [f"left out: {text}" for text in (folders.summary(self.ignored),) if text]
+        deeper = [text for text in (folders.seem_deeper(self._keys),) if text]
+        return [f"{folders.shown(self._folder)}: {note}" for note in left_out + deeper]
+
+    def empty_classes(self) -> set[str]:
+        """The folders in it that hold no photo."""
+        return {one["key"] for one in self.ignored if one["reason"] == folders.EMPTY}
+
+    def with_classes(self, class_names: Sequence[str]) -> FolderSource:
+        """The same photos, their labels in another list of classes that has all of theirs."""
+        number = [class_names.index(name) for name in self.class_names]
+        result = copy.copy(self)
+        result._labels = [number[label] for label in self._labels]
+        result.class_names = tuple(class_names)
+        return result
+
 
 class PartOfFolder:
     """The photos of a folder without those held out of each class, or those alone.
@@ -165,14 +179,19 @@ class PartOfFolder:
             raise ValueError(f"config.data.folder.held_out {share}: must be between 0 and 1")
         self._source, self._share, self._part = source, share, part
         self.class_names, self.ignored = source.class_names, source.ignored
+        self.state = source.state
         of_class: dict[int, list[int]] = {}
         for position in range(len(source)):
             of_class.setdefault(source[position].label, []).append(position)
         self._positions: list[int] = []
-        for label, positions in of_class.items():
-            if len(positions) < 2:
-                name = self.class_names[label]
-                raise ValueError(f"class {name} has one photo: none can be held out")
+        if single := [source.class_names[k] for k, of in of_class.items() if len(of) < 2]:
+            which = "class {} has" if len(single) == 1 else "classes {} have"
+            raise ValueError(
+                f"{which.format(folders.few(single))} one photo: none can be held out; add photos,"
+                " remove the folder, or set config.data.folder.held_out to 0 and name a folder of"
+                " validation photos, config.data.folder.validation"
+            )
+        for positions in of_class.values():
             drawn = sorted(
                 positions, key=lambda at: hashlib.sha256(os.fsencode(source[at].key)).digest()
             )
@@ -188,29 +207,33 @@ class PartOfFolder:
     def examples(self, start: int = 0) -> Iterator[Example]:
         return (self[position] for position in range(start, len(self)))
 
+    def notes(self) -> list[str]:
+        return self._source.notes() if self._part == "train" else []  # once
+
     def describe(self) -> dict[str, Any]:
         part = {"held_out": self._share, "part": self._part, "examples": len(self)}
         return self._source.describe() | part
 
 
-def _visible(folder: Path) -> list[os.DirEntry[str]]:
-    with os.scandir(folder) as entries:
-        visible = [entry for entry in entries if not entry.name.startswith(".")]
-    return sorted(visible, key=lambda entry: entry.name)
-
-
-def _is(entry: os.DirEntry[str], kind: str) -> bool:
-    """Whether it is a 'dir' or 'file' after following links; a circle of links is neither."""
-    try:
-        return entry.is_dir() if kind == "dir" else entry.is_file()
-    except OSError:
-        return False
+def _no_photos(folder: str, left_out: Sequence[dict[str, str]]) -> str:
+    """Why a folder holds no class: what there is in it instead."""
+    formats = ", ".join(EXTENSIONS)
+    loose = [one["key"] for one in left_out if one["key"].lower().endswith(EXTENSIONS)]
+    if loose:
+        return (
+            f"{folder!r} holds no class folders, but photos ({folders.few(loose)}): put those of"
+            " each class into a folder of its own"
+        )
+    if not any("/" in one["key"] or one["reason"] == folders.EMPTY for one in left_out):
+        return f"{folder!r} holds no class folders"
+    return f"no photos ({formats}) in {folder!r}: left out: {folders.summary(left_out)}"
 
 
 class PicturesSource:
     """The built-in pictures, classes in turn, drawn at the size asked for."""
 
-    ignored = ()
+    ignored: tuple[dict[str, str], ...] = ()
+    state = ""
 
     def __init__(self, family: str, split: str, per_class: int, seed: int):
         families = {"objects": pictures.OBJECTS, "transfer": pictures.TRANSFER}
@@ -238,6 +261,9 @@ class PicturesSource:
 
     def examples(self, start: int = 0) -> Iterator[Example]:
         return (self[position] for position in range(start, len(self)))
+
+    def notes(self) -> list[str]:
+        return []
 
     def describe(self) -> dict[str, Any]:
         # One small picture of each class stands for the drawing code, which may change.

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 from ml_collections import ConfigDict
 
 from zfnet_jax.data.exclusion import exclude
 from zfnet_jax.data.images import Split
 from zfnet_jax.data.prepared import INDEX_SUFFIX, open_prepared, read_manifest
-from zfnet_jax.data.sources import identity, make_source
+from zfnet_jax.data.sources import FolderSource, identity, make_source
 from zfnet_jax.data.streaming import StreamingSplit
+
+SAME_PHOTOS = (
+    "note: validation holds the photos of train, so that its error says nothing of others: name"
+    " other photos, or keep some from training with config.data.folder.held_out=0.2"
+)
 
 
 def open_split(data: ConfigDict, split: str) -> Split:
@@ -27,14 +34,16 @@ def open_split(data: ConfigDict, split: str) -> Split:
     manifest = read_manifest(folder)
     wanted = {**identity(data, split), "image_size": data.image_size}
     made_from = {**manifest["source"], "image_size": manifest["image_size"]}
+    if _is_folder_of(manifest, wanted):
+        made_from["folder"] = wanted["folder"]
     # An empty folder name, the default, stands for whatever was prepared.
     differing = [field for field in wanted if wanted[field] not in ("", made_from.get(field))]
     if differing:
         found = ", ".join(f"{field} {made_from.get(field)!r}" for field in differing)
         asked = ", ".join(f"{field} {wanted[field]!r}" for field in differing)
         raise ValueError(
-            f"{folder} was made from {found}, but config.data asks for {asked}: set"
-            " config.data.prepared_dir, or run python -m scripts.prepare_data --overwrite"
+            f"{folder} was made from {found}, but config.data asks for {asked}: prepare that into"
+            " another config.data.prepared_dir (python -m scripts.prepare_data)"
         )
     opened: Split
     if data.streaming:
@@ -43,3 +52,18 @@ def open_split(data: ConfigDict, split: str) -> Split:
         opened = open_prepared(data.prepared_dir, split)
     path = data.get("exclude", "")  # runs from before there was this field have none
     return exclude(opened, path) if split == "train" and path else opened
+
+
+def _is_folder_of(manifest: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    """Whether the folder that is asked for is the one that was prepared, or holds the same photos,
+    under another name: 'train', '/data/train' and a link to it are one folder."""
+    made_from, folder = manifest["source"], wanted.get("folder")
+    if not folder or folder == made_from.get("folder") or "listing_sha256" not in made_from:
+        return False
+    if os.path.realpath(folder) == os.path.realpath(made_from["folder"]):
+        return True
+    try:
+        there = FolderSource(folder)
+    except (ValueError, OSError):
+        return False
+    return there.describe()["listing_sha256"] == made_from["listing_sha256"]

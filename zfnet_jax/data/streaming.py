@@ -15,6 +15,7 @@ import numpy as np
 
 from zfnet_jax.data.examples import Source, load
 from zfnet_jax.data.prepared import INDEX_SUFFIX, read_index
+from zfnet_jax.data.sources import content
 
 
 class StreamingSplit:
@@ -30,7 +31,7 @@ class StreamingSplit:
     def __init__(self, source: Source, directory: str | Path, split: str):
         folder = Path(directory) / (split + INDEX_SUFFIX)
         index = read_index(folder)
-        if index.manifest["source"] != source.describe():
+        if content(index.manifest["source"]) != content(source.describe()):
             raise ValueError(
                 f"{folder} was made from other pictures: run"
                 " python -m scripts.prepare_data --mean_only --overwrite"

@@ -5,7 +5,9 @@ TensorFlow is imported only when such a source is opened.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from zfnet_jax import extras
@@ -68,6 +70,9 @@ class TfdsSource:
                 " to False and run scripts.prepare_data"
             )
         self._data_source: Any = self._open_data_source() if self._random_access else None
+        files = builder.info.splits[split].file_instructions
+        parts = [(Path(one.filename).name, one.skip, one.take) for one in files]
+        self.state = hashlib.sha256(repr(parts).encode()).hexdigest()  # decides on the order
 
     def __len__(self) -> int:
         return self._count
@@ -79,6 +84,9 @@ class TfdsSource:
     def examples(self, start: int = 0) -> Iterator[Example]:
         for key, row in self._rows(start):
             yield Example(key, self._label(row), row["image"])
+
+    def notes(self) -> list[str]:
+        return []
 
     def describe(self) -> dict[str, Any]:
         return {

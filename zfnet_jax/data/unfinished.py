@@ -121,10 +121,15 @@ class PartialSplit:
         if not path.exists():
             self._journal_file.truncate(0)
             write_bytes(path, to_json(description))
-        elif json.loads(path.read_text()) != json.loads(to_json(description)):
+            return
+        begun, now = json.loads(path.read_text()), json.loads(to_json(description))
+        if begun != now:
+            fields = begun.keys() | now.keys()
+            differing = sorted(name for name in fields if begun.get(name) != now.get(name))
             raise ValueError(
-                f"{self.folder} holds an unfinished preparation of other pictures, another size or"
-                " another Pillow: remove it or pass --overwrite to begin afresh"
+                f"{self.folder} holds an unfinished preparation of other pictures or classes,"
+                f" another size or another Pillow (another {', '.join(differing)}): remove it or"
+                " pass --overwrite to begin afresh"
             )
 
     def _recover(self) -> list[dict[str, Any]]:

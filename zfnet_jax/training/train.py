@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from absl import logging
 from ml_collections import ConfigDict
 
 from zfnet_jax import model, parallel
@@ -66,6 +67,13 @@ def train_and_evaluate(
     validation = splits.open_split(config.data, "validation")
     if train.class_names != validation.class_names:
         raise ValueError(f"{config.data.prepared_dir}: train and validation have other classes")
+    if len(train.class_names) < 2:
+        raise ValueError(
+            f"{config.data.prepared_dir} holds one class only, of which no net learns anything:"
+            " prepare photos in one folder for each of two classes or more"
+        )
+    if train.fingerprint == validation.fingerprint and parallel.is_writer():
+        logging.warning(splits.SAME_PHOTOS)
     steps_per_epoch = batches.train_steps_per_epoch(len(train), config.batch_size)
 
     net = model.from_config(config.model, classes=len(train.class_names))
