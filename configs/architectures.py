@@ -126,7 +126,7 @@ def _model(dense: tuple[int, ...], **convs: ConfigDict) -> ConfigDict:
             "init_std": 1e-2,
             "first_init_scale": 1.0,
             "dtype": "float32",  # of activations: 'float32' or 'bfloat16'; parameters are float32
-            "precision": "default",  # of matrix products in training; analyses use 'highest'
+            "precision": "default",  # in training: TF32 on a GPU; analyses use 'highest'
         }
     )
 

@@ -3,7 +3,8 @@
 python -m scripts.soak --out=DIR [--kills=30] [--signal=SIGKILL] [--processes=1]
 
 The training saves after every step, so that many kills fall into a save. Parameters, metrics (but
-for times) and the kept checkpoints must be the same to the last bit; exit code 1 if they are not.
+for times) and the kept checkpoints must be the same to the last bit, on a GPU with --deterministic;
+exit code 1 if they are not.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ _SEED = flags.DEFINE_integer("seed", 0, "Of the moments of the kills.")
 def train_arguments(prepared_dir: Path, epochs: int) -> list[str]:
     """The flags of scripts.train for the small training."""
     fields = TINY | {"data.prepared_dir": str(prepared_dir), "epochs": epochs}
-    return ["--config=configs/quickstart.py", *(f"--config.{k}={v}" for k, v in fields.items())]
+    config = ["--config=configs/quickstart.py", *(f"--config.{k}={v}" for k, v in fields.items())]
+    return ["--deterministic", *config]
 
 
 def main() -> None:

@@ -25,7 +25,8 @@ class ZFNet(nn.Module):
       first_init, logits_init: of the first layer and of the softmax layer, where they differ.
       dtype: what activations are computed in, float32 or bfloat16; parameters and class scores
         stay float32.
-      precision: of matrix products, 'default', 'high' or 'highest' (full float32 on a GPU or TPU).
+      precision: of matrix products in float32. 'highest' is full float32; 'default' is that on a
+        CPU, TF32 (ten bits of mantissa) on an NVIDIA GPU, bfloat16 on a TPU; 'high' is between.
     """
 
     architecture: Architecture

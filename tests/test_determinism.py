@@ -1,0 +1,57 @@
+"""The option that makes a GPU's results the same each time: what it sets, when it is too late."""
+
+from __future__ import annotations
+
+import os
+from types import SimpleNamespace
+
+import pytest
+
+from zfnet_jax import determinism, parallel
+from zfnet_jax.command import processes
+
+FLAG = "--xla_gpu_deterministic_ops=true"
+
+
+@pytest.fixture
+def machine(monkeypatch) -> SimpleNamespace:
+    """A machine with a GPU that has computed nothing yet."""
+    it = SimpleNamespace(started=False, backend="gpu", platforms=None)
+    bridge = SimpleNamespace(backends_are_initialized=lambda: it.started)
+    config = SimpleNamespace(read=lambda _: it.platforms)
+    fake = SimpleNamespace(default_backend=lambda: it.backend, config=config)
+    monkeypatch.setattr(determinism, "jax", fake)
+    monkeypatch.setattr(determinism, "xla_bridge", bridge)
+    monkeypatch.setenv("XLA_FLAGS", "--xla_gpu_enable_latency_hiding_scheduler=true")
+    return it
+
+
+def test_the_flag_of_a_program_sets_that_of_xla_before_it_joins_others(machine, monkeypatch):
+    def join(*_: object) -> None:
+        machine.started = True
+
+    monkeypatch.setattr(parallel, "initialize", join)
+    given = SimpleNamespace(value=None)
+    for name in ("_COORDINATOR", "_PROCESSES", "_PROCESS"):
+        monkeypatch.setattr(processes, name, given)
+    monkeypatch.setattr(processes, "_DETERMINISTIC", SimpleNamespace(value=True))
+    processes.join()
+    flags = f"--xla_gpu_enable_latency_hiding_scheduler=true {FLAG}"
+    assert os.environ["XLA_FLAGS"] == flags
+    processes.join()  # it is set: not too late
+    assert os.environ["XLA_FLAGS"] == flags
+
+
+def test_it_says_so_when_it_is_too_late(machine):
+    machine.started = True
+    with pytest.raises(ValueError, match=f"the GPU is in use: set XLA_FLAGS={FLAG}"):
+        determinism.require()
+    machine.backend = "cpu"
+    determinism.require()
+    assert FLAG not in os.environ["XLA_FLAGS"]
+
+
+def test_a_cpu_needs_no_flag(machine):
+    machine.platforms = "cpu"
+    determinism.require()
+    assert FLAG not in os.environ["XLA_FLAGS"]

@@ -1,0 +1,34 @@
+"""The same to the last bit each time, on GPUs too: what XLA must be told before it starts."""
+
+from __future__ import annotations
+
+import os
+
+import jax
+from jax._src import xla_bridge
+
+# Operations whose sums have one order (cuDNN's gradients of filters have not), and no choice of
+# forms by their speed, which is another each time.
+_FLAG = "--xla_gpu_deterministic_ops=true"
+
+
+def require() -> None:
+    """Makes XLA's GPU code deterministic, for this process and those that it starts.
+
+    It costs speed. The CPU's code is deterministic without it.
+
+    ValueError: a GPU has begun to compute without it.
+    """
+    flags = os.environ.get("XLA_FLAGS", "")
+    if _FLAG in flags.split():
+        return
+    if xla_bridge.backends_are_initialized():  # jax has no public way to ask
+        if jax.default_backend() == "gpu":
+            raise ValueError(
+                f"deterministic operations come too late, the GPU is in use: set XLA_FLAGS={_FLAG}"
+                " and start anew"
+            )
+        return
+    if jax.config.read("jax_platforms") == "cpu":  # programs compiled before stay good
+        return
+    os.environ["XLA_FLAGS"] = f"{flags} {_FLAG}".strip()
