@@ -24,15 +24,17 @@ def main() -> None:
     from zfnet_jax.report import figures
     from zfnet_jax.runs.run import load_photo, open_run
     from zfnet_jax.studies.layers import strongest  # after the flags, so that --help needs no jax
+    from zfnet_jax.studies.layers.strongest_figure import figure_strongest
 
     out = outputs.file(_OUT.value, outputs.PICTURES)
     run = open_run(_WORKDIR.value, _STEP.value)
     options = _OPTIONS()
     photo = load_photo(options.image, run.config.data.image_size)
-    arrays = strongest.strongest_maps(run, photo, options.maps)
+    arrays = strongest.strongest_maps(run, photo, options.maps, options.layers)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_arrays(out.with_suffix(".npz"), arrays)
-    figures.save(figures.strongest_maps(arrays), out)
+    with figures.use("screen"):
+        figures.save(figure_strongest(arrays), out)
     best = np.argsort(-arrays["probabilities"], kind="stable")[:3]
     answer = (f"{run.class_names[place]} {arrays['probabilities'][place]:.1%}" for place in best)
     print(f"the net's answer: {', '.join(answer)}")

@@ -21,6 +21,7 @@ from zfnet_jax.runs.run import load_photo, open_run
 from zfnet_jax.studies.layers import strongest, study
 from zfnet_jax.studies.layers.deconv_layer import deconv_layer
 from zfnet_jax.studies.layers.options import Options
+from zfnet_jax.studies.layers.strongest_figure import figure_strongest
 
 
 @pytest.fixture(scope="module")
@@ -108,9 +109,35 @@ def test_the_script_writes_a_picture_that_can_be_drawn_again(tiny_run, photo, tm
     pixels = imread(out)
     assert pixels.shape[0] > 400
     assert pixels.std() > 0.1
-    with np.load(out.with_suffix(".npz")) as arrays:
-        figures.save(figures.strongest_maps(arrays), tmp_path / "again.png")
+    with np.load(out.with_suffix(".npz")) as arrays, figures.use("screen"):
+        figures.save(figure_strongest(arrays), tmp_path / "again.png")
     np.testing.assert_array_equal(imread(tmp_path / "again.png"), pixels)
+
+
+def test_the_picture_of_a_deep_net_is_no_tower(run, photo):
+    arrays = strongest.strongest_maps(run, photo, 9)
+    names = [f"conv{n}" for n in range(1, 17)]
+    for name in names:  # of five layers make sixteen
+        arrays |= {f"{name}/{k[6:]}": v for k, v in list(arrays.items()) if k[:6] == "conv2/"}
+    with figures.use("screen"):
+        figure = figure_strongest(arrays | {"layers": np.array(names)})
+    width, height = figure.get_size_inches()
+    assert 0.7 < width / height < 1.4
+    active = int((arrays["conv2/activation"] > 0).sum())
+    images = figure.axes[0].images
+    assert len(images) == 1 + 2 * 16 * active
+    photo_wide, tile_wide = (x[1] - x[0] for x in (images[0].get_extent(), images[1].get_extent()))
+    assert tile_wide > 0.35 * photo_wide
+    assert photo_wide > 0.09 * width
+
+
+def test_layers_can_be_chosen(run, photo):
+    every, some = (strongest.strongest_maps(run, photo, 2, n) for n in ((), ("conv5", "conv2")))
+    assert some["layers"].tolist() == ["conv2", "conv5"]
+    assert not any(name.startswith("conv1/") for name in some)
+    np.testing.assert_array_equal(some["conv5/projection"], every["conv5/projection"])
+    with pytest.raises(ValueError, match="no layer conv9: the net has conv1, conv2"):
+        strongest.strongest_maps(run, photo, 2, ("conv9",))
 
 
 def test_fig_1_of_other_layers_and_photos_lies_beside_and_is_measured_once(

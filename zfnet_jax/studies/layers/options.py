@@ -22,3 +22,6 @@ class StrongestOptions:
 
     image: str = option("", "The photo.", required=True, file=True)
     maps: int = option(9, "Strongest maps per layer.", lowest=1)
+    layers: tuple[str, ...] = option(
+        (), "A layer, such as conv5; may be repeated. All if not given.", flag="layer"
+    )

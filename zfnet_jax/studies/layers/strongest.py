@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +16,7 @@ from zfnet_jax.runs.run import Run
 Arrays = dict[str, np.ndarray]
 
 
-def strongest_maps(run: Run, photo: np.ndarray, count: int) -> Arrays:
+def strongest_maps(run: Run, photo: np.ndarray, count: int, layers: Sequence[str] = ()) -> Arrays:
     """For every conv layer, the maps with the strongest activations in a photo (Section 2.1).
 
     Of each such map the strongest unit alone is projected, from its own activation.
@@ -23,18 +25,25 @@ def strongest_maps(run: Run, photo: np.ndarray, count: int) -> Arrays:
       run: the net.
       photo: [S, S, C] uint8.
       count: maps per layer.
+      layers: names of conv layers; all if none is given.
 
     Returns:
       'photo' [H, W, C] uint8, the crop that the net saw; 'probabilities' [classes] and
-      'class_names'; 'layers', names of the conv layers; and per layer, with K = count or the
+      'class_names'; 'layers', names of the layers; and per layer, with K = count or the
       number of maps if that is smaller:
       '{layer}/map' [K], '{layer}/activation' [K], '{layer}/position' [K, 2] (row, column),
       '{layer}/window' [K, 4], the receptive field (top, left, bottom, right) in pixels of the
       crop, which may leave it, and '{layer}/projection' [K, H, W, C] float32.
+
+    Raises:
+      ValueError: there is no such conv layer.
     """
+    convs = [conv.name for conv in run.architecture.convs]
+    if unknown := [name for name in layers if name not in convs]:
+        raise ValueError(f"no layer {', '.join(unknown)}: the net has {', '.join(convs)}")
+    layers = [name for name in convs if name in layers] if layers else convs
     inputs = run.inputs(photo[None])
     logits, activations = run.forward(inputs)
-    layers = [conv.name for conv in run.architecture.convs]
     result: Arrays = {
         "photo": augment.centre(photo, run.input_size),
         "probabilities": np.asarray(jax.nn.softmax(logits[0])),
