@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import math
 
@@ -202,17 +203,14 @@ def test_every_image_once_for_any_number_of_processes_and_devices(
 ):
     split, size = split_of(count), processes * devices * per_device
 
-    def evaluation(_, **more):
-        for index in batches.eval_rows(count, **more):
-            yield batches.read(split, index)
-
     def rows(kind, **more) -> list[np.ndarray]:
         """Per batch the rows of all processes in order."""
         parts = [
             [
                 batch.index[batch.mask > 0]
-                for batch in kind(
-                    split, batch_size=size, process_index=p, process_count=processes, **more
+                for batch in map(
+                    functools.partial(batches.read, split),
+                    kind(count, batch_size=size, process_index=p, process_count=processes, **more),
                 )
             ]
             for p in range(processes)
@@ -220,18 +218,18 @@ def test_every_image_once_for_any_number_of_processes_and_devices(
         assert len({len(part) for part in parts}) == 1  # no process waits for another
         return [np.concatenate(batch) for batch in zip(*parts)]
 
-    evaluated = rows(evaluation)
+    evaluated = rows(batches.eval_rows)
     assert np.concatenate(evaluated).tolist() == list(range(count))
     if count < size:
         with pytest.raises(ValueError, match="do not fill one batch"):
-            rows(batches.train_batches, seed=0, epoch=epoch, start=0)
+            rows(batches.train_rows, seed=0, epoch=epoch, start=0)
         return
-    trained = rows(batches.train_batches, seed=0, epoch=epoch, start=0)
+    trained = rows(batches.train_rows, seed=0, epoch=epoch, start=0)
     seen = np.concatenate(trained)
     assert [len(batch) for batch in trained] == [size] * (count // size)
     assert len(set(seen.tolist())) == len(seen) == count // size * size
     start = data.draw(st.integers(0, len(trained)))
-    rest = rows(batches.train_batches, seed=0, epoch=epoch, start=start)
+    rest = rows(batches.train_rows, seed=0, epoch=epoch, start=start)
     assert all(np.array_equal(a, b) for a, b in zip(rest, trained[start:], strict=True))
 
 

@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -161,16 +161,6 @@ def split_rows(tree: Any) -> Any:
     count = jax.local_device_count()
     reshaped = jax.tree.map(lambda x: np.reshape(x, (count, -1, *x.shape[1:])), tree)
     return jax.device_put(reshaped, _local(PartitionSpec(AXIS)))
-
-
-def to_devices(batches: Iterable[Any], ahead: int) -> Iterator[Any]:
-    """`split_rows` of every batch, `ahead` of them under way while the devices compute."""
-    waiting: list[Any] = []
-    for batch in batches:
-        waiting.append(split_rows(batch))
-        if len(waiting) > ahead:
-            yield waiting.pop(0)
-    yield from waiting
 
 
 def _local(spec: PartitionSpec) -> NamedSharding:

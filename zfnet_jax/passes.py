@@ -1,6 +1,6 @@
 """One pass over images, or other rows: each exactly once, on all devices of all processes.
 
-Batches are read ahead in a thread and placed on the devices while they compute. Neither the number
+Batches are read ahead in threads and placed on the devices while they compute. Neither the number
 of rows nor the batch need divide among the devices: the batch is rounded up, the last one is filled
 with padding rows, whose number is -1, and nothing of those comes back.
 """
@@ -8,7 +8,7 @@ with padding rows, whose number is -1, and nothing of those comes back.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import jax
@@ -25,7 +25,7 @@ Arrays = Any  # a tree of arrays
 # Rows of a device and what all share to what is found of them, see `gathered` and `summed`.
 Step = Callable[..., Arrays]
 
-_AHEAD = 2  # batches read, and as many placed on the devices, before they are needed
+_AHEAD = 4  # batches that are being read, or lie on the devices, before they are needed
 
 
 def over_images(
@@ -161,10 +161,24 @@ def placed(
         start=start,
     )
     begin = start
-    for batch in parallel.to_devices(batches.prefetch(map(read, own), _AHEAD), _AHEAD):
+    for batch in on_devices(read, own):
         end = min(begin + size, count)
         yield range(begin, end), batch
         begin = end
+
+
+def on_devices(
+    read: Callable[[np.ndarray], Arrays], portions: Iterable[np.ndarray]
+) -> Iterator[Arrays]:
+    """What `read` makes of each portion of rows, split among the devices of this process.
+
+    Threads read and place some of them before they are needed.
+    """
+
+    def load(index: np.ndarray) -> Arrays:
+        return parallel.split_rows(read(index))
+
+    return batches.read_ahead(load, portions, _AHEAD)
 
 
 def bar(total: int, title: str, unit: str, progress: bool, *, start: int = 0) -> tqdm[Any]:

@@ -26,7 +26,7 @@ _LOOP_BATCH, _LOOP_EPOCHS = 32, 8  # the photos again and again, as one long epo
 
 
 def rows(options: Options) -> Iterator[Row]:
-    from zfnet_jax.data import decode, prepared
+    from zfnet_jax.data import batches, decode, prepared
 
     photos = _photos(options.photos)
     images = np.stack([decode.centre_square(decode.decode(data), _SIZE) for data in photos])
@@ -42,8 +42,8 @@ def rows(options: Options) -> Iterator[Row]:
         )
 
         def read() -> None:
-            for _ in of_epoch(split, 0, _BATCH):
-                pass
+            for index in of_epoch(split, 0, _BATCH):
+                batches.read(split, index)
 
         def decode_all() -> None:
             for data in photos:
@@ -62,7 +62,7 @@ def rows(options: Options) -> Iterator[Row]:
         ratio = of_prepared[0] / of_photos[0]
         name = "decoding photos" if options.photos else "decoding built-in pictures"
         yield Row(what, name, "images/s", *of_photos, ratio=ratio, target=20, at_least=True)
-        yield from _transfer(next(of_epoch(split, 0, _BATCH)), options)
+        yield from _transfer(batches.read(split, next(of_epoch(split, 0, _BATCH))), options)
         yield from _loop(split, options)
 
 

@@ -1,11 +1,12 @@
 """A training loop fed from prepared arrays, as the trainer's, beside its bare steps.
 
-Batches are read ahead in a thread and placed on the devices while they compute; the host never
+Batches are read ahead and placed on the devices in threads while they compute; the host never
 waits for the step that it just started.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -20,7 +21,6 @@ from scripts.benchmarks.trials import Options, Row, spread, take_turns
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
-    from zfnet_jax.data.batches import Batch
     from zfnet_jax.data.images import Split
     from zfnet_jax.model import ZFNet
 
@@ -64,12 +64,12 @@ def rows(options: Options) -> Iterator[Row]:
             yield from compare_loop(what, config, net, split, _EPOCHS, steps, options)
 
 
-def of_epoch(split: Split, epoch: int, batch_size: int) -> Iterator[Batch[np.ndarray]]:
-    """The batches of one epoch, as a single process trains on them."""
+def of_epoch(split: Split, epoch: int, batch_size: int) -> Iterator[np.ndarray]:
+    """The rows of each batch of one epoch, as a single process trains on them."""
     from zfnet_jax.data import batches
 
-    return batches.train_batches(
-        split,
+    return batches.train_rows(
+        len(split),
         seed=0,
         epoch=epoch,
         start=0,
@@ -93,13 +93,14 @@ def compare_loop(
     import jax.numpy as jnp
 
     from scripts.benchmarks.network import trainer
-    from zfnet_jax import model, parallel
+    from zfnet_jax import model, parallel, passes
     from zfnet_jax.data import batches
 
+    read = functools.partial(batches.read, split)
     params = model.initial_params(net, 0, config.augment.crop, 3)
     step, state, mean = trainer(config, net, params)
     healthy = parallel.replicate(jnp.bool_(True))
-    on_device = parallel.split_rows(next(iter(of_epoch(split, 0, config.batch_size))))
+    on_device = parallel.split_rows(read(next(of_epoch(split, 0, config.batch_size))))
     epoch = 0
 
     def train(rows: Iterable[Any]) -> None:
@@ -118,7 +119,7 @@ def compare_loop(
         rows = itertools.chain.from_iterable(
             of_epoch(split, epoch + number, config.batch_size) for number in range(epochs)
         )
-        train(parallel.to_devices(batches.prefetch(rows, size=2), ahead=2))
+        train(passes.on_devices(read, rows))
 
     forms = {
         "fed from prepared arrays": end_to_end,

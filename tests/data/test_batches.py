@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextvars
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -11,9 +11,9 @@ import pytest
 from zfnet_jax.data.batches import (
     Batch,
     eval_rows,
-    prefetch,
     read,
-    train_batches,
+    read_ahead,
+    train_rows,
     train_steps_per_epoch,
 )
 from zfnet_jax.data.prepared import PreparedSplit
@@ -36,17 +36,16 @@ def split() -> PreparedSplit:
 
 
 def train(split, *, seed=0, epoch=0, start=0, batch_size=6, process_index=0, process_count=1):
-    return list(
-        train_batches(
-            split,
-            seed=seed,
-            epoch=epoch,
-            start=start,
-            batch_size=batch_size,
-            process_index=process_index,
-            process_count=process_count,
-        )
+    rows = train_rows(
+        len(split),
+        seed=seed,
+        epoch=epoch,
+        start=start,
+        batch_size=batch_size,
+        process_index=process_index,
+        process_count=process_count,
     )
+    return [read(split, index) for index in rows]
 
 
 def evaluate(split, *, batch_size, process_index=0, process_count=1, start=0):
@@ -155,38 +154,44 @@ def test_impossible_batches_are_errors(split):
         evaluate(split, batch_size=6, process_count=4)
 
 
-def test_prefetch_keeps_the_order_and_runs_ahead():
-    made = []
+def test_reading_ahead_keeps_the_order_and_runs_ahead():
+    started, go = [], threading.Event()
 
-    def numbers():
-        for number in range(10):
-            made.append(number)
-            yield number
+    def load(number):
+        started.append(number)
+        if number == 0:
+            go.wait(10)  # those after it are done before it
+        return number
 
-    ahead = prefetch(numbers(), size=3)
+    ahead = read_ahead(load, range(10), 3)
+    threading.Timer(0.2, go.set).start()
     assert next(ahead) == 0
-    deadline = time.monotonic() + 10
-    while len(made) < 5 and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert len(made) == 5  # one taken, three waiting, one in the thread's hand
+    assert set(started) <= {0, 1, 2, 3}  # one taken, three ahead
     assert list(ahead) == list(range(1, 10))
 
 
-def test_prefetch_passes_exceptions_on():
-    def broken():
-        yield 1
-        raise OSError("the disk is gone")
+def test_reading_ahead_passes_exceptions_on_where_they_belong():
+    def load(number):
+        if number == 1:
+            raise OSError("the disk is gone")
+        return number
 
-    ahead = prefetch(broken(), size=2)
-    assert next(ahead) == 1
+    ahead = read_ahead(load, range(5), 3)
+    assert next(ahead) == 0
     with pytest.raises(OSError, match="the disk is gone"):
         next(ahead)
 
 
-def test_prefetch_ends_its_thread_when_closed():
+def test_reading_ahead_leaves_no_thread_when_closed():
     before = threading.active_count()
-    ahead = prefetch(iter(range(1000)), size=2)
+    ahead = read_ahead(lambda number: number, range(1000), 2)
     next(ahead)
-    assert threading.active_count() == before + 1
+    assert threading.active_count() > before
     ahead.close()
     assert threading.active_count() == before
+
+
+def test_what_holds_for_the_consumer_holds_where_it_reads():
+    held = contextvars.ContextVar("held", default="nothing")
+    held.set("something")
+    assert list(read_ahead(lambda _: held.get(), range(3), 2)) == ["something"] * 3

@@ -15,7 +15,7 @@ from PIL import Image
 from tests.conftest import finish, start_training
 from tests.photo_folders import save_photos
 from zfnet_jax import model, parallel
-from zfnet_jax.data.batches import train_batches
+from zfnet_jax.data.batches import read, train_rows
 from zfnet_jax.data.pictures import draw
 from zfnet_jax.data.prepare import prepare
 from zfnet_jax.data.prepared import open_prepared
@@ -217,11 +217,10 @@ def test_one_batch_is_learnt_by_heart(tiny_config, prepared_pictures):
         in_axes=(None, None, 0),
         donate=(0,),
     )
-    batch = next(
-        train_batches(
-            split, seed=0, epoch=0, start=0, batch_size=16, process_index=0, process_count=1
-        )
+    rows = train_rows(
+        len(split), seed=0, epoch=0, start=0, batch_size=16, process_index=0, process_count=1
     )
+    batch = read(split, next(rows))
     state, mean = parallel.replicate((state, split.mean))
     losses = []
     for _ in range(300):

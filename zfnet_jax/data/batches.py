@@ -5,16 +5,19 @@ No iterator state exists: a run that stops at any step continues with the same b
 
 from __future__ import annotations
 
-import queue
-import threading
-from collections.abc import Iterator
-from typing import Any, Generic, NamedTuple, TypeVar
+import collections
+import contextlib
+import contextvars
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 
 from zfnet_jax.data.images import Images
 
 T = TypeVar("T")
+Rows = TypeVar("Rows")
 Array = TypeVar("Array")  # of NumPy as read, of JAX on the devices
 
 
@@ -35,7 +38,7 @@ class Batch(NamedTuple, Generic[Array]):
 
 
 def train_steps_per_epoch(count: int, batch_size: int) -> int:
-    """Whole batches in `count` pictures; the rest is left out of an epoch (see `train_batches`).
+    """Whole batches in `count` pictures; the rest is left out of an epoch (see `train_rows`).
 
     Raises:
       ValueError: there are fewer pictures than one batch.
@@ -48,8 +51,8 @@ def train_steps_per_epoch(count: int, batch_size: int) -> int:
     return count // batch_size
 
 
-def train_batches(
-    split: Images,
+def train_rows(
+    count: int,
     *,
     seed: int,
     epoch: int,
@@ -57,19 +60,18 @@ def train_batches(
     batch_size: int,
     process_index: int,
     process_count: int,
-) -> Iterator[Batch[np.ndarray]]:
-    """This host's part of the batches of one epoch, from batch `start` on.
+) -> Iterator[np.ndarray]:
+    """This host's rows of each batch of one epoch of `count` pictures, from batch `start` on.
 
     Every epoch has its own permutation; the pictures beyond its last whole batch are left out of
     it, other ones in every epoch. Host p of n has the p-th of n equal slices of each batch of
     `batch_size` pictures, so the hosts' parts in order are the batch of a single process.
     """
-    steps = train_steps_per_epoch(len(split), batch_size)
+    steps = train_steps_per_epoch(count, batch_size)
     own = _own_rows(batch_size, process_index, process_count)
-    order = np.random.default_rng((seed, epoch)).permutation(len(split))
+    order = np.random.default_rng((seed, epoch)).permutation(count)
     for step in range(start, steps):
-        index = order[step * batch_size : (step + 1) * batch_size][own]
-        yield read(split, index)
+        yield order[step * batch_size : (step + 1) * batch_size][own]
 
 
 def eval_rows(
@@ -104,44 +106,23 @@ def read(split: Images, index: np.ndarray) -> Batch[np.ndarray]:
     )
 
 
-def prefetch(iterator: Iterator[T], size: int) -> Iterator[T]:
-    """Runs `iterator` in a thread, up to `size` items ahead.
+def read_ahead(load: Callable[[Rows], T], portions: Iterable[Rows], count: int) -> Iterator[T]:
+    """`load` of each portion, in order, up to `count` of them at a time in threads.
 
-    Its exceptions are raised here, and the thread ends when the consumer closes the generator.
+    The first error is raised where its portion would come. No thread is left when the consumer
+    closes the generator.
     """
-    items: queue.Queue[tuple[str, Any]] = queue.Queue(maxsize=size)
-    stopped = threading.Event()
-
-    def put(kind: str, value: Any) -> None:
-        while not stopped.is_set():
-            try:
-                return items.put((kind, value), timeout=0.1)
-            except queue.Full:
-                continue
-
-    def produce() -> None:
-        try:
-            for item in iterator:
-                put("item", item)
-                if stopped.is_set():
-                    return
-            put("end", None)
-        except BaseException as error:
-            put("error", error)
-
-    thread = threading.Thread(target=produce, daemon=True)
-    thread.start()
-    try:
-        while True:
-            kind, value = items.get()
-            if kind == "end":
-                return
-            if kind == "error":
-                raise value
-            yield value
-    finally:
-        stopped.set()
-        thread.join()
+    waiting: collections.deque[Future[T]] = collections.deque()
+    with contextlib.ExitStack() as stack:
+        pool = ThreadPoolExecutor(count, thread_name_prefix="batches")
+        stack.callback(pool.shutdown, cancel_futures=True)
+        for portion in portions:
+            # What holds for the consumer's thread holds in these too.
+            waiting.append(pool.submit(contextvars.copy_context().run, load, portion))
+            if len(waiting) > count:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def _own_rows(batch_size: int, process_index: int, process_count: int) -> slice:

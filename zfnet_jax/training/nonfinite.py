@@ -83,9 +83,9 @@ def error_of_step(
 ) -> NonFiniteError:
     """The error of a step, which names the images of its batch; all are listed in a file."""
     epoch, start = divmod(step - 1, batches.train_steps_per_epoch(len(train), config.batch_size))
-    batch = next(
-        batches.train_batches(
-            train,
+    rows = next(
+        batches.train_rows(
+            len(train),
             seed=config.seed,
             epoch=epoch,
             start=start,
@@ -94,7 +94,7 @@ def error_of_step(
             process_count=1,
         )
     )
-    keys = [train.keys[row] for row in batch.index]
+    keys = [train.keys[row] for row in rows]
     path = directory / f"nonfinite-{step}.json"
     if parallel.is_writer():
         files.write_json(path, {"step": step, "tensor": tensor, "images": keys})

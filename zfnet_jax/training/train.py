@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ import optax
 from absl import logging
 from ml_collections import ConfigDict
 
-from zfnet_jax import model, parallel
+from zfnet_jax import model, parallel, passes
 from zfnet_jax.data import augment, batches, splits
 from zfnet_jax.data.images import Split
 from zfnet_jax.runs import workdir
@@ -247,10 +248,10 @@ def _train(
 
 def _batches_of(
     split: Split, config: ConfigDict, epoch: int, start: int
-) -> Iterator[batches.Batch[np.ndarray]]:
-    """The batches of an epoch from one on, read ahead in a thread and placed on the devices."""
-    rows = batches.train_batches(
-        split,
+) -> Iterator[batches.Batch[jax.Array]]:
+    """The batches of an epoch from one on, on the devices."""
+    rows = batches.train_rows(
+        len(split),
         seed=config.seed,
         epoch=epoch,
         start=start,
@@ -258,4 +259,4 @@ def _batches_of(
         process_index=jax.process_index(),
         process_count=jax.process_count(),
     )
-    return parallel.to_devices(batches.prefetch(rows, size=2), ahead=2)
+    return passes.on_devices(functools.partial(batches.read, split), rows)
