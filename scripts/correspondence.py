@@ -30,7 +30,8 @@ def main() -> None:
     run, options = open_run(_WORKDIR.value, _STEP.value), _OPTIONS()
     images = study.read_images(run, options)
     result = study.measured(run, options, images, batch_size=_BATCH.value, progress=True)
-    print(f"step {run.step}: {result.folder}\n\n{markdown(table1(result.arrays))}")
+    tables = table1(result.arrays, run.architecture.outputs)
+    print(f"step {run.step}: {result.folder}\n\n{markdown(tables)}")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,17 @@ def figure9() -> dict[int, float]:
     return dict(
         zip(record["x_train_images_per_class"], record["acc_percent_approx_pm_0.5"], strict=True)
     )
+
+
+def is_like(outputs: Mapping[int, str]) -> bool:
+    """Whether a net's layers are the paper's, or some of them: maps up to layer 5, dense from 6 on.
+
+    Its layers stand beside the paper's by their numbers; those of other nets do not.
+
+    Args:
+      outputs: see `Architecture.outputs`.
+    """
+    return max((n for n, name in outputs.items() if not name.startswith("fc")), default=0) == 5
 
 
 def _cell(number: Any) -> Number | None:

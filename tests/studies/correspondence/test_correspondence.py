@@ -31,6 +31,8 @@ from zfnet_jax.studies.correspondence.sign_hamming import ZERO_RULES, compare
 from zfnet_jax.studies.correspondence.squares import GREY, cover, mask_side, place_squares
 from zfnet_jax.studies.correspondence.table import table1
 
+# Of the small net.
+OUTPUTS = {1: "pool1", 2: "pool2", 3: "conv3", 4: "conv4", 5: "pool5", 6: "fc6", 7: "fc7"}
 PARTS = ("right_eye", "left_eye", "nose")
 OPTIONS = {"mask": 0.2, "draws": 7, "permutations": 199, "seed": 3, "progress": False}
 
@@ -426,7 +428,7 @@ def test_figure_8_shows_every_square_where_it_is(arrays, style):
 
 
 def test_table_1_has_the_papers_numbers_beside_ours(arrays):
-    text = markdown(table1(arrays))
+    text = markdown(table1(arrays, OUTPUTS))
     mean, std = arrays["conv5/three_valued/part"][2].mean(), arrays["conv5/equal/random"].std()
     (nose,) = (line for line in text.splitlines() if line.startswith("| Nose | 0.079 ± 0.017 |"))
     assert f"| {mean:.3f} ± " in nose
@@ -438,7 +440,9 @@ def test_table_1_has_the_papers_numbers_beside_ours(arrays):
     assert f"| {p:.2g} |" in line
     pooled = {name.replace("fc7", "pool2"): array for name, array in arrays.items()}
     pooled["layers"] = np.array(["pool2"])
-    assert "| Nose | - |" in markdown(table1(pooled))  # the paper has no layer 2
+    assert "| Nose | - |" in markdown(table1(pooled, OUTPUTS))  # the paper has no layer 2
+    deeper = {**OUTPUTS, 6: "pool6"}  # its conv5 and fc7 are others than the paper's
+    assert markdown(table1(arrays, deeper)).count("| Nose | - |") == 2
 
 
 def test_published_tables_are_whole():
@@ -466,7 +470,8 @@ def test_the_script_measures_faces_and_pictures(tiny_run, folder, tmp_path):
     (drawn,) = saved.find(workdir, "correspondence")
     assert drawn.folder.name.startswith("pictures-face-conv5-fc7-")
     assert len(drawn.arrays["images"]) == 4
-    assert result.stdout.strip().endswith(markdown(table1(drawn.arrays)))
+    assert result.stdout.strip().endswith(markdown(table1(drawn.arrays, OUTPUTS)))
+    assert study.outputs_of(drawn) == OUTPUTS
     asked = {"layers": ["conv5", "fc7"], "draws": 5, "seed": 0, "mask": 0.2, "permutations": 99}
     assert drawn.about["step"] == 12
     assert drawn.about["options"] == asked | {"parts": ",".join(PARTS)}

@@ -148,6 +148,36 @@ def test_table_7_has_the_papers_rows_then_the_extra_ones(workdir):
     assert cells(table, "SVM (2)")[0].reason.startswith("this layer and head have not been run")
 
 
+def test_a_net_of_other_layers_has_rows_of_its_own(tmp_path):
+    """A net of three conv layers had its fc4 beside the paper's conv4."""
+    outputs = {"1": "pool1", "2": "conv2", "3": "pool3", "4": "fc4", "10": "fc10"}
+    for layer in ("pool1", "pool3", "fc4", "fc10"):
+        save(tmp_path, layer, "svm", 30, 0, accuracy(layer, 30, 0), layers=outputs)
+    table = transfer_table(7, tmp_path)
+    names = ["SVM (pool1)", "SVM (pool3)", "SVM (fc4)", "SVM (fc10)"]
+    assert [row[0] for row in table.rows] == names
+    assert not [cell for row in table.rows for cell in row[1:] if cell.paper is not None]
+    assert cells(table, "SVM (fc4)")[0].here == Number(pytest.approx(43.0))
+    assert "the net has other layers than the paper's" in table.setting
+    assert "| SVM (fc4) | 43.0 (1) | - (2) |" in markdown([table])
+    alone = stand_in_table(7, scores.of_run(tmp_path)["caltech101"], (30,))
+    assert [row[0] for row in alone.rows] == names
+
+
+@pytest.mark.parametrize(
+    ("outputs", "alike"),
+    [
+        ({1: "norm1", 2: "norm2", 3: "conv3", 4: "conv4", 5: "pool5", 6: "fc6", 7: "fc7"}, True),
+        ({1: "norm1", 2: "norm2", 5: "pool5", 6: "fc6"}, True),  # rows of Table 3
+        ({1: "pool1", 2: "pool2", 3: "pool3", 4: "fc4", 5: "fc5"}, False),
+        ({**{n: f"conv{n}" for n in range(1, 13)}, 13: "pool13", 14: "fc14"}, False),
+        ({}, False),
+    ],
+)
+def test_only_nets_of_the_papers_layers_are_set_beside_it(outputs, alike):
+    assert paper.is_like(outputs) == alike
+
+
 def test_another_data_set_stands_beside_the_papers_rows_of_its_own_nets(workdir):
     found = scores.of_run(workdir)["caltech101"]
     text = markdown([stand_in_table(4, found, (30, 60))])

@@ -84,11 +84,21 @@ def measured(
     name = Path(options.faces).resolve().name if options.faces else f"pictures-{options.pictures}"
     return saved.measured_once(
         run,
-        Subject(NAME, asked, (name, *asked.layers), _data(images)),
+        Subject(NAME, asked, (name, *asked.layers), _data(images), version=2),
         make,
         command=saved.command_of(run, NAME, options),
-        about={"images": len(images), "faces": options.faces, "pictures": options.pictures},
+        about={
+            "images": len(images),
+            "faces": options.faces,
+            "pictures": options.pictures,
+            "outputs": run.architecture.outputs,
+        },
     )
+
+
+def outputs_of(result: Result) -> dict[int, str]:
+    """`Architecture.outputs` of the net that a result is of."""
+    return {int(number): name for number, name in result.about["outputs"].items()}
 
 
 def steps(context: Context, options: Options) -> list[Step]:
@@ -154,7 +164,7 @@ def _fig8(context: Context, result: Callable[[], Result], notes: Sequence[str]) 
 def _table1(context: Context, result: Callable[[], Result], notes: Sequence[str]) -> Step:
     def make() -> Made:
         found = result()
-        files = write_tables(context, "table1", table1(found.arrays))
+        files = write_tables(context, "table1", table1(found.arrays, outputs_of(found)))
         return Made(files, notes, commands=[found.about["command"]])
 
     return Step(

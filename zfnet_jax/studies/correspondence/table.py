@@ -19,30 +19,34 @@ _RULES = {
 _RANDOM = {"random": "Random", "same_place": "Random, one place in all images"}
 
 
-def table1(arrays: Arrays) -> list[Table]:
+def table1(arrays: Arrays, outputs: Mapping[int, str]) -> list[Table]:
     """Two tables for each layer, from the arrays of `measure.measure`.
 
     First the distances: their mean over pairs of images and their standard deviation, for random
     places over the pairs of all draws; the paper calls lower ones closer correspondence. A column
     for each reading of a sign that is exactly zero (see `sign_hamming`), then the share of such
     signs. Second the p-values of each part's test against random places.
+
+    Args:
+      outputs: of the net, see `Architecture.outputs`: the paper's numbers stand beside ours only
+        where the net has the paper's layers.
     """
-    found = []
+    found, compared = [], paper.is_like(outputs)
     for layer in map(str, arrays["layers"]):
-        found += [_distances(arrays, layer), _tests(arrays, layer)]
+        found += [_distances(arrays, layer, compared), _tests(arrays, layer)]
     return found
 
 
-def _distances(arrays: Arrays, layer: str) -> Table:
+def _distances(arrays: Arrays, layer: str, compared: bool) -> Table:
     rules, rows = [str(rule) for rule in arrays["rules"]], []
     for index, part in enumerate(map(str, arrays["parts"])):
         found = (_spread(arrays[f"{layer}/{rule}/part"][index]) for rule in rules)
         zeros = float(arrays[f"zero/{layer}/part"][index])
-        rows.append((_title(part), _published(part, layer), *found, zeros))
+        rows.append((_title(part), _published(part, layer) if compared else None, *found, zeros))
     for name, title in _RANDOM.items():
         found = (_spread(arrays[f"{layer}/{rule}/{name}"]) for rule in rules)
         zeros = float(arrays[f"zero/{layer}/{name}"].mean())
-        rows.append((title, _published(name, layer), *found, zeros))
+        rows.append((title, _published(name, layer) if compared else None, *found, zeros))
     images, draws = len(arrays["images"]), len(arrays["corner/random"])
     squares = f"squares of {int(arrays['side'])} of {arrays['images'].shape[1]} pixels"
     return Table(

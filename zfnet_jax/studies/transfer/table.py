@@ -38,6 +38,7 @@ _ABOUT = {
     6: "The paper's numbers are of the test images, ours of the validation images",
     7: f"{_ACCURACY}; rows marked as extra are not in the paper",
 }
+_ITS_OWN = "the net has other layers than the paper's, whose numbers do not stand beside"
 _OTHERS = "published by others, no net of this code"
 _FORMAT = ".1f"
 _HEADS = {"SVM": "svm", "Softmax": "softmax"}
@@ -90,11 +91,16 @@ def caltech_table(number: int, found: Mapping[str, Scores], unread: str = "") ->
     """
     published, columns = paper.table(number), COLUMNS[number]
     rows: list[tuple[str | Cell, ...]] = []
-    for (label, theirs), source in zip(published.rows, ROWS[number], strict=True):
-        ours = (_cell(found.get(c.data), source, c, of, unread) for c, of in zip(columns, theirs))
-        rows.append((label, *ours))
-    if number == 7:
-        rows += _extra_rows(found, columns, unread)
+    its_own = number == 7 and any(_has_other_layers(one) for one in found.values())
+    if its_own:
+        rows = _rows_of_layers(found, columns, unread, beyond=())
+    else:
+        for (label, theirs), source in zip(published.rows, ROWS[number], strict=True):
+            pairs = zip(columns, theirs)
+            ours = (_cell(found.get(c.data), source, c, of, unread) for c, of in pairs)
+            rows.append((label, *ours))
+        if number == 7:
+            rows += _rows_of_layers(found, columns, unread, beyond=ROWS[7])
     most = {column.data: column.per_class for column in columns}  # the last of each is the largest
     setting = [
         line
@@ -105,11 +111,14 @@ def caltech_table(number: int, found: Mapping[str, Scores], unread: str = "") ->
     return Table(
         columns=(
             Column("Accuracy %"),
-            *(Column(title, _FORMAT, ours="here") for title in published.columns[1:]),
+            *(
+                Column(title, _FORMAT, ours=None if its_own else "here")
+                for title in published.columns[1:]
+            ),
         ),
         rows=tuple(rows),
         caption=_CAPTIONS[number],
-        setting=_about(number, list(dict.fromkeys(setting))),
+        setting=_about(number, list(dict.fromkeys(setting)), its_own),
     )
 
 
@@ -119,6 +128,14 @@ def stand_in_table(number: int, found: Scores, counts: Sequence[int]) -> Table:
     Args:
       counts: training images per class, a column each.
     """
+    if number == 7 and _has_other_layers(found):
+        columns = [Measured(found.data, count) for count in counts]
+        titles = [f"{found.data}, {count}/class" for count in counts]
+        return Table(
+            (Column("Accuracy %"), *(Column(title, _FORMAT) for title in titles)),
+            tuple(_rows_of_layers({found.data: found}, columns, "", beyond=())),
+            setting=f"{_ITS_OWN.capitalize()}.",
+        )
     published = paper.table(number)
     theirs = [f"{title}, paper" for title in published.columns[1:]]
     ours = [f"{found.data}, {count}/class" for count in counts]
@@ -164,10 +181,22 @@ def voc_table(found: Result | None, notes: Sequence[str] = (), unread: str = "")
     return Table(tuple(columns), tuple(rows), "", _CAPTIONS[6], _about(6, setting))
 
 
-def _extra_rows(
-    found: Mapping[str, Scores], columns: Sequence[Measured], unread: str
+def _has_other_layers(found: Scores) -> bool:
+    return bool(found.layers) and not paper.is_like(found.layers)
+
+
+def _rows_of_layers(
+    found: Mapping[str, Scores],
+    columns: Sequence[Measured],
+    unread: str,
+    beyond: Sequence[Source | None],
 ) -> list[tuple[str | Cell, ...]]:
-    """What was measured for the columns beyond the paper's rows of Table 7."""
+    """What was measured for the columns of Table 7, by the net's own layers.
+
+    Args:
+      beyond: the paper's rows, beside which those of other layers and heads are extra; none where
+        the net has other layers than the paper's.
+    """
     kinds = {
         (options["head"], options["layer"])
         for column in columns
@@ -181,7 +210,7 @@ def _extra_rows(
         layers = {layer for other, layer in kinds if other == head}
         for layer in sorted(layers, key=lambda name: (number_of.get(name, 99), name)):
             source = Source("pretrained", number_of.get(layer), head)
-            if source in ROWS[7]:
+            if source in beyond:
                 continue
             cells = []
             for column in columns:
@@ -189,7 +218,8 @@ def _extra_rows(
                 if its is not None:
                     values = accuracies_of_layer(its, layer, head, column.per_class)
                 cells.append(_measured(values, _not_run(its, column, unread), None))
-            rows.append((f"{title} ({number_of.get(layer, layer)}), extra", *cells))
+            name = f"{number_of.get(layer, layer)}), extra" if beyond else f"{layer})"
+            rows.append((f"{title} ({name}", *cells))
     return rows
 
 
@@ -233,8 +263,9 @@ def _mean(values: Sequence[float]) -> Number | None:
     return Number(float(np.mean(values)), spread)
 
 
-def _about(number: int, setting: Sequence[str]) -> str:
-    return f"{_ABOUT[number]}. Here: {'; '.join(setting) or 'nothing was measured'}."
+def _about(number: int, setting: Sequence[str], its_own: bool = False) -> str:
+    about = f"{_ACCURACY}; {_ITS_OWN}" if its_own else _ABOUT[number]
+    return f"{about}. Here: {'; '.join(setting) or 'nothing was measured'}."
 
 
 def _setting(found: Scores, number: int, per_class: int) -> list[str]:
