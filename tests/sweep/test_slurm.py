@@ -46,9 +46,20 @@ TaskPlugin=task/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 MpiDefault=none
-NodeName={nodes[0]} NodeHostname=localhost Port={ports[1]} CPUs={cpus}
-NodeName={nodes[1]} NodeHostname=localhost Port={ports[2]} CPUs={cpus}
+SlurmdParameters=config_overrides
+GresTypes=gpu
+NodeName={nodes[0]} NodeHostname=localhost Port={ports[1]} CPUs=8 Gres=gpu:4
+NodeName={nodes[1]} NodeHostname=localhost Port={ports[2]} CPUs=8 Gres=gpu:4
 PartitionName=test Nodes=ALL Default=YES MaxTime=INFINITE
+"""
+
+# Devices that are everywhere, in place of cards: Slurm gives out their numbers.
+GRES_CONF = """
+AutoDetect=off
+Name=gpu File=/dev/null
+Name=gpu File=/dev/zero
+Name=gpu File=/dev/random
+Name=gpu File=/dev/urandom
 """
 
 SWEEP = """
@@ -75,7 +86,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def run(*command: str, **options: object) -> str:
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60, **options)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300, **options)
     assert result.returncode == 0, f"{command}: {result.stderr or result.stdout}"
     return result.stdout
 
@@ -121,10 +132,9 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     key = folder / "munge" / "munge.key"
     key.write_bytes(os.urandom(128))
     key.chmod(0o400)
-    configuration = SLURM_CONF.format(
-        folder=folder, ports=free_ports(3), nodes=NODES, cpus=os.cpu_count()
-    )
+    configuration = SLURM_CONF.format(folder=folder, ports=free_ports(3), nodes=NODES)
     (folder / "slurm.conf").write_text(configuration)
+    (folder / "gres.conf").write_text(GRES_CONF)
     environment = os.environ | {"SLURM_CONF": str(folder / "slurm.conf"), "PATH": path}
     options = {"socket": "munge.socket", "pid-file": "munge/munged.pid"}
     options |= {"log-file": "munge/munged.log", "seed-file": "munge/seed", "key-file": key}
@@ -141,6 +151,32 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     finally:
         for command in (["scontrol", "shutdown"], [*munged, "--stop"]):
             subprocess.run(command, env=environment, capture_output=True, timeout=60)
+
+
+JOB = """
+import os
+from zfnet_jax.launch import recognise
+job = recognise(os.environ)
+print(job and (job.processes, job.process, job.local_device_ids))
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "processes"),
+    [
+        # One task per node, which has all of its GPUs.
+        ("--nodes=1 --ntasks=1 --gpus-per-node=4", [None]),
+        ("--nodes=2 --ntasks-per-node=1 --gpus-per-node=4", [(2, 0, None), (2, 1, None)]),
+        # One per GPU, all seen by all; or each sees its own.
+        ("--nodes=1 --ntasks=4 --gres=gpu:4", [(4, n, (n,)) for n in range(4)]),
+        ("--nodes=1 --ntasks=4 --gpus-per-task=1", [(4, n, None) for n in range(4)]),
+        ("--nodes=1 --ntasks=2 --gpus-per-node=4", [(2, 0, (0, 1)), (2, 1, (2, 3))]),
+    ],
+)
+def test_each_task_takes_its_own_gpus(slurm: dict[str, str], options: str, processes: list):
+    command = ["srun", "--label", *options.split(), sys.executable, "-c", JOB]
+    said = run(*command, cwd=ROOT, env=slurm).splitlines()
+    assert sorted(said) == [f"{n}: {each}" for n, each in enumerate(processes)]
 
 
 FULL_DISK = """
@@ -227,17 +263,23 @@ def test_jobs_that_are_killed_or_told_to_stop_are_requeued_and_all_runs_finish(
     assert (one / "train.log").read_text().count("epoch  1/25") == 1
 
 
-def test_a_run_on_two_nodes_is_one_training(
+def test_a_run_on_two_nodes_or_in_two_tasks_is_one_training(
     slurm: dict[str, str], prepared_pictures: Path, tiny_run: Path, tmp_path: Path
 ):
     sweep = start_sweep(tmp_path, prepared_pictures, slurm, "--nodes_per_run=2", runs=1)
+    # At the same time two tasks of one node, without a sweep.
+    config = f"--config={tmp_path / 'config.py'}"
+    train = ("srun", "--nodes=1", "--ntasks=2", sys.executable, "-m", "scripts.train", config)
+    environment = slurm | {"JAX_PLATFORMS": "cpu"}
+    said = run(*train, f"--workdir={tmp_path / 'two'}", cwd=ROOT, env=environment)
+    assert said.count("the run lies in") == 1
     output, errors = sweep.communicate(timeout=300)
     assert errors == ""
     assert "1 of 1 runs are finished" in output
-    folder = tmp_path / "sweep" / "one"
-    devices = json.loads((folder / "run.json").read_text())["devices"]
-    assert (devices["processes"], devices["count"]) == (2, 2)
-    assert losses(folder) == pytest.approx(losses(tiny_run), rel=1e-3)
+    for folder in (tmp_path / "sweep" / "one", tmp_path / "two"):
+        devices = json.loads((folder / "run.json").read_text())["devices"]
+        assert (devices["processes"], devices["count"]) == (2, 2)
+        assert losses(folder) == pytest.approx(losses(tiny_run), rel=1e-3)
 
 
 def test_what_sbatch_refuses_is_said(

@@ -12,6 +12,8 @@ import getpass
 import hashlib
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,14 +30,20 @@ from zfnet_jax.training.preemption import PreemptedError
 
 try:
     import submitit
-    from submitit.core.utils import FailedJobError
+    from submitit.core.utils import FailedJobError, FailedSubmissionError
 except ImportError:
     raise extras.missing("submitit", "slurm") from None
 
 # How often a run may reach the time limit; an end, so that one that gets nowhere stops some day.
 _MAX_TIMEOUTS = 100
+_MAX_ARRAY_SIZE = 1001  # Slurm's own, of a site that does not say
+_SECONDS_TO_ANSWER = 60.0
 _QUEUED = ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT")
 _AT_WORK = ("RUNNING", "COMPLETING", "STAGE_OUT", "SUSPENDED", "STOPPED", "SIGNALING", "RESIZING")
+
+
+class _NoAnswerError(Exception):
+    """Slurm did not answer; what it or the system said instead, in one line."""
 
 
 class Training(submitit.helpers.Checkpointable):
@@ -67,7 +75,8 @@ class Training(submitit.helpers.Checkpointable):
 
 
 class SlurmLauncher:
-    """An array job per submission, a run per task of the array.
+    """An array job per submission, a run per task of the array; several if it is over the site's
+    limit.
 
     A run on several nodes is one process per GPU (or per node, without GPUs) joined through
     jax.distributed; on one node it is one process with all of its GPUs.
@@ -80,7 +89,7 @@ class SlurmLauncher:
       sbatch: further options of sbatch by name, such as {'partition': 'gpu'}.
 
     Raises:
-      ValueError: there is no Slurm here.
+      ValueError: there is no Slurm here, or not all of it.
     """
 
     seconds_between_polls = 5.0
@@ -102,13 +111,17 @@ class SlurmLauncher:
         self._in_hand: dict[str, Run] = {}
         self._not_submitted: dict[str, str] = {}
         self._absent: set[str] = set()
+        self._seen: dict[str, Job] = {}  # what `poll` last said of those in hand
         # Its own for each sweep, so that squeue can be asked for just these.
         digest = hashlib.sha256(str(directory).encode()).hexdigest()[:8]
         self._name = f"sweep-{directory.name}-{digest}"
-        try:
-            self._executor = submitit.SlurmExecutor(directory / "slurm", _MAX_TIMEOUTS)
-        except RuntimeError as error:
-            raise ValueError("--launcher=slurm, but there is no srun on this machine") from error
+        missing = [name for name in ("srun", "sbatch", "squeue") if not shutil.which(name)]
+        if missing:
+            raise ValueError(
+                f"--launcher=slurm, but there is no {' and no '.join(missing)} on this machine's"
+                " path: are Slurm's commands elsewhere (module load slurm)?"
+            )
+        self._executor = submitit.SlurmExecutor(directory / "slurm", _MAX_TIMEOUTS)
         several = nodes > 1
         self._executor.update_parameters(
             job_name=self._name,
@@ -126,31 +139,40 @@ class SlurmLauncher:
 
     def start(self, runs: Sequence[Run]) -> None:
         """Submits the runs, but for those whose job is still with Slurm from an earlier sweep."""
-        queue = self._squeue()
-        if queue is None and any(run.name in self._jobs for run in runs):
-            raise ValueError(
-                "Slurm does not answer (squeue), and some runs may be there: try again"
-            )
-        new = [run for run in runs if not _alive(queue or {}, self._jobs.get(run.name))]
-        self._in_hand |= {run.name: run for run in runs}
-        if not new:
-            return
         try:
-            with self._executor.batch():
-                jobs = []
-                for run in new:
-                    run.folder.mkdir(parents=True, exist_ok=True)
-                    jobs.append(self._executor.submit(Training(run.arguments, run.log.absolute())))
-            self._remember({run.name: job for run, job in zip(new, jobs, strict=True)})
-        except (OSError, FailedJobError, subprocess.CalledProcessError) as error:
-            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-            self._not_submitted |= {run.name: f"not submitted: {lines[-1]}" for run in new}
+            queue = self._squeue()
+        except _NoAnswerError as silence:
+            if any(run.name in self._jobs for run in runs):
+                raise ValueError(
+                    f"Slurm does not answer, and some runs may be there: {silence}; try again"
+                ) from None
+            queue = {}
+        new = [run for run in runs if not _alive(queue, self._jobs.get(run.name))]
+        self._in_hand |= {run.name: run for run in runs}
+        limit = _max_array_size() if len(new) > 1 else 1
+        for first in range(0, len(new), limit):
+            array = new[first : first + limit]
+            try:
+                with self._executor.batch():
+                    jobs = []
+                    for run in array:
+                        run.folder.mkdir(parents=True, exist_ok=True)
+                        training = Training(run.arguments, run.log.absolute())
+                        jobs.append(self._executor.submit(training))
+                self._remember({run.name: job for run, job in zip(array, jobs, strict=True)})
+            except (OSError, FailedJobError, FailedSubmissionError) as error:
+                said = f"not submitted: {_one_line(str(error)) or 'sbatch said nothing'}"
+                self._not_submitted |= {run.name: said for run in array}
 
     def poll(self) -> dict[str, Job]:
         jobs = {name: Job("ended", error) for name, error in self._not_submitted.items()}
         self._not_submitted.clear()
-        queue = self._squeue()
-        if queue is None:
+        try:
+            queue = self._squeue()
+        except _NoAnswerError as silence:
+            for name in self._in_hand.keys() - jobs.keys():
+                state = self._seen.get(name, Job("queued")).state
+                jobs[name] = Job(state, f"Slurm does not answer: {silence}")
             return self._collect(jobs)
         for name in self._in_hand.keys() - jobs.keys():
             state, reason = queue.get(self._jobs[name], ("", ""))
@@ -164,6 +186,7 @@ class SlurmLauncher:
             else:  # on its way in or out: believed when it is absent a second time
                 self._absent.add(name)
         self._absent -= jobs.keys()
+        self._seen |= jobs
         # Those that ended well while no sweep looked on are in nobody's hands.
         unseen = self._jobs.keys() - self._in_hand.keys()
         return self._collect(jobs, {x for x in unseen if not _alive(queue, self._jobs[x])})
@@ -187,27 +210,51 @@ class SlurmLauncher:
         ended = {name for name, job in jobs.items() if job.state == "ended"}
         for name in ended:
             del self._in_hand[name]
+            self._seen.pop(name, None)
         left = {n: job for n, job in self._jobs.items() if n not in ended and n not in unseen}
         if left != self._jobs:
             self._jobs = left
             write_json(self._jobs_path, left)
         return jobs
 
-    def _squeue(self) -> dict[str, tuple[str, str]] | None:
-        """State and reason of this sweep's jobs, those that ended lately included.
-
-        None if Slurm does not answer.
-        """
+    def _squeue(self) -> dict[str, tuple[str, str]]:
+        """State and reason of this sweep's jobs, those that ended lately included."""
         command = ["squeue", "--noheader", "--array", "--states=all", "--format=%i|%T|%r"]
         command += [f"--user={getpass.getuser()}", f"--name={self._name}"]
-        try:
-            answer = subprocess.run(command, capture_output=True, text=True, timeout=60)
-        except subprocess.TimeoutExpired:
-            return None
-        if answer.returncode:
-            return None
-        rows = (line.strip().split("|") for line in answer.stdout.splitlines())
+        rows = (line.strip().split("|") for line in _ask(*command).splitlines())
         return {job: (state, reason) for job, state, reason in rows}
+
+
+def _max_array_size() -> int:
+    """How many tasks an array may have here; 1 where arrays are turned off."""
+    try:
+        said = re.search(r"^MaxArraySize\s*=\s*(\d+)", _ask("scontrol", "show", "config"), re.M)
+    except _NoAnswerError:
+        said = None
+    return max(1, int(said[1])) if said else _MAX_ARRAY_SIZE
+
+
+def _ask(*command: str) -> str:
+    """What a command of Slurm's prints. _NoAnswerError: it failed."""
+    try:
+        answer = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=_SECONDS_TO_ANSWER
+        )
+    except subprocess.TimeoutExpired:
+        raise _NoAnswerError(f"{command[0]} took over {_SECONDS_TO_ANSWER:.0f} s") from None
+    except OSError as error:
+        raise _NoAnswerError(f"{command[0]}: {error.strerror}") from None
+    if answer.returncode:
+        said = _one_line(answer.stderr + answer.stdout)
+        raise _NoAnswerError(said or f"{command[0]} ended with {answer.returncode}")
+    return answer.stdout
+
+
+def _one_line(text: str) -> str:
+    """What Slurm said, without submitit's lines around it."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    slurms = [line for line in lines if re.match(r"(sbatch|srun|squeue|scontrol|slurm_)", line)]
+    return "; ".join(dict.fromkeys(slurms or lines[-1:]))
 
 
 def _wait_for_slurm(number: int) -> None:
