@@ -161,6 +161,25 @@ def test_a_train_step_has_no_branch_and_asks_nothing_of_the_host(tiny_config):
     assert "callback" not in text
 
 
+def test_a_step_is_named_though_the_host_looks_at_every_eighth_only(
+    tiny_config, tmp_path, monkeypatch
+):
+    def make(*_):
+        def step(state, _mean, _batch):
+            loss = jnp.where(state.step == 10, jnp.nan, jnp.float32(1))
+            return state.replace(step=state.step + 1), loss
+
+        return step
+
+    heard = []
+    monkeypatch.setattr(train, "make_train_step", make)
+    monkeypatch.setattr(preemption.Watch, "told", lambda _, step: heard.append(step))
+    tiny_config.batch_size = 2
+    with pytest.raises(nonfinite.NonFiniteError, match="the loss is not finite at step 11"):
+        train.train_and_evaluate(tiny_config, tmp_path)
+    assert heard[-1] == 15  # the sixteenth was started and looked back
+
+
 def test_an_overflow_before_a_save_is_never_saved_and_a_rollback_halves_the_rate(
     tiny_config, tmp_path, monkeypatch
 ):

@@ -25,6 +25,7 @@ Arrays = Any  # a tree of arrays
 # Rows of a device and what all share to what is found of them, see `gathered` and `summed`.
 Step = Callable[..., Arrays]
 
+_UNDER_WAY = 2  # steps, lest batches pile up in front of the devices
 _AHEAD = 4  # batches that are being read, or lie on the devices, before they are needed
 
 
@@ -97,9 +98,12 @@ def sums(
       images, shared, batch_size: see `over_images`.
     """
     read = functools.partial(batches.read, images)
-    ahead = placed(len(images), read, batch_size=batch_size)
-    # A few numbers a batch may stay on the devices to the end, so that the host never waits.
-    parts = [(rows, step(*shared, batch)) for rows, batch in ahead]
+    # A few numbers a batch may stay on the devices to the end: the host reads none before.
+    parts: list[tuple[range, Any]] = []
+    for rows, batch in placed(len(images), read, batch_size=batch_size):
+        parts.append((rows, step(*shared, batch)))
+        if len(parts) > _UNDER_WAY:
+            jax.block_until_ready(parts[-1 - _UNDER_WAY])
     totals: dict[str, float] = {}
     for rows, (count, found) in parts:
         if count != len(rows):

@@ -15,7 +15,14 @@ import pytest
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 from zfnet_jax.training import metrics
-from zfnet_jax.training.metrics import MetricsWriter, Progress, epoch_line, read_metrics, top_ks
+from zfnet_jax.training.metrics import (
+    MetricsWriter,
+    Progress,
+    Waiting,
+    epoch_line,
+    read_metrics,
+    top_ks,
+)
 
 
 def _events(workdir: Path) -> list[list[Event]]:
@@ -208,12 +215,14 @@ def test_epoch_line():
         "val/top5": 1.0,
         "learning_rate": 0.01,
         "images_per_second": 1812.4,
+        "waiting": 0.041,
         "clipped": 0.03,
         "something/else": 5,
     }
     assert epoch_line(record, 5) == (
         "epoch 3/5  step 234  train loss 1.921 top-1 33.1%  "
-        "val loss 2.000 top-1 30.0% top-5 100.0%  lr 0.01  1,812 images/s  clipped 3.0%"
+        "val loss 2.000 top-1 30.0% top-5 100.0%  lr 0.01  1,812 images/s waiting 4.1%  "
+        "clipped 3.0%"
     )
     assert epoch_line({"epoch": 3, "step": 7, "train/loss": math.nan}, 70) == (
         "epoch  3/70  step 7  train loss nan"
@@ -263,6 +272,41 @@ def test_progress_in_a_terminal_is_a_bar_of_the_whole_run(monkeypatch, capsys):
         r" 75% [^\r]* epoch 3/4  loss 1.500  step 75/100  2 images/s  ETA 01:40", drawn
     )
     assert capsys.readouterr().out == "a line\n"
+
+
+def test_a_bar_reads_a_loss_only_where_it_shows_it(monkeypatch):
+    """Reading a number from a device takes a moment; a bar is drawn ten times a second."""
+    clock, read = _Clock(), []
+    monkeypatch.setattr(metrics, "time", clock)
+    monkeypatch.setattr(sys, "stderr", _Terminal())
+
+    class Loss:
+        def __float__(self) -> float:
+            read.append(clock.now)
+            return 2.0
+
+    with Progress(total_steps=300, start_step=0, batch_size=8, enabled=True) as progress:
+        for step in range(200):
+            clock.now += 0.01
+            progress.update(step, title="epoch 1/1", loss=Loss())
+    assert 15 < len(read) < 25
+
+
+def test_waiting_is_the_time_until_an_item_comes(monkeypatch):
+    clock = _Clock()
+    monkeypatch.setattr(metrics, "time", clock)
+
+    def slow():
+        for number in range(3):
+            clock.now += 2
+            yield number
+
+    items, seen = Waiting(slow()), []
+    for number in items:
+        clock.now += 10  # its consumer's own
+        seen.append(number)
+    assert seen == [0, 1, 2]
+    assert items.seconds == 6
 
 
 def test_progress_of_other_processes_is_silent(monkeypatch, capsys):

@@ -29,7 +29,7 @@ from zfnet_jax.training import optimizer, train
 from zfnet_jax.training.metrics import read_metrics
 from zfnet_jax.training.step import initial_state, make_train_step
 
-TIME_FIELDS = ("images_per_second", "epoch_seconds")
+TIME_FIELDS = ("images_per_second", "waiting", "epoch_seconds")
 
 
 def final_state(workdir: Path) -> tuple[int, dict]:
@@ -100,6 +100,7 @@ def test_golden_losses_of_a_tiny_run(tiny_run):
     Change the numbers only with a change that is meant to alter training, and say so.
     """
     losses = [record["train/loss"] for record in read_metrics(tiny_run)]
+    assert all(0 <= record["waiting"] <= 1 for record in read_metrics(tiny_run))
     assert losses == pytest.approx([2.298205, 2.329038, 2.317002], rel=1e-4)
 
 

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
+from zfnet_jax.data.batches import read_ahead
 from zfnet_jax.data.decode import EXTENSIONS
 from zfnet_jax.data.examples import Example, load
 from zfnet_jax.data.folders import Below
@@ -19,6 +20,7 @@ from zfnet_jax.data.prepared import INDEX_SUFFIX, PreparedSplit, open_prepared
 from zfnet_jax.data.workers import decode_in_order
 
 SHOWN_SIDE = 224  # pixels of a single photo from a folder
+_AHEAD = 4  # batches of a prepared split that are being read before they are needed
 
 Batches = Iterator[tuple[np.ndarray, np.ndarray]]
 
@@ -81,9 +83,9 @@ class PreparedSet:
         self._row = {key: row for row, key in enumerate(split.keys)}
 
     def batches(self, size: int) -> Batches:
-        for begin in range(0, len(self.keys), size):
-            rows = np.arange(begin, min(begin + size, len(self.keys)))
-            yield rows, self._split.rows(rows)
+        count = len(self.keys)
+        portions = [np.arange(n, min(n + size, count)) for n in range(0, count, size)]
+        yield from zip(portions, read_ahead(self._split.rows, portions, _AHEAD), strict=True)
 
     def photo(self, key: str) -> np.ndarray:
         return self._split.rows(np.array([self._row[key]]))[0]

@@ -2,7 +2,8 @@
 
 Records are flat. The names that `epoch_line` knows: epoch, train/loss, train/top1, val/loss,
 val/top1, val/top5, learning_rate, clipped (share of filters clipped by the RMS limit) and the time
-field images_per_second; top-k accuracies and shares are fractions of 1.
+fields images_per_second and waiting (share of the training time in which the loop waited for its
+next batch); top-k accuracies and shares are fractions of 1.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, TextIO, cast
+from typing import TYPE_CHECKING, Any, Generic, SupportsFloat, TextIO, TypeVar, cast
 
 import numpy as np
 from absl import logging
@@ -27,8 +28,11 @@ from zfnet_jax import files
 if TYPE_CHECKING:
     from tensorboardX import SummaryWriter
 
+T = TypeVar("T")
+
 _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _SECONDS_BETWEEN_LOG_LINES = 10.0
+_SECONDS_BETWEEN_BARS = 0.1
 _TENSORBOARD_FLUSH_SECONDS = 10
 
 
@@ -159,11 +163,13 @@ class Progress:
         self._enabled = enabled
         self._total_steps = total_steps
         self._batch_size = batch_size
-        self._loss: float | None = None
-        self._line_time = time.monotonic()
+        self._loss: SupportsFloat | None = None
+        self._shown = time.monotonic()
+        self._shown_every = _SECONDS_BETWEEN_LOG_LINES
         self._first: tuple[int, float] | None = None  # the first step that ended, and when
         self._bar: tqdm[Any] | None = None
         if enabled and sys.stderr.isatty():
+            self._shown, self._shown_every = -math.inf, _SECONDS_BETWEEN_BARS
             self._bar = tqdm(
                 total=total_steps,
                 initial=start_step,
@@ -173,25 +179,27 @@ class Progress:
                 bar_format="{percentage:3.0f}% {bar:24} {desc}",
             )
 
-    def update(self, step: int, *, title: str, loss: float | None = None) -> None:
-        """Moves the bar to `step`.
+    def update(self, step: int, *, title: str, loss: SupportsFloat | None = None) -> None:
+        """Moves the bar to `step`, if the last one is not too fresh.
 
         Args:
           step: steps done, of the whole run.
           title: what stands before the bar, such as 'epoch 3/30'.
-          loss: current loss; None leaves the last one standing.
+          loss: current loss, which is read where it is shown; None leaves the last one standing.
         """
         if not self._enabled:
             return
-        self._loss = self._loss if loss is None else float(loss)
+        self._loss = self._loss if loss is None else loss
         now = time.monotonic()
         self._first = self._first or (step, now)
-        if self._bar is not None:
+        if now - self._shown < self._shown_every:
+            return
+        self._shown = now
+        if self._bar is None:
+            print(self._text(step, title, now), file=sys.stderr, flush=True)
+        else:
             self._bar.set_description_str(self._text(step, title, now), refresh=False)
             self._bar.update(step - self._bar.n)
-        elif now - self._line_time >= _SECONDS_BETWEEN_LOG_LINES:
-            self._line_time = now
-            print(self._text(step, title, now), file=sys.stderr, flush=True)
 
     def _text(self, step: int, title: str, now: float) -> str:
         # The mean rate, validation included, so that the ETA is of the whole run; since the first
@@ -199,7 +207,7 @@ class Progress:
         first, since = self._first or (step, now)
         rate = (step - first) / max(now - since, 1e-9)
         eta = tqdm.format_interval((self._total_steps - step) / rate) if rate > 0 else "?"
-        loss = "" if self._loss is None else f"  loss {self._loss:.3f}"
+        loss = "" if self._loss is None else f"  loss {float(self._loss):.3f}"
         images = f"{rate * self._batch_size:,.0f} images/s"
         return f"{title}{loss}  step {step}/{self._total_steps}  {images}  ETA {eta}"
 
@@ -219,6 +227,30 @@ class Progress:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+class Waiting(Generic[T]):
+    """Passes items on and adds up how long its consumer waited for them.
+
+    Attributes:
+      seconds: so far.
+    """
+
+    def __init__(self, items: Iterable[T]) -> None:
+        self.seconds = 0.0
+        self._items = items
+
+    def __iter__(self) -> Iterator[T]:
+        items = iter(self._items)
+        while True:
+            began = time.monotonic()
+            try:
+                item = next(items)
+            except StopIteration:
+                return
+            finally:
+                self.seconds += time.monotonic() - began
+            yield item
 
 
 def top_ks(classes: int) -> tuple[int, ...]:
@@ -246,7 +278,7 @@ def epoch_line(record: Mapping[str, float], epochs: int) -> str:
             ("val/top5", "top-5 {:.1%}"),
         ),
         (("learning_rate", "lr {:.3g}"),),
-        (("images_per_second", "{:,.0f} images/s"),),
+        (("images_per_second", "{:,.0f} images/s"), ("waiting", "waiting {:.1%}")),
         (("clipped", "clipped {:.1%}"),),
     )
     texts = (

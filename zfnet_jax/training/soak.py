@@ -18,7 +18,11 @@ from zfnet_jax.runs.array_tree import digest
 from zfnet_jax.runs.checkpoint import open_checkpoints
 from zfnet_jax.training.metrics import read_metrics
 
-TIME_FIELDS = ("images_per_second", "epoch_seconds")  # of the metrics: no two runs have the same
+TIME_FIELDS = (
+    "images_per_second",
+    "waiting",
+    "epoch_seconds",
+)  # of the metrics: no two runs have the same
 
 
 @dataclasses.dataclass

@@ -8,7 +8,7 @@ import functools
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,10 +24,14 @@ from zfnet_jax.runs import workdir
 from zfnet_jax.runs.checkpoint import Checkpoints
 from zfnet_jax.training import nonfinite, optimizer, preemption
 from zfnet_jax.training.evaluation import Evaluator, make_evaluator
-from zfnet_jax.training.metrics import MetricsWriter, Progress, epoch_line, top_ks
+from zfnet_jax.training.metrics import MetricsWriter, Progress, Waiting, epoch_line, top_ks
 from zfnet_jax.training.nonfinite import NonFiniteError
 from zfnet_jax.training.step import TrainState, initial_state, make_train_step
 
+_AHEAD = 2  # steps that the devices have to do while the host starts the next one
+# Reading a number from a device takes a moment. All processes look after the same steps, or those
+# that go on would wait for the one that stops.
+_CHECKED_EVERY = 8
 _AGREED = (NonFiniteError, preemption.PreemptedError)  # raised by all processes, if by one
 
 
@@ -139,6 +143,14 @@ class _Job:
     filters_picture: Callable[[np.ndarray], np.ndarray] | None
 
 
+class _Started(NamedTuple):
+    """A step that the devices were given; `healthy`: see `nonfinite.watched`."""
+
+    step: int
+    loss: jax.Array
+    healthy: jax.Array
+
+
 def _train(
     job: _Job, checkpoints: Checkpoints, watch: preemption.Watch, rollbacks: int
 ) -> dict[str, float]:
@@ -173,19 +185,21 @@ def _train(
             error,
         )
 
-    def checked(step: int, loss: jax.Array, healthy: jax.Array) -> float:
-        """The loss of a step, on the host. NonFiniteError unless all of the step is finite."""
-        if not healthy:
-            tensor = nonfinite.culprit_of(state, loss)
-            raise nonfinite.error_of_step(
-                step, tensor, job.directory, train, config, plateau.rollbacks
-            )
-        return float(loss)
+    def check(keep: int) -> None:
+        """NonFiniteError unless all steps that were started, but the last `keep`, are finite."""
+        done = [unchecked.popleft() for _ in range(len(unchecked) - keep)]
+        if not done or done[-1].healthy:
+            return
+        bad = next(one for one in done if not one.healthy)
+        tensor = nonfinite.culprit_of(state, bad.loss)
+        raise nonfinite.error_of_step(
+            bad.step, tensor, job.directory, train, config, plateau.rollbacks
+        )
 
     end = min(total_steps, job.stop_after_steps or total_steps)
     every = config.checkpoint.every_steps
     mid_epoch_saves = range(0, total_steps, every) if every else ()
-    unchecked: collections.deque[tuple[int, jax.Array, jax.Array]] = collections.deque()
+    unchecked: collections.deque[_Started] = collections.deque()
     result: dict[str, float] = {}
     told = False
     measured = ["loss", *(f"top{k}" for k in top_ks(len(train.class_names)))]
@@ -193,25 +207,30 @@ def _train(
         while step < end:
             epoch = step // steps_per_epoch
             title, began, first = f"epoch {epoch + 1}/{config.epochs}", time.monotonic(), step
-            for batch in _batches_of(train, config, epoch, step % steps_per_epoch):
+            fed = Waiting(_batches_of(train, config, epoch, step % steps_per_epoch))
+            for batch in fed:
                 state, healthy, loss = job.train_step(state, healthy, mean, batch)
                 step += 1
-                unchecked.append((step, loss, healthy))
-                if len(unchecked) > 2:  # the host never waits for the step that it just started
-                    progress.update(step, title=title, loss=checked(*unchecked.popleft()))
+                unchecked.append(_Started(step, loss, healthy))
+                if len(unchecked) > _AHEAD:
+                    latest = unchecked[-1 - _AHEAD]
+                    latest.loss.block_until_ready()
+                    progress.update(latest.step, title=title, loss=latest.loss)
+                if step % _CHECKED_EVERY == 0:
+                    check(keep=_AHEAD)
                 told = watch.told(step)
                 at_epoch_end = step % steps_per_epoch == 0
                 stopping = told or step == end
                 if not at_epoch_end and (stopping or step in mid_epoch_saves):
-                    while unchecked:
-                        checked(*unchecked.popleft())
+                    check(keep=0)
                     save(None)
                     if told:
                         raise watch.preempted(step)
                     if stopping:
                         return result
-            while unchecked:
-                progress.update(step, title=title, loss=checked(*unchecked.popleft()))
+            if unchecked:
+                progress.update(step, title=title, loss=unchecked[-1].loss)
+            check(keep=0)
 
             sums = {name: float(value) for name, value in state.sums.items()}
             seconds = time.monotonic() - began
@@ -226,6 +245,7 @@ def _train(
             }
             times = {
                 "images_per_second": (step - first) * config.batch_size / seconds,
+                "waiting": fed.seconds / seconds,
                 "epoch_seconds": time.monotonic() - began,
             }
             metrics.write(step, result, time_fields=times)
