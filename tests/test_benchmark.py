@@ -67,6 +67,7 @@ def test_results_are_written_as_markdown_and_json(tmp_path):
         "processor": "P",
         "cores": 2,
         "devices": ["cpu"],
+        "runtime": "cpu",
         "load": 0.1,
         "python": "3",
         "versions": {"jax": "1", "torch": None},

@@ -16,7 +16,8 @@ def test_a_part_that_fails_or_hangs_is_named_and_the_rest_counts(tmp_path, monke
     result = {"suite": "pooling", "what": "pool", "form": "ours", "unit": "s", "median": 2.0}
     result |= {"low": 1.0, "high": 3.0, "ratio": None, "target": None, "at_least": False}
     machine = {
-        "processor": "P", "cores": 2, "devices": ["G"], "load": 0.1, "python": "3", "versions": {},
+        "processor": "P", "cores": 2, "devices": ["G"], "runtime": "R",
+        "load": 0.1, "python": "3", "versions": {},
         "limits": {"flops_per_second": {"float32": 1e9}, "bytes_per_second": 1e9}, "trials": 1,
     }  # fmt: skip
 

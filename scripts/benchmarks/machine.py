@@ -61,6 +61,7 @@ def description() -> dict[str, Any]:
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)),
         "devices": [device.device_kind for device in jax.devices()],
+        "runtime": " ".join(jax.devices()[0].client.platform_version.split()),  # CUDA's version
         "python": platform.python_version(),
         "system": platform.platform(),
         "versions": {name: _version(name) for name in _PACKAGES},

@@ -7,6 +7,7 @@ subtracts the mean, limits the filters' RMS and counts errors.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -104,6 +105,8 @@ class Nets:
         return {"ours": self.our_step(steps), **self._torch_forms(torch_step)}
 
     def _torch_forms(self, make: Callable[..., Form]) -> dict[str, Form]:
+        if not torch_computes_here():
+            return {}
         forms = {"PyTorch": make(compiled=False)}
         compiled = make(compiled=True)
         try:
@@ -223,6 +226,20 @@ def trainer(
     size = config.data.image_size
     mean = np.full((size, size, 3), 118, np.float32)
     return step, *parallel.replicate((state, mean))
+
+
+@functools.cache
+def torch_computes_here() -> bool:
+    """Whether PyTorch is there, and for the device that jax computes on."""
+    try:
+        import torch
+    except (ImportError, OSError) as error:  # OSError: one of its libraries is not there
+        print(f"no PyTorch to compare with: {error}")
+        return False
+    if device() == "cuda" and not torch.cuda.is_available():
+        print("no PyTorch to compare with: the installed one has no CUDA")
+        return False
+    return True
 
 
 def device() -> str:

@@ -25,6 +25,7 @@ _BATCH, _CLASSES, _CROP, _STORED = 4, 1000, 224, 256
 _BOUND = 1e-4  # rounding in another order, through eight layers
 _SAME = 0.0  # what only compares, moves and counts
 _BFLOAT16_BOUND = 0.05
+_BFLOAT16_GRADIENTS = 0.3  # near ties in a pooling window go the other way
 
 
 def rows(options: Options) -> Iterator[Row]:
@@ -84,6 +85,10 @@ class _Parity:
             yield from self._compare(conv.name, forward, x, kernel)
             yield from self._compare(f"{conv.name}, gradients", gradients, x, kernel, seed)
             yield from self._compare(f"{conv.name}, transposed", transposed, seed, kernel)
+            fast = partial(filter_maps, conv=conv, precision="default")
+            fast_gradients = partial(gradients, forward=fast)
+            yield from self._in_bfloat16(conv.name, fast, x, kernel)
+            yield from self._in_bfloat16(f"{conv.name}, gradients", fast_gradients, x, kernel, seed)
             size, channels = out, conv.maps
             if conv.pool:
                 window, stride = conv.pool.window, conv.pool.stride
@@ -92,7 +97,9 @@ class _Parity:
                 pool = partial(max_pool_with_switches, **windows)
                 maps = np.maximum(self._normal(_BATCH, size, size, channels), 0)  # has ties
                 name = f"pool{conv.number}"
-                yield from self._compare(f"{name}, values and switches", pool, maps, bound=_SAME)
+                title = f"{name}, values and switches"
+                yield from self._compare(title, pool, maps, bound=_SAME)
+                yield from self._in_bfloat16(title, pool, maps, bound=_SAME)
                 pooled, switches = (np.asarray(array) for array in jax.jit(pool)(maps))
                 for overlap in get_args(Overlap):
                     unpool = partial(max_unpool, shape=(size, size), overlap=overlap, **windows)
@@ -106,6 +113,7 @@ class _Parity:
                 norm_gradient = jax.grad(lambda x, norm=norm: (norm(x) ** 2).sum())
                 yield from self._compare(f"norm{conv.number}", norm, maps)
                 yield from self._compare(f"norm{conv.number}, gradient", norm_gradient, maps)
+                yield from self._in_bfloat16(f"norm{conv.number}", norm, maps)
 
     def net(self) -> Iterator[Row]:
         """Activations and class scores, gradients of a training loss, projections."""
@@ -136,9 +144,11 @@ class _Parity:
 
         yield from self._compare("every activation and the scores", forward, params, inputs)
 
-        def loss_gradients(params: Params, inputs: jax.Array, labels: jax.Array) -> Params:
+        def loss_gradients(
+            params: Params, inputs: jax.Array, labels: jax.Array, net: ZFNet = self.model
+        ) -> Params:
             def loss(params: Params) -> jax.Array:
-                logits, _ = self.model.apply({"params": params}, inputs)
+                logits, _ = net.apply({"params": params}, inputs)
                 return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
 
             return jax.grad(loss)(params)
@@ -173,6 +183,11 @@ class _Parity:
         found = self._on(0, scores(half), params, inputs)
         expected = self._on(1, scores(self.model), params, inputs)
         yield _row("class scores in bfloat16", found, expected, _BFLOAT16_BOUND)
+        given = params, inputs, labels
+        found = self._on(0, jax.jit(partial(loss_gradients, net=half)), *given)
+        expected = self._on(1, jax.jit(loss_gradients), *given)
+        title = "gradients of a loss in bfloat16, every parameter"
+        yield _row(title, found, expected, _BFLOAT16_GRADIENTS)
 
     def _compare(
         self, form: str, function: Callable[..., Any], *arguments: Any, bound: float = _BOUND
@@ -181,6 +196,22 @@ class _Parity:
 
         found, expected = (self._on(n, jax.jit(function), *arguments) for n in (0, 1))
         yield _row(form, found, expected, bound)
+
+    def _in_bfloat16(
+        self,
+        form: str,
+        function: Callable[..., Any],
+        *arguments: np.ndarray,
+        bound: float = _BFLOAT16_BOUND,
+    ) -> Iterator[Row]:
+        """On the accelerator in bfloat16, against float32 of the same rounded numbers."""
+        import jax
+        import jax.numpy as jnp
+
+        rounded = [array.astype(jnp.bfloat16) for array in arguments]
+        found = self._on(0, jax.jit(function), *rounded)
+        expected = self._on(1, jax.jit(function), *(x.astype(np.float32) for x in rounded))
+        yield _row(f"{form}, in bfloat16", found, expected, bound)
 
     def _on(self, device: int, function: Callable[..., Any], *arguments: Any) -> Any:
         import jax

@@ -29,7 +29,8 @@ def heading(about: Mapping[str, Any]) -> str:
         f"{rate / 1e9:.0f} ({mode})" for mode, rate in limits["flops_per_second"].items()
     )
     return (
-        f"{about['processor']}, {about['cores']} cores; {', '.join(about['devices'])}; "
+        f"{about['processor']}, {about['cores']} cores; {', '.join(about['devices'])}"
+        f" ({about['runtime']}); "
         f"load {about['load']:.1f}\n"
         f"Python {about['python']}, {versions}\n"
         f"limits: matrix product at {rates} GFLOP/s, "

@@ -248,12 +248,12 @@ class _Torch:
         mode: str,
         calls: int,
     ) -> None:
-        try:
-            import torch
-        except ImportError:
+        from scripts.benchmarks.network import device, torch_computes_here, wait
+
+        if not torch_computes_here():
             self.torch = None
             return
-        from scripts.benchmarks.network import device, wait
+        import torch
 
         self.torch, self.function, self.calls, self.wait = torch, function, calls, wait
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = mode == "TF32"
