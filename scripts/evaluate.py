@@ -3,11 +3,12 @@
     python -m scripts.evaluate --workdir=DIR [--workdir=DIR ...]
     python -m scripts.evaluate --sweep=DIR [--split=train --crops=1 --noprobabilities]
 
-Every image of the split counts once. The predictions of each run go to a folder of their own in
-WORKDIR/studies/errors/, where the same command again and scripts.tables find them; its numbers and
-the confusion of its classes lie beside them. Several --workdir also are an ensemble, the average of
-their probabilities; --out keeps it. --sweep evaluates every finished run of a sweep's folder on its
-own.
+Every image of the split counts once; --prepared_dir measures on others, whose classes are matched
+by name: all of the net's, in whatever order, or some of them. The predictions of each run go to a
+folder of their own in WORKDIR/studies/errors/, where the same command again and scripts.tables find
+them; its numbers and the confusion of its classes lie beside them. Several --workdir also are an
+ensemble, the average of their probabilities; --out keeps it. --sweep evaluates every finished run
+of a sweep's folder on its own.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ _OPTIONS = study_flags.define(Options)
 _SCORES = study_flags.define(ScoreOptions)
 _STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; the newest if not given.")
 _OUT = flags.DEFINE_string("out", None, "Folder for the ensemble, its numbers and its figure.")
-_PREPARED = flags.DEFINE_string("prepared_dir", "", "Prepared images, if not the run's.")
+_PREPARED = flags.DEFINE_string(
+    "prepared_dir", "", "Images, if not the run's: prepared, or photos in class folders."
+)
 _BATCH = flags.DEFINE_integer("batch_size", None, "Images per step; as the run evaluates.")
 _STYLE = flags.DEFINE_enum("style", "screen", ["screen", "paper"], "How the figure looks.")
 
@@ -61,6 +64,8 @@ def main() -> None:
         summary.draw_confusion(row, cast("Style", _STYLE.value))
     print(f"{options.split}, {predictions.crops_text(options.crops)} per image\n")
     print(markdown(summary.tables(rows, scoring)) + "\n")
+    if lacking := summary.classes_without_images(rows[0]):
+        print(lacking + "\n")
     for row in rows:
         if row.folder:
             print(row.folder)

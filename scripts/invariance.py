@@ -12,12 +12,14 @@ from __future__ import annotations
 
 from absl import flags
 
-from zfnet_jax.command import inputs, processes, shell, study_flags
+from zfnet_jax.command import processes, shell, study_flags
 from zfnet_jax.studies.invariance.options import Options
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _OPTIONS = study_flags.define(Options)
-_PREPARED = flags.DEFINE_string("prepared_dir", None, "Prepared images, if not the run's.")
+_PREPARED = flags.DEFINE_string(
+    "prepared_dir", None, "Images, if not the run's: prepared, or photos in class folders."
+)
 _STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; the newest if not given.")
 
 
@@ -25,6 +27,7 @@ def main() -> None:
     from zfnet_jax import parallel  # after the flags, so that --help needs no jax
     from zfnet_jax.report.table import markdown
     from zfnet_jax.runs.run import open_run
+    from zfnet_jax.studies import images
     from zfnet_jax.studies.invariance import study
     from zfnet_jax.studies.invariance.statistics import statistics
     from zfnet_jax.studies.invariance.table import invariance_tables
@@ -38,7 +41,7 @@ def main() -> None:
     if options.images:
         results.append(study.of_photos(run, options.of_photos(), progress=progress))
     if options.count:
-        split = inputs.open_split(run, options.split, _PREPARED.value)
+        split = images.open_split(run, options.split, _PREPARED.value)
         many = options.of_split()
         results.append(
             study.of_split(run, split, many, prepared_dir=_PREPARED.value, progress=progress)

@@ -11,26 +11,29 @@ from __future__ import annotations
 
 from absl import flags
 
-from zfnet_jax.command import inputs, processes, shell, study_flags
+from zfnet_jax.command import processes, shell, study_flags
 from zfnet_jax.studies.features.options import Options
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _OPTIONS = study_flags.define(Options)
 _STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; the newest if not given.")
-_PREPARED = flags.DEFINE_string("prepared_dir", None, "Prepared images, if not the run's.")
+_PREPARED = flags.DEFINE_string(
+    "prepared_dir", None, "Images, if not the run's: prepared, or photos in class folders."
+)
 _BATCH = flags.DEFINE_integer("batch_size", None, "Images per step; as the run evaluates.")
 
 
 def main() -> None:
     from zfnet_jax import parallel  # after the flags, so that --help needs no jax
     from zfnet_jax.runs.run import open_run
+    from zfnet_jax.studies import images
     from zfnet_jax.studies.features import mining, study, winners
 
     processes.join()
     run, options = open_run(_WORKDIR.value, _STEP.value), _OPTIONS()
     result = study.measured(
         run,
-        inputs.open_split(run, options.split, _PREPARED.value),
+        images.open_split(run, options.split, _PREPARED.value),
         options,
         batch_size=_BATCH.value,
         prepared_dir=_PREPARED.value,

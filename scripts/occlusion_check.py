@@ -14,24 +14,27 @@ import json
 
 from absl import flags
 
-from zfnet_jax.command import inputs, processes, shell, study_flags
+from zfnet_jax.command import processes, shell, study_flags
 from zfnet_jax.studies.occlusion.options import CheckOptions
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _OPTIONS = study_flags.define(CheckOptions)
 _STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; the newest if not given.")
-_PREPARED = flags.DEFINE_string("prepared_dir", None, "Prepared images, if not the run's.")
+_PREPARED = flags.DEFINE_string(
+    "prepared_dir", None, "Images, if not the run's: prepared, or photos in class folders."
+)
 _BATCH = flags.DEFINE_integer("batch_size", 32, "Squares per step.", lower_bound=1)
 
 
 def main() -> None:
     from zfnet_jax import parallel  # after the flags, so that --help needs no jax
     from zfnet_jax.runs.run import open_run
+    from zfnet_jax.studies import images
     from zfnet_jax.studies.occlusion import check
 
     processes.join()
     run = open_run(_WORKDIR.value, _STEP.value)
-    split = inputs.open_split(run, "validation", _PREPARED.value)
+    split = images.open_split(run, "validation", _PREPARED.value)
     result = check.measured(
         run,
         split,

@@ -50,7 +50,9 @@ _SCRATCH_FOLDS = flags.DEFINE_integer(
     "Folds to train nets on from scratch, for Tables 4 and 5; 0 skips; default 5, a draft 1.",
     lower_bound=0,
 )
-_PREPARED = flags.DEFINE_string("prepared_dir", "", "Prepared images, if not the run's.")
+_PREPARED = flags.DEFINE_string(
+    "prepared_dir", "", "Images, if not the run's: prepared, or photos in class folders."
+)
 _STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; the newest if not given.")
 
 

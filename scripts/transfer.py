@@ -110,11 +110,11 @@ def _open_split(run: Run, prepared: Path) -> PreparedSplit:
     """The images, prepared first where --folder names photos."""
     from zfnet_jax.data.prepared import open_prepared
     from zfnet_jax.data.sources import FolderSource
-    from zfnet_jax.studies.transfer import data_sets
+    from zfnet_jax.studies.images import decode_for
 
     if _FOLDER.value:
         source = FolderSource(_FOLDER.value, "--folder")
-        data_sets.prepare(run, source, prepared / _SPLIT.value, workers=1, progress=True)
+        decode_for(run, source, prepared / _SPLIT.value, workers=1, progress=True)
     return open_prepared(prepared, _SPLIT.value)
 
 

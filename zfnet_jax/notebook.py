@@ -8,10 +8,10 @@ import numpy as np
 from PIL import Image
 
 from zfnet_jax import deconvnet, units
-from zfnet_jax.data import splits
 from zfnet_jax.report.figures import CONTRAST
 from zfnet_jax.report.tiles import projection_tile
 from zfnet_jax.runs.run import Run, load_photo
+from zfnet_jax.studies import images
 from zfnet_jax.studies.features import study as features
 from zfnet_jax.studies.features import winners
 from zfnet_jax.studies.features.options import Options as Mining
@@ -59,17 +59,24 @@ def picture(pixels: np.ndarray) -> Image.Image:
     return Image.fromarray(np.round(255 * tile).astype(np.uint8))
 
 
-def mine(run: Run, split: SplitName = "validation", k: int = 9) -> Winners:
+def mine(
+    run: Run, split: SplitName = "validation", k: int = 9, prepared_dir: str | None = None
+) -> Winners:
     """The k images that activate each feature map most, and their projections (Fig. 2).
 
     What was mined before of this checkpoint is read, else it is mined now and left in the run's
     folder, as `python -m scripts.mine` does.
 
+    Args:
+      prepared_dir: other images than the run's: prepared, or photos in class folders.
+
     Raises:
-      FileNotFoundError, ValueError: the images are not there (see `splits.open_split`).
+      FileNotFoundError, ValueError: the images are not there (see `images.open_split`).
     """
-    images = splits.open_split(run.config.data, split)
-    result = features.measured(run, images, Mining(split=split, k=k), progress=True)
+    shown = images.open_split(run, split, prepared_dir)
+    result = features.measured(
+        run, shown, Mining(split=split, k=k), prepared_dir=prepared_dir, progress=True
+    )
     return winners.load(result.folder)
 
 

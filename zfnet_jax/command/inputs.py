@@ -1,4 +1,4 @@
-"""What a script is given beside the run: images, and what was mined."""
+"""What a script is given beside the run: what was mined of it."""
 
 from __future__ import annotations
 
@@ -8,22 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from zfnet_jax.data.images import Split
-    from zfnet_jax.runs.run import Run
     from zfnet_jax.studies.features.winners import Winners
     from zfnet_jax.studies.saved import Result
-
-
-def open_split(run: Run, split: str, prepared_dir: str | None) -> Split:
-    """A split as the run has it, or as it is prepared in another folder.
-
-    Errors as in `splits.open_split`.
-    """
-    from zfnet_jax.data import splits  # after the flags, so that --help needs no jax
-
-    if prepared_dir:
-        run.config.data.prepared_dir = prepared_dir
-    return splits.open_split(run.config.data, split)
 
 
 def mined(workdir: str | Path, split: str | None, step: int | None) -> Winners:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Literal, Protocol
 
 import numpy as np
@@ -38,6 +39,41 @@ class Split(Images, Protocol):
 
     @property
     def image_size(self) -> int: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Relabelled:
+    """The images of a split, their labels in another list of classes that has all of theirs."""
+
+    split: Split
+    class_names: tuple[str, ...]
+
+    @functools.cached_property
+    def labels(self) -> np.ndarray:
+        number = [self.class_names.index(name) for name in self.split.class_names]
+        return np.array(number, np.int32)[self.split.labels]
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return self.split.keys
+
+    @property
+    def mean(self) -> np.ndarray | None:
+        return self.split.mean
+
+    @property
+    def fingerprint(self) -> str:
+        return self.split.fingerprint  # what decides on the labels beside it is the net
+
+    @property
+    def image_size(self) -> int:
+        return self.split.image_size
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def rows(self, index: np.ndarray) -> np.ndarray:
+        return self.split.rows(index)
 
 
 @dataclasses.dataclass(frozen=True)

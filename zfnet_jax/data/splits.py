@@ -30,20 +30,13 @@ def open_split(data: ConfigDict, split: str) -> Split:
       ValueError: what is in `data.prepared_dir` was made from other pictures or at another size, or
         `data.exclude` does not fit it.
     """
-    folder = Path(data.prepared_dir) / (split + INDEX_SUFFIX if data.streaming else split)
-    manifest = read_manifest(folder)
-    wanted = {**identity(data, split), "image_size": data.image_size}
-    made_from = {**manifest["source"], "image_size": manifest["image_size"]}
-    if _is_folder_of(manifest, wanted):
-        made_from["folder"] = wanted["folder"]
-    # An empty folder name, the default, stands for whatever was prepared.
-    differing = [field for field in wanted if wanted[field] not in ("", made_from.get(field))]
-    if differing:
-        found = ", ".join(f"{field} {made_from.get(field)!r}" for field in differing)
-        asked = ", ".join(f"{field} {wanted[field]!r}" for field in differing)
+    if differing := differences(data, split):
+        found = ", ".join(f"{field} {there!r}" for field, (there, _) in differing.items())
+        asked = ", ".join(f"{field} {wanted!r}" for field, (_, wanted) in differing.items())
         raise ValueError(
-            f"{folder} was made from {found}, but config.data asks for {asked}: prepare that into"
-            " another config.data.prepared_dir (python -m scripts.prepare_data)"
+            f"{folder_of(data, split)} was made from {found}, but config.data asks for"
+            f" {asked}: prepare that into another config.data.prepared_dir (python -m"
+            " scripts.prepare_data)"
         )
     opened: Split
     if data.streaming:
@@ -52,6 +45,29 @@ def open_split(data: ConfigDict, split: str) -> Split:
         opened = open_prepared(data.prepared_dir, split)
     path = data.get("exclude", "")  # runs from before there was this field have none
     return exclude(opened, path) if split == "train" and path else opened
+
+
+def folder_of(data: ConfigDict, split: str) -> Path:
+    """Where `config.data` has a prepared split, or the index of one that is streamed."""
+    return Path(data.prepared_dir) / (split + INDEX_SUFFIX if data.streaming else split)
+
+
+def differences(data: ConfigDict, split: str) -> dict[str, tuple[Any, Any]]:
+    """What a prepared split was made from and `config.data` asks for, where the two differ.
+
+    Errors as in `open_split`.
+    """
+    manifest = read_manifest(folder_of(data, split))
+    wanted = {**identity(data, split), "image_size": data.image_size}
+    made_from = {**manifest["source"], "image_size": manifest["image_size"]}
+    if _is_folder_of(manifest, wanted):
+        made_from["folder"] = wanted["folder"]
+    # An empty folder name, the default, stands for whatever was prepared.
+    return {
+        field: (made_from.get(field), value)
+        for field, value in wanted.items()
+        if value not in ("", made_from.get(field))
+    }
 
 
 def _is_folder_of(manifest: dict[str, Any], wanted: dict[str, Any]) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from zfnet_jax.data.images import Split
-from zfnet_jax.data.prepared import FORMAT, file_record, fingerprint
+from zfnet_jax.data.prepared import FORMAT, file_record, fingerprint, read_index
 from zfnet_jax.data.unfinished import PixelStatistics, publish, to_json, to_npy
 from zfnet_jax.files import write_bytes
 
@@ -25,7 +25,7 @@ def write_subset(
     class_names: Sequence[str],
     with_mean: bool,
 ) -> None:
-    """Writes some rows of a split; nothing if the folder is there already.
+    """Writes some rows of a split; nothing if the folder holds them already.
 
     Args:
       split: where the pictures come from.
@@ -33,8 +33,16 @@ def write_subset(
       folder: becomes a prepared split, in one go when it is complete.
       labels: [n], indices into `class_names`, which may be other classes than the split's.
       with_mean: whether their per-pixel mean goes with them, as a training split needs.
+
+    Raises:
+      ValueError: the folder holds other pictures.
     """
+    keys = tuple(split.keys[row] for row in rows)
     if folder.exists():
+        there = read_index(folder)
+        of = there.manifest["source"].get("of")
+        if (of, there.keys) != (split.fingerprint, keys) or (there.labels != labels).any():
+            raise ValueError(f"{folder} holds other pictures: remove it")
         return
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -49,7 +57,7 @@ def write_subset(
             statistics.update(images)
             file.write(np.ascontiguousarray(images).data)
     write_bytes(partial / "labels.npy", to_npy(np.asarray(labels, np.int32)))
-    write_bytes(partial / "keys.json", to_json([split.keys[row] for row in rows]))
+    write_bytes(partial / "keys.json", to_json(list(keys)))
     if with_mean:
         write_bytes(partial / "mean.npy", to_npy(statistics.mean()))
     manifest = {

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from zfnet_jax.data.prepare import prepare_split
-from zfnet_jax.data.prepared import PreparedSplit, open_prepared
+from zfnet_jax.data.prepared import PreparedSplit, open_prepared, read_manifest
 from zfnet_jax.data.tfds_source import TfdsSource
 from zfnet_jax.data.unfinished import to_npy
 from zfnet_jax.files import write_bytes
@@ -74,6 +74,7 @@ def prepare(
     for split in SPLITS:
         folder = prepared_dir / split
         if (folder / "presence.npy").exists():
+            _check_made_from(folder, name, image_size)
             continue
         source = VocSource(name, split, data_dir=data_dir)
         prepare_split(
@@ -88,6 +89,17 @@ def prepare(
         presence = source.presence()
         keys = open_prepared(prepared_dir, split).keys
         write_bytes(folder / "presence.npy", to_npy(np.stack([presence[key] for key in keys])))
+
+
+def _check_made_from(folder: Path, name: str, image_size: int) -> None:
+    """ValueError where a prepared split is of another set, or of another size."""
+    manifest = read_manifest(folder)
+    made_from = manifest["source"].get("name"), manifest["image_size"]
+    if made_from != (name, image_size):
+        raise ValueError(
+            f"{folder} was prepared from {made_from[0]} at {made_from[1]} pixels, not from {name}"
+            f" at {image_size}: choose another --prepared_dir"
+        )
 
 
 def open_split(prepared_dir: Path, name: str) -> tuple[PreparedSplit, np.ndarray]:

@@ -6,10 +6,10 @@ import functools
 from pathlib import Path
 from typing import Any
 
-from zfnet_jax.data import splits
 from zfnet_jax.data.images import Split
 from zfnet_jax.runs import provenance
 from zfnet_jax.runs.run import Run, open_run
+from zfnet_jax.studies.images import in_classes_of, open_split
 from zfnet_jax.studies.options import command, content_digest
 
 
@@ -19,7 +19,7 @@ class Context:
     Attributes:
       run: the net.
       workdir: its folder.
-      prepared_dir: prepared images, if not those of the run's config.
+      prepared_dir: other images than those of the run's config, if not empty; see `images`.
       report: where figures, tables and the report lie.
     """
 
@@ -28,12 +28,10 @@ class Context:
         Args:
           workdir: the run's folder.
           step: of the checkpoint; the newest if None.
-          prepared_dir: prepared images, if not those of the run's config.
+          prepared_dir: other images than those of the run's config, if not empty; see `images`.
         """
         self.run: Run = open_run(workdir, step)
         self._step, self.prepared_dir = step, prepared_dir
-        if prepared_dir:
-            self.run.config.data.prepared_dir = prepared_dir
         self._splits: dict[str, Split] = {}
 
     @property
@@ -50,15 +48,21 @@ class Context:
         return self.report / "figures"
 
     def split(self, name: str) -> Split:
-        """The 'train' or 'validation' images; errors as in `splits.open_split`."""
+        """The 'train' or 'validation' images; errors as in `images.open_split`."""
         if name not in self._splits:
-            self._splits[name] = splits.open_split(self.run.config.data, name)
+            self._splits[name] = open_split(self.run, name, self.prepared_dir)
         return self._splits[name]
 
-    def lacks(self, name: str) -> str | None:
-        """Why the images of a split cannot be had; None if they can."""
+    def lacks(self, name: str, *, of_classes: bool = False) -> str | None:
+        """Why the images of a split cannot be had; None if they can.
+
+        Args:
+          of_classes: whether the net must know their classes.
+        """
         try:
             split = self.split(name)
+            if of_classes:
+                in_classes_of(self.run, split)
         except (ValueError, OSError) as error:
             return f"there are no {name} images: {error}"
         if split.image_size != self.run.config.data.image_size:

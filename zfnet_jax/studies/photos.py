@@ -14,6 +14,7 @@ from zfnet_jax.files import whole_file, write_json
 from zfnet_jax.studies.context import Context
 from zfnet_jax.studies.errors import predictions, study
 from zfnet_jax.studies.errors.options import Options
+from zfnet_jax.studies.images import in_classes_of
 from zfnet_jax.studies.options import content_digest
 from zfnet_jax.studies.step import Made, Step
 
@@ -139,6 +140,7 @@ def _choose(context: Context) -> Made:
         context.run, split, options, prepared_dir=context.prepared_dir, progress=False
     )
     right = predictions.of_result(result).rank == 0
+    split = in_classes_of(context.run, split)
     names, files, records = context.run.class_names, [], []
     count = min(COUNT, len(names))
     for number in np.arange(count) * len(names) // count:

@@ -242,7 +242,7 @@ def test_minings_with_other_options_lie_side_by_side_and_each_is_made_once(
 
 def zfnet_mine(run: Run, split, monkeypatch) -> Winners:
     """What the package's own `mine` finds."""
-    monkeypatch.setattr(notebook.splits, "open_split", lambda *_: split)
+    monkeypatch.setattr(notebook.images, "open_split", lambda *_: split)
     return notebook.mine(run)
 
 

@@ -121,7 +121,12 @@ def prepared(tfds_dir, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("prepared")
     how = {"data_dir": str(tfds_dir), "image_size": 64, "workers": 1, "progress": False}
     voc.prepare(folder, name="tiny_voc", **how)
-    voc.prepare(folder, name="no_such_set", **how)  # all is there: TFDS is not asked
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(voc, "VocSource", None)  # all is there: TFDS is not asked
+        voc.prepare(folder, name="tiny_voc", **how)
+    for other in ({"name": "other"}, {"name": "tiny_voc", "image_size": 32}):
+        with pytest.raises(ValueError, match=r"was prepared from tiny_voc at 64 pixels, not from"):
+            voc.prepare(folder, **how | other)
     return folder
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from zfnet_jax.studies import saved
 from zfnet_jax.studies.errors import predictions
 from zfnet_jax.studies.errors.options import Options
 from zfnet_jax.studies.errors.predict import predict
+from zfnet_jax.studies.images import in_classes_of
 from zfnet_jax.studies.saved import Result, Subject
 
 
@@ -24,14 +24,10 @@ def describe(run: Run, split: Split, options: Options) -> dict[str, Any]:
     """What predictions of a run for a split are made from: the `info` of `Predictions`.
 
     Raises:
-      ValueError: the split has other classes, or images of another size, than the run.
+      ValueError: the run does not know a class of the split, or has images of another size.
     """
     name = run.directory.resolve().name
-    if tuple(split.class_names) != run.class_names:
-        raise ValueError(
-            f"the {options.split} images have other classes than {name}: "
-            f"{_few(split.class_names)}, not {_few(run.class_names)}"
-        )
+    in_classes_of(run, split)
     if split.image_size != run.config.data.image_size:
         raise ValueError(
             f"the {options.split} images have {split.image_size} pixels, but data.image_size of "
@@ -85,6 +81,7 @@ def predicted(
       ValueError, FloatingPointError: see `describe` and `predict.predict`.
     """
     info = describe(run, split, options)
+    split = in_classes_of(run, split)
     if not options.probabilities:
         whole = dataclasses.replace(options, probabilities=True)
         there = parallel.is_writer() and saved.is_there(run, _subject(split, whole))
@@ -119,7 +116,3 @@ def _subject(split: Split, options: Options) -> Subject:
 
 def _data(split: Split) -> dict[str, Any]:
     return {"fingerprint": split.fingerprint}
-
-
-def _few(names: Sequence[str]) -> str:
-    return f"{len(names)} ({', '.join([*names[:3], *['...'] * (len(names) > 3)])})"

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from zfnet_jax.data.folders import few
 from zfnet_jax.files import whole_folder, write_json
 from zfnet_jax.report import figures
 from zfnet_jax.report.figures import Style
@@ -118,6 +119,15 @@ def ensemble(members: Sequence[Scored], options: ScoreOptions, out: Path | None)
             }
             write_json(unfinished / "about.json", about | found.info)
     return Scored(name, found, scores(found, options), folder)
+
+
+def classes_without_images(one: Scored) -> str:
+    """A line on the net's classes that no image is of; empty where there is none."""
+    names = [name for name, share in one.scores["per_class"].items() if share is None]
+    if not names:
+        return ""
+    of = len(one.predictions.info["class_names"])
+    return f"no image is of {len(names)} of the net's {of} classes: {few(names)}"
 
 
 def tables(rows: Sequence[Scored], options: Bootstrap) -> list[Table]:

@@ -13,6 +13,7 @@ from zfnet_jax.runs.run import Run, load_photo
 from zfnet_jax.studies import photos, saved
 from zfnet_jax.studies.context import Context
 from zfnet_jax.studies.drawing import draw, write_tables
+from zfnet_jax.studies.images import in_classes_of
 from zfnet_jax.studies.invariance.figure import COLOURS, figure5, figure5_summary
 from zfnet_jax.studies.invariance.measure import Arrays, first_and_last, measure, transformed
 from zfnet_jax.studies.invariance.options import (
@@ -103,9 +104,9 @@ def of_split(
       the split and 'class_names'.
 
     Raises:
-      ValueError: see `options.sweeps` and `measure.measure`.
+      ValueError: see `options.sweeps`, `measure.measure` and `images.in_classes_of`.
     """
-    images = evenly_spread(split, options.count)
+    images = evenly_spread(in_classes_of(run, split), options.count)
     asked = dataclasses.replace(resolved(run, options), count=len(images))
 
     def curves() -> Arrays:
@@ -124,7 +125,7 @@ def of_split(
 def fig5(context: Context, count: int) -> Step:
     """Fig. 5, of the photos chosen, and over `count` validation images or all that there are."""
     run = context.run
-    split = None if context.lacks("validation") else context.split("validation")
+    split = None if context.lacks("validation", of_classes=True) else context.split("validation")
     many = SplitOptions(count=min(count, len(split)) if split else 0)
     asked = resolved(run, many)
 

@@ -9,6 +9,7 @@ from zfnet_jax.data.images import Split, evenly_spread
 from zfnet_jax.files import write_arrays, write_json
 from zfnet_jax.runs.run import Run
 from zfnet_jax.studies import saved
+from zfnet_jax.studies.images import in_classes_of
 from zfnet_jax.studies.occlusion import masks, study
 from zfnet_jax.studies.occlusion.options import CheckOptions, Options
 from zfnet_jax.studies.saved import Result, Subject
@@ -44,6 +45,7 @@ def measured(
             square=options.square, stride=options.stride, layer=options.layer, fill=options.fill
         ),
     )
+    split = in_classes_of(run, split)
     rows = evenly_spread(split, options.count).chosen
     photos, true_masks = masks.pictures_and_masks(split, rows)
 

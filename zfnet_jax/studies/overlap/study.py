@@ -16,9 +16,9 @@ import numpy as np
 from tqdm import tqdm
 
 from zfnet_jax.data.photo_set import PhotoSet, open_photo_set
-from zfnet_jax.data.prepared import INDEX_SUFFIX
 from zfnet_jax.runs import workdir
 from zfnet_jax.studies.context import Context
+from zfnet_jax.studies.images import folder_of
 from zfnet_jax.studies.options import arguments, command, identity
 from zfnet_jax.studies.overlap import measure as overlap
 from zfnet_jax.studies.overlap import page
@@ -127,11 +127,11 @@ def step(context: Context, others: Mapping[str, Other], missing: str) -> Step:
       others: by name; each is prepared by the step data_NAME.
       missing: why there is none, if there is none.
     """
-    config, options = context.run.config.data, Options()
+    options = Options()
     lacks = context.lacks("train")
-    if not lacks and config.streaming:
+    if not lacks and context.run.config.data.streaming:
         lacks = "the training images are streamed: run python -m scripts.overlap on their folder"
-    ours = Path(config.prepared_dir) / ("train" + INDEX_SUFFIX * config.streaming)
+    ours = Path() if lacks else folder_of(context.run, "train", context.prepared_dir)
     pages = {name: context.report / "overlap" / name for name in others}
 
     def make() -> Made:

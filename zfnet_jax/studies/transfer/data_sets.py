@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from zfnet_jax.data.examples import Source
-from zfnet_jax.data.prepare import prepare_split
 from zfnet_jax.data.prepared import PreparedSplit, open_prepared, read_manifest
 from zfnet_jax.data.sources import FolderSource, PicturesSource
 from zfnet_jax.runs.run import Run
@@ -85,19 +84,6 @@ def data_sets(
     if context.run.config.data.source == "pictures" and not any(folders.values()):
         found[STAND_IN] = _drawn(context.workdir)
     return found, reasons
-
-
-def prepare(run: Run, source: Source, folder: Path, *, workers: int, progress: bool) -> None:
-    """Decodes the images of a data set to the size that the net was trained on, unless they are."""
-    prepare_split(
-        source,
-        folder,
-        image_size=run.config.data.image_size,
-        max_unreadable=run.config.data.max_unreadable,
-        with_mean=False,
-        workers=workers,
-        progress=progress,
-    )
 
 
 def _from_folder(run: Run, name: str, folder: Path) -> DataSet:

@@ -10,10 +10,11 @@ from pathlib import Path
 from zfnet_jax.data import voc as voc_data
 from zfnet_jax.studies.context import Context
 from zfnet_jax.studies.drawing import draw, write_tables
+from zfnet_jax.studies.images import decode_for
 from zfnet_jax.studies.options import arguments, identity
 from zfnet_jax.studies.saved import Result
 from zfnet_jax.studies.step import Entry, Made, Step
-from zfnet_jax.studies.transfer import data_sets, scratch, study, voc
+from zfnet_jax.studies.transfer import scratch, study, voc
 from zfnet_jax.studies.transfer.accuracies import curves
 from zfnet_jax.studies.transfer.data_sets import SPLIT, STAND_IN, DataSet
 from zfnet_jax.studies.transfer.figure import figure9
@@ -57,7 +58,7 @@ def prepare(context: Context, data: DataSet) -> Step:
 
     def make() -> Made:
         if data.source is not None:
-            data_sets.prepare(
+            decode_for(
                 context.run,
                 data.source,
                 data.prepared / SPLIT,

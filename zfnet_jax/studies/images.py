@@ -1,0 +1,149 @@
+"""The images that a run is shown: those that its config names, or others, named by a folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from zfnet_jax import parallel
+from zfnet_jax.data import splits
+from zfnet_jax.data.examples import Source
+from zfnet_jax.data.folders import few
+from zfnet_jax.data.images import Relabelled, Split
+from zfnet_jax.data.prepare import prepare_split
+from zfnet_jax.data.prepared import open_prepared, read_manifest
+from zfnet_jax.data.sources import FolderSource
+from zfnet_jax.runs.run import Run
+
+_PER_WORKER = 256  # photos that are worth the start of a decoding process
+
+
+def open_split(run: Run, split: str, where: str | None = None) -> Split:
+    """The 'train' or 'validation' images of a run, or others.
+
+    Args:
+      where: a folder of other images; see `folder_of`.
+
+    Raises:
+      FileNotFoundError, ValueError: see `folder_of`, `splits.open_split`.
+    """
+    data = run.config.data
+    if where:
+        folder = folder_of(run, split, where)
+        data = _in(data, where)
+        if folder != splits.folder_of(data, split) or splits.differences(data, split):
+            return open_prepared(folder.parent, folder.name)  # not those that it was trained with
+    elif data.source == "prepared" and _imported_without(data, split):
+        raise FileNotFoundError(
+            f"{run.directory.resolve().name} was imported without {split} images of"
+            f" {data.image_size} pixels: add --prepared_dir=FOLDER to the command, where FOLDER"
+            " holds photos in one folder for each class, or images prepared at that size"
+        )
+    return splits.open_split(data, split)
+
+
+def folder_of(run: Run, split: str, where: str | None = None) -> Path:
+    """The folder of a prepared split, as `open_split` opens it.
+
+    Args:
+      where: instead of the run's own a folder that holds prepared splits, or is one, or one of
+        photos in class folders. Those count as validation images; they are decoded once, at the
+        size that the net was trained on, to data/NAME-SIZE-DIGEST.
+
+    Raises:
+      FileNotFoundError: there are none.
+      ValueError: they are prepared at another size, or the photos cannot be prepared.
+    """
+    data = run.config.data
+    if not where:
+        return splits.folder_of(data, split)
+    for folder in (splits.folder_of(_in(data, where), split), Path(where, split), Path(where)):
+        if (folder / "manifest.json").exists():
+            size = read_manifest(folder)["image_size"]
+            if size != data.image_size:
+                raise ValueError(
+                    f"{folder} is prepared at {size} pixels, but the net was trained at"
+                    f" {data.image_size}: give --prepared_dir the folder of its photos, which are"
+                    " decoded to that size then, or prepare them anew in another folder"
+                )
+            return folder
+    others = sorted(path.parent.name for path in Path(where).glob("*/manifest.json"))
+    if others:
+        raise FileNotFoundError(
+            f"{where} holds no prepared {split} images, only {', '.join(others)}"
+        )
+    if split != "validation":
+        raise ValueError(
+            f"{where} holds no prepared images: photos in class folders count as validation images"
+            f" (--split=validation), not as {split}"
+        )
+    return _decoded(run, split, where)
+
+
+def decode_for(run: Run, source: Source, folder: Path, *, workers: int, progress: bool) -> None:
+    """Prepares images at the size that the net was trained on, unless they are."""
+    prepare_split(
+        source,
+        folder,
+        image_size=run.config.data.image_size,
+        max_unreadable=run.config.data.max_unreadable,
+        with_mean=False,
+        workers=workers,
+        progress=progress,
+    )
+
+
+def in_classes_of(run: Run, split: Split) -> Split:
+    """The images with labels that number the net's classes: matched by name, in whatever order.
+
+    Raises:
+      ValueError: the net does not know a class of theirs.
+    """
+    if tuple(split.class_names) == run.class_names:
+        return split
+    unknown = [name for name in split.class_names if name not in run.class_names]
+    twice = [name for name in split.class_names if run.class_names.count(name) > 1]
+    if unknown or twice:
+        raise ValueError(
+            f"the images have other classes than {run.directory.resolve().name}:"
+            f" {_few(split.class_names)}, not {_few(run.class_names)};"
+            + (f" it does not know {few(unknown)}" if unknown else f" of it {few(twice)} are two")
+            + ": measure on a folder of photos without them"
+        )
+    return Relabelled(split, run.class_names)
+
+
+def _decoded(run: Run, split: str, where: str) -> Path:
+    """The split prepared from photos in class folders; one process of several prepares it."""
+    source = FolderSource(where, "--prepared_dir")
+    digest = source.describe()["listing_sha256"][:8]
+    name = f"{Path(where).resolve().name}-{run.config.data.image_size}-{digest}"
+    folder, refusal = Path("data") / name / split, ""
+    if parallel.is_writer():
+        workers = min(os.cpu_count() or 1, 1 + len(source) // _PER_WORKER)
+        try:
+            decode_for(run, source, folder, workers=workers, progress=True)
+        except (ValueError, OSError) as error:
+            refusal = str(error)
+    if refusal := parallel.from_writer(refusal):
+        raise ValueError(refusal)
+    return folder
+
+
+def _in(data: ConfigDict, where: str) -> ConfigDict:
+    moved = data.copy_and_resolve_references()
+    moved.prepared_dir = where
+    return moved
+
+
+def _imported_without(data: ConfigDict, split: str) -> bool:
+    try:
+        return bool(splits.differences(data, split))
+    except FileNotFoundError:
+        return True
+
+
+def _few(names: tuple[str, ...]) -> str:
+    return f"{len(names)} ({', '.join([*names[:3], *['...'] * (len(names) > 3)])})"
