@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -165,6 +166,19 @@ def test_a_resume_needs_the_photos_that_it_was_begun_with(tmp_path, monkeypatch)
     (root / "x").rename(dog)
     with pytest.raises(ValueError, match="another state"):
         run_split(FolderSource(str(root)), tmp_path / "out")
+
+
+def test_files_written_anew_with_their_sizes_are_told_of(tmp_path, capsys):
+    """Copying changes times, too: no reason to refuse what is prepared."""
+    save_photos(tmp_path / "train", {"cat": 2, "dog": 2})
+    save_photos(tmp_path / "validation", {"cat": 1, "dog": 1})
+    data = config(tmp_path)
+    run(data)
+    os.utime(tmp_path / "train" / "cat" / "000.png", ns=(1, 1))
+    prepare(data, workers=1, store_images=True, overwrite=False)
+    out = capsys.readouterr().out
+    assert out.count("is already prepared") == 2
+    assert out.count("train: but files were written since, of the same names and sizes") == 1
 
 
 def test_prepared_inside_the_photos_is_no_class(tmp_path):

@@ -23,6 +23,7 @@ from zfnet_jax.reproduce import display, execute, plan
 from zfnet_jax.reproduce.contents import CHAPTERS
 from zfnet_jax.reproduce.record import FOLDER, fingerprints, is_done, read_record, write_record
 from zfnet_jax.reproduce.reproduction import Effort, Reproduction
+from zfnet_jax.runs import provenance
 from zfnet_jax.studies import saved
 from zfnet_jax.studies.features import study as features
 from zfnet_jax.studies.features.options import Options as MiningOptions
@@ -68,7 +69,7 @@ def perform(reproduction: FakeReproduction, steps: list[Step]) -> dict[str, exec
     return {row.step.name: row for row in rows}
 
 
-def test_what_a_step_depends_on_is_in_its_fingerprint_and_nothing_else():
+def test_what_a_step_depends_on_is_in_its_fingerprint_and_nothing_else(monkeypatch):
     steps = [Step("a", "A", Made), Step("b", "B", Made, needs=("a",)), Step("c", "C", Made)]
     first = fingerprints(steps, "net")
     renamed = [dataclasses.replace(steps[0], title="other words", seconds=9), *steps[1:]]
@@ -79,6 +80,8 @@ def test_what_a_step_depends_on_is_in_its_fingerprint_and_nothing_else():
     assert not set(fingerprints(steps, "another net").values()) & set(first.values())
     newer = [*steps[:2], dataclasses.replace(steps[2], version=2)]
     assert fingerprints(newer, "net")["c"] != first["c"]
+    monkeypatch.setattr(provenance, "code_digest", lambda: "later code")
+    assert not set(fingerprints(steps, "net").values()) & set(first.values())
 
 
 def test_a_step_is_done_while_its_files_are_those_that_it_left(tmp_path):

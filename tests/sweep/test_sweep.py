@@ -21,7 +21,7 @@ from tests.conftest import ROOT, simulated
 from zfnet_jax.sweep import local, lock
 from zfnet_jax.sweep.execute import Row, execute, make_rows
 from zfnet_jax.sweep.local import LocalLauncher, Slot
-from zfnet_jax.sweep.plan import Run, make_plan, write_plan
+from zfnet_jax.sweep.plan import Run, check_data, make_plan, write_plan
 from zfnet_jax.sweep.status import read_status, unfinished
 from zfnet_jax.sweep.table import LiveTable, print_plan
 from zfnet_jax.training.metrics import read_metrics
@@ -203,6 +203,18 @@ def test_a_folder_with_a_run_of_another_config_is_refused(plan, tiny_run, tmp_pa
 
 
 # What a folder says.
+
+
+def test_a_finished_run_of_other_data_is_refused(plan, tiny_run):
+    """Its folder says finished, whatever its pictures are called and where they lie."""
+    (run,) = plan("add('run', {})", **{"seed": 0})
+    check_data([run])
+    shutil.copytree(tiny_run, run.folder)
+    check_data([run])
+    about = json.loads((run.folder / "run.json").read_text())
+    (run.folder / "run.json").write_text(json.dumps(about | {"data": {"train": "x"}}))
+    with pytest.raises(ValueError, match=rf"{run.folder} holds a run of other data: .*Choose"):
+        check_data([run])
 
 
 def test_status_of_a_run_before_within_and_after(plan, tiny_run):

@@ -21,7 +21,7 @@ from zfnet_jax.data.folders import few, shown
 from zfnet_jax.data.prepared import FORMAT, INDEX_SUFFIX, file_record, fingerprint, read_index
 from zfnet_jax.data.sources import SPLITS, FolderSource, content, make_source
 from zfnet_jax.data.splits import SAME_PHOTOS
-from zfnet_jax.data.unfinished import PartialSplit, PixelStatistics, publish, to_json, to_npy
+from zfnet_jax.data.unfinished import PartialSplit, PixelStatistics, publish, tidy, to_json, to_npy
 from zfnet_jax.data.workers import decode_in_order
 from zfnet_jax.files import write_bytes
 
@@ -101,7 +101,7 @@ def prepare_split(
                 " config.data.prepared_dir, or remove it"
             )
         if not overwrite:
-            return _existing(folder, made_from, progress)
+            return _existing(folder, begun_from, progress)
 
     partial = folder.with_name(folder.name + ".partial")
     if not store_images or (overwrite and _begun_otherwise(partial, begun_from)):
@@ -129,6 +129,7 @@ def prepare_split(
         write_bytes(partial / "mean.npy", to_npy(statistics.mean()))
     manifest = {
         **made_from,
+        "state": source.state,
         "count": len(kept),
         "unreadable": len(report["unreadable"]),
         "ignored": len(report["ignored"]),
@@ -190,7 +191,7 @@ def _existing(folder: Path, made_from: dict[str, Any], progress: bool) -> dict[s
     named = list(zip(manifest["class_names"], counts, strict=True))
     dead = [name for name, count in named if not count and name not in now]
     same = {
-        "pictures": content(manifest["source"]) == content(made_from["source"]),
+        "pictures": content(manifest["source"]) == made_from["source"],
         "image_size": manifest["image_size"] == made_from["image_size"],
         "classes": [name for name, _ in named if name not in dead] == now,
     }
@@ -201,12 +202,18 @@ def _existing(folder: Path, made_from: dict[str, Any], progress: bool) -> dict[s
             " remove it (or pass --overwrite to scripts.prepare_data), or prepare into another"
             " folder"
         )
+    tidy(folder)
     if progress:
         print(f"{folder} is already prepared from these pictures")
         if dead:
             print(
                 f"{folder}: but with classes that hold no photo ({few(dead)}), for which a net has"
                 " dead outputs: --overwrite prepares it without them"
+            )
+        if manifest.get("state", made_from["state"]) != made_from["state"]:
+            print(
+                f"{folder}: but files were written since, of the same names and sizes: --overwrite"
+                " prepares them anew if they show something else"
             )
     return manifest
 

@@ -156,15 +156,23 @@ class PartialSplit:
 def publish(partial: Path, final: Path) -> None:
     """Puts a finished folder into place, replacing an older one, and removes its journal."""
     _sync_folder(partial)
-    old = final.with_name(final.name + ".old")
     if final.exists():
-        shutil.rmtree(old, ignore_errors=True)
-        final.rename(old)
+        shutil.rmtree(_old(final), ignore_errors=True)
+        final.rename(_old(final))
     partial.rename(final)
     _sync_folder(final.parent)
-    shutil.rmtree(old, ignore_errors=True)
+    tidy(final)
+
+
+def tidy(final: Path) -> None:
+    """Removes what a finished folder no longer needs, also where `publish` was killed before."""
+    shutil.rmtree(_old(final), ignore_errors=True)
     for name in ("journal.jsonl", "description.json"):
         (final / name).unlink(missing_ok=True)
+
+
+def _old(final: Path) -> Path:
+    return final.with_name(final.name + ".old")
 
 
 def to_json(content: Any) -> bytes:

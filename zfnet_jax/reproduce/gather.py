@@ -107,7 +107,7 @@ def _shown(name: str, plan: Mapping[str, Any], records: Mapping[str, Any]) -> Sh
     if record is None:
         return Shown(name, entry, None, (), reason or "it was not asked for yet")
     if record["fingerprint"] != step["fingerprint"]:
-        stale = "made from an earlier checkpoint, data or options"
+        stale = "made from an earlier checkpoint, data, options or code"
         reason = f"{stale}; since then: {reason}" if reason else f"{stale}: reproduce it again"
     elif shown_files := [name for name in record["gone"] if name.startswith("report/")]:
         reason = f"{', '.join(shown_files)} is gone: reproduce it again"

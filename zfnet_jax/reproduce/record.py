@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from zfnet_jax.files import write_json
+from zfnet_jax.runs import provenance
 from zfnet_jax.studies.step import Made, Step
 
 FOLDER = Path("report") / "steps"  # of the records, in the run's folder
@@ -32,6 +33,7 @@ def fingerprints(steps: Sequence[Step], net: str) -> dict[str, str]:
         content = {
             "step": step.name,
             "version": step.version,
+            "code": provenance.code_digest(),  # drawn anew; what studies have saved stays
             "net": net,
             "options": dict(step.options),
             "needs": {name: found[name] for name in step.needs},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from pathlib import Path
@@ -14,8 +15,20 @@ from zfnet_jax.runs import workdir
 from zfnet_jax.runs.run import Run
 
 
+@functools.cache
+def code_digest() -> str:
+    """Short digest of this package's own files, which its version does not tell apart."""
+    root, digest = Path(__file__).parents[1], hashlib.sha256()
+    for path in sorted(root.rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts:
+            digest.update(path.relative_to(root).as_posix().encode() + b"\0")
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:16]
+
+
 def of_run(run: Run) -> dict[str, Any]:
-    """The run and checkpoint, its config, and the versions of packages, as JSON values."""
+    """The run and checkpoint, its config, and the versions of packages and of this code, as JSON
+    values."""
     return {
         "run": run.directory.resolve().name,
         "step": run.step,
@@ -24,6 +37,7 @@ def of_run(run: Run) -> dict[str, Any]:
         "image_size": run.config.data.image_size,
         "config": workdir.as_json(run.config),
         "versions": workdir.versions(),
+        "code": code_digest(),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from pathlib import Path
 from typing import Any
 
@@ -107,5 +108,16 @@ def other_run(workdir: str | Path) -> dict[str, Any]:
     return {
         "run": workdir.resolve().name,
         "config": content_digest(workdir / "config.json"),
+        "data": _json(workdir / "run.json").get("data"),
         "step": steps[-1] if steps else None,
+        "checkpoint": _json(workdir / "checkpoints" / str(steps[-1]) / "record" / "metadata").get(
+            "digest"
+        )
+        if steps
+        else None,
     }
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """A file's content; nothing if there is no such file."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}

@@ -25,6 +25,7 @@ from ml_collections import ConfigDict
 
 from zfnet_jax import architecture, geometry
 from zfnet_jax.data import augment, splits
+from zfnet_jax.data.sources import SPLITS
 from zfnet_jax.files import write_json
 from zfnet_jax.runs import workdir
 
@@ -118,10 +119,22 @@ def flat(fields: Mapping[str, Any] | ConfigDict, prefix: str = "") -> dict[str, 
 
 
 def check_data(runs: Sequence[Run]) -> None:
-    """FileNotFoundError or ValueError unless the pictures of every run are prepared."""
-    for data in {run.config.data.to_json(): run.config.data for run in runs}.values():
-        splits.open_split(data, "train")
-        splits.open_split(data, "validation")
+    """FileNotFoundError or ValueError unless the pictures of every run are prepared, and those that
+    it was trained on as far as it is."""
+    fingerprints: dict[str, dict[str, str]] = {}
+    for run in runs:
+        data = run.config.data
+        if data.to_json() not in fingerprints:
+            fingerprints[data.to_json()] = {
+                split: splits.open_split(data, split).fingerprint for split in SPLITS
+            }
+        here, path = fingerprints[data.to_json()], run.folder / "run.json"
+        there = json.loads(path.read_text())["data"] if path.exists() else here
+        if there != here:
+            raise ValueError(
+                f"{run.folder} holds a run of other data: {there} there and {here} here. Choose"
+                " another --workdir, or move that folder away"
+            )
 
 
 def write_plan(runs: Sequence[Run], directory: Path) -> None:

@@ -161,6 +161,9 @@ def test_a_pass_that_was_killed_goes_on_with_the_same_result(run, split, tmp_pat
     other = dataclasses.replace(run, params=jax.tree.map(lambda x: x * 2, run.params))
     with pytest.raises(ValueError, match=r"pass\.npz is an unfinished pass of another net"):
         mining.mine(other, finished, partial_path=partial, **options)
+    monkeypatch.setattr(mining.provenance, "code_digest", lambda: "later code")
+    with pytest.raises(ValueError, match=r"or by other code: remove it"):
+        mining.mine(run, finished, partial_path=partial, **options)
 
 
 KILLED = """

@@ -12,7 +12,6 @@ import functools
 import json
 import time
 import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -26,6 +25,7 @@ from zfnet_jax import model, parallel, passes
 from zfnet_jax.data import augment, batches
 from zfnet_jax.data.images import Split
 from zfnet_jax.files import whole_file
+from zfnet_jax.runs import provenance
 from zfnet_jax.runs.run import Run
 from zfnet_jax.training.optimizer import Params
 
@@ -159,11 +159,8 @@ def _result(state: State[np.ndarray]) -> Arrays:
 
 def _identity(run: Run, split: Split, k: int) -> str:
     """What a pass depends on; not on batch size and devices."""
-    weights = 0
-    for leaf in jax.tree.leaves((run.params, run.mean)):
-        weights = zlib.crc32(np.ascontiguousarray(leaf).data, weights)
-    fields = {"step": run.step, "weights": weights, "data": split.fingerprint, "k": k}
-    return json.dumps(fields | {"crop": run.input_size, "scale": run.config.augment.scale})
+    net, code = provenance.net_digest(run), provenance.code_digest()
+    return json.dumps({"net": net, "code": code, "data": split.fingerprint, "k": k})
 
 
 def _save_partial(path: Path, identity: str, state: State[jax.Array], done: int) -> None:
@@ -186,7 +183,8 @@ def _load_partial(path: Path | None, identity: str) -> tuple[State[np.ndarray], 
         raise ValueError(f"{path} is damaged: remove it, and mining begins anew") from error
     if str(arrays["identity"]) != identity:
         raise ValueError(
-            f"{path} is an unfinished pass of another net, other images or another k: remove it"
+            f"{path} is an unfinished pass of another net, other images or another k, or by"
+            " other code: remove it"
         )
     layers = [name.removesuffix("/value") for name in arrays if name.endswith("/value")]
     state = {n: (arrays[f"{n}/value"], arrays[f"{n}/image"]) for n in layers}
