@@ -189,6 +189,8 @@ def test_prepared_inside_the_photos_is_no_class(tmp_path):
         run(data)
         run(data)
         assert open_split(data, "train").class_names == ("cat", "dog")
+    (note,) = FolderSource(str(root)).notes()
+    assert "prepared images: cat/prepared/train, cat/prepared/validation, prepared/train" in note
 
 
 def dead_class(folder: Path, name: str) -> None:

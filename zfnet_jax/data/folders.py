@@ -26,6 +26,7 @@ _OF_SYSTEMS = {
 }
 _NO_PHOTO = "extension is not one of a photo"
 _OF_SYSTEM = "a folder of the system"
+_PREPARED = "prepared images"
 _LINK = "a link to a folder that is read already"
 EMPTY = "no photos, so no class"
 _OUTSIDE = "not inside a class folder"
@@ -80,8 +81,11 @@ class Below:
         folders = [(start, linked)]
         while folders:
             where, linked = folders.pop()
-            inside = []
-            for entry in _visible(self._root / where):
+            inside, entries = [], _visible(self._root / where)
+            if _is_prepared({entry.name for entry in entries}):
+                self._leave_out(where, _PREPARED)
+                continue
+            for entry in entries:
                 key = f"{where}/{entry.name}" if where else entry.name
                 if _is(entry, "dir"):
                     by_link = linked or entry.is_symlink()
@@ -193,6 +197,11 @@ def _visible(folder: Path) -> list[os.DirEntry[str]]:
     with os.scandir(folder) as entries:
         visible = [entry for entry in entries if not entry.name.startswith(".")]
     return sorted(visible, key=lambda entry: entry.name)
+
+
+def _is_prepared(names: set[str]) -> bool:
+    """Whether these are the files of a prepared split, or of an unfinished one."""
+    return names >= {"manifest.json", "labels.npy"} or names >= {"description.json", "images.npy"}
 
 
 def _is(entry: os.DirEntry[str], kind: str) -> bool:

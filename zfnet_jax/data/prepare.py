@@ -93,6 +93,7 @@ def prepare_split(
         "decoder": DECODER,
         "class_names": list(source.class_names),
     }
+    partial = folder.with_name(folder.name + ".partial")
     begun_from = made_from | {"source": content(made_from["source"]), "state": source.state}
     if folder.exists():
         if not (folder / "manifest.json").exists():  # perhaps the photos themselves: never replaced
@@ -101,9 +102,11 @@ def prepare_split(
                 " config.data.prepared_dir, or remove it"
             )
         if not overwrite:
-            return _existing(folder, begun_from, progress)
+            manifest = _existing(folder, begun_from, progress)
+            if progress and partial.exists():
+                print(f"{partial} was begun to replace it: --overwrite goes on, or remove it")
+            return manifest
 
-    partial = folder.with_name(folder.name + ".partial")
     if not store_images or (overwrite and _begun_otherwise(partial, begun_from)):
         shutil.rmtree(partial, ignore_errors=True)
     statistics = PixelStatistics(image_size)
