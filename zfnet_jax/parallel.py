@@ -18,7 +18,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from zfnet_jax import launch
 
 AXIS = "batch"
-_TEXT_BYTES = 1000  # of `from_writer`
+_TEXT_BYTES = 1000  # of `from_writer` and `from_all`
 _LONGEST_WAIT = 30 * 24 * 3600 * 1000  # milliseconds
 _meetings = itertools.count()  # a barrier has a name of its own
 
@@ -59,11 +59,14 @@ def from_writer(text: str) -> str:
     """The text that the writing process gives, in every process."""
     if jax.process_count() == 1:
         return text
-    data = np.zeros(_TEXT_BYTES, np.uint8)
-    own = np.frombuffer(text.encode()[:_TEXT_BYTES], np.uint8)
-    data[: len(own)] = own
-    told = np.asarray(multihost_utils.broadcast_one_to_all(data))
-    return told.tobytes().rstrip(b"\0").decode(errors="replace")
+    return _text(multihost_utils.broadcast_one_to_all(_as_bytes(text)))
+
+
+def from_all(text: str) -> list[str]:
+    """The text that each process gives, in order, in every process."""
+    if jax.process_count() == 1:
+        return [text]
+    return [_text(row) for row in multihost_utils.process_allgather(_as_bytes(text))]
 
 
 def wait_for_all() -> None:
@@ -161,6 +164,17 @@ def split_rows(tree: Any) -> Any:
     count = jax.local_device_count()
     reshaped = jax.tree.map(lambda x: np.reshape(x, (count, -1, *x.shape[1:])), tree)
     return jax.device_put(reshaped, _local(PartitionSpec(AXIS)))
+
+
+def _as_bytes(text: str) -> np.ndarray:
+    data = np.zeros(_TEXT_BYTES, np.uint8)
+    own = np.frombuffer(text.encode()[:_TEXT_BYTES], np.uint8)
+    data[: len(own)] = own
+    return data
+
+
+def _text(data: Any) -> str:
+    return np.asarray(data).tobytes().rstrip(b"\0").decode(errors="replace")
 
 
 def _local(spec: PartitionSpec) -> NamedSharding:

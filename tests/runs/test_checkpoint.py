@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from collections import namedtuple
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -14,12 +15,15 @@ import numpy as np
 import pytest
 
 from tests.conftest import ROOT
+from zfnet_jax import parallel
+from zfnet_jax.runs import checkpoint
 from zfnet_jax.runs.checkpoint import (
     Checkpoints,
     DamagedCheckpointError,
-    first_line,
+    UnreadableCheckpointError,
     open_checkpoints,
 )
+from zfnet_jax.runs.damage import first_line
 
 Momentum = namedtuple("Momentum", ["trace", "count"])
 KEEP = {"keep_latest": 2, "keep_best": 1, "keep_steps": (20,)}
@@ -312,6 +316,95 @@ def test_another_model_is_not_taken_for_damage(tmp_path):
         assert checkpoints.all_steps() == [1, 2]
 
 
+def _too_many_open_files(*_: object) -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+
+
+def _circle_of_links(_: object, directory: Path) -> None:
+    """A file that cannot be opened, as tensorstore finds it: the system's error in a ValueError."""
+    (path,) = (directory / "2" / "arrays").glob("d/*")
+    path.unlink()
+    path.symlink_to(path)
+
+
+def _of_the_library(error: Exception) -> Callable[..., None]:
+    def restore(*_: object, **__: object) -> None:
+        raise error
+
+    def inject(monkeypatch: pytest.MonkeyPatch, _: Path) -> None:
+        monkeypatch.setattr(checkpoint.ocp.StandardCheckpointHandler, "restore", restore)
+        monkeypatch.setattr(checkpoint.ocp.CheckpointManager, "restore", restore)
+
+    return inject
+
+
+def _of_a_plain_read(monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:
+    """What orbax calls missing is there, but the server has forgotten it."""
+    _of_the_library(FileNotFoundError("no _METADATA"))(monkeypatch, directory)
+    whole = Path.open
+
+    def opened(path: Path, *arguments, **named):
+        if path.name == "_METADATA":
+            raise OSError(116, "Stale file handle", str(path))
+        return whole(path, *arguments, **named)
+
+    monkeypatch.setattr(Path, "open", opened)
+
+
+# Tensorstore's other reads end after orbax has closed its event loop on the first error.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of orbax, for want of a file
+@pytest.mark.parametrize(
+    ("inject", "message"),
+    [
+        (_too_many_open_files, "Too many open files"),
+        (_circle_of_links, "Too many levels of symbolic links"),
+        (_of_a_plain_read, r"Stale file handle: '.*2/arrays/_METADATA'"),
+        (_of_the_library(OSError(5, "Input/output error", "f")), "Input/output error: 'f'"),
+        (_of_the_library(MemoryError("64 GB")), "MemoryError: 64 GB"),
+        (_of_the_library(RuntimeError("Gloo: connection closed")), "connection closed"),
+        (_of_the_library(ValueError("RESOURCE_EXHAUSTED: memory")), "RESOURCE_EXHAUSTED"),
+    ],
+    ids=["files", "links", "server", "disk", "memory", "peer", "status"],
+)
+def test_what_cannot_be_read_is_not_taken_for_damage(tmp_path, monkeypatch, inject, message):
+    _write(tmp_path, 1, 2)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with Checkpoints(tmp_path, **KEEP) as checkpoints:
+        inject(monkeypatch, tmp_path)
+        try:
+            with pytest.raises(UnreadableCheckpointError, match=message) as error:
+                checkpoints.restore_latest(_state(0))
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        assert f"step 2 in {tmp_path}" in str(error.value)
+        assert "nothing was changed" in str(error.value)
+        assert "\n" not in str(error.value)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ("step 2 damaged", r"process 1 finds step 2 damaged; nothing was changed"),
+        ("step 2 (0123)", r"process 0 finds step 2 \(\w+\), process 1 finds step 2 \(0123\)"),
+        ("no checkpoint", r"process 0 finds step 2 .* process 1 finds no checkpoint"),
+        ("failed: cannot read x", r"process 1: cannot read x"),
+    ],
+)
+def test_what_not_all_processes_find_is_no_damage(tmp_path, monkeypatch, other, message):
+    _write(tmp_path, 1, 2)
+    monkeypatch.setattr(parallel, "from_all", lambda own: [own, other])
+    with Checkpoints(tmp_path, **KEEP) as checkpoints:
+        with pytest.raises(UnreadableCheckpointError, match=message):
+            checkpoints.restore_latest(_state(0))
+        (tmp_path / "2" / "record" / "metadata").write_text("{")
+        if "damaged" not in other:
+            with pytest.raises(UnreadableCheckpointError, match="process 1"):
+                checkpoints.restore_latest(_state(0))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2"]
+
+
 _WORKER = """
 import sys
 from pathlib import Path
@@ -321,6 +414,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_cpu_collectives_implementation", "gloo")
 jax.distributed.initialize(sys.argv[1], 2, int(sys.argv[2]))
+from zfnet_jax.runs import checkpoint
 from zfnet_jax.runs.checkpoint import Checkpoints
 directory = Path(sys.argv[3])
 replicated = NamedSharding(Mesh(jax.devices(), ("batch",)), PartitionSpec())
@@ -341,6 +435,19 @@ with Checkpoints(directory, keep_latest=2, keep_best=1, keep_steps=()) as checkp
     assert all(np.array_equal(array, values) for array in arrays.values())
     assert checkpoints.all_steps() == [2]
     assert checkpoints.save(3, state, {"epoch": 3}, None)
+    checkpoints.wait()
+    sync_global_devices("saved again")
+    if jax.process_index() == 1:
+        def restore(self, *_):
+            raise OSError(5, "Input/output error", "record/metadata")
+        checkpoint.ocp.JsonCheckpointHandler.restore = restore
+    try:
+        checkpoints.restore_latest(state)
+        raise AssertionError("restored")
+    except checkpoint.UnreadableCheckpointError as error:
+        assert "Input/output error: 'record/metadata'" in str(error), str(error)
+        assert str(error).startswith("process 1: ") == (jax.process_index() == 0), str(error)
+    assert checkpoints.all_steps() == [2, 3]
 """
 
 

@@ -6,6 +6,9 @@ that change afterwards: it restores flipped bits without a word. So every array 
 of its dtype, shape and bytes, the record that holds these digests with one of its own, and
 `Checkpoints.restore` verifies them all.
 
+A checkpoint is set aside only where its content is proven to be damaged, for every process of the
+job alike (see `damage`); any other error of reading ends the run and changes nothing.
+
 On disk, under the directory of the run's checkpoints:
 
     <step>/arrays     the arrays, as a nested dict of numpy arrays
@@ -15,31 +18,37 @@ On disk, under the directory of the run's checkpoints:
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import math
-import os
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from logging import LogRecord
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
 
-from zfnet_jax.runs import array_tree
+from zfnet_jax import parallel
+from zfnet_jax.runs import array_tree, damage
 from zfnet_jax.runs.array_tree import PyTree
 
-_ITEMS = {"arrays": ocp.args.StandardRestore, "record": ocp.args.JsonRestore}
+_FAILED = "failed: "  # what a process tells the others that cannot read
 
 
 class DamagedCheckpointError(ValueError):
-    """A checkpoint is incomplete, unreadable or differs from its digests."""
+    """A checkpoint is incomplete, does not decode or differs from its digests."""
+
+
+class UnreadableCheckpointError(OSError):
+    """A checkpoint could not be read, or not by every process, which proves nothing of its content.
+
+    Nothing was changed on the disk.
+    """
 
 
 class Checkpoints:
@@ -58,6 +67,7 @@ class Checkpoints:
 
     Raises:
       FileNotFoundError: `read_only` and the directory does not exist.
+      UnreadableCheckpointError: a record cannot be read, and is not damaged.
     """
 
     def __init__(
@@ -100,8 +110,8 @@ class Checkpoints:
         for step in self.all_steps():
             try:
                 self._errors[step] = self._read_record(step)["error"]
-            except DamagedCheckpointError as damage:
-                logging.warning("%s. It cannot be the best checkpoint.", damage)
+            except DamagedCheckpointError as error:
+                logging.warning("%s. It cannot be the best checkpoint.", error)
 
     def save(
         self, step: int, arrays: PyTree, record: Mapping[str, Any], error: float | None
@@ -183,23 +193,15 @@ class Checkpoints:
           dict by names and indices), and the record.
 
         Raises:
-          DamagedCheckpointError: the checkpoint is incomplete, unreadable or was changed.
+          DamagedCheckpointError: the checkpoint is incomplete or was changed.
+          UnreadableCheckpointError: it cannot be read, which may pass.
           ValueError: no such step, or the arrays are not those of `like`.
         """
         self.wait()
         if step not in self.all_steps():
             raise ValueError(f"{self.directory} has no step {step}, only {self.all_steps()}")
-        stored = self._read_record(step)
-        flat = array_tree.named_leaves(self._read(step, "arrays"))
-        digests = stored["digests"]
-        if flat.keys() != digests.keys():
-            raise self._damage(step, f"arrays {sorted(flat.keys() ^ digests.keys())} lost or extra")
-        for name, array in flat.items():
-            if array_tree.digest(array) != digests[name]:
-                raise self._damage(step, f"array {name} differs from its digest")
-        if like is None:
-            return array_tree.nested(flat), stored["record"]
-        return array_tree.fill(like, flat, f"step {step} in {self.directory}"), stored["record"]
+        arrays, stored = self._restore(step, like)
+        return arrays, stored["record"]
 
     def restore_latest(
         self, like: PyTree | None = None
@@ -207,31 +209,34 @@ class Checkpoints:
         """Restores the newest good step; those passed over are set aside with an error message.
 
         A damaged step is renamed to `damaged-<step>` (unless opened read-only), so that the run can
-        save that step again.
+        save that step again. With several processes each reads for itself, and all of them must
+        find the same.
 
         Returns:
           (step, arrays, record) as in `restore`, or None if nothing has been saved yet.
 
         Raises:
           DamagedCheckpointError: there are checkpoints, but none is good. Nothing is renamed.
+          UnreadableCheckpointError: one cannot be read, which may pass; or not every process finds
+            the same. Nothing is renamed.
           ValueError: the newest good step does not have the arrays of `like`.
         """
         self.wait()
         damages: dict[int, DamagedCheckpointError] = {}
         for step in reversed(self.all_steps()):
-            try:
-                arrays, record = self.restore(step, like)
-            except DamagedCheckpointError as damage:
-                damages[step] = damage
+            found = self._found_by_all(step, like)
+            assert found is not None
+            if isinstance(found, DamagedCheckpointError):
+                damages[step] = found
                 continue
-            for damage in damages.values():
-                logging.error("%s. Falling back to step %d.", damage, step)
+            for error in damages.values():
+                logging.error("%s. Falling back to step %d.", error, step)
             self._set_aside(list(damages))
-            return step, arrays, record
+            return step, *found
+        self._found_by_all(None, like)
         if damages:
             raise DamagedCheckpointError(
-                "no good checkpoint is left: "
-                + "; ".join(str(damage) for damage in damages.values())
+                "no good checkpoint is left: " + "; ".join(str(error) for error in damages.values())
             )
         return None
 
@@ -246,7 +251,7 @@ class Checkpoints:
         except Exception as exception:
             self._manager.reload()
             raise OSError(
-                f"could not write a checkpoint in {self.directory}: {first_line(exception)}"
+                f"could not write a checkpoint in {self.directory}: {damage.first_line(exception)}"
             ) from exception
 
     def close(self) -> None:
@@ -262,40 +267,118 @@ class Checkpoints:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _read(self, step: int, item: str) -> Any:
-        try:
-            args = ocp.args.Composite(**{item: _ITEMS[item]()})
-            return self._manager.restore(step, args=args)[item]
-        except Exception as exception:
-            # Whatever orbax and tensorstore make of a broken file; the cause stays chained.
+    def _restore(self, step: int, like: PyTree | None) -> tuple[PyTree, dict[str, Any]]:
+        """Arrays as in `restore`, and the whole stored record. Errors as there."""
+        stored = self._read_record(step)
+        with self._reading(step, "arrays"):
+            handler = ocp.StandardCheckpointHandler()
+            folder = self._manager.directory / str(step) / "arrays"
+            read = handler.restore(folder, args=ocp.args.StandardRestore())
+            flat = array_tree.named_leaves(read)
+            found = {name: array_tree.digest(array) for name, array in flat.items()}
+        digests = stored["digests"]
+        if found.keys() != digests.keys():
             raise self._damage(
-                step, f"cannot read its {item}: {first_line(exception)}"
-            ) from exception
+                step, f"arrays {sorted(found.keys() ^ digests.keys())} lost or extra"
+            )
+        for name, digest in found.items():
+            if digest != digests[name]:
+                raise self._damage(step, f"array {name} differs from its digest")
+        if like is None:
+            return array_tree.nested(flat), stored
+        return array_tree.fill(like, flat, f"step {step} in {self.directory}"), stored
 
     def _read_record(self, step: int) -> dict[str, Any]:
-        stored = self._read(step, "record")
+        with self._reading(step, "record"):
+            folder = self._manager.directory / str(step) / "record"
+            stored = ocp.JsonCheckpointHandler().restore(folder)
         if not isinstance(stored, dict) or stored.get("digest") != _record_digest(stored):
             raise self._damage(step, "its record differs from its digest")
         if stored["step"] != step:
             raise self._damage(step, f"it holds step {stored['step']}")
         return stored
 
+    @contextlib.contextmanager
+    def _reading(self, step: int, item: str) -> Iterator[None]:
+        """Tells damage from errors that say nothing of the content; the cause stays chained.
+
+        Reading is by orbax's handlers, not by its manager: that waits for all processes after it
+        has read, but not after it has failed.
+        """
+        try:
+            yield
+        except Exception as error:
+            cause = error
+            try:
+                if damage.proves_damage(error, self._folder(step)):
+                    raise self._damage(
+                        step, f"cannot read its {item}: {damage.first_line(error)}"
+                    ) from error
+            except OSError as of_a_file:
+                cause = of_a_file
+            raise UnreadableCheckpointError(
+                f"cannot read the {item} of the checkpoint of step {step} in {self.directory}:"
+                f" {damage.first_line(cause)}; nothing was changed: the same command tries again"
+            ) from error
+
+    def _found_by_all(
+        self, step: int | None, like: PyTree | None
+    ) -> tuple[PyTree, dict[str, Any]] | DamagedCheckpointError | None:
+        """What every process finds in a step: arrays and record, or damage.
+
+        Args:
+          step: None where this process has no more steps.
+
+        Raises:
+          UnreadableCheckpointError: processes find different things, or another one fails.
+          Exception: whatever this one fails with.
+        """
+        found, told = None, "no checkpoint"
+        failure: Exception | None = None
+        try:
+            if step is not None:
+                arrays, stored = self._restore(step, like)
+                found, told = (arrays, stored["record"]), f"step {step} ({stored['digest'][:16]})"
+        except DamagedCheckpointError as error:
+            found, told = error, f"step {step} damaged"
+        except Exception as error:
+            failure, told = error, f"{_FAILED}{error}"
+        everyone = parallel.from_all(told)
+        if failure:
+            raise failure
+        for process, other in enumerate(everyone):
+            if other.startswith(_FAILED):
+                raise UnreadableCheckpointError(f"process {process}: {other.removeprefix(_FAILED)}")
+            if other != everyone[0]:
+                raise UnreadableCheckpointError(
+                    f"{self.directory}: process 0 finds {everyone[0]}, process {process} finds"
+                    f" {other}; nothing was changed: all processes must see the same folder"
+                )
+        return found
+
+    def _folder(self, step: int) -> Path:
+        return self.directory / str(step)
+
     def _damage(self, step: int, reason: str) -> DamagedCheckpointError:
         return DamagedCheckpointError(f"checkpoint of step {step} in {self.directory}: {reason}")
 
     def _set_aside(self, steps: list[int]) -> None:
+        """Process 0 renames the steps, once all have read them; the others learn of it."""
         if self._read_only or not steps:
             return
-        # Barriers: no process may still be reading what is renamed, nor list it afterwards.
-        ocp.multihost.sync_global_processes("zfnet:before_set_aside")
-        if jax.process_index() == 0:
-            for step in steps:
-                target, count = self.directory / f"damaged-{step}", 1
-                while target.exists():
-                    count += 1
-                    target = self.directory / f"damaged-{step}-{count}"
-                (self.directory / str(step)).rename(target)
-        ocp.multihost.sync_global_processes("zfnet:after_set_aside")
+        refusal = ""
+        if parallel.is_writer():
+            try:
+                for step in steps:
+                    target, count = self.directory / f"damaged-{step}", 1
+                    while target.exists():
+                        count += 1
+                        target = self.directory / f"damaged-{step}-{count}"
+                    self._folder(step).rename(target)
+            except OSError as error:
+                refusal = f"cannot set a damaged checkpoint aside: {error}"
+        if refusal := parallel.from_writer(refusal):
+            raise OSError(refusal)
         self._manager.reload()
         for step in steps:
             self._errors.pop(step, None)
@@ -330,21 +413,6 @@ class _BestByError:
 def _record_digest(stored: Mapping[str, Any]) -> str:
     content = {key: value for key, value in stored.items() if key != "digest"}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def first_line(exception: Exception) -> str:
-    """The first line, without the middle if it is long, and the system's reason.
-
-    That stands at the end, or in what is cut out with its number at the end.
-    """
-    line = (str(exception).splitlines() or [""])[0]
-    reason = ""
-    if len(line) > 300:
-        number = re.search(r"os_error_code='(\d+)'", line)
-        line = f"{line[:120]} ... {line[-175:]}"
-        if number and (text := os.strerror(int(number[1]))) not in line:
-            reason = f": {text}"
-    return f"{type(exception).__name__}: {line}{reason}"
 
 
 def _not_of_orbax(record: LogRecord) -> bool:
