@@ -64,6 +64,31 @@ def whole_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def damage_told(path: Path, remedy: str) -> Iterator[None]:
+    """Where content is read: whatever a library makes of a broken or missing file is one error.
+
+    What the system says of a disk, a file server or the memory passes as it is: that may pass, and
+    the file be whole.
+
+    Args:
+      path: what is damaged then.
+      remedy: what to do then: 'remove it, and measure again'.
+
+    Raises:
+      ValueError: it is damaged.
+    """
+    try:
+        yield
+    except Exception as error:
+        of_system = isinstance(error, OSError) and error.errno is not None
+        if isinstance(error, MemoryError) or (
+            of_system and not isinstance(error, FileNotFoundError)
+        ):
+            raise
+        raise ValueError(f"{path} is damaged: {remedy} ({error})") from error
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     with whole_file(path) as file:
         file.write(data)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import math
+import os
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from zfnet_jax.data.decode import UnreadablePhotoError, centre_square, decode
+from zfnet_jax.data.decode import UnreadablePhotoError, centre_square, decode, read
 
 
 def encode(image: Image.Image, kind: str, **options: object) -> bytes:
@@ -220,3 +223,16 @@ def test_extreme_shapes(shape):
     image = Image.fromarray(np.full((*shape, 3), 9, np.uint8))
     assert np.all(centre_square(image, 24) == 9)
     assert centre_square(image, 24).shape == (24, 24, 3)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENOMEM])
+def test_a_failing_disk_is_no_reason_to_leave_a_photo_out(tmp_path, monkeypatch, number):
+    """A preparation stops, and goes on when the disk is back: a photo left out would stay out."""
+    (tmp_path / "a.png").write_bytes(encode(Image.fromarray(noise(30, 30, 3)), "PNG"))
+
+    def read_bytes(path):
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    with pytest.raises(OSError, match=r"\[Errno .*a\.png"):
+        read(tmp_path / "a.png")

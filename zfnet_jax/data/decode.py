@@ -6,6 +6,7 @@ comes from a folder or from TFDS, prepared beforehand or streamed.
 
 from __future__ import annotations
 
+import errno
 import io
 import stat
 from pathlib import Path
@@ -16,6 +17,12 @@ from PIL import Image, ImageOps, features
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
+
+# The system's errors that are a photo's own: it is not there, a circle of links, not ours to read.
+_OF_THE_FILE = (
+    *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG),
+    *(errno.EACCES, errno.EPERM),
+)
 
 # What the pixels depend on beside the photo itself: kept in every manifest.
 DECODER = {
@@ -34,13 +41,16 @@ def read(path: Path) -> Image.Image:
     """Reads and decodes the photo in a file, see `decode`.
 
     Raises:
-      UnreadablePhotoError: as `decode`, and where there is no such file or it cannot be read.
+      UnreadablePhotoError: as `decode`, and where there is no such file or it may not be read.
+      OSError: the disk, its server or the system fails, which says nothing of the photo.
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for without end
             raise UnreadablePhotoError("not a file")
         data = path.read_bytes()
     except OSError as error:
+        if error.errno not in _OF_THE_FILE:
+            raise
         raise UnreadablePhotoError(f"{type(error).__name__}: {error.strerror or error}") from error
     return decode(data)
 

@@ -6,6 +6,7 @@ that two of one name do not collide. Hidden files and folders do not exist for i
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -208,7 +209,9 @@ def _is(entry: os.DirEntry[str], kind: str) -> bool:
     """Whether it is a 'dir' or 'file' after following links; a circle of links is neither."""
     try:
         return entry.is_dir() if kind == "dir" else entry.is_file()
-    except OSError:
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
         return False
 
 

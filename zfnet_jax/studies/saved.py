@@ -14,7 +14,6 @@ import hashlib
 import json
 import re
 import time
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ import numpy as np
 
 from zfnet_jax import lock, parallel
 from zfnet_jax.files import (
+    damage_told,
     remove_unfinished_folders,
     whole_folder,
     write_arrays,
@@ -89,13 +89,13 @@ class Result:
     @functools.cached_property
     def arrays(self) -> Arrays:
         """ValueError: the file is damaged."""
-        try:
-            # Of a damaged file np.load leaves open what it has opened itself.
-            with (self.folder / "arrays.npz").open("rb") as file, np.load(file) as arrays:
-                return dict(arrays)
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            message = f"{self.folder} is damaged: remove it, and measure again"
-            raise ValueError(f"{message} ({error})") from error
+        # Of a damaged file np.load leaves open what it has opened itself.
+        with (
+            damage_told(self.folder, "remove it, and measure again"),
+            (self.folder / "arrays.npz").open("rb") as file,
+            np.load(file) as arrays,
+        ):
+            return dict(arrays)
 
 
 def command_of(

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from zfnet_jax.files import whole_file, write_arrays
+from zfnet_jax.files import damage_told, whole_file, write_arrays
 from zfnet_jax.runs import provenance
 from zfnet_jax.studies import saved
 from zfnet_jax.studies.saved import Result
@@ -193,10 +193,8 @@ def of_result(result: Result) -> Predictions:
     """
     path, probabilities = result.folder / _PROBABILITIES, None
     if path.exists():
-        try:
+        with damage_told(path, "remove its folder, and evaluate again"):
             probabilities = np.load(path, mmap_mode="r")
-        except (ValueError, EOFError) as error:
-            raise ValueError(f"{path} is damaged: remove its folder, and evaluate again") from error
     return Predictions(
         info=result.about,
         probabilities=probabilities,

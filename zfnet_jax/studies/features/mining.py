@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 import json
 import time
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -24,7 +23,7 @@ from jax import lax
 from zfnet_jax import model, parallel, passes
 from zfnet_jax.data import augment, batches
 from zfnet_jax.data.images import Split
-from zfnet_jax.files import whole_file
+from zfnet_jax.files import damage_told, whole_file
 from zfnet_jax.runs import provenance
 from zfnet_jax.runs.run import Run
 from zfnet_jax.training.optimizer import Params
@@ -176,11 +175,8 @@ def _load_partial(path: Path | None, identity: str) -> tuple[State[np.ndarray], 
     """State and number of images done, or None where there is no partial file."""
     if path is None or not path.exists():
         return None
-    try:
-        with np.load(path) as file:
-            arrays = dict(file)
-    except (zipfile.BadZipFile, ValueError) as error:
-        raise ValueError(f"{path} is damaged: remove it, and mining begins anew") from error
+    with damage_told(path, "remove it, and mining begins anew"), np.load(path) as file:
+        arrays = dict(file)
     if str(arrays["identity"]) != identity:
         raise ValueError(
             f"{path} is an unfinished pass of another net, other images or another k, or by"

@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from zfnet_jax.files import damage_told
 from zfnet_jax.studies import saved
 
 Arrays = dict[str, np.ndarray]
@@ -85,7 +86,7 @@ def load(folder: str | Path) -> Winners:
     about = saved.load(folder).about
     if about["study"] != NAME:
         raise ValueError(f"{folder} holds no winners but a result of {about['study']}")
-    try:
+    with damage_told(folder, "remove it and mine again"):
         with np.load(folder / "winners.npz") as arrays:
             winners = dict(arrays)
         return Winners(
@@ -95,8 +96,6 @@ def load(folder: str | Path) -> Winners:
             projections=MappedArrays(folder / "projections.npz"),
             patches=MappedArrays(folder / "patches.npz"),
         )
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
-        raise ValueError(f"{folder} is damaged: remove it and mine again ({error})") from error
 
 
 def files(folder: Path) -> list[Path]:
