@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 
-from scripts.benchmarks import accelerator
+from scripts.benchmarks import accelerator, network, step, trials
 from scripts.benchmarks.accelerator import Part
 
 
@@ -47,3 +48,18 @@ def test_when_the_time_is_over_parts_are_left_out(tmp_path):
     notes = accelerator.check(tmp_path, [(Part("parity", 60),)], seconds=0, small=True)
     assert notes == {"parity": "left out: the time was over"}
     assert "left out" in (tmp_path / "gpu_check.md").read_text()
+
+
+def test_without_pytorch_the_step_is_measured_alone(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    network.torch_computes_here.cache_clear()
+    for method in ("__init__", "our_step", "work"):
+        monkeypatch.setattr(network.Nets, method, lambda *_, **__: None)
+    monkeypatch.setattr(trials, "take_turns", lambda forms, _: {name: [2.0] for name in forms})
+    options = trials.Options(1, (2,), None, None, {}, 1.0, small=True)
+    try:
+        (row,) = step.rows(options)
+    finally:
+        network.torch_computes_here.cache_clear()
+    assert (row.form, row.median) == ("ours", 1.0)
+    assert row.what.endswith("no PyTorch to compare with")
