@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import shutil
 import subprocess
@@ -30,6 +31,7 @@ from zfnet_jax.studies.evolution.measure import evolution
 from zfnet_jax.studies.evolution.options import Options
 from zfnet_jax.studies.features import chosen
 from zfnet_jax.studies.features.figure import figure2
+from zfnet_jax.studies.features.options import FigureOptions
 from zfnet_jax.studies.features.winners import Winners, load
 from zfnet_jax.studies.first_layers.figure import figure6
 from zfnet_jax.studies.first_layers.filters import first_layer
@@ -204,6 +206,18 @@ def test_figure_2_puts_projections_beside_their_patches(winners, style):
         third = -(-pixels.shape[0] // 3)
         assert pixels[:third, :third].std() > 0
         assert (pixels[third:] == 1).all()
+
+
+def test_of_a_deep_net_figure_2_has_one_row_of_maps_for_each_layer(winners):
+    few = chosen.maps(winners, FigureOptions())
+    names = [f"conv{n}" for n in range(1, 14)]
+    fields = {name: winners.about["receptive_fields"]["conv2"] for name in names}
+    about = {**winners.about, "layers": names, "receptive_fields": fields}
+    values = {f"{name}/value": winners.winners["conv2/value"] for name in names}
+    deep = dataclasses.replace(winners, about=about, winners=values)
+    many = chosen.maps(deep, FigureOptions())
+    assert len(few["conv2"]) == 12
+    assert [len(numbers) for numbers in many.values()] == [6] * 13
 
 
 def test_maps_are_chosen_by_name_or_at_random_among_the_living(winners):

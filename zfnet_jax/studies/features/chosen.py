@@ -10,6 +10,7 @@ from zfnet_jax.studies.features.options import FigureOptions
 from zfnet_jax.studies.features.winners import Winners
 
 WIDE_FIELD = 50  # pixels: maps that see more are drawn larger
+DEEP = 7  # layers: of so many or more, each has one row of maps and not two
 
 
 def maps(mined: Winners, options: FigureOptions) -> dict[str, np.ndarray]:
@@ -20,9 +21,10 @@ def maps(mined: Winners, options: FigureOptions) -> dict[str, np.ndarray]:
     """
     if options.chosen:
         return named_maps(mined, options.chosen)
+    rows = 2 if len(mined.layers) < DEEP else 1
     return {
         layer: random_maps(
-            mined, layer, options.maps or 2 * maps_across(mined, layer), options.seed
+            mined, layer, options.maps or rows * maps_across(mined, layer), options.seed
         )
         for layer in mined.layers
     }

@@ -32,6 +32,8 @@ class FigureOptions:
     """Of Fig. 2: which maps it shows."""
 
     chosen: tuple[str, ...] = option((), "Maps to draw, such as conv3:5,17,80; may be repeated.")
-    maps: int | None = option(None, "Maps per layer, at random; two rows if not given.", lowest=1)
+    maps: int | None = option(
+        None, "Maps per layer, at random; two rows if not given, one of a deep net.", lowest=1
+    )
     patches: bool = option(True, "Beside projections the photos' patches.")
     seed: int = option(0, "Of the random maps.", lowest=0)
