@@ -211,7 +211,7 @@ def test_figure_2_puts_projections_beside_their_patches(winners, style):
 def test_of_a_deep_net_figure_2_has_one_row_of_maps_for_each_layer(winners):
     few = chosen.maps(winners, FigureOptions())
     names = [f"conv{n}" for n in range(1, 14)]
-    fields = {name: winners.about["receptive_fields"]["conv2"] for name in names}
+    fields = dict.fromkeys(names, winners.about["receptive_fields"]["conv2"])
     about = {**winners.about, "layers": names, "receptive_fields": fields}
     values = {f"{name}/value": winners.winners["conv2/value"] for name in names}
     deep = dataclasses.replace(winners, about=about, winners=values)

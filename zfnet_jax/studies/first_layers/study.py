@@ -52,6 +52,7 @@ def measured(run: Run, mined: Winners | None) -> Result:
             options,
             (str(run.step), options.split or "not mined"),
             {"run": name, "mined": mined.folder.name if mined else None},
+            version=2,
         ),
         make,
         command=saved.command_of(run, "diagnose", options),

@@ -35,14 +35,15 @@ def diagnosis_table(results: Sequence[Mapping[str, Any]]) -> Table:
             *(Column(band, ".1%") for band in ("low", "mid", "high")),
             Column("mid gap", ".2f"),
             *(Column(f"dead, layer {layer.removeprefix('conv')}", ".1%") for layer in layers),
-            Column("aliasing, layer 2", ".2f"),
+            Column("aliasing, layer 2", ".1%"),
         ),
         rows=tuple(rows),
         remarks=(
             "Low, mid and high: shares of the power of the first layer's filters below 1/8, up to"
-            " 1/4 and above it, in cycles per pixel.",
-            "Mid gap: 0 unless mid is below both others, 1 where there is none.",
-            "Aliasing: the share of the power of layer 2's projections that is too fine for the"
-            " first layer's stride.",
+            " 1/4 and above it, in cycles per pixel, corrected for the filters' size.",
+            "Mid gap: held against noise like that of photos, 0 unless mid is rarer than both"
+            " others, 1 where there is none.",
+            "Aliasing: the share of the power of layer 2's projections that repeats with the grid"
+            " of the first layer's units; noise has none at any stride.",
         ),
     )
