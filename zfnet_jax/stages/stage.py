@@ -21,7 +21,8 @@ Activations = dict[str, jax.Array]
 Weights = Mapping[str, jax.Array]  # the parameters of one stage
 
 # 'deconvnet': the reconstruction is rectified (the paper). 'forward_mask': it passes where the
-# forward relu was active (the paper's footnote; this is backpropagation). 'guided': both.
+# forward relu was active (the paper's footnote), which is backpropagation but for contrast norm,
+# which all rules pass by. 'guided': both.
 Rectify = Literal["deconvnet", "forward_mask", "guided"]
 
 

@@ -38,14 +38,17 @@ def curves(runs: Mapping[str, Records]) -> Figure:
         _line(error, records, "train/top1", **of_train, complement=True)
         _line(error, records, "val/top1", **of_validation, complement=True)
         _line(rate, records, "learning_rate", **of_validation)
-    loss.set_title("loss (training with dropout and augmentation)" if not many else "loss")
+    loss.set_title("loss")
+    # Labels are smoothed in training alone, where the config asks for it.
+    loss.set_xlabel("epoch (training: dropout, augmentation, smoothed labels if any)")
     error.set_title("top-1 error")
     error.set_ylim(0, 1)
     error.yaxis.set_major_formatter(PercentFormatter(1))
     rate.set_title("learning rate")
     rate.set_ylim(0)
-    for axis in (loss, error, rate):
+    for axis in (error, rate):
         axis.set_xlabel("epoch")
+    for axis in (loss, error, rate):
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.spines[["top", "right"]].set_visible(False)
     columns = min(4, max(2, len(runs)))
