@@ -24,6 +24,7 @@ SUITES = (
     "mining",
     "occlusion",
     "input",
+    "reading",
     "crops",
     "startup",
     # Made for an accelerator; scripts/gpu_check.sh runs them, each with its settings.
@@ -34,7 +35,7 @@ SUITES = (
     "loop",
     "resume",
 )
-_NOT_ALONE = ("mining", "parity", "step", "stages", "atlas", "loop", "resume")
+_NOT_ALONE = ("mining", "reading", "parity", "step", "stages", "atlas", "loop", "resume")
 
 _SUITE = flags.DEFINE_list(
     "suite",

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from scripts.benchmarks import report, trials
+from scripts.benchmarks import reading, report, trials
 from scripts.benchmarks.trials import Options, Row, Work
 
 
@@ -82,3 +82,10 @@ def test_results_are_written_as_markdown_and_json(tmp_path):
         ("pooling", "ours", 1.0),
         ("pooling", "peer", 2),
     ]
+
+
+def test_ways_of_reading_are_compared_cached_and_not():
+    found = list(reading.rows(options()))
+    assert len({row.what for row in found}) == 4
+    assert [row.ratio is None for row in found] == 4 * [True, False, False, False]
+    assert all(row.low > 0 for row in found)

@@ -154,11 +154,23 @@ def test_a_train_step_has_no_branch_and_asks_nothing_of_the_host(tiny_config):
         index=np.zeros((1, 16), np.int32),
         mask=np.ones((1, 16), np.float32),
     )
-    lowered = mapped.lower(state, jnp.bool_(True), np.zeros((size, size, 3), np.float32), batch)
-    text = lowered.compile().as_text()
+    arguments = (state, jnp.bool_(True), np.zeros((size, size, 3), np.float32), batch)
+    text = mapped.lower(*arguments).compile().as_text()
     assert "fusion" in text
     assert " conditional(" not in text
     assert "callback" not in text
+
+    for_gpus = jax.jit(mapped).trace(*arguments).lower(lowering_platforms=("cuda",)).as_text()
+    # Of five layers; of all but the first the gradient of the input too.
+    assert for_gpus.count("stablehlo.convolution") == 5 + 5 + 4
+    for asking in ("stablehlo.if", "stablehlo.while", "infeed", "outfeed", "callback"):
+        assert asking not in for_gpus
+    # Which form a platform takes is a constant, or a case that depends on one: no branch remains.
+    lines = for_gpus.splitlines()
+    for number, line in enumerate(lines):
+        if asked := re.search(r'"stablehlo.case"\((%\w+)\)', line):
+            source = next(before for before in lines[number::-1] if f"{asked[1]} = " in before)
+            assert "stablehlo.constant" in source or '"stablehlo.case"' in source
 
 
 def test_a_step_is_named_though_the_host_looks_at_every_eighth_only(

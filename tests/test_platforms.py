@@ -5,13 +5,16 @@ from __future__ import annotations
 from functools import partial
 
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from zfnet_jax import contrast_norm, convolution, pooling
+from configs import quickstart
+from zfnet_jax import contrast_norm, convolution, deconvnet, model, pooling
 from zfnet_jax.convolution import filter_maps, filter_transposed
 from zfnet_jax.layer_specs import ContrastNorm, Conv
+from zfnet_jax.model import ZFNet
 
 CONV = Conv(1, maps=8, kernel=5, stride=2, padding=1)
 NORM = ContrastNorm(maps=5, k=2.0, alpha=0.1, beta=0.75, alpha_convention="sum")
@@ -66,6 +69,35 @@ def test_on_a_cpu_strided_filters_are_matrix_products(function):
     text = _lowered("cpu", function, *shapes[function])
     assert "stablehlo.dot_general" in text
     assert "stablehlo.convolution" not in text
+
+
+@pytest.fixture(scope="module")
+def net() -> ZFNet:
+    config = quickstart.get_config()
+    for number, name in enumerate(config.model.layers):
+        config.model[name].maps = 4 + number  # or equal layers would be one function
+    return model.from_config(config.model, classes=3)
+
+
+@pytest.mark.parametrize("platform", ["cuda", "tpu"])
+def test_a_net_exported_for_accelerators_holds_convolutions(net, platform):
+    """This process has a CPU only: five convolutions up, five down, and no image alone."""
+    images = jax.ShapeDtypeStruct((2, 64, 64, 3), jnp.float32)
+    params = jax.eval_shape(net.init, jax.random.key(0), images)["params"]
+    _, activations = jax.eval_shape(partial(model.forward, net), params, images)
+
+    def up_and_down(params, images, seed):
+        scores, activations = model.forward(net, params, images)
+        return scores, deconvnet.project(
+            net.architecture, params, activations, "conv5", seed, images.shape[1:3]
+        )
+
+    exported = jax.export.export(jax.jit(up_and_down), platforms=[platform])
+    text = exported(params, images, activations["conv5"]).mlir_module()
+    assert text.count("stablehlo.convolution") == 10
+    dense = sum("kernel" in layer and layer["kernel"].ndim == 2 for layer in params.values())
+    assert text.count("stablehlo.dot_general") == dense
+    assert "stablehlo.while" not in text
 
 
 def test_a_transposed_convolution_flips_last():

@@ -110,7 +110,7 @@ def compare_loop(
             state, healthy, loss = step(state, healthy, mean, batch)
             losses.append(loss)
             if len(losses) > 2:
-                float(losses.pop(0))
+                losses.pop(0).block_until_ready()
         jax.block_until_ready((state, losses))
 
     def end_to_end() -> None:
