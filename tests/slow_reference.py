@@ -90,6 +90,39 @@ def unpool(
     return result
 
 
+def average_windows(size: int, pool: Pool) -> list[tuple[list[int], int]]:
+    """Of every window along one axis the pixels inside the map, and how many its mean is over: with
+    `counts_padding` those of the padding too, but never what lies beyond it."""
+    windows = []
+    for start in pool_starts(size, pool):
+        pixels = range(start, start + pool.window)
+        inside = [pixel for pixel in pixels if 0 <= pixel < size]
+        padded = [pixel for pixel in pixels if -pool.padding <= pixel < size + pool.padding]
+        windows.append((inside, len(padded if pool.counts_padding else inside)))
+    return windows
+
+
+def average_pool(x: np.ndarray, pool: Pool) -> np.ndarray:
+    rows, columns = (average_windows(size, pool) for size in x.shape[1:3])
+    result = np.zeros((x.shape[0], len(rows), len(columns), x.shape[3]))
+    for i, j in np.ndindex(len(rows), len(columns)):
+        (ys, height), (xs, width) = rows[i], columns[j]
+        result[:, i, j] = x[:, ys][:, :, xs].sum(axis=(1, 2)) / (height * width)
+    return result
+
+
+def average_unpool(maps: np.ndarray, size: tuple[int, int], pool: Pool) -> np.ndarray:
+    """Each value's share to every pixel of its window."""
+    rows, columns = (average_windows(n, pool) for n in size)
+    result = np.zeros((maps.shape[0], *size, maps.shape[3]))
+    for i, j in np.ndindex(len(rows), len(columns)):
+        (ys, height), (xs, width) = rows[i], columns[j]
+        for y in ys:
+            for x in xs:
+                result[:, y, x] += maps[:, i, j] / (height * width)
+    return result
+
+
 def convolve(
     x: np.ndarray, kernel: np.ndarray, stride: int, padding: int, groups: int
 ) -> np.ndarray:
@@ -151,10 +184,12 @@ def forward(net: Architecture, params: dict, images: np.ndarray) -> dict[str, np
     for conv in net.convs:
         kernel, bias = (np.asarray(params[conv.name][k], np.float64) for k in ("kernel", "bias"))
         x = convolve(x, kernel, conv.stride, conv.padding, conv.groups) + bias
-        x = activations[f"conv{conv.number}"] = np.maximum(x, 0)
+        x = activations[f"conv{conv.number}"] = np.maximum(x, 0) if conv.relu else x
         if conv.contrast_norm and net.norm_before_pool:
             x = activations[f"norm{conv.number}"] = contrast_norm(x, conv.contrast_norm)
-        if conv.pool:
+        if conv.pool and conv.pool.kind == "average":
+            x = activations[f"pool{conv.number}"] = average_pool(x, conv.pool)
+        elif conv.pool:
             rows, columns = (pool_starts(size, conv.pool) for size in x.shape[1:3])
             x, switches = max_pool(x, conv.pool.window, rows, columns)
             activations[f"pool{conv.number}"], activations[f"switches{conv.number}"] = x, switches
@@ -184,7 +219,9 @@ def reconstructions(
         if not started:
             continue
         maps = activations[f"conv{conv.number}"]
-        if conv.pool and layer != f"conv{conv.number}":
+        if conv.pool and conv.pool.kind == "average" and layer != f"conv{conv.number}":
+            x = average_unpool(x, maps.shape[1:3], conv.pool)
+        elif conv.pool and layer != f"conv{conv.number}":
             rows, columns = (pool_starts(size, conv.pool) for size in maps.shape[1:3])
             x = unpool(
                 x,
@@ -195,9 +232,9 @@ def reconstructions(
                 columns,
                 overlap,
             )
-        if rectify in ("deconvnet", "guided"):
+        if conv.relu and rectify in ("deconvnet", "guided"):
             x = np.maximum(x, 0)
-        if rectify in ("forward_mask", "guided"):
+        if conv.relu and rectify in ("forward_mask", "guided"):
             x = x * (maps > 0)
         kernel = np.asarray(params[conv.name]["kernel"], np.float64)
         x = filter_transposed(x, kernel, conv.stride, conv.padding, conv.groups, input_size)

@@ -37,7 +37,9 @@ seed = np.ones_like(activations["conv1"])
 given = net.architecture, params, activations, "conv1", seed, (56, 56)
 through = deconvnet.project(*given)
 filters = net.architecture.stages[0]
-frame = deconvnet.Frame((56, 56), (filters.pads(56),) * 2)
+frame = deconvnet.Frame(
+    (56, 56), (filters.pads(56),) * 2, deconvnet.Place((0, 0), (56, 56))
+)
 expected = filters.down(signs.astype(np.float32), {}, params["conv1"], frame, deconvnet.Down())
 np.testing.assert_allclose(through, expected, atol=1e-5)
 assert np.abs(through).max() > 0

@@ -23,11 +23,12 @@ from zfnet_jax.exporters import onnx
 from zfnet_jax.layer_specs import Conv, Pool
 from zfnet_jax.report import figures
 from zfnet_jax.report.tiles import window_of
+from zfnet_jax.stages.average_pool import AveragePool
 from zfnet_jax.stages.dense import Dense, Logits
 from zfnet_jax.stages.filters import Filter
 from zfnet_jax.stages.max_pool import MaxPool
 from zfnet_jax.stages.relu import Relu
-from zfnet_jax.stages.stage import Stage, Window, Words
+from zfnet_jax.stages.stage import Stage, Words
 from zfnet_jax.studies.layers.diagram import deconvnet_diagram
 from zfnet_jax.studies.layers.figure3 import figure3
 from zfnet_jax.studies.occlusion.plan import Grid
@@ -53,47 +54,6 @@ class Leaky(Stage):
 
 
 @dataclasses.dataclass(frozen=True)
-class AveragePool(Stage):
-    """Padding counts as zeros."""
-
-    side: int
-    stride: int
-    padding: int
-
-    @property
-    def window(self):
-        return Window(self.side, self.stride, self.padding)
-
-    def forward(self, x, weights, up):
-        y = self._means(x, self.padding)
-        return y, {self.name: y}
-
-    def inside(self, x, weights, up):
-        return self._means(x, 0)
-
-    def _means(self, x, padding):
-        window, strides = (1, self.side, self.side, 1), (1, self.stride, self.stride, 1)
-        pads = ((0, 0), (padding, padding), (padding, padding), (0, 0))
-        return lax.reduce_window(x, 0.0, lax.add, window, strides, pads) / self.side**2
-
-    def down(self, x, read, weights, frame, down):
-        total = jnp.zeros((*x.shape[:1], *frame.size, *x.shape[3:]))
-        (top, _), (left, _) = frame.pads
-        rows, columns = (self.stride * np.arange(n) for n in x.shape[1:3])
-        for row, column in np.ndindex(self.side, self.side):
-            at = np.ix_(rows + row - top, columns + column - left)
-            inside = [(a >= 0) & (a < n) for a, n in zip(at, frame.size)]
-            values = x * (inside[0] & inside[1])[None, :, :, None] / self.side**2
-            total = total.at[:, np.where(inside[0], at[0], 0), np.where(inside[1], at[1], 0)].add(
-                values
-            )
-        return total
-
-    def words(self):
-        return Words(("average pool",), up="average", down="spread", holds="means", leaves="spread")
-
-
-@dataclasses.dataclass(frozen=True)
 class Affine(Stage):
     projects: ClassVar[bool] = True
 
@@ -115,9 +75,12 @@ class Affine(Stage):
         return Words(("affine",), up="affine", down="scale")
 
 
+AVERAGE = Pool(3, 2, 1, "ceil", "average")  # with a window that reaches beyond the padding
+
+
 @dataclasses.dataclass(frozen=True)
 class Toy(Architecture):
-    """Two convolutions before a pool, averages, and a rectifier after the pool."""
+    """Averages, a convolution without a rectifier, and a rectifier after the pool."""
 
     @functools.cached_property
     def stages(self):
@@ -126,7 +89,7 @@ class Toy(Architecture):
             Filter("conv1", 1, first),
             Affine("conv1", 1),
             Leaky("conv1", 1, 0.25),
-            AveragePool("pool1", 1, 3, 2, 1),
+            AveragePool("pool1", 1, AVERAGE),
             Filter("conv2", 2, second),
             MaxPool("pool2", 2, Pool(3, 2, 1, "ceil")),
             Leaky("relu2", 2, 0.5),
@@ -170,7 +133,11 @@ def plain_maps(params, images):
     affine = params["affine1"]
     x = filtered(images, first) * affine["scale"] + affine["shift"]
     maps["conv1"] = jax.nn.leaky_relu(x, 0.25)
-    maps["pool1"] = nn.avg_pool(maps["conv1"], (3, 3), (2, 2), ((1, 1), (1, 1)))
+    size = maps["conv1"].shape[1:3]
+    pads = [(1, slow.pool_starts(n, AVERAGE)[-1] + 3 - n) for n in size]
+    means = 9 * nn.avg_pool(maps["conv1"], (3, 3), (2, 2), pads)
+    rows, columns = ([n for _, n in slow.average_windows(n, AVERAGE)] for n in size)
+    maps["pool1"] = means / np.outer(rows, columns)[:, :, None]
     maps["conv2"] = filtered(maps["pool1"], second)
     size = maps["conv2"].shape[1:3]
     pads = [(1, slow.pool_starts(n, Pool(3, 2, 1, "ceil"))[-1] + 3 - n) for n in size]
@@ -287,19 +254,25 @@ def test_drawings_say_what_each_stage_does():
     with figures.use("paper"):
         layers = {text.get_text() for text in figure3(NET, SIZE, 3).axes[0].texts}
         diagram = {text.get_text() for text in deconvnet_diagram(NET, SIZE, 3).axes[0].texts}
-    assert {"leaky relu", "average pool", "affine", "relu", "23 x 26\n4", "12 x 13\n4"} <= layers
     assert {
-        "means   12 x 13 x 4",
+        "leaky relu",
+        "average pool 3 x 3",
+        "affine",
+        "relu",
+        "23 x 26\n4",
+        "12 x 14\n4",
+    } <= layers
+    assert {
+        "pooled   12 x 14 x 4",
         "spread   23 x 26 x 4",
         "filter $F_{1}$: 5 x 5, stride 2; affine; leaky relu",
         "leaky relu's slopes; scale; filter $F_{1}^T$",
-        "reconstructed by layer 2   12 x 13 x 4",
-        "unpooled   10 x 11 x 6",
-        "chosen activations   6 x 6 x 4",
+        "reconstructed by layer 2   12 x 14 x 4",
+        "unpooled   10 x 12 x 6",
+        "chosen activations   6 x 7 x 4",
     } <= diagram
 
 
 def test_a_stage_that_onnx_lacks_is_a_clear_error():
-    pool = AveragePool("pool1", 1, 3, 2, 1)
-    with pytest.raises(ValueError, match="pool1: ONNX export knows no AveragePool"):
-        onnx._add_stage(pool, onnx._Graph({}), "image", (8, 8, 3))
+    with pytest.raises(ValueError, match="conv1: ONNX export knows no Affine"):
+        onnx._add_stage(Affine("conv1", 1), onnx._Graph({}), "image", (8, 8, 3))

@@ -15,6 +15,7 @@ from typing import Any
 import ml_collections
 
 from zfnet_jax.layer_specs import ContrastNorm, Conv, Pool
+from zfnet_jax.stages.average_pool import AveragePool
 from zfnet_jax.stages.contrast import Normalise
 from zfnet_jax.stages.dense import Dense, Dropout, Logits
 from zfnet_jax.stages.filters import Filter
@@ -28,7 +29,8 @@ class Architecture:
     """A convnet of the ZFNet family: conv layers, dense layers, softmax (paper, Fig. 3).
 
     `dropout_scales_training`: what dropout leaves is scaled up in training; otherwise, as in the
-    paper's time, all is scaled down in evaluation.
+    paper's time, all is scaled down in evaluation. `dense_without_relu`: which hidden dense layers
+    are not rectified, the first being 0.
     """
 
     convs: tuple[Conv, ...]
@@ -37,6 +39,7 @@ class Architecture:
     dropout: float
     norm_before_pool: bool = False
     dropout_scales_training: bool = True
+    dense_without_relu: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         numbers = [conv.number for conv in self.convs]
@@ -46,6 +49,11 @@ class Architecture:
             )
         if not 0 <= self.dropout < 1:
             raise ValueError(f"model.dropout must be in [0, 1), got {self.dropout}")
+        if not set(self.dense_without_relu) <= set(range(len(self.dense))):
+            raise ValueError(
+                f"model.dense_without_relu names {self.dense_without_relu} of {len(self.dense)}"
+                " hidden dense layers, the first being 0"
+            )
         if self.norm_before_pool and any(c.contrast_norm and not c.pool for c in self.convs):
             raise ValueError("model.norm_before_pool: a layer with contrast norm has no pool")
 
@@ -61,11 +69,15 @@ class Architecture:
         return (*itertools.chain(*map(self._conv_layer, self.convs)), *self._classifier())
 
     def _conv_layer(self, conv: Conv) -> Iterator[Stage]:
-        """Filter and rectify, then pool and normalise where the layer does (Section 3)."""
+        """Filter and rectify, then pool and normalise, what of it the layer does (Section 3)."""
         n = conv.number
         yield Filter(conv.name, n, conv)
-        yield Relu(conv.name, n)
-        last: list[Stage] = [MaxPool(f"pool{n}", n, conv.pool)] if conv.pool else []
+        if conv.relu:
+            yield Relu(conv.name, n)
+        last: list[Stage] = []
+        if conv.pool:
+            kind = {"max": MaxPool, "average": AveragePool}[conv.pool.kind]
+            last.append(kind(f"pool{n}", n, conv.pool))
         if conv.contrast_norm:
             norm = Normalise(f"norm{n}", n, conv.contrast_norm)
             last.insert(0 if self.norm_before_pool else len(last), norm)
@@ -75,7 +87,8 @@ class Architecture:
         n = self.convs[-1].number + 1
         for depth, (name, units) in enumerate(zip(self.dense_names, self.dense, strict=True)):
             yield Dense(name, n, units)
-            yield Relu(name, n)
+            if depth not in self.dense_without_relu:
+                yield Relu(name, n)
             if self.dropout:
                 yield Dropout(name, n, self.dropout, self.dropout_scales_training, depth)
             n += 1
@@ -85,6 +98,11 @@ class Architecture:
     def map_stages(self) -> tuple[Stage, ...]:
         """The stages of feature maps: those before the first whose units see all of the maps."""
         return tuple(itertools.takewhile(lambda stage: stage.window is not None, self.stages))
+
+    @property
+    def switched(self) -> tuple[str, ...]:
+        """Names of the conv layers with a max pool, whose switches unpooling reads."""
+        return tuple(conv.name for conv in self.convs if conv.pool and conv.pool.kind == "max")
 
     @property
     def map_layers(self) -> tuple[str, ...]:
@@ -109,7 +127,7 @@ class Architecture:
 
 def completed(model: Mapping[str, Any] | ml_collections.ConfigDict) -> dict[str, Any]:
     """A config's model section with the fields that came later, as nets of before computed them."""
-    added = {"dropout_scales_training": True} | dict(model)
+    added = {"dropout_scales_training": True, "dense_without_relu": ()} | dict(model)
     added["contrast_norm"] = {"region": "across_maps"} | dict(model["contrast_norm"])
     return added
 
@@ -148,4 +166,5 @@ def from_config(model: ml_collections.ConfigDict, classes: int) -> Architecture:
         dropout=model.dropout,
         norm_before_pool=model.norm_before_pool,
         dropout_scales_training=later["dropout_scales_training"],
+        dense_without_relu=tuple(later["dense_without_relu"]),
     )

@@ -19,7 +19,7 @@ from zfnet_jax import geometry
 from zfnet_jax.architecture import Architecture
 from zfnet_jax.geometry import Tile
 from zfnet_jax.pooling import Overlap
-from zfnet_jax.stages.stage import POINT, Down, Frame, Rectify, Stage
+from zfnet_jax.stages.stage import POINT, Down, Frame, Place, Rectify, Stage
 
 Array = TypeVar("Array")  # of NumPy or JAX
 
@@ -69,13 +69,14 @@ def project_units(
     """
     stages = net.stages_to(layer)
     tiles = list(zip(*(geometry.cone(net, layer, size) for size in image_size), strict=True))
+    sizes = list(zip(*(geometry.sizes(stages, size) for size in image_size), strict=False))
     position = (units.row, units.column)
     rules = Down(rectify, overlap, precision)
     seed = jax.nn.one_hot(units.index, activations[layer].shape[3])
     x = (seed * units.value.astype(jnp.float32)[:, None])[:, None, None]
-    for stage, below, above in reversed(list(zip(stages, tiles, tiles[1:]))):
+    for stage, below, above, size in reversed(list(zip(stages, tiles, tiles[1:], sizes))):
         if stage.projects:
-            x = _down(stage, x, activations, params, above, units, rules)
+            x = _down(stage, x, activations, params, above, units, size, rules)
             x = _cut_tiles(x, below, position)
     for axis, (tile, unit, size) in enumerate(zip(tiles[0], position, image_size), start=1):
         pixel = jnp.asarray(tile.starts)[unit][:, None] + jnp.arange(tile.size)
@@ -91,9 +92,14 @@ def _down(
     params: Mapping[str, Any],
     tiles: Sequence[Tile],
     units: Units[jax.Array],
+    size: tuple[int, int],
     rules: Down,
 ) -> jax.Array:
-    """All pixels that tiles of what a stage puts out reach, padding of its input included."""
+    """All pixels that tiles of what a stage puts out reach, padding of its input included.
+
+    Args:
+      size: (H, W) of its whole input.
+    """
     ring = stage.margin(rules)
     edges = ((0, 0), (ring, ring), (ring, ring), (0, 0))
     read = {}
@@ -104,8 +110,9 @@ def _down(
         read[name] = _take_tiles(maps, tiles, units, 2 * ring)
     x = jnp.pad(x, edges)
     window, stride, _ = stage.window or POINT
-    height, width = ((size - 1) * stride + window for size in x.shape[1:3])
-    frame = Frame((height, width), ((0, 0), (0, 0)))
+    height, width = ((n - 1) * stride + window for n in x.shape[1:3])
+    first = tuple(start - ring for start in _starts(tiles, units))
+    frame = Frame((height, width), ((0, 0), (0, 0)), Place(geometry.both_axes(first), size))
     x = stage.down(x, read, stage.own(params), frame, rules)
     edge = ring * stride
     return x[:, edge : height - edge, edge : width - edge]
@@ -124,14 +131,18 @@ def _cut_tiles(x: jax.Array, tiles: Sequence[Tile], position: Sequence[jax.Array
     )(x, row, column)
 
 
+def _starts(tiles: Sequence[Tile], units: Units[jax.Array]) -> tuple[jax.Array, jax.Array]:
+    """Row and column [N] of the first pixel of each unit's tile."""
+    rows, columns = tiles
+    return jnp.asarray(rows.starts)[units.row], jnp.asarray(columns.starts)[units.column]
+
+
 def _take_tiles(
     maps: jax.Array, tiles: Sequence[Tile], units: Units[jax.Array], wider: int = 0
 ) -> jax.Array:
     """Tiles [N, h, w, C] of the units' images among [B, H, W, C], `wider` pixels larger."""
     size = tuple(tile.size + wider for tile in tiles)
-    row, column = (
-        jnp.asarray(tile.starts)[unit] for tile, unit in zip(tiles, (units.row, units.column))
-    )
+    row, column = _starts(tiles, units)
 
     def take(unit: tuple[jax.Array, ...]) -> jax.Array:
         return lax.dynamic_slice(maps, (*unit, 0), (1, *size, maps.shape[3]))[0]

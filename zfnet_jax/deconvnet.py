@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from zfnet_jax import geometry
 from zfnet_jax.architecture import Architecture
 from zfnet_jax.pooling import Overlap
-from zfnet_jax.stages.stage import Down, Frame, Rectify, Stage
+from zfnet_jax.stages.stage import Down, Frame, Place, Rectify, Stage
 
 
 @partial(jax.jit, static_argnames=("net", "layer", "image_size", "rectify", "overlap", "precision"))
@@ -103,6 +103,7 @@ def down(
     rules: Down,
 ) -> jax.Array:
     """The way down of one stage, from all of what it puts out [B, h, w, C] to its input, (H, W)."""
-    frame = Frame(size, geometry.both_axes(stage.pads(n) for n in size))
+    pads = geometry.both_axes(stage.pads(n) for n in size)
+    frame = Frame(size, pads, Place((0, 0), size))
     read = {name: activations[name] for name in stage.reads(rules)}
     return stage.down(x, read, stage.own(params), frame, rules)

@@ -6,13 +6,17 @@ import dataclasses
 from typing import Literal
 
 Rounding = Literal["floor", "ceil"]
+PoolKind = Literal["max", "average"]
 AlphaConvention = Literal["sum", "mean"]
 NormRegion = Literal["across_maps", "within_map"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Pool:
-    """Max pooling: square window, stride and zero-information padding in pixels.
+    """Max or average pooling: square window, stride and padding in pixels.
+
+    Padding is never a maximum. In a mean it counts as zeros, or with `counts_padding` off not at
+    all (Keras, and ONNX unless a graph says otherwise).
 
     `rounding` says what happens to the far edge where the windows do not tile the map: 'floor'
     leaves the last pixels out, 'ceil' adds a partial window (Krizhevsky's cuda-convnet, Caffe).
@@ -22,6 +26,8 @@ class Pool:
     stride: int
     padding: int = 0
     rounding: Rounding = "floor"
+    kind: PoolKind = "max"
+    counts_padding: bool = True
 
     def __post_init__(self) -> None:
         if self.window < 1 or self.stride < 1 or not 0 <= self.padding < self.window:
@@ -29,6 +35,7 @@ class Pool:
                 f"pool: window and stride must be at least 1 and padding in [0, window), got {self}"
             )
         _check_choice("pool.rounding", self.rounding, ("floor", "ceil"))
+        _check_choice("pool.kind", self.kind, ("max", "average"))
 
     def size(self, size: int) -> int:
         """Pixels along one axis after pooling. ValueError if there is no window.
@@ -53,6 +60,15 @@ class Pool:
         """Padding (before, after) along one axis that makes every window whole."""
         reach = (self.size(size) - 1) * self.stride + self.window
         return self.padding, max(self.padding, reach - size - self.padding)
+
+    def counts(self, size: int) -> list[int]:
+        """Pixels along one axis that the mean of each unit is over, in a map of `size` pixels.
+
+        What a partial window of 'ceil' has beyond map and padding never counts (Caffe, PyTorch).
+        """
+        padding = self.padding if self.counts_padding else 0
+        starts = [unit * self.stride - self.padding for unit in range(self.size(size))]
+        return [min(start + self.window, size + padding) - max(start, -padding) for start in starts]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +113,7 @@ class ContrastNorm:
 
 @dataclasses.dataclass(frozen=True)
 class Conv:
-    """One convolutional layer: its filters, and the pool and contrast norm that it has, if any."""
+    """One convolutional layer: its filters, and what it has of relu, pool and contrast norm."""
 
     number: int  # the paper's layer number; a removed layer leaves a gap
     maps: int
@@ -105,6 +121,7 @@ class Conv:
     stride: int = 1
     padding: int = 0
     groups: int = 1
+    relu: bool = True
     pool: Pool | None = None
     contrast_norm: ContrastNorm | None = None
 

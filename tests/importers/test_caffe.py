@@ -374,7 +374,7 @@ def test_where_regions_are_evenly_pooled():
         ("kernel_size: 7", "kernel_size: 5", r"conv1: its weight is \[8, 3, 7, 7\], expected"),
         ("num_output: 20", "num_output: 21", r"fc6: its weight is \[20, 216\], expected \[21,"),
         ('name: "fc7"', 'name: "fc9"', "layer fc9 has 0 tensors, expected 2; those with any"),
-        ("pool: MAX", "pool: AVE", "pool1: only max pooling has switches"),
+        ("pool: MAX", "pool: STOCHASTIC", "pool1: stochastic pooling"),
         ("pooled_w: 6", "pooled_w: 5", "roi_pool5: it pools to 6 x 5 values"),
         ("scale_train: false", "scale_train: true", "must be the same after every layer"),
         ("stride: 2 group", "stride: 2 stride: 3 group", r"conv1: its stride is \[2, 3\]"),

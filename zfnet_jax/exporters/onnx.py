@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from zfnet_jax.exporters import parity
 from zfnet_jax.importers import own
 from zfnet_jax.runs import workdir
 from zfnet_jax.runs.run import Run
+from zfnet_jax.stages.average_pool import AveragePool
 from zfnet_jax.stages.contrast import Normalise
 from zfnet_jax.stages.dense import Dense, Dropout
 from zfnet_jax.stages.filters import Filter
@@ -166,6 +168,30 @@ def _(stage: MaxPool, graph: _Graph, x: str, shape: tuple[int, ...]) -> str:
         strides=[stage.pool.stride] * 2,
         pads=[top, left, bottom, right],
     )
+
+
+@_add_stage.register
+def _(stage: AveragePool, graph: _Graph, x: str, shape: tuple[int, ...]) -> str:
+    """Where only pixels of the maps count, or all of every window, the node says it; else its means
+    are corrected."""
+    pool, name, sides = stage.pool, stage.name, shape[:2]
+    (top, bottom), (left, right) = (stage.pads(n) for n in sides)
+    counts = [np.array(pool.counts(n)) for n in sides]
+    within = [np.array(dataclasses.replace(pool, counts_padding=False).counts(n)) for n in sides]
+    counts_inside = all((a == b).all() for a, b in zip(counts, within))
+    mean = graph.add(
+        "AveragePool",
+        f"{name}_pooled",
+        [x],
+        kernel_shape=[pool.window] * 2,
+        strides=[pool.stride] * 2,
+        pads=[top, left, bottom, right],
+        count_include_pad=int(not counts_inside),
+    )
+    if counts_inside or all((n == pool.window).all() for n in counts):
+        return mean
+    shares = pool.window**2 / np.outer(*counts)
+    return graph.add("Mul", f"{name}_mean", [mean, graph.constant(f"{name}_shares", shares)])
 
 
 @_add_stage.register

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
 
 from zfnet_jax.importers.chain import (
+    AnyPool,
     Dropout,
     Filters,
+    GlobalPool,
     Link,
-    MaxPool,
     Norm,
     Rectifier,
-    RegionPool,
     Weights,
+    WindowPool,
 )
 from zfnet_jax.importers.net import CHANNELS, Net, checked
 from zfnet_jax.importers.pools import same_pool
 from zfnet_jax.layer_specs import ContrastNorm, Conv, Pool
+
+After = Rectifier | Norm | AnyPool  # what may follow a convolution in its layer
 
 
 def assemble(chain: Sequence[Link], crop: int, *, bgr: bool, base: ConfigDict) -> Net:
@@ -37,7 +40,8 @@ def assemble(chain: Sequence[Link], crop: int, *, bgr: bool, base: ConfigDict) -
       ValueError: the chain is no net of the ZFNet family; names the first layer that does not fit,
         or the first tensor with its shape and the one expected.
     """
-    convs, dense, rest = _split(chain)
+    layers = _split(chain)
+    convs, dense = layers.convs, layers.dense
     fields, params, order, norms = {}, {}, set(), []
     size, maps = crop, CHANNELS
     for number, (filters, after) in enumerate(convs, start=1):
@@ -47,8 +51,9 @@ def assemble(chain: Sequence[Link], crop: int, *, bgr: bool, base: ConfigDict) -
                 raise ValueError(f"{filters.name}: groups of colours, {conv.groups}")
             kernel = kernel[:, :, ::-1]
         size, maps = conv.size(size), conv.maps
-        norm = _only(after, Norm)
-        pool_link = _only(after, MaxPool | RegionPool)
+        norm, pool_link, relu = (_only(after, kind) for kind in (Norm, AnyPool, Rectifier))
+        if relu:
+            _check_commutes(after[: after.index(relu)], relu)
         pool = same_pool(pool_link, size, crop) if pool_link else None
         if pool:
             size = pool.size(size)
@@ -56,6 +61,7 @@ def assemble(chain: Sequence[Link], crop: int, *, bgr: bool, base: ConfigDict) -
             norms.append(norm)
         if norm and pool:
             order.add(after.index(norm) < after.index(pool_link))
+        conv = dataclasses.replace(conv, relu=relu is not None)
         fields[f"conv{number}"] = _conv_fields(conv, pool, norm is not None)
         params[f"conv{number}"] = {"kernel": kernel, "bias": filters.bias}
     if len(order) > 1:
@@ -67,28 +73,32 @@ def assemble(chain: Sequence[Link], crop: int, *, bgr: bool, base: ConfigDict) -
         "layers": tuple(fields),
         "dense": tuple(len(link.weight) for link in dense[:-1]),
         "norm_before_pool": order == {True},
-        **_dropout(rest, len(dense) - 1),
+        "dense_without_relu": tuple(
+            depth for depth, rectified in enumerate(layers.rectified) if not rectified
+        ),
+        **_dropout(layers.dropouts, len(dense) - 1),
     }
     if norms:
         section["contrast_norm"] = _norm_fields(norms)
     return checked(section, params, len(dense[-1].weight), crop)
 
 
-def _split(
-    chain: Sequence[Link],
-) -> tuple[
-    list[tuple[Filters, list[Norm | MaxPool | RegionPool]]], list[Weights], list[list[Dropout]]
-]:
-    """Conv layers with what follows them, dense layers, and the dropouts after each of these."""
-    convs: list[tuple[Filters, list[Norm | MaxPool | RegionPool]]] = []
+class _Layers(NamedTuple):
+    """Conv layers with what follows them, dense layers, and of the hidden ones among these the
+    dropouts after each and whether each is rectified."""
+
+    convs: list[tuple[Filters, list[After]]]
+    dense: list[Weights]
+    dropouts: list[list[Dropout]]
+    rectified: list[bool]
+
+
+def _split(chain: Sequence[Link]) -> _Layers:
+    convs: list[tuple[Filters, list[After]]] = []
     dense: list[Weights] = []
     dropouts: list[list[Dropout]] = []
-    rectified = True
+    rectified: list[bool] = []  # each dense layer
     for link in chain:
-        if isinstance(link, Filters | Weights):
-            if not rectified:
-                raise ValueError(f"{link.name}: the layer before it has no relu")
-            rectified = False
         if isinstance(link, Filters):
             if dense:
                 raise ValueError(f"{link.name}: a convolution after a dense layer")
@@ -96,27 +106,37 @@ def _split(
         elif isinstance(link, Weights):
             dense.append(link)
             dropouts.append([])
-        elif isinstance(link, Rectifier):
-            if rectified:
-                raise ValueError(f"{link.name}: a relu that follows no convolution or dense layer")
-            rectified = True
+            rectified.append(False)
         elif isinstance(link, Dropout):
             # Between the maps and the first dense layer it matters in training only.
             if dense:
                 dropouts[-1].append(link)
             elif not link.scales_training:
                 raise ValueError(f"{link.name}: dropout of maps that scales them in evaluation")
-        elif dense or not convs or not rectified:
-            raise ValueError(f"{link.name}: it must follow a convolution and its relu")
+        elif isinstance(link, Rectifier) and dense:
+            if rectified[-1]:
+                raise ValueError(f"{link.name}: a second relu")
+            rectified[-1] = True
+        elif dense or not convs:
+            raise ValueError(f"{link.name}: it must follow a convolution")
         else:
             convs[-1][1].append(link)
     if not convs or not dense:
         raise ValueError(
             f"no net of this family: {len(convs)} convolutions and {len(dense)} dense layers"
         )
-    if rectified or dropouts[-1]:
+    if rectified[-1] or dropouts[-1]:
         raise ValueError(f"{dense[-1].name}: a relu or dropout follows the class scores")
-    return convs, dense, dropouts[:-1]
+    return _Layers(convs, dense, dropouts[:-1], rectified[:-1])
+
+
+def _check_commutes(before: Sequence[After], relu: Rectifier) -> None:
+    """A layer here rectifies first. After a max pool it comes to the same: the largest of rectified
+    values is the largest value rectified."""
+    for link in before:
+        is_mean = isinstance(link, WindowPool | GlobalPool) and link.kind == "average"
+        if isinstance(link, Norm) or is_mean:
+            raise ValueError(f"{relu.name}: a relu after {link.name}, which must come before it")
 
 
 def _conv(filters: Filters, number: int, inputs: int) -> tuple[Conv, np.ndarray]:
@@ -191,6 +211,7 @@ def _conv_fields(conv: Conv, pool: Pool | None, norm: bool) -> dict[str, Any]:
         "stride": conv.stride,
         "padding": conv.padding,
         "groups": conv.groups,
+        "relu": conv.relu,
         "pool": dataclasses.asdict(pool) if pool else no_pool,
         "contrast_norm": norm,
     }

@@ -8,17 +8,21 @@ from typing import Any
 import numpy as np
 
 from zfnet_jax.importers.chain import (
+    AnyPool,
     Dropout,
     Filters,
+    GlobalPool,
     Link,
-    MaxPool,
     Norm,
     Rectifier,
     RegionPool,
     Weights,
+    WindowPool,
 )
+from zfnet_jax.layer_specs import PoolKind
 
 _NOTHING = ("Flatten", "Split")
+_KINDS: dict[int, PoolKind] = {0: "max", 1: "average"}
 
 
 def links(name: str, kind: str, fields: Any, blobs: Mapping[str, list[Any]]) -> list[Link]:
@@ -46,7 +50,7 @@ def links(name: str, kind: str, fields: Any, blobs: Mapping[str, list[Any]]) -> 
             return [Norm(name, norm.local_size, 1.0, norm.alpha, norm.beta, "within_map")]
         return [Norm(name, norm.local_size, norm.k, norm.alpha, norm.beta)]
     if kind == "Pooling":
-        return [_max_pool(name, fields.pooling_param)]
+        return [_pool(name, fields.pooling_param)]
     if kind == "ROIPooling":
         pool = fields.roi_pooling_param
         if pool.pooled_h != pool.pooled_w or not pool.pooled_h:
@@ -96,20 +100,20 @@ def _weights(name: str, fields: Any, blobs: Mapping[str, list[Any]]) -> Weights:
     return Weights(name, weight, bias)
 
 
-def _max_pool(name: str, fields: Any) -> MaxPool:
-    if fields.pool or fields.global_pooling:
-        raise ValueError(f"{name}: only max pooling has switches")
+def _pool(name: str, fields: Any) -> AnyPool:
+    if fields.pool not in _KINDS:
+        raise ValueError(f"{name}: stochastic pooling")
+    kind = _KINDS[fields.pool]
+    if fields.global_pooling:
+        return GlobalPool(name, kind)
     size = [fields.kernel_size] if fields.HasField("kernel_size") else []
     step = [fields.stride] if fields.HasField("stride") else []
     edge = [fields.pad] if fields.HasField("pad") else []
     padding = _side(name, "pad", edge, fields.pad_h, fields.pad_w, 0)
-    return MaxPool(
-        name,
-        window=_side(name, "kernel", size, fields.kernel_h, fields.kernel_w, 0),
-        stride=_side(name, "stride", step, fields.stride_h, fields.stride_w, 1),
-        padding=(padding, padding),
-        ceil=fields.round_mode == 0,
-    )
+    window = _side(name, "kernel", size, fields.kernel_h, fields.kernel_w, 0)
+    stride = _side(name, "stride", step, fields.stride_h, fields.stride_w, 1)
+    ceil = fields.round_mode == 0
+    return WindowPool(name, kind, window, stride, (padding, padding), ceil)
 
 
 def _side(name: str, what: str, values: Any, height: int, width: int, default: int) -> int:

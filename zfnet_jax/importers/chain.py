@@ -10,7 +10,7 @@ import dataclasses
 
 import numpy as np
 
-from zfnet_jax.layer_specs import NormRegion
+from zfnet_jax.layer_specs import NormRegion, PoolKind
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,14 +43,29 @@ class Norm:
 
 
 @dataclasses.dataclass(frozen=True)
-class MaxPool:
-    """`padding`: before and after the maps, along both axes; `ceil`: partial windows count."""
+class WindowPool:
+    """Max or average pool.
+
+    `padding`: before and after the maps, along both axes; `ceil`: partial windows count;
+    `counts_padding`: padding counts as zeros in a mean, or not at all. What a partial window has
+    beyond the padding never counts.
+    """
 
     name: str
+    kind: PoolKind
     window: int
     stride: int
     padding: tuple[int, int]
     ceil: bool
+    counts_padding: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class GlobalPool:
+    """The maximum or the mean of each whole map."""
+
+    name: str
+    kind: PoolKind
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,4 +96,5 @@ class Weights:
     bias: np.ndarray
 
 
-Link = Filters | Rectifier | Norm | MaxPool | RegionPool | Dropout | Weights
+AnyPool = WindowPool | GlobalPool | RegionPool
+Link = Filters | Rectifier | Norm | AnyPool | Dropout | Weights

@@ -8,10 +8,21 @@ from typing import Any
 
 import numpy as np
 
-from zfnet_jax.importers.chain import Dropout, Filters, Link, MaxPool, Norm, Rectifier, Weights
+from zfnet_jax.importers.chain import (
+    Dropout,
+    Filters,
+    GlobalPool,
+    Link,
+    Norm,
+    Rectifier,
+    Weights,
+    WindowPool,
+)
 from zfnet_jax.importers.onnx_constants import title
+from zfnet_jax.layer_specs import PoolKind
 
 _LAST = ("Softmax", "LogSoftmax")  # may follow the class scores
+_KINDS: dict[str, PoolKind] = {"MaxPool": "max", "AveragePool": "average"}
 _PREPROCESSING = ("Sub", "Add", "Mul", "Div")
 
 # Of a node's inputs the arrays that are in the file; None for what a node makes.
@@ -51,7 +62,7 @@ class NodeReader:
             raise ValueError(f"{name}: it follows {self._ended}")
         if node.domain not in ("", "ai.onnx"):
             raise ValueError(f"{name}: it is not ONNX's own, but of {node.domain}")
-        if _changes_nothing(kind, attributes):
+        if _changes_nothing(kind, attributes, constants):
             return
         if kind in _LAST:
             self._ended = name
@@ -65,8 +76,12 @@ class NodeReader:
             size, alpha = int(attributes.get("size", 0)), float(attributes.get("alpha", 1e-4))
             beta, bias = float(attributes.get("beta", 0.75)), float(attributes.get("bias", 1.0))
             self.chain.append(Norm(name, size, bias, alpha, beta))
-        elif kind == "MaxPool":
-            self.chain.append(_max_pool(name, attributes))
+        elif kind in ("MaxPool", "AveragePool"):
+            self.chain.append(_pool(name, _KINDS[kind], attributes))
+        elif kind in ("GlobalMaxPool", "GlobalAveragePool"):
+            self.chain.append(GlobalPool(name, _KINDS[kind.removeprefix("Global")]))
+        elif kind == "ReduceMean" and _axes(attributes, constants) in ([2, 3], [-2, -1]):
+            self.chain.append(GlobalPool(name, "average"))
         elif kind == "Dropout":
             rate = attributes.get("ratio", 0.5)
             if self._opset >= 12 and len(constants) > 1 and constants[1] is not None:
@@ -111,7 +126,7 @@ class NodeReader:
         return last if isinstance(last, Weights) and not last.bias.any() and one else None
 
 
-def _changes_nothing(kind: str, attributes: dict[str, Any]) -> bool:
+def _changes_nothing(kind: str, attributes: dict[str, Any], constants: Constants) -> bool:
     if kind == "Cast":
         from onnx import TensorProto
 
@@ -121,7 +136,19 @@ def _changes_nothing(kind: str, attributes: dict[str, Any]) -> bool:
         fields = (("kernel_shape", [0, 0]), ("strides", [1, 1]), ("pads", [0, 0]))
         values = [list(attributes.get(field, default)) for field, default in fields]
         return values[:2] == [[1, 1]] * 2 and not any(values[2])
+    if kind == "Pad":  # by no pixels; an input since opset 11
+        pads = attributes.get("pads") or (constants[1] if len(constants) > 1 else None)
+        return pads is not None and not np.any(pads)
+    if kind == "Squeeze":  # of a mean or maximum of each map, which is flattened
+        return _axes(attributes, constants) in ([2, 3], [-2, -1])
     return kind == "Identity"
+
+
+def _axes(attributes: dict[str, Any], constants: Constants) -> list[int]:
+    """The axes of a node, which newer versions have as an input."""
+    if len(constants) > 1 and constants[1] is not None:
+        return sorted(int(axis) for axis in constants[1].ravel())
+    return sorted(attributes.get("axes", []))
 
 
 def _filters(name: str, attributes: dict[str, Any], constants: Constants) -> Filters:
@@ -148,15 +175,17 @@ def _filters(name: str, attributes: dict[str, Any], constants: Constants) -> Fil
     )
 
 
-def _max_pool(name: str, attributes: dict[str, Any]) -> MaxPool:
+def _pool(name: str, kind: PoolKind, attributes: dict[str, Any]) -> WindowPool:
     window = _one(name, "kernel_shape", attributes.get("kernel_shape", []))
     _one(name, "dilations", attributes.get("dilations", [1, 1]), only=1)
-    return MaxPool(
+    return WindowPool(
         name,
+        kind,
         window,
         stride=_one(name, "strides", attributes.get("strides", [1, 1])),
         padding=_pads(name, attributes, window),
         ceil=bool(attributes.get("ceil_mode", 0)),
+        counts_padding=bool(attributes.get("count_include_pad", 0)),
     )
 
 

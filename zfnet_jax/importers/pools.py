@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
-from zfnet_jax.importers.chain import MaxPool, RegionPool
+import dataclasses
+
+from zfnet_jax.importers.chain import AnyPool, GlobalPool, RegionPool, WindowPool
 from zfnet_jax.layer_specs import Pool
 
+LARGEST_MAX_POOL = 16  # pixels a side: a switch is a byte
 
-def same_pool(link: MaxPool | RegionPool, size: int, crop: int) -> Pool:
-    """The pool with the same windows on maps of `size` pixels."""
+
+def same_pool(link: AnyPool, size: int, crop: int) -> Pool:
+    """The pool with the same windows on maps of `size` pixels.
+
+    Raises:
+      ValueError: no pool here has them.
+    """
+    pool = _same_pool(link, size, crop)
+    if pool.kind == "max" and pool.window > LARGEST_MAX_POOL:
+        raise ValueError(
+            f"{link.name}: a max pool of {pool.window} pixels, at most {LARGEST_MAX_POOL} are known"
+        )
+    return pool
+
+
+def _same_pool(link: AnyPool, size: int, crop: int) -> Pool:
     if isinstance(link, RegionPool):
         return region_pool(link, size, crop)
+    if isinstance(link, GlobalPool):
+        return Pool(size, size, kind=link.kind)
     before, after = link.padding
     room = size + before + after - link.window
     windows = (-(-room // link.stride) if link.ceil else room // link.stride) + 1
@@ -17,12 +36,26 @@ def same_pool(link: MaxPool | RegionPool, size: int, crop: int) -> Pool:
         windows -= 1  # the last window would hold padding alone
     for rounding in ("ceil", "floor") if link.ceil else ("floor", "ceil"):
         pool = Pool(link.window, link.stride, before, rounding)
-        if pool.size(size) == windows:
+        if pool.size(size) != windows:
+            continue
+        if link.kind == "max":
             return pool
+        for counts_padding in (link.counts_padding, not link.counts_padding):
+            pool = dataclasses.replace(pool, kind="average", counts_padding=counts_padding)
+            if pool.counts(size) == _counts(link, size, windows):
+                return pool
     raise ValueError(
-        f"{link.name}: a pool of {link.window} pixels, stride {link.stride}, with {before} and"
-        f" {after} pixels of padding makes {windows} of {size} units: no pool here does"
+        f"{link.name}: {link.kind} pool of {link.window} pixels, stride"
+        f" {link.stride}, with {before} and {after} pixels of padding makes {windows} of {size}"
+        " units: no pool here does"
     )
+
+
+def _counts(link: WindowPool, size: int, windows: int) -> list[int]:
+    """Pixels along an axis that each mean is over."""
+    before, after = link.padding if link.counts_padding else (0, 0)
+    starts = [window * link.stride - link.padding[0] for window in range(windows)]
+    return [min(start + link.window, size + after) - max(start, -before) for start in starts]
 
 
 def region_pool(link: RegionPool, size: int, crop: int) -> Pool:

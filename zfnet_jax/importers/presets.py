@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from zfnet_jax.importers.chain import Dropout, Filters, Link, MaxPool, Norm, Rectifier, Weights
+from zfnet_jax.importers.chain import Dropout, Filters, Link, Norm, Rectifier, Weights, WindowPool
 from zfnet_jax.importers.preprocessing import Preprocessing
 
 
@@ -42,7 +42,7 @@ class Preset:
     convs: tuple[ConvShape, ...]
     dense: tuple[str, ...]
     norm: Norm
-    pool: MaxPool
+    pool: WindowPool
     dropout: float
     preprocessing: Preprocessing
 
@@ -92,8 +92,8 @@ _TORCH = Preprocessing(
     scale=tuple(255 * std for std in (0.229, 0.224, 0.225)),
 )
 _NORM = Norm("", size=5, k=2.0, alpha=1e-4, beta=0.75)
-_CEIL = MaxPool("", window=3, stride=2, padding=(0, 0), ceil=True)
-_FLOOR = MaxPool("", window=3, stride=2, padding=(0, 0), ceil=False)
+_CEIL = WindowPool("", "max", window=3, stride=2, padding=(0, 0), ceil=True)
+_FLOOR = WindowPool("", "max", window=3, stride=2, padding=(0, 0), ceil=False)
 
 
 def _pytorchcv(first: tuple[int, int, int], second: tuple[int, int, int], norm: bool) -> Preset:

@@ -9,7 +9,7 @@ import jax
 
 from zfnet_jax.contrast_norm import contrast_norm, norm_inside
 from zfnet_jax.layer_specs import ContrastNorm
-from zfnet_jax.stages.stage import Activations, Stage, Up, Weights, Window, Words
+from zfnet_jax.stages.stage import Activations, Place, Stage, Up, Weights, Window, Words
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Normalise(Stage):
         y = contrast_norm(x, self.norm)
         return y, {self.name: y}
 
-    def inside(self, x: jax.Array, weights: Weights, up: Up) -> jax.Array:
+    def inside(self, x: jax.Array, weights: Weights, up: Up, place: Place) -> jax.Array:
         return norm_inside(x, self.norm)
 
     def words(self) -> Words:

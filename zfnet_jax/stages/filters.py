@@ -9,7 +9,17 @@ from jax.nn.initializers import Initializer, zeros
 
 from zfnet_jax.convolution import filter_maps, filter_transposed
 from zfnet_jax.layer_specs import Conv
-from zfnet_jax.stages.stage import Activations, Down, Frame, Stage, Up, Weights, Window, Words
+from zfnet_jax.stages.stage import (
+    Activations,
+    Down,
+    Frame,
+    Place,
+    Stage,
+    Up,
+    Weights,
+    Window,
+    Words,
+)
 from zfnet_jax.stages.window_convolution import filter_window, spread_change
 
 
@@ -48,7 +58,7 @@ class Filter(Stage):
         y = filter_maps(x, kernel, self.conv, up.precision) + weights["bias"].astype(up.dtype)
         return y, {self.name: y}
 
-    def inside(self, x: jax.Array, weights: Weights, up: Up) -> jax.Array:
+    def inside(self, x: jax.Array, weights: Weights, up: Up, place: Place) -> jax.Array:
         return filter_window(x, weights["kernel"], self.conv, up.precision) + weights["bias"]
 
     def change(self, x: jax.Array, weights: Weights, up: Up) -> jax.Array:

@@ -9,7 +9,17 @@ import jax
 
 from zfnet_jax.layer_specs import Pool
 from zfnet_jax.pooling import max_pool_with_switches, max_unpool
-from zfnet_jax.stages.stage import Activations, Down, Frame, Stage, Up, Weights, Window, Words
+from zfnet_jax.stages.stage import (
+    Activations,
+    Down,
+    Frame,
+    Place,
+    Stage,
+    Up,
+    Weights,
+    Window,
+    Words,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +48,7 @@ class MaxPool(Stage):
         y, switches = max_pool_with_switches(x, self.pool.window, self.pool.stride, pads)
         return y, {self.name: y, self.switches: switches}
 
-    def inside(self, x: jax.Array, weights: Weights, up: Up) -> jax.Array:
+    def inside(self, x: jax.Array, weights: Weights, up: Up, place: Place) -> jax.Array:
         return max_pool_with_switches(x, self.pool.window, self.pool.stride, 0)[0]
 
     def reads(self, down: Down) -> dict[str, int]:

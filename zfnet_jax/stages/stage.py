@@ -60,12 +60,25 @@ class Down(NamedTuple):
     precision: str = "highest"
 
 
+class Place(NamedTuple):
+    """Where units lie among all that a stage puts out.
+
+    Attributes:
+      first: row and column of the first of them, [B] or the same for all.
+      size: (H, W) of the whole maps that the stage reads.
+    """
+
+    first: tuple[jax.Array | int, jax.Array | int]
+    size: tuple[int, int]
+
+
 class Frame(NamedTuple):
     """The maps that a way down ends in: their (H, W), and the padding around them that the stage's
-    windows reach."""
+    windows reach; and the place of the units that it starts from."""
 
     size: tuple[int, int]
     pads: Pads
+    place: Place
 
 
 class Words(NamedTuple):
@@ -149,8 +162,9 @@ class Stage:
         """What it puts out, and what it leaves among the activations, by name."""
         raise NotImplementedError
 
-    def inside(self, x: jax.Array, weights: Weights, up: Up) -> jax.Array:
-        """Those of its units, for a part of the maps before it, whose windows lie in that part."""
+    def inside(self, x: jax.Array, weights: Weights, up: Up, place: Place) -> jax.Array:
+        """Those of its units, for a part of the maps before it, whose windows lie in that part;
+        where they lie is `place`."""
         return self.forward(x, weights, up)[0]
 
     def change(self, x: jax.Array, weights: Weights, up: Up) -> jax.Array:

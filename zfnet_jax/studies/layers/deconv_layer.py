@@ -26,7 +26,7 @@ def deconv_layer(run: Run, photo: np.ndarray, layer: str, count: int) -> Arrays:
     Args:
       run: the net.
       photo: [S, S, C] uint8.
-      layer: 'conv1', 'conv2', ...: one that has a pool.
+      layer: 'conv1', 'conv2', ...: one that has a max pool.
       count: maps to keep.
 
     Returns:
@@ -43,15 +43,15 @@ def deconv_layer(run: Run, photo: np.ndarray, layer: str, count: int) -> Arrays:
       strongest input maps 'input_map' [n].
 
     Raises:
-      ValueError: the layer has no pool, or there is no such layer.
+      ValueError: the layer has no max pool, or there is no such layer.
     """
     net = run.architecture
     number = net.stages_to(layer)[-1].number
     own = [n for n, stage in enumerate(net.map_stages) if stage.number == number]
     pools = [stage for n in own if isinstance(stage := net.map_stages[n], MaxPool)]
     if layer != net.map_stages[own[0]].name or not pools:
-        pooled = [conv.name for conv in net.convs if conv.pool]
-        raise ValueError(f"Fig. 1 needs a layer with a pool ({', '.join(pooled)}), not {layer!r}")
+        switched = ", ".join(net.switched) or "there is none"
+        raise ValueError(f"Fig. 1 needs a layer with a max pool ({switched}), not {layer!r}")
     filters, pool = net.map_stages[own[0]], pools[0]
     inputs = run.inputs(photo[None])
     _, activations = run.forward(inputs)

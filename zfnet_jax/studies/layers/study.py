@@ -50,8 +50,8 @@ def measured(run: Run, options: Options) -> Result:
 
 
 def fig1(context: Context) -> Step:
-    """Fig. 1, of the first layer with a pool and the first photo chosen."""
-    pooled = [conv.name for conv in context.run.architecture.convs if conv.pool]
+    """Fig. 1, of the first layer with a max pool and the first photo chosen."""
+    pooled = context.run.architecture.switched
     layer = pooled[0] if pooled else Options.layer
 
     def make() -> Made:
@@ -67,7 +67,7 @@ def fig1(context: Context) -> Step:
         needs=("photos",),
         options=identity(Options(layer=layer)),
         seconds=6,
-        missing=None if pooled else "no layer of this net has a pool",
+        missing=None if pooled else "no layer of this net has a max pool",
         entry=Entry(
             "Figure 1: a layer and its deconvnet",
             "2.1",

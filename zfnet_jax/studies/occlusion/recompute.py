@@ -23,7 +23,7 @@ from zfnet_jax import geometry
 from zfnet_jax.geometry import Span
 from zfnet_jax.model import ZFNet
 from zfnet_jax.pooling import Pads
-from zfnet_jax.stages.stage import Stage, Up
+from zfnet_jax.stages.stage import Place, Stage, Up
 from zfnet_jax.studies.occlusion.plan import Grid, Step, make_plan
 
 Params = Mapping[str, Any]
@@ -142,7 +142,9 @@ def occluded(
             at = _places(squares, (rows.at, columns.at))
             x = _paste(cut(photos.maps[below.name], below, (rows.span, columns.span)), x, at)
             x = x[:, rows.cut : rows.cut + rows.reach, columns.cut : columns.cut + columns.reach]
-            raw = first.inside(x, first.own(params), _up(net))
+            assert step.spans is not None  # as every step with a canvas
+            place = Place(_places(squares, _starts(step.spans)), below.size)
+            raw = first.inside(x, first.own(params), _up(net), place)
         else:
             change = x - cut(photos.maps[below.name], below, below.spans)
             raw = first.change(change, first.own(params), _up(net))

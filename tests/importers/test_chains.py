@@ -1,0 +1,116 @@
+"""Chains of every kind of layer: imported they answer as onnxruntime does; exported and imported
+again they answer identically."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnx", reason="onnx is not installed (zfnet_jax[import])")
+pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (zfnet_jax[import])")
+
+import onnx
+
+from configs import zfnet
+from tests import foreign, onnx_chains
+from zfnet_jax.exporters import onnx as exporter
+from zfnet_jax.exporters import safetensors
+from zfnet_jax.importers import importing, write
+from zfnet_jax.runs.run import Run, open_run
+
+SIZE = 40
+OPTIONS = importing.Options(
+    bgr=False, mean=np.array((120, 110, 100), np.float32), scale=60.0, image_size=SIZE
+)
+GEMM = ("Gemm", {"units": onnx_chains.CLASSES})
+
+
+def conv(number: int, **given) -> onnx_chains.Node:
+    return "Conv", {"name": f"filtered{number}", "maps": 4 + number, "kernel": 3} | given
+
+
+def relu(number: int) -> onnx_chains.Node:
+    return "Relu", {"name": f"conv{number}"}
+
+
+def pool(number: int, kind: str, window: int, stride: int, **given) -> onnx_chains.Node:
+    sides = {"kernel_shape": [window] * 2, "strides": [stride] * 2}
+    return f"{kind}Pool", {"name": f"pool{number}"} | sides | given
+
+
+# Nodes that are named as our activations are compared with them.
+CHAINS: dict[str, list[onnx_chains.Node]] = {
+    "averages": [
+        conv(1, kernel=5, strides=[2, 2]), relu(1),
+        pool(1, "Average", 3, 2, pads=[1] * 4),
+        conv(2), relu(2), pool(2, "Average", 3, 1, pads=[1] * 4, count_include_pad=1),
+        conv(3), relu(3), ("GlobalAveragePool", {"name": "pool3"}), ("Flatten", {}), GEMM,
+    ],
+    "partial windows, and a mean of each map": [
+        conv(1, strides=[2, 2]), relu(1), pool(1, "Average", 2, 2, ceil_mode=1),
+        conv(2), relu(2), pool(2, "Average", 3, 2, pads=[0, 0, 1, 1]),
+        conv(3), relu(3), ("ReduceMean", {"axes": [2, 3], "keepdims": 0}), GEMM,
+    ],
+    "no relu, and one after its max pool": [
+        conv(1, strides=[2, 2], name="conv1"), pool(1, "Max", 2, 2),
+        conv(2), pool(2, "Max", 3, 2, name="pooled2"), ("Relu", {"name": "pool2"}),
+        conv(3, name="conv3", kernel=2), pool(3, "Average", 2, 1), ("Flatten", {}),
+        ("Gemm", {"units": 5, "name": "fc4"}), GEMM,
+    ],
+}  # fmt: skip
+
+
+def imported(path, folder, options) -> Run:
+    base = zfnet.get_config()
+    read = importing.from_pytorch if path.suffix == ".safetensors" else importing.from_onnx
+    write.write_workdir(folder, read(path, options, base), base)
+    return open_run(folder)
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_a_chain_answers_alike_and_comes_back_identical(name, tmp_path):
+    model = onnx_chains.build(CHAINS[name], SIZE)
+    onnx.save(model, tmp_path / "net.onnx")
+    run = imported(tmp_path / "net.onnx", tmp_path / "run", OPTIONS)
+    photos = foreign.images(SIZE, 1)
+    logits, activations = run.forward(run.inputs(photos))
+    ours = dict(activations) | {"logits": logits}
+    x = foreign.nchw(photos, OPTIONS.mean, 60.0, bgr=False, crop=SIZE)
+    theirs = onnx_chains.answers(model, SIZE, 3, x)
+    compared = {layer: theirs[layer] for layer in ours if layer in theirs}
+    assert compared.keys() >= {"logits", "pool1"}
+    foreign.same(ours, compared)
+    for exporting, file in ((exporter, "again.onnx"), (safetensors, "again.safetensors")):
+        assert exporting.export(run, tmp_path / file) < 1e-5
+        again = imported(tmp_path / file, tmp_path / file[6:], importing.Options())
+        assert again.architecture == run.architecture
+        np.testing.assert_array_equal(again.forward(again.inputs(photos))[0], logits)
+
+
+def test_which_layers_have_a_relu(tmp_path):
+    model = onnx_chains.build(CHAINS["no relu, and one after its max pool"], SIZE)
+    onnx.save(model, tmp_path / "net.onnx")
+    run = imported(tmp_path / "net.onnx", tmp_path / "run", OPTIONS)
+    assert [conv.relu for conv in run.architecture.convs] == [False, True, False]
+    assert run.architecture.dense_without_relu == (0,)
+    assert run.architecture.switched == ("conv1", "conv2")
+
+
+@pytest.mark.parametrize(
+    ("nodes", "message"),
+    [
+        ([conv(1), pool(1, "Average", 2, 2), relu(1), ("Flatten", {}), GEMM],
+         "Relu conv1: a relu after AveragePool pool1, which must come before it"),
+        ([conv(1), ("GlobalMaxPool", {"name": "pool1"}), ("Flatten", {}), GEMM],
+         "GlobalMaxPool pool1: a max pool of 38 pixels, at most 16 are known"),
+        ([conv(1), pool(1, "Average", 3, 1, pads=[0, 0, 1, 1], count_include_pad=1),
+          ("Flatten", {}), GEMM],
+         "AveragePool pool1: average pool of 3 pixels, .*no pool here does"),
+        ([conv(1), pool(1, "Max", 2, 2), pool(2, "Average", 2, 2), ("Flatten", {}), GEMM],
+         "AveragePool pool2: a second one in the same layer"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_imported_is_named(nodes, message, tmp_path):
+    onnx.save(onnx_chains.build(nodes, SIZE), tmp_path / "net.onnx")
+    with pytest.raises(ValueError, match=message):
+        importing.from_onnx(tmp_path / "net.onnx", OPTIONS, zfnet.get_config())

@@ -1,0 +1,88 @@
+"""Small chains as ONNX graphs, from a list of their nodes; onnxruntime runs them."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import TensorProto, helper, numpy_helper
+
+CLASSES = 4
+Node = tuple[str, dict]
+
+
+def build(nodes: list[Node], size: int, channels: int = 3, seed: int = 0) -> onnx.ModelProto:
+    """A graph 'image' [1, channels, size, size] -> 'logits', with random weights.
+
+    Args:
+      nodes: kinds and attributes in order, each reading the one before. 'Conv' takes 'maps' and
+        'kernel', 'BatchNormalization' nothing, 'Gemm' 'units'; 'Add' and 'Mul' make a constant for
+        each map. An attribute 'name' names what a node puts out.
+    """
+    rng, tensors, made = np.random.default_rng(seed), {}, []
+    x, maps = "image", channels
+
+    def tensor(name: str, array: np.ndarray) -> str:
+        tensors[name] = array.astype(np.float32)
+        return name
+
+    for n, (kind, given) in enumerate(nodes):
+        attributes, name = dict(given), given.get("name", f"{kind}_{n}")
+        attributes.pop("name", None)
+        inputs = [x]
+        if kind == "Conv":
+            k, inner = attributes.pop("kernel"), maps // attributes.get("group", 1)
+            maps = attributes.pop("maps")
+            weight = rng.normal(size=(maps, inner, k, k)) * np.sqrt(2 / (inner * k * k))
+            inputs.append(tensor(f"{name}_w", weight))
+            if attributes.pop("bias", True):
+                inputs.append(tensor(f"{name}_b", rng.normal(size=maps) * 0.1))
+        elif kind == "BatchNormalization":
+            inputs += [
+                tensor(f"{name}_scale", rng.uniform(0.5, 2, maps)),
+                tensor(f"{name}_shift", rng.normal(size=maps)),
+                tensor(f"{name}_mean", rng.normal(size=maps)),
+                tensor(f"{name}_var", rng.uniform(0.5, 2, maps)),
+            ]
+        elif kind in ("Add", "Mul"):
+            inputs.append(tensor(f"{name}_c", rng.uniform(0.5, 2, (1, maps, 1, 1))))
+        elif kind == "Gemm":
+            units = attributes.pop("units")
+            width = _width(made, tensors, x, size, channels)
+            inputs.append(tensor(f"{name}_w", rng.normal(size=(units, width)) / np.sqrt(width)))
+            inputs.append(tensor(f"{name}_b", rng.normal(size=units)))
+            attributes["transB"] = 1
+        made.append(helper.make_node(kind, inputs, [name], **attributes))
+        x = name
+    made[-1].output[0] = "logits"
+    return _model(made, tensors, "logits", size, channels)
+
+
+def _model(nodes, tensors, output: str, size: int, channels: int) -> onnx.ModelProto:
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, channels, size, size])
+    graph = helper.make_graph(
+        nodes, "chain", [image], [helper.make_tensor_value_info(output, TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(array, name) for name, array in tensors.items()],
+    )  # fmt: skip
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def _width(nodes, tensors, output: str, size: int, channels: int) -> int:
+    """How many values a chain that is not finished yet puts out."""
+    return answers(_model(nodes, tensors, output, size, channels), size, channels)[output].size
+
+
+def answers(model: onnx.ModelProto, size: int, channels: int, x=None) -> dict[str, np.ndarray]:
+    """What every node puts out, by name, for x [1, channels, size, size]."""
+    named = onnx.ModelProto()
+    named.CopyFrom(model)
+    names = [node.output[0] for node in model.graph.node]
+    del named.graph.output[:]
+    named.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(
+        named.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    x = np.zeros((1, channels, size, size), np.float32) if x is None else x
+    return dict(zip(names, session.run(names, {"image": x}), strict=True))

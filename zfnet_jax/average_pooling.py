@@ -1,0 +1,78 @@
+"""Average pooling and its adjoint, which spreads a value over the window that it came from.
+
+Both are sums over windows along rows, then along columns; what a sum is divided by is given, since
+windows at an edge may count fewer pixels.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from zfnet_jax.pooling import Pads
+
+
+def average_pool(
+    x: jax.Array, window: int, stride: int, pads: Pads, counts: tuple[jax.Array, jax.Array]
+) -> jax.Array:
+    """The mean of each window, with zeros around the maps.
+
+    Args:
+      x: maps [B, H, W, C].
+      window: side of the square window, pixels.
+      stride: step between windows, pixels.
+      pads: ((top, bottom), (left, right)) pixels of zeros around the maps.
+      counts: for rows [h] or [B, h], and for columns [w] or [B, w]: a unit is the sum of its window
+        divided by the product of its two.
+
+    Returns:
+      [B, h, w, C] of x's dtype.
+    """
+    edges = [(0, 0, 0), *((*pad, 0) for pad in pads), (0, 0, 0)]
+    means = lax.pad(x, jnp.zeros((), x.dtype), edges).astype(jnp.float32)
+    for axis in (1, 2):
+        units = (means.shape[axis] - window) // stride + 1
+        last = (units - 1) * stride + 1
+        views = (
+            lax.slice_in_dim(means, first, first + last, stride, axis) for first in range(window)
+        )
+        means = functools.reduce(jnp.add, views)
+    return (means * _shares(counts)).astype(x.dtype)
+
+
+def average_unpool(
+    x: jax.Array,
+    size: tuple[int, int],
+    window: int,
+    stride: int,
+    pads: Pads,
+    counts: tuple[jax.Array, jax.Array],
+) -> jax.Array:
+    """The adjoint of `average_pool`: each value's share to every pixel of its window.
+
+    Args:
+      x: [B, h, w, C] float32.
+      size: (H, W) of the maps that were pooled.
+
+    Returns:
+      [B, H, W, C] float32.
+    """
+    spread = x * _shares(counts)
+    for axis, (pixels, pad) in enumerate(zip(size, pads, strict=True), start=1):
+        last = (spread.shape[axis] - 1) * stride + 1
+        total = jnp.zeros((), x.dtype)
+        for first in range(window):
+            edges = [(0, 0, 0)] * 4
+            edges[axis] = (first, pixels + sum(pad) - first - last, stride - 1)
+            total += lax.pad(spread, jnp.zeros((), x.dtype), edges)
+        spread = lax.slice_in_dim(total, pad[0], pad[0] + pixels, axis=axis)
+    return spread
+
+
+def _shares(counts: tuple[jax.Array, jax.Array]) -> jax.Array:
+    """[h, w, 1] or [B, h, w, 1]."""
+    rows, columns = counts
+    return 1 / (rows[..., :, None, None] * columns[..., None, :, None])

@@ -1,0 +1,86 @@
+"""Average pooling; on the way down each value is spread over its window."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from zfnet_jax.average_pooling import average_pool, average_unpool
+from zfnet_jax.layer_specs import Pool
+from zfnet_jax.stages.stage import (
+    Activations,
+    Down,
+    Frame,
+    Place,
+    Stage,
+    Up,
+    Weights,
+    Window,
+    Words,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class AveragePool(Stage):
+    pool: Pool
+
+    @property
+    def window(self) -> Window:
+        return Window(self.pool.window, self.pool.stride, self.pool.padding)
+
+    def size(self, size: int) -> int:
+        return self.pool.size(size)
+
+    def pads(self, size: int) -> tuple[int, int]:
+        return self.pool.pads(size)
+
+    def forward(self, x: jax.Array, weights: Weights, up: Up) -> tuple[jax.Array, Activations]:
+        height, width = x.shape[1:3]
+        units, place = (self.size(height), self.size(width)), Place((0, 0), (height, width))
+        y = average_pool(
+            x,
+            self.pool.window,
+            self.pool.stride,
+            (self.pads(height), self.pads(width)),
+            self._counts(place, units),
+        )
+        return y, {self.name: y}
+
+    def inside(self, x: jax.Array, weights: Weights, up: Up, place: Place) -> jax.Array:
+        window, stride = self.pool.window, self.pool.stride
+        height, width = ((n - window) // stride + 1 for n in x.shape[1:3])
+        none = ((0, 0), (0, 0))
+        return average_pool(x, window, stride, none, self._counts(place, (height, width)))
+
+    def down(
+        self, x: jax.Array, read: Activations, weights: Weights, frame: Frame, down: Down
+    ) -> jax.Array:
+        height, width = x.shape[1:3]
+        counts = self._counts(frame.place, (height, width))
+        window, stride = self.pool.window, self.pool.stride
+        return average_unpool(x, frame.size, window, stride, frame.pads, counts)
+
+    def _counts(self, place: Place, units: tuple[int, int]) -> tuple[jax.Array, jax.Array]:
+        """Pixels along rows and columns that the means of units are over, see `Pool.counts`."""
+        rows, columns = (
+            jnp.take(
+                jnp.asarray(self.pool.counts(size), jnp.float32),
+                jnp.asarray(first)[..., None] + jnp.arange(number),
+                mode="clip",  # units outside the map are of no account
+            )
+            for first, number, size in zip(place.first, units, place.size, strict=True)
+        )
+        return rows, columns
+
+    def words(self) -> Words:
+        pool = self.pool
+        does, stride = f"average pool {pool.window} x {pool.window}", f"stride {pool.stride}"
+        return Words(
+            (does, stride, *([f"padding {pool.padding}"] if pool.padding else [])),
+            up=f"{does}, {stride}",
+            down="spreading over windows",
+            holds="pooled",
+            leaves="spread",
+        )
