@@ -16,8 +16,8 @@ def build(nodes: list[Node], size: int, channels: int = 3, seed: int = 0) -> onn
 
     Args:
       nodes: kinds and attributes in order, each reading the one before. 'Conv' takes 'maps' and
-        'kernel', 'BatchNormalization' nothing, 'Gemm' 'units'; 'Add' and 'Mul' make a constant for
-        each map. An attribute 'name' names what a node puts out.
+        'kernel', 'BatchNormalization' nothing, 'Gemm' 'units'; 'Add', 'Sub', 'Mul' and 'Div' make a
+        constant for each map. An attribute 'name' names what a node puts out.
     """
     rng, tensors, made = np.random.default_rng(seed), {}, []
     x, maps = "image", channels
@@ -44,7 +44,7 @@ def build(nodes: list[Node], size: int, channels: int = 3, seed: int = 0) -> onn
                 tensor(f"{name}_mean", rng.normal(size=maps)),
                 tensor(f"{name}_var", rng.uniform(0.5, 2, maps)),
             ]
-        elif kind in ("Add", "Mul"):
+        elif kind in ("Add", "Sub", "Mul", "Div"):
             inputs.append(tensor(f"{name}_c", rng.uniform(0.5, 2, (1, maps, 1, 1))))
         elif kind == "Gemm":
             units = attributes.pop("units")

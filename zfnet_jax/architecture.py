@@ -127,7 +127,7 @@ class Architecture:
 
 def completed(model: Mapping[str, Any] | ml_collections.ConfigDict) -> dict[str, Any]:
     """A config's model section with the fields that came later, as nets of before computed them."""
-    added = {"dropout_scales_training": True, "dense_without_relu": ()} | dict(model)
+    added = {"dropout_scales_training": True} | dict(model)
     added["contrast_norm"] = {"region": "across_maps"} | dict(model["contrast_norm"])
     return added
 
@@ -166,5 +166,5 @@ def from_config(model: ml_collections.ConfigDict, classes: int) -> Architecture:
         dropout=model.dropout,
         norm_before_pool=model.norm_before_pool,
         dropout_scales_training=later["dropout_scales_training"],
-        dense_without_relu=tuple(later["dense_without_relu"]),
+        dense_without_relu=tuple(later.get("dense_without_relu", ())),  # of imported nets alone
     )

@@ -304,6 +304,33 @@ def test_a_photo_goes_through_scripts_visualize_as_it_is(small_zf, tmp_path):
     assert picture.exists()
 
 
+def test_batch_norm_and_scale_answer_alike(tmp_path):
+    """Straight after a convolution, each a layer; sums of statistics and their number."""
+    text = caffe_nets.alexnet()
+    net, rng = caffe_nets.weights(text), np.random.default_rng(0)
+    maps = foreign.MAPS[0]
+    added = "".join(
+        f'layer {{ name: "{kind}" type: "{kind}" bottom: "conv1" top: "conv1"'
+        + (" scale_param { bias_term: true } }\n" if kind == "Scale" else " }\n")
+        for kind in ("BatchNorm", "Scale")
+    )
+    place = text.index('layer { name: "relu1"')
+    text = text[:place] + added + text[place:]
+    arrays = {
+        "BatchNorm": [rng.normal(size=maps) * 99, rng.uniform(1, 9, maps) * 99, np.array([99.0])],
+        "Scale": [rng.uniform(0.5, 2, maps), rng.normal(size=maps)],
+    }
+    for kind, values in arrays.items():
+        layer = net.layer.add(name=kind, type=kind)
+        for array in values:
+            blob = layer.blobs.add()
+            blob.data.extend(array.tolist())
+            blob.shape.dim.append(len(array))
+    paths = caffe_nets.save(tmp_path, text, net)
+    run = imported_run(paths, dataclasses.replace(OPTIONS, image_size=240))
+    check_answers(paths, run, foreign.images(240, 1), ALEXNET_LAYERS)
+
+
 @pytest.mark.parametrize(
     ("source", "crop", "scale"),
     [
@@ -370,7 +397,7 @@ def test_where_regions_are_evenly_pooled():
 @pytest.mark.parametrize(
     ("old", "new", "message_"),
     [
-        ('"LRN"', '"BatchNorm"', "layer norm1: a net of this family has no BatchNorm here"),
+        ('"LRN"', '"MVN"', "layer norm1: a net of this family has no MVN here"),
         ("kernel_size: 7", "kernel_size: 5", r"conv1: its weight is \[8, 3, 7, 7\], expected"),
         ("num_output: 20", "num_output: 21", r"fc6: its weight is \[20, 216\], expected \[21,"),
         ('name: "fc7"', 'name: "fc9"', "layer fc9 has 0 tensors, expected 2; those with any"),

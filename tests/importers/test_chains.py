@@ -57,6 +57,12 @@ CHAINS: dict[str, list[onnx_chains.Node]] = {
         conv(3, name="conv3", kernel=2), pool(3, "Average", 2, 1), ("Flatten", {}),
         ("Gemm", {"units": 5, "name": "fc4"}), GEMM,
     ],
+    "batch norm, scale and bias": [
+        conv(1, strides=[2, 2], bias=False), ("BatchNormalization", {"epsilon": 0.1}), relu(1),
+        conv(2), ("Mul", {}), ("Add", {}), ("Sub", {}), ("BatchNormalization", {"name": "conv2"}),
+        pool(2, "Max", 3, 2, name="pool1"),
+        conv(3, maps=8, group=2), ("Div", {}), relu(3), ("Flatten", {}), GEMM,
+    ],
 }  # fmt: skip
 
 
@@ -78,7 +84,7 @@ def test_a_chain_answers_alike_and_comes_back_identical(name, tmp_path):
     x = foreign.nchw(photos, OPTIONS.mean, 60.0, bgr=False, crop=SIZE)
     theirs = onnx_chains.answers(model, SIZE, 3, x)
     compared = {layer: theirs[layer] for layer in ours if layer in theirs}
-    assert compared.keys() >= {"logits", "pool1"}
+    assert compared.keys() >= {"logits", "conv3"}
     foreign.same(ours, compared)
     for exporting, file in ((exporter, "again.onnx"), (safetensors, "again.safetensors")):
         assert exporting.export(run, tmp_path / file) < 1e-5
@@ -106,6 +112,10 @@ def test_which_layers_have_a_relu(tmp_path):
         ([conv(1), pool(1, "Average", 3, 1, pads=[0, 0, 1, 1], count_include_pad=1),
           ("Flatten", {}), GEMM],
          "AveragePool pool1: average pool of 3 pixels, .*no pool here does"),
+        ([conv(1), relu(1), ("BatchNormalization", {"name": "norm"}), ("Flatten", {}), GEMM],
+         "BatchNormalization norm: .* follows Relu conv1; only straight after a convolution"),
+        ([conv(1), ("BatchNormalization", {"training_mode": 1})],
+         "BatchNormalization logits: a batch norm as in training; export the net for evaluation"),
         ([conv(1), pool(1, "Max", 2, 2), pool(2, "Average", 2, 2), ("Flatten", {}), GEMM],
          "AveragePool pool2: a second one in the same layer"),
     ],

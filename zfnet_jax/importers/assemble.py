@@ -13,12 +13,14 @@ from zfnet_jax.importers.chain import (
     AnyPool,
     Dropout,
     Filters,
+    Folded,
     GlobalPool,
     Link,
     Norm,
     Rectifier,
     Weights,
     WindowPool,
+    folded,
 )
 from zfnet_jax.importers.net import CHANNELS, Net, checked
 from zfnet_jax.importers.pools import same_pool
@@ -40,7 +42,7 @@ def assemble(chain: Sequence[Link], crop: int, *, bgr: bool, base: ConfigDict) -
       ValueError: the chain is no net of the ZFNet family; names the first layer that does not fit,
         or the first tensor with its shape and the one expected.
     """
-    layers = _split(chain)
+    layers = _split(folded(chain))
     convs, dense = layers.convs, layers.dense
     fields, params, order, norms = {}, {}, set(), []
     size, maps = crop, CHANNELS
@@ -73,11 +75,12 @@ def assemble(chain: Sequence[Link], crop: int, *, bgr: bool, base: ConfigDict) -
         "layers": tuple(fields),
         "dense": tuple(len(link.weight) for link in dense[:-1]),
         "norm_before_pool": order == {True},
-        "dense_without_relu": tuple(
-            depth for depth, rectified in enumerate(layers.rectified) if not rectified
-        ),
         **_dropout(layers.dropouts, len(dense) - 1),
     }
+    if not all(layers.rectified):
+        section["dense_without_relu"] = tuple(
+            depth for depth, rectified in enumerate(layers.rectified) if not rectified
+        )
     if norms:
         section["contrast_norm"] = _norm_fields(norms)
     return checked(section, params, len(dense[-1].weight), crop)
@@ -93,7 +96,7 @@ class _Layers(NamedTuple):
     rectified: list[bool]
 
 
-def _split(chain: Sequence[Link]) -> _Layers:
+def _split(chain: Sequence[Folded]) -> _Layers:
     convs: list[tuple[Filters, list[After]]] = []
     dense: list[Weights] = []
     dropouts: list[list[Dropout]] = []

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from zfnet_jax.importers.chain import (
+    Affine,
     AnyPool,
     Dropout,
     Filters,
@@ -18,6 +19,7 @@ from zfnet_jax.importers.chain import (
     RegionPool,
     Weights,
     WindowPool,
+    batch_norm,
 )
 from zfnet_jax.layer_specs import PoolKind
 
@@ -49,6 +51,8 @@ def links(name: str, kind: str, fields: Any, blobs: Mapping[str, list[Any]]) -> 
         if norm.norm_region:  # Caffe's layer takes k as 1 there, whatever the file says
             return [Norm(name, norm.local_size, 1.0, norm.alpha, norm.beta, "within_map")]
         return [Norm(name, norm.local_size, norm.k, norm.alpha, norm.beta)]
+    if kind in ("BatchNorm", "Scale", "Bias"):
+        return [_affine(name, kind, fields, blobs)]
     if kind == "Pooling":
         return [_pool(name, fields.pooling_param)]
     if kind == "ROIPooling":
@@ -98,6 +102,26 @@ def _weights(name: str, fields: Any, blobs: Mapping[str, list[Any]]) -> Weights:
         )
     bias = np.zeros(len(weight), np.float32) if bias is None else bias.reshape(-1)
     return Weights(name, weight, bias)
+
+
+def _affine(name: str, kind: str, fields: Any, blobs: Mapping[str, list[Any]]) -> Affine:
+    arrays = [to_array(blob, name).reshape(-1) for blob in blobs.get(name, [])]
+    if kind == "BatchNorm":
+        if len(arrays) != 3 or arrays[2].size != 1:
+            raise ValueError(f"layer {name} has {len(arrays)} tensors, expected 3")
+        mean, variance, weight = arrays  # sums, and of how many they are
+        share = 1 / weight.item() if weight.item() else 0.0
+        return batch_norm(name, mean * share, variance * share, fields.batch_norm_param.eps)
+    param = fields.scale_param if kind == "Scale" else fields.bias_param
+    expected = 2 if kind == "Scale" and param.bias_term else 1
+    if len(arrays) != expected:
+        raise ValueError(f"layer {name} has {len(arrays)} tensors, expected {expected}")
+    if param.axis != 1 or param.num_axes != 1:
+        raise ValueError(f"{name}: axes {param.axis} and {param.num_axes} on, expected 1 and 1")
+    none = np.zeros_like(arrays[0])
+    if kind == "Bias":
+        return Affine(name, none + 1, arrays[0])
+    return Affine(name, arrays[0], arrays[1] if expected == 2 else none)
 
 
 def _pool(name: str, fields: Any) -> AnyPool:

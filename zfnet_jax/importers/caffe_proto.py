@@ -36,6 +36,13 @@ _MESSAGES: dict[str, dict[str, tuple[Any, ...]]] = {
         "width": (4, "int64"),
     },
     "NetStateRule": {"phase": (1, "Phase")},
+    "BatchNormParameter": {"eps": (3, "float", "1e-5")},
+    "BiasParameter": {"axis": (1, "int64", "1"), "num_axes": (2, "int64", "1")},
+    "ScaleParameter": {
+        "axis": (1, "int64", "1"),
+        "num_axes": (2, "int64", "1"),
+        "bias_term": (4, "bool", "false"),
+    },
     "ConvolutionParameter": {
         "num_output": (1, "uint64"),
         "bias_term": (2, "bool", "true"),
@@ -119,6 +126,9 @@ _MESSAGES: dict[str, dict[str, tuple[Any, ...]]] = {
         "image_data_param": (115, "DataParameter"),
         "memory_data_param": (119, "MemoryDataParameter"),
         "window_data_param": (129, "DataParameter"),
+        "batch_norm_param": (139, "BatchNormParameter"),
+        "bias_param": (141, "BiasParameter"),
+        "scale_param": (142, "ScaleParameter"),
         "input_param": (143, "InputParameter"),
         "roi_pooling_param": (8266711, "ROIPoolingParameter"),
     },

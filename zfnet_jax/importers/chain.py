@@ -7,6 +7,7 @@ weights [units, inputs], flattened maps in the order map, row, column.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -23,6 +24,16 @@ class Filters:
     stride: int
     padding: int
     groups: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Affine:
+    """Batch norm in evaluation, a scale or a bias: each map or unit times factor plus shift, both
+    [maps], or [1] for all."""
+
+    name: str
+    factor: np.ndarray
+    shift: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,4 +108,58 @@ class Weights:
 
 
 AnyPool = WindowPool | GlobalPool | RegionPool
-Link = Filters | Rectifier | Norm | AnyPool | Dropout | Weights
+Folded = Filters | Rectifier | Norm | AnyPool | Dropout | Weights
+Link = Folded | Affine
+
+
+def batch_norm(
+    name: str,
+    mean: np.ndarray,
+    variance: np.ndarray,
+    epsilon: float,
+    scale: np.ndarray | float = 1.0,
+    shift: np.ndarray | float = 0.0,
+) -> Affine:
+    """Batch norm with the mean and variance [maps] that training left.
+
+    Raises:
+      ValueError: the arrays have not one shape, or a variance is negative.
+    """
+    arrays = [np.asarray(array, np.float64) for array in (mean, variance, scale, shift)]
+    shapes = [array.shape for array in arrays if array.ndim]
+    if len(set(shapes)) != 1 or len(shapes[0]) != 1 or (arrays[1] < 0).any():
+        raise ValueError(f"{name}: a batch norm of tensors {[list(shape) for shape in shapes]}")
+    factor = arrays[2] / np.sqrt(arrays[1] + epsilon)
+    return Affine(name, factor, arrays[3] - arrays[0] * factor)
+
+
+def folded(chain: Sequence[Link]) -> list[Folded]:
+    """The chain with every batch norm, scale and bias as part of the convolution or dense layer
+    whose sums it changes: the same to float32's rounding.
+
+    Raises:
+      ValueError: one follows anything else, where that is not possible.
+    """
+    links: list[Folded] = []
+    for link in chain:
+        if not isinstance(link, Affine):
+            links.append(link)
+            continue
+        last = links[-1] if links else None
+        if not isinstance(last, Filters | Weights):
+            after = f"follows {last.name}" if last else "comes first"
+            raise ValueError(
+                f"{link.name}: a batch norm, scale or bias that {after}; only straight after a"
+                " convolution or a dense layer can it be folded into that"
+            )
+        units = (len(last.weight),)
+        if link.factor.shape not in (units, (1,)) or link.shift.shape not in (units, (1,)):
+            shapes = f"{list(link.factor.shape)} and {list(link.shift.shape)}"
+            raise ValueError(f"{link.name}: {shapes} values for {units[0]} maps or units")
+        factor = np.broadcast_to(link.factor, units).astype(np.float64)
+        weight = last.weight * factor.reshape(-1, *[1] * (last.weight.ndim - 1))
+        bias = last.bias * factor + link.shift
+        links[-1] = dataclasses.replace(
+            last, weight=weight.astype(np.float32), bias=bias.astype(np.float32)
+        )
+    return links

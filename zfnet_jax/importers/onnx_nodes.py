@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from zfnet_jax.importers.chain import (
+    Affine,
     Dropout,
     Filters,
     GlobalPool,
@@ -17,6 +17,7 @@ from zfnet_jax.importers.chain import (
     Rectifier,
     Weights,
     WindowPool,
+    batch_norm,
 )
 from zfnet_jax.importers.onnx_constants import title
 from zfnet_jax.layer_specs import PoolKind
@@ -89,9 +90,10 @@ class NodeReader:
             self.chain.append(Dropout(name, float(rate)))
         elif kind in ("Gemm", "MatMul"):
             self.chain.append(_weights(name, kind, attributes, constants))
-        elif kind == "Add" and (last := self._without_bias(constants)):
-            bias = next(array for array in constants if array is not None)
-            self.chain[-1] = dataclasses.replace(last, bias=bias.reshape(-1))
+        elif kind == "BatchNormalization":
+            self.chain.append(_batch_norm(name, attributes, constants))
+        elif kind in _PREPROCESSING:
+            self.chain.append(self._affine(name, kind, constants))
         elif kind in ("Flatten", "Reshape"):
             axes = [self._targets[input_] for input_ in node.input if input_ in self._targets]
             _check_flatten(name, kind, attributes, constants, axes)
@@ -119,11 +121,33 @@ class NodeReader:
         else:
             self.scale = scale * value if kind == "Div" else scale / value
 
-    def _without_bias(self, constants: Constants) -> Weights | None:
-        """The MatMul, which has no bias of its own, to whose result one constant is added."""
-        last = self.chain[-1] if self.chain else None
-        one = sum(array is None for array in constants) == 1
-        return last if isinstance(last, Weights) and not last.bias.any() and one else None
+    def _affine(self, name: str, kind: str, constants: Constants) -> Affine:
+        """An operation with one constant for each map, or one for all."""
+        value = next((array for array in constants if array is not None), np.zeros(0))
+        whole = isinstance(self.chain[-1], Weights)  # units, no maps
+        axis = -1 if whole else -3
+        fits = value.ndim >= -axis and value.shape[axis] == value.size
+        if len(constants) != 2 or not value.size or not (fits or value.size == 1):
+            raise ValueError(f"{name}: {kind} of a constant {list(value.shape)}")
+        value = value.astype(np.float64).reshape(-1)
+        one, none = np.ones_like(value), np.zeros_like(value)
+        if kind == "Div" and constants[0] is not None:
+            raise ValueError(f"{name}: a constant is divided by maps")
+        if kind in ("Mul", "Div"):
+            return Affine(name, value if kind == "Mul" else 1 / value, none)
+        if kind == "Sub":
+            return Affine(name, one, -value) if constants[0] is None else Affine(name, -one, value)
+        return Affine(name, one, value)
+
+
+def _batch_norm(name: str, attributes: dict[str, Any], constants: Constants) -> Affine:
+    scale, shift, mean, variance = constants[1:5] if len(constants) == 5 else [None] * 4
+    if scale is None or shift is None or mean is None or variance is None:
+        raise ValueError(f"{name}: its statistics are no tensors of the file")
+    if attributes.get("training_mode", 0):
+        raise ValueError(f"{name}: a batch norm as in training; export the net for evaluation")
+    epsilon = float(attributes.get("epsilon", 1e-5))
+    return batch_norm(name, mean, variance, epsilon, scale, shift)
 
 
 def _changes_nothing(kind: str, attributes: dict[str, Any], constants: Constants) -> bool:

@@ -89,7 +89,7 @@ def imported(
     crop, size = int(config.augment.crop), int(config.data.image_size)
     net = architecture.from_config(config.model, len(names))
     section = architecture.completed(config.model.to_dict())
-    for field in ("layers", "dense", "dense_without_relu"):
+    for field in {"layers", "dense", "dense_without_relu"} & section.keys():
         section[field] = tuple(section[field])
     read = checked(section, from_foreign(net, tensors, (crop, crop)), len(names), crop)
     if MEAN_IMAGE in tensors and tensors[MEAN_IMAGE].ndim == 4:
