@@ -53,7 +53,7 @@ def main() -> None:
         train,
         validation,
         _OPTIONS(),
-        given=[f"--prepared_dir={prepared}"],
+        given=[f"--prepared_dir={prepared}", f"--name={_NAME.value}"],
         batch_size=_BATCH.value or run.config.eval_batch_size,
         progress=True,
     )

@@ -18,7 +18,7 @@ from pathlib import Path
 from unittest import mock
 
 import numpy as np
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -290,11 +290,13 @@ def test_every_photo_once_with_its_folders_class_or_one_line(build, stages, insi
             return
         assert all(len(note.splitlines()) == 1 for note in source.notes())
         try:
-            prepared(source, out)
+            try:
+                prepared(source, out)
+            except ValueError:
+                prepared(source, out, overwrite=True)
         except ValueError as error:
-            if "unreadable" in str(error):  # all of them
-                return
-            prepared(source, out, overwrite=True)
+            assume("no photo is left" not in str(error))  # all are unreadable
+            raise
         if json.loads((out / "manifest.json").read_text())["state"] != source.state:
             prepared(source, out, overwrite=True)  # as its line says: same sizes, written since
         check(tree, out)

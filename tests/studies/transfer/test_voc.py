@@ -228,7 +228,7 @@ def unique_rows(inputs: np.ndarray) -> np.ndarray:
 def test_the_script_leaves_what_table_6_needs(prepared, tiny_run, tmp_path):
     for name in ("checkpoints", "config.json", "run.json"):
         (tmp_path / name).symlink_to(tiny_run / name)
-    how = (f"--prepared_dir={prepared}", "--grid=0.1,10", "--cv_folds=2")
+    how = (f"--prepared_dir={prepared}", "--name=tiny_voc", "--grid=0.1,10", "--cv_folds=2")
     (output,) = run_script("voc", f"--workdir={tmp_path}", *how)
     assert "mean average precision on the validation images" in output
     (result,) = saved.find(tmp_path, "voc")
