@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, cast
 
 from absl import flags
 
-from zfnet_jax.command import outputs, processes, shell, study_flags
+from zfnet_jax.command import outputs, shell, study_flags
 from zfnet_jax.studies.errors.options import Options, ScoreOptions
 
 if TYPE_CHECKING:
@@ -42,7 +42,6 @@ def main() -> None:
     from zfnet_jax.report.table import markdown
     from zfnet_jax.studies.errors import predictions, summary
 
-    processes.join()
     out = outputs.folder(_OUT.value) if _OUT.value else None
     workdirs, options, scoring = _workdirs(), _OPTIONS(), _SCORES()
     together = len(_WORKDIRS.value) > 1
@@ -93,4 +92,4 @@ def _workdirs() -> list[Path]:
 
 
 if __name__ == "__main__":
-    shell.run(main)
+    shell.run(main, several=True)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from absl import flags
 
-from zfnet_jax.command import processes, shell, study_flags
+from zfnet_jax.command import shell, study_flags
 from zfnet_jax.studies.invariance.options import Options
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
@@ -35,7 +35,6 @@ def main() -> None:
     options = _OPTIONS()
     if not options.images and not options.count:
         raise ValueError("invariance needs at least one image: give --image or --summary")
-    processes.join()
     run = open_run(_WORKDIR.value, _STEP.value)
     progress, results = parallel.is_writer(), []
     if options.images:
@@ -55,4 +54,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    shell.run(main)
+    shell.run(main, several=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from absl import flags
 
-from zfnet_jax.command import processes, shell, study_flags
+from zfnet_jax.command import shell, study_flags
 from zfnet_jax.studies.features.options import Options
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
@@ -29,7 +29,6 @@ def main() -> None:
     from zfnet_jax.studies import images
     from zfnet_jax.studies.features import mining, study, winners
 
-    processes.join()
     run, options = open_run(_WORKDIR.value, _STEP.value), _OPTIONS()
     result = study.measured(
         run,
@@ -50,4 +49,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    shell.run(main)
+    shell.run(main, several=True)

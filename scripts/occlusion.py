@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from absl import flags
 
-from zfnet_jax.command import inputs, processes, shell, study_flags
+from zfnet_jax.command import inputs, shell, study_flags
 from zfnet_jax.studies.occlusion.options import Options
 
 if TYPE_CHECKING:
@@ -37,7 +37,6 @@ def main() -> None:
     from zfnet_jax.studies.occlusion import study
     from zfnet_jax.studies.occlusion.figure import figure7
 
-    processes.join()
     run = open_run(_WORKDIR.value, _STEP.value)
     options = _OPTIONS()
     result = study.measured(
@@ -77,4 +76,4 @@ def _mined(run: Run) -> Winners | None:
 
 
 if __name__ == "__main__":
-    shell.run(main)
+    shell.run(main, several=True)

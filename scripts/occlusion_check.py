@@ -14,7 +14,7 @@ import json
 
 from absl import flags
 
-from zfnet_jax.command import processes, shell, study_flags
+from zfnet_jax.command import shell, study_flags
 from zfnet_jax.studies.occlusion.options import CheckOptions
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
@@ -32,7 +32,6 @@ def main() -> None:
     from zfnet_jax.studies import images
     from zfnet_jax.studies.occlusion import check
 
-    processes.join()
     run = open_run(_WORKDIR.value, _STEP.value)
     split = images.open_split(run, "validation", _PREPARED.value)
     result = check.measured(
@@ -52,4 +51,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    shell.run(main)
+    shell.run(main, several=True)

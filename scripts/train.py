@@ -14,7 +14,7 @@ from pathlib import Path
 from absl import flags
 from ml_collections import config_flags
 
-from zfnet_jax.command import processes, shell
+from zfnet_jax.command import shell
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The config file, 'FILE' or 'FILE:ARG'.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder; made if missing.", required=True)
@@ -29,7 +29,6 @@ def main() -> None:
     from zfnet_jax.report.mosaic import filter_mosaic
     from zfnet_jax.training import preemption, train
 
-    processes.join()
     workdir = Path(_WORKDIR.value)
     try:
         result = train.train_and_evaluate(_CONFIG.value, workdir, _STOP.value, filter_mosaic)
@@ -44,4 +43,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     flags.mark_flag_as_required("config")
-    shell.run(main)
+    shell.run(main, several=True)

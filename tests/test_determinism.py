@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
 
-from zfnet_jax import determinism, parallel
+from zfnet_jax import determinism, distributed
 from zfnet_jax.command import processes
 
 FLAG = "--xla_gpu_deterministic_ops=true"
@@ -27,18 +29,23 @@ def machine(monkeypatch) -> SimpleNamespace:
 
 
 def test_the_flag_of_a_program_sets_that_of_xla_before_it_joins_others(machine, monkeypatch):
-    def join(*_: object) -> None:
+    @contextlib.contextmanager
+    def join(*_: object, **__: object) -> Iterator[None]:
         machine.started = True
+        yield
 
-    monkeypatch.setattr(parallel, "initialize", join)
+    monkeypatch.setattr(distributed, "joined", join)
     given = SimpleNamespace(value=None)
-    for name in ("_COORDINATOR", "_PROCESSES", "_PROCESS"):
+    for name in ("_COORDINATOR", "_PROCESSES", "_PROCESS", "_SECONDS"):
         monkeypatch.setattr(processes, name, given)
+    monkeypatch.setattr(processes, "_about", dict)
     monkeypatch.setattr(processes, "_DETERMINISTIC", SimpleNamespace(value=True))
-    processes.join()
+    with processes.joined(debug=False):
+        pass
     flags = f"--xla_gpu_enable_latency_hiding_scheduler=true {FLAG}"
     assert os.environ["XLA_FLAGS"] == flags
-    processes.join()  # it is set: not too late
+    with processes.joined(debug=False):  # it is set: not too late
+        pass
     assert os.environ["XLA_FLAGS"] == flags
 
 

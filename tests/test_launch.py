@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+import jax
 import pytest
 from jax._src.clusters import OmpiCluster, SlurmCluster
 
-from zfnet_jax import launch, parallel
+from zfnet_jax import distributed, launch, meeting
 from zfnet_jax.launch import Job, recognise
 
 GIVEN = "what was given"
@@ -196,6 +197,16 @@ def test_one_process_joins_nothing():
     assert recognise({"WORLD_SIZE": "4"}) is None  # nothing says which one this is
 
 
+class Silent:
+    """A line on which nothing is heard."""
+
+    def watch(self, *_):
+        pass
+
+    def leave(self):
+        pass
+
+
 def test_hosts_of_a_tpu_are_left_to_jax(monkeypatch):
     pod = {"TPU_WORKER_HOSTNAMES": "t0,t1", "TPU_WORKER_ID": "1"}
     plain = {"TPU_ML_PLATFORM": "JAX"}  # what jax sets on a TPU's host; the rest is metadata
@@ -206,15 +217,21 @@ def test_hosts_of_a_tpu_are_left_to_jax(monkeypatch):
     assert recognise(plain | {"JAX_PLATFORMS": "cpu"}) is None
     assert recognise({"TPU_WORKER_HOSTNAMES": "localhost", "TPU_WORKER_ID": "0"}) is None
 
-    told = []
-    monkeypatch.setattr(parallel.jax.distributed, "initialize", lambda *a, **k: told.append((a, k)))
-    monkeypatch.setattr(parallel.os, "environ", plain)
-    parallel.initialize()
-    monkeypatch.setattr(parallel.os, "environ", slurm(1, "1(x2)", gpus=4))
-    parallel.initialize()
+    told, met = [], []
+    monkeypatch.setattr(jax.distributed, "initialize", lambda *a, **k: told.append((a, k)))
+    monkeypatch.setattr(meeting, "meet", lambda *a: met.append(a) or Silent())
+    monkeypatch.setattr(distributed, "_line", None)
+    monkeypatch.setattr(distributed.os, "environ", plain)
+    with distributed.joined(seconds=5):
+        pass
+    monkeypatch.setattr(distributed.os, "environ", slurm(1, "1(x2)", gpus=4))
+    with distributed.joined(seconds=5):
+        pass
     where = f"n1:{61440 + 5000 % 4096}"
+    wait = {"initialization_timeout": 5}
     own = {"cluster_detection_method": "deactivate"}  # jax's would be one GPU each
-    assert told == [((), {}), ((where, 2, 1, None), own)]
+    assert told == [((), wait), ((where, 2, 1, None), own | wait)]
+    assert [one[:4] for one in met] == [(where, 1, 2, 5)]
 
 
 def test_what_is_given_wins():

@@ -1,12 +1,9 @@
-"""Devices and processes: the only file that knows there may be more than one."""
+"""Arrays on all devices of all processes, which `distributed` joins, and words among these."""
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import os
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -15,39 +12,10 @@ from jax import lax
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from zfnet_jax import launch
-
 AXIS = "batch"
 _TEXT_BYTES = 1000  # of `from_writer` and `from_all`
 _LONGEST_WAIT = 30 * 24 * 3600 * 1000  # milliseconds
 _meetings = itertools.count()  # a barrier has a name of its own
-
-
-def initialize(
-    coordinator: str | None = None, processes: int | None = None, process: int | None = None
-) -> None:
-    """Joins the processes of one job; does nothing for a single process.
-
-    Args:
-      coordinator: 'host:port' of process 0. None reads the environment, see `launch.recognise`.
-      processes, process: how many there are and which one this is.
-
-    Raises:
-      ValueError: there are several processes, but not all is known that joins them.
-    """
-    job = launch.recognise(os.environ, coordinator, processes, process, launch.count_gpus())
-    if job is None:
-        return
-    if job is launch.CLOUD_TPU:
-        jax.distributed.initialize()
-        return
-    jax.distributed.initialize(
-        job.coordinator,
-        job.processes,
-        job.process,
-        job.local_device_ids,
-        cluster_detection_method="deactivate",  # else it gives each process one GPU
-    )
 
 
 def is_writer() -> bool:
@@ -79,32 +47,6 @@ def wait_for_all() -> None:
 
         meeting = multihost.get_barrier_sync_fn()
         meeting(key=f"zfnet_jax/{next(_meetings)}", timeout_ms=_LONGEST_WAIT)
-
-
-@contextlib.contextmanager
-def together(agreed: tuple[type[Exception], ...] = ()) -> Iterator[None]:
-    """Where one process of several fails, ends it at once, so that the others fail too.
-
-    Otherwise it would wait for them at its end, and they for it in their next step. Those that wait
-    for a dead process learn of it from their connection, or within 100 seconds from jax.
-
-    Args:
-      agreed: errors that all processes raise after the same step; they are passed on.
-    """
-    try:
-        yield
-    except Exception as error:
-        if jax.process_count() == 1 or isinstance(error, agreed):
-            raise
-        reason = (str(error).splitlines() or [""])[0][:300]
-        who = f"process {jax.process_index()} of {jax.process_count()}"
-        print(
-            f"error: {who} stops, or another process of the job has ended: {type(error).__name__}:"
-            f" {reason}; the same command goes on from the last checkpoint",
-            file=sys.stderr,
-            flush=True,
-        )
-        os._exit(1)
 
 
 def check_batch(batch_size: int, accumulation: int = 1) -> None:

@@ -123,25 +123,24 @@ TOGETHER = """
 import dataclasses, sys, time
 from pathlib import Path
 import numpy as np
-from zfnet_jax import parallel
+from zfnet_jax import distributed
 from zfnet_jax.runs.run import open_run
 from zfnet_jax.studies import saved
 from zfnet_jax.studies.saved import Subject
 from tests.studies.test_saved import Options
 
 address, number, workdir, out = sys.argv[1:]
-parallel.initialize(address, 2, int(number))
-run = dataclasses.replace(open_run(workdir), directory=Path(out))
-subject = Subject("one", Options(), ("conv1",))
-
 def make(folder):
     if folder is not None:
         time.sleep(2)  # the writer alone, as in mining: it projects
         np.savez(folder / "arrays.npz", x=1)
 
-for _ in range(2):
-    result = saved.made_once(run, subject, make, command="")
-    assert (result.folder / "about.json").exists(), "gone on before the result was there"
+with distributed.joined(address, 2, int(number)):
+    run = dataclasses.replace(open_run(workdir), directory=Path(out))
+    subject = Subject("one", Options(), ("conv1",))
+    for _ in range(2):
+        result = saved.made_once(run, subject, make, command="")
+        assert (result.folder / "about.json").exists(), "gone on before the result was there"
 """
 
 

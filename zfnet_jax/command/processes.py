@@ -3,7 +3,14 @@ each time. Importing this module defines them."""
 
 from __future__ import annotations
 
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
 from absl import flags
+
+from zfnet_jax import launch, lifeline, meeting
 
 _COORDINATOR = flags.DEFINE_string("coordinator", None, "host:port of process 0, if several.")
 _PROCESSES = flags.DEFINE_integer("processes", None, "Number of processes, with --coordinator.")
@@ -11,12 +18,69 @@ _PROCESS = flags.DEFINE_integer("process", None, "Number of this process, with -
 _DETERMINISTIC = flags.DEFINE_bool(
     "deterministic", False, "The same to the last bit each time, on GPUs too, which costs speed."
 )
+_SECONDS = flags.DEFINE_float(
+    "start_timeout",
+    meeting.START_SECONDS,
+    "Seconds that all processes of a job have to start.",
+    lower_bound=0,
+)
+
+# Flags that the processes of a job may have each their own of: what they name is compared by its
+# content, or is a matter of one process.
+_OWN = ("coordinator", "processes", "process", "workdir", "prepared_dir", "out", "config", "debug")
 
 
-def join() -> None:
-    """Joins the processes of the job, if there are several, before anything is computed."""
-    from zfnet_jax import determinism, parallel  # after the flags, so that --help needs no jax
+@contextlib.contextmanager
+def joined(debug: bool) -> Iterator[None]:
+    """Joins the processes of the job, if there are several, to their common end.
+
+    Args:
+      debug: whether an error that the user can mend is shown with its traceback, too.
+    """
+    from zfnet_jax import determinism, distributed  # after the flags, so that --help needs no jax
 
     if _DETERMINISTIC.value:
         determinism.require()
-    parallel.initialize(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
+    with distributed.joined(
+        _COORDINATOR.value,
+        _PROCESSES.value,
+        _PROCESS.value,
+        seconds=_SECONDS.value,
+        about=_about(),
+        debug=debug,
+    ):
+        yield
+
+
+def tell(arguments: Sequence[str], error: str) -> None:
+    """Tells the other processes of the job of an error in the flags that keeps this one away."""
+    where = flags.FlagValues()
+    for flag in (_COORDINATOR, _PROCESSES, _PROCESS):
+        where[flag.name] = flags.FLAGS[flag.name]
+    with contextlib.suppress(flags.Error, lifeline.LostError, ValueError, OSError):
+        where(arguments, known_only=True)
+        job = launch.recognise(os.environ, where.coordinator, where.processes, where.process)
+        if job and job.coordinator and job.processes and job.process is not None:
+            meeting.meet(
+                job.coordinator,
+                job.process,
+                job.processes,
+                meeting.TELLING_SECONDS,
+                about={},
+                failed=error,
+            )
+
+
+def _about() -> dict[str, Any]:
+    """What all processes must have in common before they know their data: program and flags."""
+    from zfnet_jax.runs import provenance, workdir
+
+    given = {
+        f"--{flag.name}": flag.value
+        for module, of_module in flags.FLAGS.flags_by_module_dict().items()
+        for flag in of_module
+        if not module.startswith("absl.")
+        and flag.name not in _OWN
+        and not flag.name.startswith("config.")
+    }
+    return {**workdir.versions(), "zfnet_jax": provenance.code_digest(), **given}

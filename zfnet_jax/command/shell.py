@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import sys
 from collections.abc import Callable
 
 from absl import app, flags, logging
 
+from zfnet_jax import lifeline
 from zfnet_jax.runs import compilation_cache
 
 _DEBUG = flags.DEFINE_bool("debug", False, "Show where an expected error was raised, too.")
@@ -15,8 +17,11 @@ _DEBUG = flags.DEFINE_bool("debug", False, "Show where an expected error was rai
 WRONG = 2  # exit code of an error that the user can mend; 1 is a defect of ours
 
 
-def run(main: Callable[..., None], *takes: str) -> None:
+def run(main: Callable[..., None], *takes: str, several: bool = False) -> None:
     """Parses the flags and calls `main` with the arguments that are no flags, named `takes`.
+
+    With `several` it may be started as several processes: they are joined into one job before
+    `main`, and end together, see `job`.
 
     An error that the user can mend ends the program with its message, in one line, and exit code 2
     (with --debug it keeps its traceback); anything else is a defect of ours and keeps it always.
@@ -33,18 +38,31 @@ def run(main: Callable[..., None], *takes: str) -> None:
             logging.set_verbosity(logging.WARNING)
         compilation_cache.use_default_folder()
         try:
-            main(*given)
-        except (ValueError, OSError, FloatingPointError) as error:
+            with processes.joined(_DEBUG.value) if several else contextlib.nullcontext():
+                main(*given)
+        except (*lifeline.EXPECTED, lifeline.LostError) as error:
             if _DEBUG.value:
                 raise
-            raise fail(str(error)) from error
+            raise fail(str(error), getattr(error, "exit_code", WRONG)) from error
         except KeyboardInterrupt as error:
             raise fail("stopped", code=130) from error
 
+    def parse(arguments: list[str]) -> list[str]:
+        try:
+            return _parse(arguments)
+        except _WrongFlagsError as error:
+            end = fail(str(error))
+            if several:
+                processes.tell(arguments, str(error))
+            raise end from error
+
     show_any_letters()
-    for flag in flags.FLAGS.get_key_flags_for_module("zfnet_jax.command.processes"):
-        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)  # so that --help shows them
-    app.run(quietly, flags_parser=_parse)
+    if several:
+        from zfnet_jax.command import processes  # which defines flags
+
+        for flag in flags.FLAGS.get_key_flags_for_module(processes.__name__):
+            flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)  # so that --help shows them
+    app.run(quietly, flags_parser=parse)
 
 
 def show_any_letters() -> None:
@@ -62,11 +80,16 @@ def fail(message: str, code: int = WRONG) -> SystemExit:
     return SystemExit(code)
 
 
+class _WrongFlagsError(Exception):
+    """In one line."""
+
+
 def _parse(arguments: list[str]) -> list[str]:
     """The arguments that are no flags.
 
-    A wrong flag, config file or config field is an error of one line. Whatever the config file
-    raises ends up here: its last line says what.
+    Raises:
+      _WrongFlagsError: a wrong flag, config file or config field. Whatever the config file raises
+        ends up here: its last line says what.
     """
     try:
         flags.FLAGS.set_gnu_getopt(True)  # flags may follow arguments
@@ -82,4 +105,4 @@ def _parse(arguments: list[str]) -> list[str]:
             lines = ["no such field of the config:", *lines]
         elif not isinstance(error, (flags.Error, OSError, ValueError)):
             lines = [f"{type(error).__name__} in the config:", *lines]
-        raise fail(" ".join(" ".join(lines).split())) from error
+        raise _WrongFlagsError(" ".join(" ".join(lines).split())) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -63,3 +64,9 @@ def digest(array: np.ndarray) -> str:
     sha256 = hashlib.sha256(f"{array.dtype.name}{list(array.shape)}".encode())
     sha256.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return sha256.hexdigest()
+
+
+def tree_digest(tree: PyTree) -> str:
+    """Short digest of the digests of a tree's leaves, by name."""
+    text = json.dumps({name: digest(leaf) for name, leaf in sorted(named_leaves(tree).items())})
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +54,7 @@ class Run:
     @functools.cached_property
     def weights_digest(self) -> str:
         """Short digest of the parameters; of many megabytes, so it is made once."""
-        leaves = array_tree.named_leaves(self.params)
-        text = json.dumps({name: array_tree.digest(leaf) for name, leaf in sorted(leaves.items())})
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return array_tree.tree_digest(self.params)
 
     @functools.cached_property
     def mean_digest(self) -> str:

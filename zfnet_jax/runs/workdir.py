@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import platform
+import secrets
+import socket
+import time
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -13,11 +16,13 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from zfnet_jax import architecture, lock, parallel
+from zfnet_jax import architecture, distributed, lock, parallel
 from zfnet_jax.data.images import Split
 from zfnet_jax.files import write_json
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "pillow")
+
+_LOOKS = 10  # for a file of another host, half a second apart: network file systems are late
 
 # Fields that a resumed run may change: they do not alter the steps that were made. Of the data the
 # fingerprint is compared, wherever they lie; `epochs` shapes the cosine schedule (see `claim`).
@@ -30,6 +35,7 @@ def held(directory: Path) -> Iterator[None]:
 
     Raises:
       ValueError: another process trains there, or the folder cannot be written.
+      DisagreementError: the processes of the job do not share it.
     """
     with contextlib.ExitStack() as stack:
         refusal = ""
@@ -41,7 +47,25 @@ def held(directory: Path) -> Iterator[None]:
                 refusal = str(error)
         if refusal := parallel.from_writer(refusal):
             raise ValueError(refusal)
+        check_shared(directory)
         yield
+
+
+def check_shared(directory: Path) -> None:
+    """DisagreementError unless all processes of the job see the folder that process 0 writes to."""
+    if jax.process_count() == 1:
+        return
+    here = f"{directory.absolute()} on {socket.gethostname()}"
+    nonce = f".seen-by-all-{secrets.token_hex(8)}"
+    if parallel.is_writer():
+        (directory / nonce).touch()
+    there, nonce = distributed.gather([here, nonce])[0]
+    try:
+        seen = any((directory / nonce).exists() or time.sleep(0.5) for _ in range(_LOOKS))
+        distributed.agree({"workdir": there if seen else f"{here} (not the same folder)"})
+    finally:
+        if parallel.is_writer():
+            (directory / nonce).unlink(missing_ok=True)
 
 
 def claim(directory: Path, config: ConfigDict, train: Split, validation: Split) -> None:
@@ -52,7 +76,7 @@ def claim(directory: Path, config: ConfigDict, train: Split, validation: Split) 
     """
     directory = Path(directory)
     path = directory / "config.json"
-    fingerprints = {"train": train.fingerprint, "validation": validation.fingerprint}
+    data = fingerprints(train, validation)
     new = as_json(config)
     if path.exists():
         run = json.loads((directory / "run.json").read_text())
@@ -71,8 +95,8 @@ def claim(directory: Path, config: ConfigDict, train: Split, validation: Split) 
             for field, (old, now) in _differences(earlier, new).items()
             if field.split(".")[0] not in free
         ]
-        if run["data"] != fingerprints:
-            differing.append(f"the data are {run['data']} there and {fingerprints} here")
+        if run["data"] != data:
+            differing.append(f"the data are {run['data']} there and {data} here")
         if differing:
             raise ValueError(
                 f"{directory} holds a run of another config: {'; '.join(differing)}. "
@@ -83,7 +107,7 @@ def claim(directory: Path, config: ConfigDict, train: Split, validation: Split) 
         write_json(
             directory / "run.json",
             {
-                "data": fingerprints,
+                "data": data,
                 "images": {"train": len(train), "validation": len(validation)},
                 "class_names": train.class_names,
                 "versions": versions(),
@@ -106,6 +130,16 @@ def record(config: ConfigDict, train: Split, plateau: dict[str, Any]) -> dict[st
         "data": train.fingerprint,
         "plateau": plateau,
     }
+
+
+def fingerprints(train: Split, validation: Split) -> dict[str, str]:
+    """Of the data of a run."""
+    return {"train": train.fingerprint, "validation": validation.fingerprint}
+
+
+def without_data(config: ConfigDict) -> dict[str, Any]:
+    """A config without its data, which may lie elsewhere on each host: see `fingerprints`."""
+    return {name: value for name, value in as_json(config).items() if name != "data"}
 
 
 def as_json(config: ConfigDict) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from zfnet_jax import lock, parallel
+from zfnet_jax import distributed, lock, parallel
 from zfnet_jax.files import (
     damage_told,
     remove_unfinished_folders,
@@ -28,7 +28,7 @@ from zfnet_jax.files import (
     write_arrays,
     write_json,
 )
-from zfnet_jax.runs import provenance
+from zfnet_jax.runs import provenance, workdir
 from zfnet_jax.runs.run import Run
 from zfnet_jax.studies.options import AnyOptions, arguments, command, identity, in_words
 
@@ -120,14 +120,18 @@ def digest_of(content: Mapping[str, Any]) -> str:
 
 def folder_of(run: Run, subject: Subject) -> Path:
     """Where a result lies, or would."""
-    content = {
+    content = _depends_on(run, subject)
+    words = re.sub(r"[^\w.+-]+", "_", "-".join(subject.words))[:_LONGEST]
+    return run.directory / FOLDER / subject.study / f"{words}-{digest_of(content)}"
+
+
+def _depends_on(run: Run, subject: Subject) -> dict[str, Any]:
+    return {
         "version": subject.version,
         "options": identity(subject.options),
         "net": provenance.net_digest(run) if subject.of_checkpoint else None,
         "data": dict(subject.data),
     }
-    words = re.sub(r"[^\w.+-]+", "_", "-".join(subject.words))[:_LONGEST]
-    return run.directory / FOLDER / subject.study / f"{words}-{digest_of(content)}"
 
 
 def is_there(run: Run, subject: Subject) -> bool:
@@ -173,8 +177,11 @@ def made_once(
 
     Raises:
       ValueError: what lies there is no whole result.
+      DisagreementError: the processes would make another result each, or do not share the folder.
     """
     folder = folder_of(run, subject)
+    workdir.check_shared(run.directory)
+    distributed.agree({"result": {"study": subject.study, **_depends_on(run, subject)}})
     if not parallel.is_writer():
         if not parallel.from_writer(""):
             make(None)

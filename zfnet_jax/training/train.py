@@ -17,10 +17,10 @@ import optax
 from absl import logging
 from ml_collections import ConfigDict
 
-from zfnet_jax import model, parallel, passes
+from zfnet_jax import distributed, model, parallel, passes
 from zfnet_jax.data import augment, batches, splits
 from zfnet_jax.data.images import Split
-from zfnet_jax.runs import workdir
+from zfnet_jax.runs import array_tree, workdir
 from zfnet_jax.runs.checkpoint import Checkpoints
 from zfnet_jax.training import nonfinite, optimizer, preemption
 from zfnet_jax.training.evaluation import Evaluator, make_evaluator
@@ -32,7 +32,8 @@ _AHEAD = 2  # steps that the devices have to do while the host starts the next o
 # Reading a number from a device takes a moment. All processes look after the same steps, or those
 # that go on would wait for the one that stops.
 _CHECKED_EVERY = 8
-_AGREED = (NonFiniteError, preemption.PreemptedError)  # raised by all processes, if by one
+# Raised by all processes, if by one.
+_AGREED = (NonFiniteError, preemption.PreemptedError, distributed.DisagreementError)
 
 
 def train_and_evaluate(
@@ -58,6 +59,7 @@ def train_and_evaluate(
       the metrics of the last epoch that ended in this call ('val/top1', ...), if one did.
 
     Raises:
+      DisagreementError: the processes of the job differ in config, data, folder or start.
       ValueError: the config does not fit the data, the devices or the run in the folder, or another
         process trains there.
       NonFiniteError: a loss, gradient or parameter is no longer finite and `config.on_nonfinite`
@@ -65,6 +67,7 @@ def train_and_evaluate(
       PreemptedError: a signal told the process to stop (see `preemption.Watch`); all is saved.
       OSError: a file cannot be written; the checkpoints from before are whole.
     """
+    distributed.agree({"config": workdir.without_data(config), "steps": stop_after_steps})
     nonfinite.check_config(config)
     augment.check(config)
     parallel.check_batch(config.batch_size, config.optimizer.accumulation)
@@ -79,6 +82,7 @@ def train_and_evaluate(
         )
     if train.fingerprint == validation.fingerprint and parallel.is_writer():
         logging.warning(splits.SAME_PHOTOS)
+    distributed.agree({"data": workdir.fingerprints(train, validation)})
     steps_per_epoch = batches.train_steps_per_epoch(len(train), config.batch_size)
 
     net = model.from_config(config.model, classes=len(train.class_names))
@@ -118,7 +122,7 @@ def train_and_evaluate(
             keep_steps=[epoch * steps_per_epoch for epoch in config.checkpoint.keep_epochs],
         )
         # Before and after the checkpoints close: closing waits for the other processes.
-        with parallel.together(_AGREED), checkpoints, parallel.together(_AGREED):
+        with distributed.together(_AGREED), checkpoints, distributed.together(_AGREED):
             rollbacks = 0
             while True:
                 try:
@@ -166,6 +170,8 @@ def _train(
         plateau = plateau.rolled_back(rollbacks, config.rollback.rate_factor)
         state = dataclasses.replace(state, rate_scale=jnp.float32(plateau.scale))
     step = int(state.step)
+    digest = array_tree.tree_digest(state) if restored and jax.process_count() > 1 else None
+    distributed.agree({"step": step, "restored state": digest})
     state, healthy, mean = parallel.replicate((state, np.bool_(True), train.mean))
     metrics = MetricsWriter(
         job.directory, resume_step=step if restored else -1, is_writer=parallel.is_writer()
