@@ -18,10 +18,9 @@ FLAG = "--xla_gpu_deterministic_ops=true"
 @pytest.fixture
 def machine(monkeypatch) -> SimpleNamespace:
     """A machine with a GPU that has computed nothing yet."""
-    it = SimpleNamespace(started=False, backend="gpu", platforms=None)
+    it = SimpleNamespace(started=False, backend="gpu", jax_platforms=None)
     bridge = SimpleNamespace(backends_are_initialized=lambda: it.started)
-    config = SimpleNamespace(read=lambda _: it.platforms)
-    fake = SimpleNamespace(default_backend=lambda: it.backend, config=config)
+    fake = SimpleNamespace(default_backend=lambda: it.backend, config=it)
     monkeypatch.setattr(determinism, "jax", fake)
     monkeypatch.setattr(determinism, "xla_bridge", bridge)
     monkeypatch.setenv("XLA_FLAGS", "--xla_gpu_enable_latency_hiding_scheduler=true")
@@ -59,6 +58,6 @@ def test_it_says_so_when_it_is_too_late(machine):
 
 
 def test_a_cpu_needs_no_flag(machine):
-    machine.platforms = "cpu"
+    machine.jax_platforms = "cpu"
     determinism.require()
     assert FLAG not in os.environ["XLA_FLAGS"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -27,7 +28,10 @@ _SECONDS = flags.DEFINE_float(
 
 # Flags that the processes of a job may have each their own of: what they name is compared by its
 # content, or is a matter of one process.
-_OWN = ("coordinator", "processes", "process", "workdir", "prepared_dir", "out", "config", "debug")
+_OWN = (
+    *("coordinator", "processes", "process", "start_timeout", "debug"),
+    *("workdir", "prepared_dir", "out", "config"),
+)
 
 
 @contextlib.contextmanager
@@ -77,10 +81,7 @@ def _about() -> dict[str, Any]:
 
     given = {
         f"--{flag.name}": flag.value
-        for module, of_module in flags.FLAGS.flags_by_module_dict().items()
-        for flag in of_module
-        if not module.startswith("absl.")
-        and flag.name not in _OWN
-        and not flag.name.startswith("config.")
+        for flag in flags.FLAGS.get_key_flags_for_module(sys.argv[0])
+        if flag.name not in _OWN and not flag.name.startswith("config.")
     }
     return {**workdir.versions(), "zfnet_jax": provenance.code_digest(), **given}
