@@ -18,9 +18,11 @@ FLAG = "--xla_gpu_deterministic_ops=true"
 @pytest.fixture
 def machine(monkeypatch) -> SimpleNamespace:
     """A machine with a GPU that has computed nothing yet."""
-    it = SimpleNamespace(started=False, backend="gpu", jax_platforms=None)
+    it = SimpleNamespace(started=False, backend="gpu", config={"jax_platforms": None})
     bridge = SimpleNamespace(backends_are_initialized=lambda: it.started)
-    fake = SimpleNamespace(default_backend=lambda: it.backend, config=it)
+    fake = SimpleNamespace(
+        default_backend=lambda: it.backend, config=SimpleNamespace(values=it.config)
+    )
     monkeypatch.setattr(determinism, "jax", fake)
     monkeypatch.setattr(determinism, "xla_bridge", bridge)
     monkeypatch.setenv("XLA_FLAGS", "--xla_gpu_enable_latency_hiding_scheduler=true")
@@ -58,6 +60,6 @@ def test_it_says_so_when_it_is_too_late(machine):
 
 
 def test_a_cpu_needs_no_flag(machine):
-    machine.jax_platforms = "cpu"
+    machine.config["jax_platforms"] = "cpu"
     determinism.require()
     assert FLAG not in os.environ["XLA_FLAGS"]

@@ -29,6 +29,6 @@ def require() -> None:
                 " and start anew"
             )
         return
-    if jax.config.jax_platforms == "cpu":  # programs compiled before stay good
+    if jax.config.values["jax_platforms"] == "cpu":  # programs compiled before stay good
         return
     os.environ["XLA_FLAGS"] = f"{flags} {_FLAG}".strip()
