@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
 
 from zfnet_jax import determinism, distributed
-from zfnet_jax.command import processes
 
 FLAG = "--xla_gpu_deterministic_ops=true"
 
@@ -29,25 +26,16 @@ def machine(monkeypatch) -> SimpleNamespace:
     return it
 
 
-def test_the_flag_of_a_program_sets_that_of_xla_before_it_joins_others(machine, monkeypatch):
-    @contextlib.contextmanager
-    def join(*_: object, **__: object) -> Iterator[None]:
+def test_xla_has_its_flag_before_the_processes_are_joined(machine, monkeypatch):
+    def join(*_: object) -> None:
         machine.started = True
-        yield
 
-    monkeypatch.setattr(distributed, "joined", join)
-    given = SimpleNamespace(value=None)
-    for name in ("_COORDINATOR", "_PROCESSES", "_PROCESS", "_SECONDS"):
-        monkeypatch.setattr(processes, name, given)
-    monkeypatch.setattr(processes, "_about", dict)
-    monkeypatch.setattr(processes, "_DETERMINISTIC", SimpleNamespace(value=True))
-    with processes.joined(debug=False):
-        pass
-    flags = f"--xla_gpu_enable_latency_hiding_scheduler=true {FLAG}"
-    assert os.environ["XLA_FLAGS"] == flags
-    with processes.joined(debug=False):  # it is set: not too late
-        pass
-    assert os.environ["XLA_FLAGS"] == flags
+    monkeypatch.setattr(distributed, "_join", join)
+    for _ in range(2):  # the second time it is set: not too late
+        with distributed.joined(deterministic=True):
+            pass
+        flags = f"--xla_gpu_enable_latency_hiding_scheduler=true {FLAG}"
+        assert os.environ["XLA_FLAGS"] == flags
 
 
 def test_it_says_so_when_it_is_too_late(machine):

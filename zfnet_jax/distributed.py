@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 import jax
 
-from zfnet_jax import launch, meeting, parallel
+from zfnet_jax import determinism, launch, meeting, parallel
 from zfnet_jax.lifeline import EXPECTED, DisagreementError, Lifeline, LostError, reason_of
 from zfnet_jax.meeting import differences
 
@@ -36,9 +36,10 @@ def joined(
     *,
     seconds: float = meeting.START_SECONDS,
     about: Mapping[str, Any] | None = None,
+    deterministic: bool = False,
     debug: bool = False,
 ) -> Iterator[None]:
-    """Joins the processes of one job, to their common end; does nothing for a single process.
+    """Joins the processes of one job, if there are several, to their common end.
 
     Inside, an error in one ends all, see `together`; at its end each waits for the others, however
     long one of them works alone.
@@ -47,6 +48,7 @@ def joined(
       coordinator, processes, process: see `launch.recognise`.
       seconds: how long the slowest process may take to start.
       about: what all processes must have in common, JSON values by name.
+      deterministic: see `determinism.require`.
       debug: see `together`.
 
     Raises:
@@ -55,6 +57,8 @@ def joined(
       DisagreementError: the processes differ in `about`, or in their number of devices.
     """
     with together(debug=debug):
+        if deterministic:
+            determinism.require()  # before JAX starts
         _join(coordinator, processes, process, seconds, about or {})
         yield
     if _line:

@@ -41,16 +41,15 @@ def joined(debug: bool) -> Iterator[None]:
     Args:
       debug: whether an error that the user can mend is shown with its traceback, too.
     """
-    from zfnet_jax import determinism, distributed  # after the flags, so that --help needs no jax
+    from zfnet_jax import distributed  # after the flags, so that --help needs no jax
 
-    if _DETERMINISTIC.value:
-        determinism.require()
     with distributed.joined(
         _COORDINATOR.value,
         _PROCESSES.value,
         _PROCESS.value,
         seconds=_SECONDS.value,
         about=_about(),
+        deterministic=_DETERMINISTIC.value,
         debug=debug,
     ):
         yield
