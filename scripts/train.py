@@ -43,4 +43,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     flags.mark_flag_as_required("config")
-    shell.run(main, several=True)
+    shell.run(main, several=True, saves=True)

@@ -217,21 +217,28 @@ def test_hosts_of_a_tpu_are_left_to_jax(monkeypatch):
     assert recognise(plain | {"JAX_PLATFORMS": "cpu"}) is None
     assert recognise({"TPU_WORKER_HOSTNAMES": "localhost", "TPU_WORKER_ID": "0"}) is None
 
-    told, met = [], []
-    monkeypatch.setattr(jax.distributed, "initialize", lambda *a, **k: told.append((a, k)))
+    told, met, heeded = [], [], []
+
+    def initialize(*args: object, **named: object) -> None:
+        told.append((args, named))
+        heeded.append(jax.config.values["jax_enable_preemption_service"])
+
+    monkeypatch.setattr(jax.distributed, "initialize", initialize)
     monkeypatch.setattr(meeting, "meet", lambda *a: met.append(a) or Silent())
     monkeypatch.setattr(distributed, "_line", None)
     monkeypatch.setattr(distributed.os, "environ", plain)
     with distributed.joined(seconds=5):
         pass
     monkeypatch.setattr(distributed.os, "environ", slurm(1, "1(x2)", gpus=4))
-    with distributed.joined(seconds=5):
+    with distributed.joined(seconds=5, saves=True):
         pass
     where = f"n1:{61440 + 5000 % 4096}"
     wait = {"initialization_timeout": 5}
     own = {"cluster_detection_method": "deactivate"}  # jax's would be one GPU each
     assert told == [((), wait), ((where, 2, 1, None), own | wait)]
     assert [one[:4] for one in met] == [(where, 1, 2, 5)]
+    # JAX takes SIGTERM away only from a program that asks it whether to stop.
+    assert heeded == [False, True]
 
 
 def test_what_is_given_wins():

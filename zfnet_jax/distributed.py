@@ -37,6 +37,7 @@ def joined(
     seconds: float = meeting.START_SECONDS,
     about: Mapping[str, Any] | None = None,
     deterministic: bool = False,
+    saves: bool = False,
     debug: bool = False,
 ) -> Iterator[None]:
     """Joins the processes of one job, if there are several, to their common end.
@@ -49,6 +50,7 @@ def joined(
       seconds: how long the slowest process may take to start.
       about: what all processes must have in common, JSON values by name.
       deterministic: see `determinism.require`.
+      saves: whether SIGTERM is heeded by a `preemption.Watch`; else it ends a process, as anywhere.
       debug: see `together`.
 
     Raises:
@@ -59,6 +61,8 @@ def joined(
     with together(debug=debug):
         if deterministic:
             determinism.require()  # before JAX starts
+        # The service takes SIGTERM away: who does not ask it could not be told to stop.
+        jax.config.update("jax_enable_preemption_service", saves)
         _join(coordinator, processes, process, seconds, about or {})
         yield
     if _line:

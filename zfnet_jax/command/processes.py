@@ -35,10 +35,11 @@ _OWN = (
 
 
 @contextlib.contextmanager
-def joined(debug: bool) -> Iterator[None]:
+def joined(debug: bool, saves: bool) -> Iterator[None]:
     """Joins the processes of the job, if there are several, to their common end.
 
     Args:
+      saves: whether the program saves when it is told to stop, see `distributed.joined`.
       debug: whether an error that the user can mend is shown with its traceback, too.
     """
     from zfnet_jax import distributed  # after the flags, so that --help needs no jax
@@ -50,6 +51,7 @@ def joined(debug: bool) -> Iterator[None]:
         seconds=_SECONDS.value,
         about=_about(),
         deterministic=_DETERMINISTIC.value,
+        saves=saves,
         debug=debug,
     ):
         yield

@@ -17,11 +17,11 @@ _DEBUG = flags.DEFINE_bool("debug", False, "Show where an expected error was rai
 WRONG = 2  # exit code of an error that the user can mend; 1 is a defect of ours
 
 
-def run(main: Callable[..., None], *takes: str, several: bool = False) -> None:
+def run(main: Callable[..., None], *takes: str, several: bool = False, saves: bool = False) -> None:
     """Parses the flags and calls `main` with the arguments that are no flags, named `takes`.
 
     With `several` it may be started as several processes: they are joined into one job before
-    `main`, and end together, see `job`.
+    `main`, and end together, see `distributed`. `saves`: it heeds SIGTERM itself.
 
     An error that the user can mend ends the program with its message, in one line, and exit code 2
     (with --debug it keeps its traceback); anything else is a defect of ours and keeps it always.
@@ -38,7 +38,7 @@ def run(main: Callable[..., None], *takes: str, several: bool = False) -> None:
             logging.set_verbosity(logging.WARNING)
         compilation_cache.use_default_folder()
         try:
-            with processes.joined(_DEBUG.value) if several else contextlib.nullcontext():
+            with processes.joined(_DEBUG.value, saves) if several else contextlib.nullcontext():
                 main(*given)
         except (*lifeline.EXPECTED, lifeline.LostError) as error:
             if _DEBUG.value:
