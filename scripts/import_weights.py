@@ -29,7 +29,7 @@ _PROTOTXT = flags.DEFINE_string("prototxt", None, "Caffe: the file of the archit
 _OUTPUT = flags.DEFINE_string("output", None, "Caffe: layer of the class scores, if not the last.")
 _CLASSES = flags.DEFINE_string("classes", None, "File of class names, one per line.")
 _ORDER = flags.DEFINE_enum("order", None, ["rgb", "bgr"], "Order of the colours that it takes.")
-_MEAN = flags.DEFINE_list("mean", None, "Subtracted from pixels: red, green, blue, 0 to 255.")
+_MEAN = flags.DEFINE_list("mean", None, "Subtracted from pixels: R,G,B, or one for all; 0 to 255.")
 _MEAN_FILE = flags.DEFINE_string("mean_file", None, "Mean per pixel: .binaryproto or .npy.")
 _SCALE = flags.DEFINE_list("scale", None, "What pixels are divided by: one number, or R,G,B.")
 _SIZE = flags.DEFINE_integer("image_size", None, "Smallest side of photos after resizing.")
@@ -65,10 +65,11 @@ def main() -> None:
     means = imported.preprocessing.mean_image.mean((0, 1), dtype=np.float64)
     mean = ", ".join(f"{value:.6g}" for value in means)
     scale = ", ".join(f"{value:.6g}" for value in np.atleast_1d(config.augment.scale))
+    grey = " in grey, the mean of red, green, blue" * (imported.source.get("order") == "grey")
     print(
         f"{layers}, {len(config.model.dense)} dense layers, {imported.net.classes} classes; images"
-        f" of {config.augment.crop} of {config.data.image_size} pixels, mean {mean} (red, green,"
-        f" blue), scale {scale}: {_WORKDIR.value}"
+        f" of {config.augment.crop} of {config.data.image_size} pixels{grey}, mean {mean} (red,"
+        f" green, blue), scale {scale}: {_WORKDIR.value}"
     )
 
 

@@ -3,6 +3,8 @@ again they answer identically."""
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -13,6 +15,7 @@ import onnx
 
 from configs import zfnet
 from tests import foreign, onnx_chains
+from zfnet_jax import deconvnet, units
 from zfnet_jax.exporters import onnx as exporter
 from zfnet_jax.exporters import safetensors
 from zfnet_jax.importers import importing, write
@@ -91,6 +94,26 @@ def test_a_chain_answers_alike_and_comes_back_identical(name, tmp_path):
         again = imported(tmp_path / file, tmp_path / file[6:], importing.Options())
         assert again.architecture == run.architecture
         np.testing.assert_array_equal(again.forward(again.inputs(photos))[0], logits)
+
+
+def test_a_net_of_grey_images_takes_the_mean_of_colours(tmp_path):
+    """Nobody asks for an order; its projections are grey."""
+    model = onnx_chains.build(CHAINS["batch norm, scale and bias"], SIZE, channels=1)
+    onnx.save(model, tmp_path / "net.onnx")
+    options = dataclasses.replace(OPTIONS, bgr=None, mean=np.array([33.0], np.float32))
+    run = imported(tmp_path / "net.onnx", tmp_path / "run", options)
+    photos = foreign.images(SIZE, 1)
+    logits, activations = run.forward(run.inputs(photos))
+    x = foreign.nchw(photos.mean(3, keepdims=True), 33, 60.0, bgr=False, crop=SIZE)
+    theirs = onnx_chains.answers(model, SIZE, 1, x)
+    names = ("conv1", "conv2", "conv3", "logits")
+    foreign.same(dict(activations) | {"logits": logits}, {name: theirs[name] for name in names})
+    seed = units.strongest_unit(activations["conv3"], 1)
+    pixels = deconvnet.project(
+        run.architecture, run.params, activations, "conv3", seed, run.input_size
+    )
+    assert np.abs(pixels).max() > 0
+    np.testing.assert_allclose(pixels, np.broadcast_to(pixels[..., :1], pixels.shape), atol=1e-6)
 
 
 def test_which_layers_have_a_relu(tmp_path):

@@ -10,6 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from zfnet_jax.importers.chain import (
+    CHANNELS,
     AnyPool,
     Dropout,
     Filters,
@@ -22,7 +23,7 @@ from zfnet_jax.importers.chain import (
     WindowPool,
     folded,
 )
-from zfnet_jax.importers.net import CHANNELS, Net, checked
+from zfnet_jax.importers.net import Net, checked
 from zfnet_jax.importers.pools import same_pool
 from zfnet_jax.layer_specs import ContrastNorm, Conv, Pool
 

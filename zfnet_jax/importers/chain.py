@@ -13,6 +13,8 @@ import numpy as np
 
 from zfnet_jax.layer_specs import NormRegion, PoolKind
 
+CHANNELS = 3  # red, green, blue
+
 
 @dataclasses.dataclass(frozen=True)
 class Filters:
@@ -163,3 +165,22 @@ def folded(chain: Sequence[Link]) -> list[Folded]:
             last, weight=weight.astype(np.float32), bias=bias.astype(np.float32)
         )
     return links
+
+
+def in_colours(chain: Sequence[Link]) -> tuple[list[Link], bool]:
+    """The chain for colour images, and whether it was one for grey images.
+
+    Filters of grey images become filters of colours, of which each takes a third: the same sums for
+    the mean of red, green and blue, which in a grey photo is its grey. So everything here that has
+    colour images works on grey nets, and their projections are grey.
+    """
+    links = list(chain)
+    for place, link in enumerate(links):
+        if isinstance(link, Filters):
+            weight = link.weight
+            if weight.ndim != 4 or weight.shape[1] != 1 or link.groups != 1:
+                break
+            thirds = np.repeat(np.asarray(weight, np.float32) / CHANNELS, CHANNELS, axis=1)
+            links[place] = dataclasses.replace(link, weight=thirds)
+            return links, True
+    return links, False

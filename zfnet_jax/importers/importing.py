@@ -12,8 +12,7 @@ from ml_collections import ConfigDict
 
 from zfnet_jax.importers import caffe, files, onnx, own, pytorch
 from zfnet_jax.importers.assemble import assemble
-from zfnet_jax.importers.chain import Link
-from zfnet_jax.importers.net import CHANNELS
+from zfnet_jax.importers.chain import CHANNELS, Link, in_colours
 from zfnet_jax.importers.preprocessing import Preprocessing, read_class_names
 from zfnet_jax.importers.write import Imported, digest_of_file
 
@@ -26,8 +25,8 @@ class Options:
       preset: name of the architecture, for PyTorch (see `presets`).
       prototxt: the architecture's file, for Caffe.
       output: which of a Caffe net's layers gives the class scores, if there are several.
-      bgr: whether the net takes blue, green, red.
-      mean: [3], red, green, blue.
+      bgr: whether the net takes blue, green, red; of grey images nobody asks.
+      mean: [3], red, green, blue, or [1] for all.
       mean_file: a mean per pixel, .binaryproto or .npy, in the net's order of channels.
       scale: what pixels minus the mean are divided by, one number or red, green, blue; 1 if nobody
         says it.
@@ -115,7 +114,8 @@ def _imported(
     known: _Known,
 ) -> Imported:
     _check_pixels(options)
-    bgr = options.bgr if options.bgr is not None else known.bgr
+    chain, grey = in_colours(chain)
+    bgr = False if grey else options.bgr if options.bgr is not None else known.bgr
     mean = options.mean
     if mean is not None and options.mean_file is not None:
         raise ValueError("--mean and --mean_file: give one of them")
@@ -134,7 +134,7 @@ def _imported(
     used = {
         "preset": options.preset,
         "prototxt": options.prototxt and Path(options.prototxt).name,
-        "order": "bgr" if bgr else "rgb",
+        "order": "grey" if grey else "bgr" if bgr else "rgb",
         "mean_file": options.mean_file and Path(options.mean_file).name,
     }
     return Imported(net, preprocessing, names, source | used)
@@ -192,7 +192,9 @@ def _preprocessing(
             " (--mean=0,0,0 for nothing)"
         )
     scale = tuple(scale.tolist()) if scale.ndim else float(scale)
-    return Preprocessing(size, crop, np.asarray(mean, np.float32), scale)
+    mean = np.asarray(mean, np.float32)
+    mean = np.broadcast_to(mean, CHANNELS) if mean.shape == (1,) else mean
+    return Preprocessing(size, crop, mean, scale)
 
 
 def _check_pixels(options: Options) -> None:
@@ -237,13 +239,14 @@ def _rgb(array: np.ndarray, bgr: bool) -> np.ndarray:
 
 
 def read_mean(path: str | Path, bgr: bool) -> np.ndarray:
-    """A mean per pixel [H, W, 3], red, green, blue, from Caffe's .binaryproto or an .npy file.
+    """A mean per pixel [H, W, 3], red, green, blue, from Caffe's .binaryproto or an .npy file; one
+    of grey images is that of all three.
 
     Args:
       bgr: whether the file holds blue, green, red, as Caffe's do.
 
     Raises:
-      ValueError: the file is damaged or holds another shape than [3, H, W].
+      ValueError: the file is damaged or holds another shape than [3, H, W] or [1, H, W].
     """
     path = Path(path)
     # A .binaryproto starts as an ONNX model may.
@@ -252,8 +255,9 @@ def read_mean(path: str | Path, bgr: bool) -> np.ndarray:
         mean = np.load(path, allow_pickle=False) if is_npy else caffe.read_blob(path)
         if mean.ndim == 4 and len(mean) == 1:
             mean = mean[0]
-        if mean.ndim != 3 or mean.shape[0] != 3 or mean.dtype.kind not in "fu":
+        if mean.ndim != 3 or mean.shape[0] not in (1, CHANNELS) or mean.dtype.kind not in "fu":
             raise ValueError(f"it holds {mean.dtype}{list(mean.shape)}, expected [3, H, W]")
+        mean = np.broadcast_to(mean, (CHANNELS, *mean.shape[1:]))
         mean = mean.astype(np.float32).transpose(1, 2, 0)
         return mean[..., ::-1] if bgr else mean
 

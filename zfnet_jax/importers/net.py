@@ -15,8 +15,7 @@ from ml_collections import ConfigDict
 
 from zfnet_jax import model
 from zfnet_jax.architecture import Architecture
-
-CHANNELS = 3  # red, green, blue
+from zfnet_jax.importers.chain import CHANNELS
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,8 @@ from ml_collections import ConfigDict
 
 from zfnet_jax import architecture, geometry
 from zfnet_jax.architecture import Architecture
-from zfnet_jax.importers.net import CHANNELS, checked
+from zfnet_jax.importers.chain import CHANNELS
+from zfnet_jax.importers.net import checked
 from zfnet_jax.importers.preprocessing import LARGEST_IMAGE, Preprocessing
 from zfnet_jax.importers.write import Imported
 
