@@ -77,6 +77,73 @@ class Net(nn.Module):
         return found | {"logits": x}
 
 
+_VGG_WIDTHS = {
+    11: "1 M 1 M 2 2 M 3 3 M 3 3 M",
+    13: "1 1 M 1 1 M 2 2 M 3 3 M 3 3 M",
+    16: "1 1 M 1 1 M 2 2 2 M 3 3 3 M 3 3 3 M",
+    19: "1 1 M 1 1 M 2 2 2 2 M 3 3 3 3 M 3 3 3 3 M",
+}
+
+
+class Vgg(nn.Module):
+    """torchvision's VGGs with few maps, named as there, for images of 64 pixels."""
+
+    def __init__(self, layers: int, norm: bool, seed: int = 0) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        modules: list[nn.Module] = []
+        maps = 3
+        for word in _VGG_WIDTHS[layers].split():
+            if word == "M":
+                modules.append(nn.MaxPool2d(2, return_indices=True))
+                continue
+            modules.append(nn.Conv2d(maps, maps := 4 * int(word), 3, padding=1))
+            if norm:
+                modules.append(nn.BatchNorm2d(maps))
+            modules.append(nn.ReLU())
+        self.features = nn.Sequential(*modules)
+        self.classifier = nn.Sequential(
+            nn.Linear(4 * maps, DENSE[0]), nn.ReLU(), nn.Dropout(),
+            nn.Linear(*DENSE), nn.ReLU(), nn.Dropout(), nn.Linear(DENSE[1], CLASSES),
+        )  # fmt: skip
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                for array in (module.weight.data, module.running_var):
+                    array.uniform_(0.5, 2)
+                for array in (module.bias.data, module.running_mean):
+                    array.normal_()
+            elif isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        self.eval()
+
+    @torch.no_grad()
+    def answers(self, x: torch.Tensor):
+        """Activations by our names, and the indices of the pools by layer number."""
+        found, places, n = {}, {}, 0
+        for module in self.features:
+            if isinstance(module, nn.MaxPool2d):
+                x, places[n] = module(x)
+                found[f"pool{n}"] = x.numpy()
+                continue
+            x = module(x)
+            n += isinstance(module, nn.Conv2d)
+            if isinstance(module, nn.ReLU):
+                found[f"conv{n}"] = x.numpy()
+        return found | {"logits": self.classifier(x.flatten(1)).numpy()}, places
+
+    @torch.no_grad()
+    def scaled_filters(self) -> list[torch.Tensor]:
+        """Of each convolution the filters, times the scale of the batch norm after it."""
+        filters: list[torch.Tensor] = []
+        for module in self.features:
+            if isinstance(module, nn.Conv2d):
+                filters.append(module.weight.detach())
+            elif isinstance(module, nn.BatchNorm2d):
+                scale = module.weight / torch.sqrt(module.running_var + module.eps)
+                filters[-1] = filters[-1] * scale[:, None, None, None]
+        return filters
+
+
 def answers(net: Net, x: np.ndarray) -> dict[str, np.ndarray]:
     with torch.no_grad():
         return {name: value.numpy() for name, value in net(torch.from_numpy(x)).items()}

@@ -16,10 +16,11 @@ from PIL import Image
 from configs import zfnet
 from tests import foreign
 from tests.mined_folder import write_mined
-from tests.torch_nets import TOPOLOGIES, Net, answers, project
+from tests.torch_nets import TOPOLOGIES, Net, Vgg, answers, project
 from zfnet_jax import deconvnet, units
 from zfnet_jax.command import inputs
 from zfnet_jax.importers import importing, pytorch, write
+from zfnet_jax.importers.presets import PRESETS
 from zfnet_jax.runs.run import Run, load_photo, open_run
 from zfnet_jax.training import train
 
@@ -70,6 +71,53 @@ def test_alexnets_answer_alike(preset, photos, tmp_path):
     if preset == "torchvision_alexnet":
         assert not any(conv.contrast_norm for conv in run.architecture.convs)
         assert run.architecture.convs[0].pool.rounding == "floor"
+
+
+@pytest.mark.parametrize("norm", [False, True])
+@pytest.mark.parametrize("layers", [11, 13, 16, 19])
+def test_the_names_of_vggs_are_torchvisions(layers, norm):
+    names = Vgg(layers, norm).state_dict().keys()
+    preset = PRESETS[f"torchvision_vgg{layers}{'_bn' * norm}"]
+    found = {
+        f"{name}.{leaf}" for name in (*(conv.tensor for conv in preset.convs), *preset.dense)
+        for leaf in ("weight", "bias")
+    }  # fmt: skip
+    leaves = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+    norms = [conv.batch_norm for conv in preset.convs if conv.batch_norm]
+    found |= {f"{name}.{leaf}" for name in norms for leaf in leaves}
+    assert found == names
+    assert len(preset.convs) + len(preset.dense) == layers
+
+
+@pytest.mark.parametrize("norm", [False, True])
+def test_a_vgg_answers_and_projects_alike(norm, tmp_path):
+    """Batch norm is part of the filters; on the way down its scale is, and no shift."""
+    net = Vgg(11, norm)
+    torch.save(net.state_dict(), tmp_path / "weights.pth")
+    base, size = zfnet.get_config(), 64
+    options = importing.Options(preset=f"torchvision_vgg11{'_bn' * norm}", crop=size)
+    found = importing.from_pytorch(tmp_path / "weights.pth", options, base)
+    write.write_workdir(tmp_path / "run", found, base)
+    run, photos = open_run(tmp_path / "run"), foreign.images(256, 1)
+    logits, activations = run.forward(run.inputs(photos))
+    x = foreign.nchw(photos, MEAN, SCALE, bgr=False, crop=size)
+    theirs, places = net.answers(torch.from_numpy(x))
+    foreign.same(activations | {"logits": logits}, theirs)
+    number, _ = units.strongest_maps(activations["conv7"], 1)
+    seed = units.strongest_unit(activations["conv7"], number[:, 0])
+    ours = deconvnet.project(
+        run.architecture, run.params, activations, "conv7", seed, run.input_size
+    )
+    pixels = project(
+        [(weight, 1, 1, 1) for weight in net.scaled_filters()],
+        places,
+        [(size, size)] + [theirs[f"conv{n}"].shape[2:] for n in range(1, 9)],
+        dict.fromkeys(places, (2, 2)),
+        torch.from_numpy(np.array(seed).transpose(0, 3, 1, 2)),
+        7,
+        False,
+    )
+    foreign.same({"pixels": ours}, {"pixels": pixels.numpy()})
 
 
 def test_zfnetb_has_other_widths(photos, tmp_path):

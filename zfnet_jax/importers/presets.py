@@ -10,13 +10,27 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from zfnet_jax.importers.chain import Dropout, Filters, Link, Norm, Rectifier, Weights, WindowPool
+from zfnet_jax.importers.chain import (
+    Dropout,
+    Filters,
+    Link,
+    Norm,
+    Rectifier,
+    Weights,
+    WindowPool,
+    batch_norm,
+)
 from zfnet_jax.importers.preprocessing import Preprocessing
 
 
 @dataclasses.dataclass(frozen=True)
 class ConvShape:
-    """A conv layer of a preset; `tensor` is the name of its weight and bias, without the dot."""
+    """A conv layer of a preset.
+
+    Attributes:
+      tensor: the name of its weight and bias, without the dot.
+      batch_norm: that of the batch norm after it; '' for none.
+    """
 
     tensor: str
     kernel: int
@@ -24,6 +38,7 @@ class ConvShape:
     padding: int
     norm: bool = False
     pool: bool = False
+    batch_norm: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +69,8 @@ class Preset:
         """
         names = [conv.tensor for conv in self.convs] + list(self.dense)
         wanted = [f"{name}.{leaf}" for name in names for leaf in ("weight", "bias")]
+        norms = [conv.batch_norm for conv in self.convs if conv.batch_norm]
+        wanted += [f"{name}.{leaf}" for name in norms for leaf in _BATCH_NORM]
         for name in wanted:
             if name not in tensors:
                 there = ", ".join(list(tensors)[:4])
@@ -68,6 +85,13 @@ class Preset:
                     f"{conv.tensor}.weight is {list(weight.shape)}, expected {expected}"
                 )
             links.append(Filters(conv.tensor, weight, bias, conv.stride, conv.padding))
+            if conv.batch_norm:
+                mean, variance, scale, shift = (
+                    tensors[f"{conv.batch_norm}.{leaf}"] for leaf in _BATCH_NORM
+                )
+                links.append(
+                    batch_norm(conv.batch_norm, mean, variance, _TORCH_EPSILON, scale, shift)
+                )
             links.append(Rectifier(conv.tensor))
             if conv.norm:
                 links.append(dataclasses.replace(self.norm, name=conv.tensor))
@@ -84,6 +108,9 @@ class Preset:
         return links
 
 
+_BATCH_NORM = ("running_mean", "running_var", "weight", "bias")
+_TORCH_EPSILON = 1e-5  # of torch.nn.BatchNorm2d
+
 # As torchvision's models: images in [0, 1], then mean and standard deviation of ImageNet.
 _TORCH = Preprocessing(
     image_size=256,
@@ -93,6 +120,7 @@ _TORCH = Preprocessing(
 )
 _NORM = Norm("", size=5, k=2.0, alpha=1e-4, beta=0.75)
 _CEIL = WindowPool("", "max", window=3, stride=2, padding=(0, 0), ceil=True)
+_HALVING = WindowPool("", "max", window=2, stride=2, padding=(0, 0), ceil=False)
 _FLOOR = WindowPool("", "max", window=3, stride=2, padding=(0, 0), ceil=False)
 
 
@@ -118,6 +146,22 @@ def _torchvision_alexnet() -> Preset:
     return Preset(convs, dense, _NORM, _FLOOR, dropout=0.5, preprocessing=_TORCH)
 
 
+def _torchvision_vgg(blocks: tuple[int, ...], norm: bool) -> Preset:
+    """`blocks`: how many convolutions before each of the five pools."""
+    convs, number = [], 0
+    for count in blocks:
+        for place in range(count):
+            after = f"features.{number + 1}" if norm else ""
+            pool = place == count - 1
+            convs.append(ConvShape(f"features.{number}", 3, 1, 1, pool=pool, batch_norm=after))
+            number += 3 if norm else 2  # the relu has a number, too
+        number += 1  # and so has the pool
+    dense = tuple(f"classifier.{number}" for number in (0, 3, 6))
+    return Preset(tuple(convs), dense, _NORM, _HALVING, dropout=0.5, preprocessing=_TORCH)
+
+
+_VGG = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
+
 PRESETS: dict[str, Preset] = {
     # osmr/imgclsmob, pytorch/pytorchcv/models/{zfnet,alexnet}.py. 'pytorchcv_zfnet' is for both
     # zfnet and zfnetb (512-1024-512); each layer's contrast norm comes before its pool.
@@ -127,4 +171,10 @@ PRESETS: dict[str, Preset] = {
     # pytorch/vision, torchvision/models/alexnet.py; no contrast norm. Its adaptive average pool
     # leaves the 6 x 6 maps of 224-pixel images as they are.
     "torchvision_alexnet": _torchvision_alexnet(),
+    # torchvision/models/vgg.py: vgg11 to vgg19, and vgg11_bn to vgg19_bn.
+    **{
+        f"torchvision_vgg{layers}{'_bn' * norm}": _torchvision_vgg(blocks, norm)
+        for norm in (False, True)
+        for layers, blocks in _VGG.items()
+    },
 }
