@@ -50,6 +50,9 @@ def get_config(arg: str = "zfnet") -> ConfigDict:
                 "validation_per_class": 0,
                 "seed": 0,
             },
+            # What people see the classes called: a file with lines of id, tab and title, such as
+            # ImageNet's words.txt, or of titles alone. ILSVRC's WordNet ids need none.
+            "class_titles": "",
             "prepared_dir": "data/imagenet",  # prepare_data writes it, training reads it
             "image_size": 256,  # smallest side after resizing, and side of the centre crop kept
             "max_unreadable": 0.001,  # share of photos that may be unreadable

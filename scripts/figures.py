@@ -171,7 +171,7 @@ def _figure5(_: Path) -> Drawn:
     ):
         for name, one in _by_name(results).items():
             try:
-                drawn[stem + name] = draw(one.arrays)
+                drawn[stem + name] = draw(one.drawn)
             except ValueError as error:
                 print(f"left out: {one.folder}: {error}")
                 wrong.append(error)
@@ -213,7 +213,7 @@ def _figure7(_: Path) -> Drawn:
                 mined = inputs.mined(_WORKDIR.value, _SPLIT.value, step)
             except FileNotFoundError as error:
                 print(f"projections from other images are left out: {error}")
-        drawn[f"figure7{name}"] = figure7(result.arrays, mined)
+        drawn[f"figure7{name}"] = figure7(result.drawn, mined)
     return drawn
 
 

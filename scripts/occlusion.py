@@ -47,10 +47,11 @@ def main() -> None:
     )
     if not parallel.is_writer():
         return
-    _print_answers(result.arrays)
+    arrays = result.drawn
+    _print_answers(arrays)
     mined = _mined(run)
     style = cast("Style", _STYLE.value)
-    figures.draw(lambda: figure7(result.arrays, mined), result.folder / "figure7", style)
+    figures.draw(lambda: figure7(arrays, mined), result.folder / "figure7", style)
     print(f"step {run.step}: {result.folder}")
 
 

@@ -33,10 +33,11 @@ def main() -> None:
     arrays = strongest.strongest_maps(run, photo, options.maps, options.layers)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_arrays(out.with_suffix(".npz"), arrays)
+    drawn = arrays | {"class_names": np.array(run.class_titles)}
     with figures.use("screen"):
-        figures.save(figure_strongest(arrays), out)
+        figures.save(figure_strongest(drawn), out)
     best = np.argsort(-arrays["probabilities"], kind="stable")[:3]
-    answer = (f"{run.class_names[place]} {arrays['probabilities'][place]:.1%}" for place in best)
+    answer = (f"{run.class_titles[place]} {arrays['probabilities'][place]:.1%}" for place in best)
     print(f"the net's answer: {', '.join(answer)}")
     print(f"step {run.step}: {out}, its arrays in {out.with_suffix('.npz')}")
 

@@ -110,13 +110,13 @@ def split_rows(tree: Any) -> Any:
 
 def _as_bytes(text: str) -> np.ndarray:
     data = np.zeros(_TEXT_BYTES, np.uint8)
-    own = np.frombuffer(text.encode()[:_TEXT_BYTES], np.uint8)
+    own = np.frombuffer(text.encode(errors="surrogateescape")[:_TEXT_BYTES], np.uint8)
     data[: len(own)] = own
     return data
 
 
 def _text(data: Any) -> str:
-    return np.asarray(data).tobytes().rstrip(b"\0").decode(errors="replace")
+    return np.asarray(data).tobytes().rstrip(b"\0").decode(errors="surrogateescape")
 
 
 def _local(spec: PartitionSpec) -> NamedSharding:

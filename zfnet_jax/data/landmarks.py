@@ -41,7 +41,9 @@ class PartPhotos:
         """Short digest of images, boxes and parts."""
         digest = hashlib.sha256(self.images.tobytes() + self.boxes.astype(np.int64).tobytes())
         for name, centres in self.parts.items():
-            digest.update(name.encode() + centres.astype(np.float64).tobytes())
+            digest.update(
+                name.encode(errors="surrogatepass") + centres.astype(np.float64).tobytes()
+            )
         return digest.hexdigest()[:16]
 
 

@@ -31,7 +31,7 @@ class Options:
       scale: what pixels minus the mean are divided by, one number or red, green, blue; 1 if nobody
         says it.
       image_size, crop: see `Preprocessing`.
-      class_names: a file, one name per line.
+      class_names: a file of the classes in order, one in a line; see `data.titles.read_list`.
     """
 
     preset: str | None = None
@@ -128,16 +128,16 @@ def _imported(
             )
         preprocessing = _preprocessing(options, mean, known, bgr)
         net = assemble(chain, preprocessing.crop, bgr=bgr, base=base.model)
-    names = tuple(f"class {n}" for n in range(net.classes))
+    names, titles = tuple(f"class {n}" for n in range(net.classes)), {}
     if options.class_names is not None:
-        names = read_class_names(options.class_names, net.classes)
+        names, titles = read_class_names(options.class_names, net.classes)
     used = {
         "preset": options.preset,
         "prototxt": options.prototxt and Path(options.prototxt).name,
         "order": "grey" if grey else "bgr" if bgr else "rgb",
         "mean_file": options.mean_file and Path(options.mean_file).name,
     }
-    return Imported(net, preprocessing, names, source | used)
+    return Imported(net, preprocessing, names, source | used, titles)
 
 
 def _exported(

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from zfnet_jax.data import titles
+
 LARGEST_IMAGE = 4096  # pixels a side: a mean of more would be a defect of its file
 
 
@@ -50,14 +52,13 @@ class Preprocessing:
         return np.ascontiguousarray(np.broadcast_to(self.mean, shape), np.float32)
 
 
-def read_class_names(path: str | Path, classes: int) -> tuple[str, ...]:
-    """One name per line, in the order of the class scores.
+def read_class_names(path: str | Path, classes: int) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The classes in the order of their scores, and the titles, by name, that the list has.
 
     Raises:
-      ValueError: there are more or fewer names than classes.
+      ValueError: there are more or fewer names than classes, or the file is no text.
     """
-    lines = Path(path).read_text(encoding="utf-8").splitlines()
-    names = tuple(line.strip() for line in lines if line.strip())
-    if len(names) != classes:
-        raise ValueError(f"{path} holds {len(names)} class names, the net has {classes} classes")
-    return names
+    listed = titles.read_list(path)
+    if len(listed) != classes:
+        raise ValueError(f"{path} holds {len(listed)} class names, the net has {classes} classes")
+    return tuple(name for name, _ in listed), {name: title for name, title in listed if title}

@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 from zfnet_jax import files
 from zfnet_jax.importers.net import Net
 from zfnet_jax.importers.preprocessing import Preprocessing
-from zfnet_jax.runs import workdir
+from zfnet_jax.runs import titles, workdir
 from zfnet_jax.runs.checkpoint import Checkpoints
 from zfnet_jax.training import optimizer
 from zfnet_jax.training.step import initial_state
@@ -31,6 +31,7 @@ class Imported:
       net: architecture and parameters.
       preprocessing: what it expects of its images.
       class_names: in the order of the class scores.
+      class_titles: what people call them, by name; of those that have titles.
       source: where it comes from, for run.json: format, file, digest and options.
     """
 
@@ -38,6 +39,7 @@ class Imported:
     preprocessing: Preprocessing
     class_names: tuple[str, ...]
     source: Mapping[str, Any]
+    class_titles: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def write_workdir(directory: str | Path, imported: Imported, base: ConfigDict) -> ConfigDict:
@@ -108,6 +110,7 @@ def _write(directory: Path, imported: Imported, config: ConfigDict) -> None:
         {
             "data": None,
             "class_names": list(imported.class_names),
+            **titles.record(imported.class_titles),
             "imported": dict(imported.source),
             "versions": workdir.versions(),
             "python": platform.python_version(),

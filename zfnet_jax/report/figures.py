@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from zfnet_jax.files import temporary_name
+from zfnet_jax.report import text
 
 Style = Literal["screen", "paper"]
 STYLES: dict[str, Path] = {
@@ -58,7 +59,8 @@ def save(figure: Figure, path: Path, style: Style = "screen") -> None:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_name(path)
-    with use(style):
+    with use(style), text.without_remarks():
+        text.use_fonts_that_have_its_letters(figure)
         figure.savefig(temporary)
     temporary.replace(path)
 

@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from markdown_it import MarkdownIt
 
+from zfnet_jax import names
 from zfnet_jax.files import write_text
 
 NONE = "-"
@@ -115,13 +116,15 @@ def markdown(tables: Sequence[Table]) -> str:
             continue
         rule = ["---"] + ["---:"] * (len(header) - 1)
         if table.caption:
-            parts.append(f"{'###' if table.name else '##'} {table.caption}")
+            parts.append(f"{'###' if table.name else '##'} {_in_markdown(table.caption)}")
         rows = [
             f"| {' | '.join(cells)} |"
             for cells in ([*map(_in_markdown, line)] for line in (header, rule, *lines))
         ]
-        remarks = [f"- {line}" for line in table.remarks]
-        parts += ["\n".join(part) for part in ([table.setting], rows, notes, remarks) if any(part)]
+        setting, *remarks = map(_in_markdown, (table.setting, *table.remarks))
+        notes = [*map(_in_markdown, notes)]
+        remarks = [f"- {line}" for line in remarks]
+        parts += ["\n".join(part) for part in ([setting], rows, notes, remarks) if any(part)]
     return "\n\n".join(parts)
 
 
@@ -188,7 +191,7 @@ def _text(value: Value, spec: str) -> str:
     if value is None:
         return NONE
     if isinstance(value, str):
-        return " ".join(value.split())  # on one line
+        return names.line(value)
     if not isinstance(value, Number):
         text = format(value, spec)
         # Zero has no sign, nor has what rounds to it.
@@ -201,9 +204,13 @@ def _text(value: Value, spec: str) -> str:
     return text
 
 
+# What Markdown, mathematics in it, or HTML would act on; not a number's minus, brackets or percent.
+_MARKDOWN = re.compile(r"[\\|<`*~$]|(?<!\w)_|_(?!\w)|\](?=[(\[])|&(?=#?\w+;)")
+
+
 def _in_markdown(text: str) -> str:
-    """The text of a cell; a backslash or bar in it is one."""
-    return text.replace("\\", "\\\\").replace("|", "\\|")
+    """A line of text, such as a cell, which Markdown shows as it is."""
+    return _MARKDOWN.sub(r"\\\g<0>", names.line(text))
 
 
 _LATEX = {character: f"\\{character}" for character in "&%_#${}"}
@@ -213,7 +220,8 @@ _LATEX |= {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "±"
 
 def _in_latex(text: str) -> str:
     """Text with LaTeX's own characters escaped; a dash, minuses and plus-minus as such."""
-    text = re.sub(r"(?<!\w)-(?=\d)", "$-$", text.translate(str.maketrans(_LATEX)))
+    text = names.line(text).translate(str.maketrans(_LATEX))
+    text = re.sub(r"(?<!\w)-(?=\d)", "$-$", text)
     text = re.sub(r"\A(?=[\[*])", "{}", text)  # or they belong to the end of the line before
     return "-" + text if text == NONE or text.startswith(f"{NONE} (") else text
 
@@ -240,7 +248,7 @@ def csv_text(table: Table) -> str:
                 fields[f"{column.title} {name}"] = values
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([fields, *zip(*fields.values(), strict=True)])
-    return text.getvalue()
+    return names.encodable(text.getvalue())
 
 
 def _fields(value: Cell | Value) -> dict[str, Any]:

@@ -10,12 +10,11 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable, Sequence
-from html import escape
 from pathlib import Path
-from urllib.parse import quote
 
 from zfnet_jax.files import write_bytes, write_text
 from zfnet_jax.report import figures, table
+from zfnet_jax.report.markup import href, html_text
 from zfnet_jax.report.page import check_free
 from zfnet_jax.reproduce import page_html
 from zfnet_jax.reproduce.gather import Report, Shown, gather
@@ -73,7 +72,7 @@ def _page(workdirs: Sequence[Path], reports: Sequence[Report], out: Path) -> str
         made = [one for one in shown if one and one.record]
         if made and step not in _ALONE:
             sections.append(_entry(made[0], list(zip(reports, shown)), out))
-            items.append(f'<li><a href="#{step}">{escape(made[0].entry.heading)}</a></li>')
+            items.append(f'<li><a href="#{step}">{html_text(made[0].entry.heading)}</a></li>')
     first = '<li><a href="#training">Training</a></li><li><a href="#config">What differs</a></li>'
     return page_html.fill(
         title=_TITLE,
@@ -95,9 +94,9 @@ def _config(reports: Sequence[Report]) -> str:
         for field in dict.fromkeys(name for one in part for name in one):
             values = [page_html.text_of(one[field]) if field in one else "-" for one in part]
             if len(set(values)) > 1:
-                cells = "".join(f"<td>{escape(value)}</td>" for value in values)
-                rows.append(f"<tr><td>{escape(field)}</td>{cells}</tr>")
-    head = "".join(f"<th>{escape(report.name)}</th>" for report in reports)
+                cells = "".join(f"<td>{html_text(value)}</td>" for value in values)
+                rows.append(f"<tr><td>{html_text(field)}</td>{cells}</tr>")
+    head = "".join(f"<th>{html_text(report.name)}</th>" for report in reports)
     body = (
         f'<div class="table"><table class="config"><thead><tr><th></th>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"
@@ -122,27 +121,27 @@ def _training(workdirs: Sequence[Path], reports: Sequence[Report], out: Path) ->
 def _entry(first: Shown, pairs: Iterable[tuple[Report, Shown | None]], out: Path) -> str:
     """An entry of all reports, of which `first` has something to show."""
     entry = first.entry
-    parts = [f'<p class="look">{escape(entry.look)}</p>', '<div class="side">']
+    parts = [f'<p class="look">{html_text(entry.look)}</p>', '<div class="side">']
     for number, (report, one) in enumerate(pairs):
-        own = quote(Path(os.path.relpath(report.folder / "index.html", out)).as_posix())
-        link = f'<a href="{own}#{first.step}">{escape(report.name)}</a>'
+        own = href(os.path.relpath(report.folder / "index.html", out))
+        link = f'<a href="{own}#{first.step}">{html_text(report.name)}</a>'
         parts.append(f"<div><h4>{link}</h4>")
         if one is None or one.record is None:
             reason = one.reason if one else "its report has no such step"
-            parts.append(f'<p class="missing">Not made: {escape(reason)}.</p></div>')
+            parts.append(f'<p class="missing">Not made: {html_text(reason)}.</p></div>')
             continue
         if one.reason:
-            parts.append(f'<p class="missing">{escape(page_html.sentence(one.reason))}</p>')
+            parts.append(f'<p class="missing">{html_text(page_html.sentence(one.reason))}</p>')
         for path in one.files(".png"):
             copy = f"figures/{number}-{Path(path).name}"
             shutil.copyfile(report.folder / path, out / copy)
             parts.append(page_html.picture(out, copy, f"{report.name}, {entry.heading}"))
         for path in one.files(".md"):
             parts.append(table.html((report.folder / path).read_text(encoding="utf-8")))
-        parts += [f'<p class="note">{escape(note)}</p>' for note in one.record["notes"]]
+        parts += [f'<p class="note">{html_text(note)}</p>' for note in one.record["notes"]]
         parts.append("</div>")
     return _article(first.step, entry.heading, "\n".join([*parts, "</div>"]))
 
 
 def _article(name: str, heading: str, body: str) -> str:
-    return f'<article id="{name}">\n<h3>{escape(heading)}</h3>\n{body}\n</article>'
+    return f'<article id="{name}">\n<h3>{html_text(heading)}</h3>\n{body}\n</article>'

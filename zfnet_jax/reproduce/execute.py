@@ -145,7 +145,8 @@ def _make(reproduction: Reproduction, row: Row) -> None:
     log = reproduction.workdir / FOLDER / f"{row.step.name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with log.open("w") as file, redirect_stdout(file), redirect_stderr(file):
+        written = log.open("w", encoding="utf-8", errors="backslashreplace")  # names of any bytes
+        with written as file, redirect_stdout(file), redirect_stderr(file):
             made = row.step.make()
     except (ValueError, OSError, FloatingPointError) as error:
         row.state, row.reason = "failed", str(error)

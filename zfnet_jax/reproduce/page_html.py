@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import html
 import json
 import string
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from PIL import Image
 
 from zfnet_jax.report import table
+from zfnet_jax.report.markup import href, html_text
 from zfnet_jax.reproduce.contents import Chapter
 from zfnet_jax.reproduce.gather import Report, Shown
 from zfnet_jax.reproduce.page_markdown import atlas_links
@@ -25,7 +25,7 @@ def page(report: Report) -> str:
     """The whole page of a run."""
     contents = "\n".join(_contents(chapter, shown) for chapter, shown in report.chapters)
     rows = "\n".join(
-        f"<tr><td>{escape(field)}</td><td>{escape(text_of(value))}</td></tr>"
+        f"<tr><td>{html_text(field)}</td><td>{html_text(text_of(value))}</td></tr>"
         for field, value in report.config.items()
     )
     config = (
@@ -52,10 +52,10 @@ def fill(
     """The page's frame; `contents`, `main` and `end` are HTML, the others text."""
     template = string.Template(_TEMPLATE.read_text(encoding="utf-8"))
     return template.substitute(
-        title=escape(title),
-        heading=escape(heading),
+        title=html_text(title),
+        heading=html_text(heading),
         facts="\n".join(
-            f"<div><dt>{escape(name)}</dt><dd>{escape(fact)}</dd></div>"
+            f"<div><dt>{html_text(name)}</dt><dd>{html_text(fact)}</dd></div>"
             for name, fact in facts.items()
         ),
         contents=contents,
@@ -67,33 +67,33 @@ def fill(
 def _contents(chapter: Chapter, shown: Sequence[Shown]) -> str:
     items = []
     for one in shown:
-        heading = escape(one.entry.heading)
+        heading = html_text(one.entry.heading)
         if one.record is None:
             heading += ' <span class="quiet">not made</span>'
         items.append(f'<li><a href="#{one.step}">{heading}</a></li>')
-    return f"<div><h2>{escape(chapter.title)}</h2><ul>{''.join(items)}</ul></div>"
+    return f"<div><h2>{html_text(chapter.title)}</h2><ul>{''.join(items)}</ul></div>"
 
 
 def _chapter(report: Report, chapter: Chapter, shown: Sequence[Shown]) -> str:
-    head = f"<h2>{escape(chapter.title)} <span>{escape(chapter.where)}</span></h2>"
+    head = f"<h2>{html_text(chapter.title)} <span>{html_text(chapter.where)}</span></h2>"
     entries = "\n".join(_entry(report, one) for one in shown)
     return f"<section>\n{head}\n{entries}\n</section>"
 
 
 def _entry(report: Report, one: Shown) -> str:
-    parts = [f'<article id="{one.step}">', f"<h3>{escape(one.entry.heading)}</h3>"]
+    parts = [f'<article id="{one.step}">', f"<h3>{html_text(one.entry.heading)}</h3>"]
     if one.record is None:
-        parts.append(f'<p class="missing">Not made: {escape(one.reason)}.</p>')
+        parts.append(f'<p class="missing">Not made: {html_text(one.reason)}.</p>')
         return "\n".join([*parts, "</article>"])
     if one.reason:
-        parts.append(f'<p class="missing">{escape(sentence(one.reason))}</p>')
-    parts.append(f'<p class="look">{escape(one.entry.look)}</p>')
+        parts.append(f'<p class="missing">{html_text(sentence(one.reason))}</p>')
+    parts.append(f'<p class="look">{html_text(one.entry.look)}</p>')
     if one.entry.paper:
-        parts.append(f'<p class="paper"><b>The paper</b> {escape(one.entry.paper)}</p>')
+        parts.append(f'<p class="paper"><b>The paper</b> {html_text(one.entry.paper)}</p>')
     parts += [_picture(report, path, one) for path in one.files(".png")]
     for path in one.files(".md"):
         parts.append(table.html((report.folder / path).read_text(encoding="utf-8")))
-    parts += [f'<p class="note">{escape(note)}</p>' for note in one.record["notes"]]
+    parts += [f'<p class="note">{html_text(note)}</p>' for note in one.record["notes"]]
     parts += [_page(path) for path in one.pages()]
     parts.append(_atlas(report, one))
     parts.append(_origin(one))
@@ -110,14 +110,14 @@ def picture(folder: Path, path: str, heading: str) -> str:
         width, height = image.size
     small = ' class="small"' if width < _SMALL else ""
     return (
-        f'<figure{small}><a href="{quote(path)}"><img src="{quote(path)}" width="{width}"'
-        f' height="{height}" alt="{escape(heading)}"></a></figure>'
+        f'<figure{small}><a href="{href(path)}"><img src="{href(path)}" width="{width}"'
+        f' height="{height}" alt="{html_text(heading)}"></a></figure>'
     )
 
 
 def _page(path: str) -> str:
     name = " ".join(Path(path).parts[:-1])
-    return f'<p><a class="open" href="{quote(path)}">Open the page: {escape(name)}</a></p>'
+    return f'<p><a class="open" href="{href(path)}">Open the page: {html_text(name)}</a></p>'
 
 
 def _atlas(report: Report, one: Shown) -> str:
@@ -126,7 +126,7 @@ def _atlas(report: Report, one: Shown) -> str:
     lines = []
     for layer, links in atlas_links(one.record["maps"]).items():
         numbers = " ".join(f'<a href="{address}">{number}</a>' for number, address in links)
-        lines.append(f"<li><b>{escape(layer)}</b> {numbers}</li>")
+        lines.append(f"<li><b>{html_text(layer)}</b> {numbers}</li>")
     title = "These maps in the atlas"
     return f'<details class="maps"><summary>{title}</summary><ul>{"".join(lines)}</ul></details>'
 
@@ -141,16 +141,16 @@ def _origin(one: Shown) -> str:
         "Made": f"{record['finished']} in {record['seconds']:.1f} s on {record['device']}",
         "Versions": versions,
     }
-    rows = [f"<div><dt>{name}</dt><dd>{escape(text)}</dd></div>" for name, text in facts.items()]
+    rows = [f"<div><dt>{name}</dt><dd>{html_text(text)}</dd></div>" for name, text in facts.items()]
     for step in one.chain:
         options = {name: value for name, value in step["options"].items() if value is not None}
         if options:
-            text = escape(json.dumps(options, ensure_ascii=False))
-            rows.append(f"<div><dt>{escape(step['name'])}</dt><dd>{text}</dd></div>")
+            text = html_text(json.dumps(options, ensure_ascii=False))
+            rows.append(f"<div><dt>{html_text(step['name'])}</dt><dd>{text}</dd></div>")
     commands = dict.fromkeys(command for step in one.chain for command in step["commands"])
-    shell = f"<pre>{escape(chr(10).join(commands))}</pre>" if commands else ""
+    shell = f"<pre>{html.escape(chr(10).join(commands))}</pre>" if commands else ""
     files = [
-        f'<a href="{quote(path)}">{escape(Path(path).name)}</a>'
+        f'<a href="{href(path)}">{html_text(Path(path).name)}</a>'
         for kind in (".png", ".pdf", ".npz", ".md", ".tex", ".csv", ".json")
         for path in one.files(kind)
     ]

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
 
+from zfnet_jax.report.markup import href, markdown_text
 from zfnet_jax.reproduce.gather import Report, Shown
-
-_ACTIVE = "\\`*_{}[]<>#|!~&"  # characters that Markdown or HTML would act on
 
 
 def page(report: Report) -> str:
-    parts = [f"# {escape(report.name)}: a reproduction"]
-    parts.append("\n".join(f"* {name}: {escape(fact)}" for name, fact in report.facts.items()))
+    parts = [f"# {markdown_text(report.name)}: a reproduction"]
+    parts.append(
+        "\n".join(f"* {name}: {markdown_text(fact)}" for name, fact in report.facts.items())
+    )
     for chapter, shown in report.chapters:
         where = f" ({chapter.where})" if chapter.where else ""
         parts.append(f"## {chapter.title}{where}")
@@ -23,16 +22,10 @@ def page(report: Report) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def escape(text: Any) -> str:
-    """Text that Markdown shows as it is, on one line."""
-    text = " ".join(str(text).split())
-    return "".join(f"\\{letter}" if letter in _ACTIVE else letter for letter in text)
-
-
 def atlas_links(maps: Mapping[str, Iterable[int]]) -> dict[str, list[tuple[str, str]]]:
     """(number, address) of each map, by layer."""
     return {
-        layer: [(str(n), f"atlas/index.html#{quote(layer)}/{n}") for n in numbers]
+        layer: [(str(n), f"atlas/index.html#{href(layer)}/{n}") for n in numbers]
         for layer, numbers in maps.items()
     }
 
@@ -40,24 +33,25 @@ def atlas_links(maps: Mapping[str, Iterable[int]]) -> dict[str, list[tuple[str, 
 def _entry(report: Report, one: Shown) -> list[str]:
     parts = [f"### {one.entry.heading}"]
     if one.record is None:
-        return [*parts, f"Not made: {escape(one.reason)}."]
+        return [*parts, f"Not made: {markdown_text(one.reason)}."]
     if one.reason:
-        parts.append(f"**Note:** {escape(one.reason)}.")
+        parts.append(f"**Note:** {markdown_text(one.reason)}.")
     parts.append(f"*{one.entry.look}*")
     if one.entry.paper:
         parts.append(f"The paper: {one.entry.paper}")
-    parts += [f"![{one.entry.heading}]({quote(path)})" for path in one.files(".png")]
+    parts += [f"![{one.entry.heading}]({href(path)})" for path in one.files(".png")]
     for path in one.files(".md"):
         text = (report.folder / path).read_text(encoding="utf-8").strip()
         parts.append(text.replace("\n### ", "\n##### ").replace("## ", "#### ", 1))
-    parts += map(escape, one.record["notes"])
+    parts += map(markdown_text, one.record["notes"])
     parts += [
-        f"[Open the page: {Path(path).parent.as_posix()}]({quote(path)})" for path in one.pages()
+        f"[Open the page: {markdown_text(Path(path).parent.as_posix())}]({href(path)})"
+        for path in one.pages()
     ]
     if report.has_atlas and one.record["maps"]:
         links = atlas_links(one.record["maps"])
         lines = (
-            f"{escape(layer)} " + " ".join(f"[{n}]({address})" for n, address in numbers)
+            f"{markdown_text(layer)} " + " ".join(f"[{n}]({address})" for n, address in numbers)
             for layer, numbers in links.items()
         )
         parts.append("In the atlas: " + "; ".join(lines))
@@ -67,6 +61,6 @@ def _entry(report: Report, one: Shown) -> list[str]:
     origin = one.record
     parts.append(
         f"Step {origin['step']}, net {origin['net']}, made {origin['finished']} on "
-        f"{escape(origin['device'])}, jax {origin['versions']['jax']}."
+        f"{markdown_text(origin['device'])}, jax {origin['versions']['jax']}."
     )
     return parts

@@ -16,7 +16,7 @@ from zfnet_jax import model
 from zfnet_jax.architecture import Architecture
 from zfnet_jax.data import augment, decode
 from zfnet_jax.model import Activations, ZFNet
-from zfnet_jax.runs import array_tree
+from zfnet_jax.runs import array_tree, titles
 from zfnet_jax.runs.checkpoint import open_checkpoints
 
 
@@ -50,6 +50,11 @@ class Run:
     def input_size(self) -> tuple[int, int]:
         """(H, W) of what the net sees, pixels."""
         return (self.config.augment.crop, self.config.augment.crop)
+
+    @functools.cached_property
+    def class_titles(self) -> tuple[str, ...]:
+        """What to show of the classes, in the same order; see `data.titles.of_classes`."""
+        return titles.of_classes(self.directory, self.class_names)
 
     @functools.cached_property
     def weights_digest(self) -> str:

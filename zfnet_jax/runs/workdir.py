@@ -17,8 +17,10 @@ import jax
 from ml_collections import ConfigDict
 
 from zfnet_jax import architecture, distributed, lock, parallel
+from zfnet_jax.data import titles
 from zfnet_jax.data.images import Split
 from zfnet_jax.files import write_json
+from zfnet_jax.runs import titles as run_titles
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "pillow")
 
@@ -72,9 +74,11 @@ def claim(directory: Path, config: ConfigDict, train: Split, validation: Split) 
     """Writes config.json and run.json, or checks that the run already there is the same one.
 
     Raises:
-      ValueError: the folder holds a run of another config or other data, naming what differs.
+      ValueError: the folder holds a run of another config or other data, naming what differs; or
+        the file of titles does not fit the classes.
     """
     directory = Path(directory)
+    class_titles = _read_titles(config, train)
     path = directory / "config.json"
     data = fingerprints(train, validation)
     new = as_json(config)
@@ -110,6 +114,7 @@ def claim(directory: Path, config: ConfigDict, train: Split, validation: Split) 
                 "data": data,
                 "images": {"train": len(train), "validation": len(validation)},
                 "class_names": train.class_names,
+                **run_titles.record(class_titles),
                 "versions": versions(),
                 "python": platform.python_version(),
                 "devices": {
@@ -140,6 +145,19 @@ def fingerprints(train: Split, validation: Split) -> dict[str, str]:
 def without_data(config: ConfigDict) -> dict[str, Any]:
     """A config without its data, which may lie elsewhere on each host: see `fingerprints`."""
     return {name: value for name, value in as_json(config).items() if name != "data"}
+def _read_titles(config: ConfigDict, train: Split) -> dict[str, str]:
+    """The titles of classes, by name, that the config's file gives; empty where another process
+    writes. All processes raise what is wrong with it."""
+    given = config.data.get("class_titles", "")  # runs from before there was this field have none
+    found, refusal = {}, ""
+    if given and parallel.is_writer():
+        try:
+            found = titles.read(given, train.class_names)
+        except (OSError, ValueError) as error:
+            refusal = f"config.data.class_titles: {error}"
+    if refusal := parallel.from_writer(refusal):
+        raise ValueError(refusal)
+    return found
 
 
 def as_json(config: ConfigDict) -> dict[str, Any]:

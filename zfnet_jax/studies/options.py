@@ -17,6 +17,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import os
 import shlex
 import types
 import typing
@@ -153,7 +154,7 @@ def arguments(options: AnyOptions) -> list[str]:
 
 def command(script: str, *given: str | Path) -> str:
     """A command of this project as it is typed in a shell: `python -m scripts.NAME ...`."""
-    return shlex.join(["python", "-m", f"scripts.{script}", *map(str, given)])
+    return " ".join(["python", "-m", f"scripts.{script}", *(_word(str(one)) for one in given)])
 
 
 def content_digest(path: str | Path) -> str:
@@ -164,6 +165,14 @@ def content_digest(path: str | Path) -> str:
 def short_name(path: str | Path) -> str:
     """Folder and file: what a result calls a file by, wherever they lie."""
     return "/".join(Path(path).resolve().parts[-2:])
+
+
+def _word(text: str) -> str:
+    """A word for a shell, bytes that cannot be typed as bash and zsh write them."""
+    if text.isprintable():
+        return shlex.quote(text)
+    plain = (chr(byte) if 32 <= byte < 127 else f"\\x{byte:02x}" for byte in os.fsencode(text))
+    return "$'" + "".join(f"\\{one}" if one in "\\'" else one for one in plain) + "'"
 
 
 def _flags(one: Option, value: Any) -> Iterator[str]:

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from zfnet_jax.files import whole_file, write_json
+from zfnet_jax.runs.run import Run
 from zfnet_jax.studies.context import Context
 from zfnet_jax.studies.errors import predictions, study
 from zfnet_jax.studies.errors.options import Options
@@ -83,9 +84,7 @@ def chosen(context: Context) -> Chosen:
     return Chosen(tuple(found), record["named"])
 
 
-def class_numbers(
-    class_names: Sequence[str], paths: Sequence[str | Path], labels: Sequence[str]
-) -> np.ndarray:
+def class_numbers(run: Run, paths: Sequence[str | Path], labels: Sequence[str]) -> np.ndarray:
     """The classes [N] int32 of photos by name; without names those of the folders they lie in.
 
     ValueError: there is no such class, or there are not as many names as photos.
@@ -97,26 +96,41 @@ def class_numbers(
     numbers = []
     for path, name in zip(paths, labels or [Path(path).resolve().parent.name for path in paths]):
         source = "" if labels else " (the name of its folder: give the class yourself)"
-        numbers.append(class_number(class_names, name, f"{path}: ", source))
+        numbers.append(class_number(run, name, f"{path}: ", source))
     return np.array(numbers, np.int32)
 
 
-def class_number(class_names: Sequence[str], name: str, where: str = "", source: str = "") -> int:
-    """The class of that name; ValueError, with `where` before it and `source` after the name."""
-    if name in class_names:
-        return list(class_names).index(name)
-    few = ", ".join(class_names[:5]) + (", ..." if len(class_names) > 5 else "")
+def class_number(run: Run, name: str, where: str = "", source: str = "") -> int:
+    """The class of that name or title.
+
+    ValueError, with `where` before it and `source` after the name: there is none, or several.
+    """
+    found = [number for number, one in enumerate(run.class_names) if one == name]
+    found = found or [number for number, one in enumerate(run.class_titles) if one == name]
+    # Of two classes of one title each is followed by its name.
+    found = found or [n for n, one in enumerate(run.class_titles) if one.startswith(f"{name} (")]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        which = " or ".join(run.class_titles[number] for number in found)
+        raise ValueError(f"{where}{name!r}{source} is no single class: say {which}")
+    few = ", ".join(run.class_titles[:5]) + (", ..." if len(run.class_names) > 5 else "")
     raise ValueError(f"{where}there is no class {name!r}{source}, only {few}")
+
+
+def class_label(run: Run, number: int) -> str:
+    """What `class_number` finds a class by: its name, or where others share it its title."""
+    name = run.class_names[number]
+    return name if run.class_names.count(name) == 1 else run.class_titles[number]
 
 
 def _named(context: Context, named: Named) -> Step:
     where = [str(Path(path).resolve()) for path in named.images]
-    class_names = context.run.class_names
     missing, digests, labels = None, [], []
     try:
         digests = [content_digest(path) for path in named.images]
-        numbers = class_numbers(class_names, named.images, named.labels)
-        labels = [class_names[number] for number in numbers]
+        numbers = class_numbers(context.run, named.images, named.labels)
+        labels = [class_label(context.run, number) for number in numbers]
     except (ValueError, OSError) as error:
         missing = str(error)
 
@@ -141,16 +155,18 @@ def _choose(context: Context) -> Made:
     )
     right = predictions.of_result(result).rank == 0
     split = in_classes_of(context.run, split)
-    names, files, records = context.run.class_names, [], []
-    count = min(COUNT, len(names))
-    for number in np.arange(count) * len(names) // count:
+    files, records = [], []
+    classes = len(context.run.class_names)
+    count = min(COUNT, classes)
+    for number in np.arange(count) * classes // count:
         rows = np.flatnonzero(split.labels == number)
         if not len(rows):
             continue
         row = rows[np.argmax(right[rows])]  # the first where none is right
         file = context.report / "photos" / f"{row}.png"
         files.append(_save(split.rows(np.array([row]))[0], file))
-        records.append({"path": file.name, "class": names[number], "key": split.keys[row]})
+        label = class_label(context.run, int(number))
+        records.append({"path": file.name, "class": label, "key": split.keys[row]})
     note = (
         "The photos are validation images: of classes evenly spread the first that the net"
         " answers right, or the first of all where there is none."

@@ -28,7 +28,7 @@ from zfnet_jax.files import (
     write_arrays,
     write_json,
 )
-from zfnet_jax.runs import provenance, workdir
+from zfnet_jax.runs import provenance, titles, workdir
 from zfnet_jax.runs.run import Run
 from zfnet_jax.studies.options import AnyOptions, arguments, command, identity, in_words
 
@@ -74,6 +74,15 @@ class Result:
     def files(self) -> list[Path]:
         """The arrays and what is said of them."""
         return [self.folder / "arrays.npz", self.folder / "about.json"]
+
+    @property
+    def drawn(self) -> Arrays:
+        """The arrays for a figure: 'class_names' as people see them (see `data.titles`)."""
+        if "class_names" not in self.arrays:
+            return self.arrays
+        run = self.folder.absolute().parent.parent.parent
+        names = titles.of_classes(run, self.arrays["class_names"].tolist())
+        return self.arrays | {"class_names": np.array(names)}
 
     def drawn_by(self, figure: str, out: Path) -> str:
         """The command that draws it, beside what else was found in its run."""

@@ -14,6 +14,7 @@ from PIL import Image
 
 from tests.conftest import ROOT
 from tests.fake_mined import CLASSES, CROP, DEAD, FEW, LAYERS, WINNERS, colours, write_mined
+from zfnet_jax.names import fit
 from zfnet_jax.studies.features import atlas, sprites
 from zfnet_jax.studies.features.winners import Winners, load
 
@@ -112,7 +113,7 @@ def test_grey_data_make_grey_pictures():
 
 def test_nothing_from_the_data_is_code(page):
     data = value_of(page / "data" / "atlas.js", "window.ATLAS")
-    assert data["classes"] == CLASSES
+    assert data["classes"] == [fit(name) for name in CLASSES]
     assert data["run"] == "a <run> & 'more'"
     assert "<i>" in next(iter(data["photos"].values()))
     for path in (page / "data").iterdir():

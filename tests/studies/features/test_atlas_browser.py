@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from tests.fake_mined import CLASSES, DEAD, FEW, LAYERS, colours, write_mined
+from zfnet_jax.names import fit
 from zfnet_jax.studies.features import atlas
 
 if TYPE_CHECKING:
@@ -168,7 +169,7 @@ def test_names_from_the_data_are_text(opened):
     names = page.js(
         "[...document.querySelectorAll('[data-kind=patch] .winner')].map((w) => w.title)"
     )
-    assert names == [CLASSES[(5 + k) % 5] for k in range(9)]
+    assert names == [fit(CLASSES[(5 + k) % 5]) for k in range(9)]
     assert page.text(".brand span") == "a <run> & 'more'"
     assert page.js("document.title") == "Feature atlas of a <run> & 'more'"
 

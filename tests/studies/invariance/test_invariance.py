@@ -583,7 +583,7 @@ def test_what_cannot_be_measured_says_so(run, changed, message):
 
 def test_photos_need_a_class_that_exists(run, tmp_path):
     def numbers(*labels: str, count: int = 2) -> list[int]:
-        return class_numbers(run.class_names, paths[:count], labels).tolist()
+        return class_numbers(run, paths[:count], labels).tolist()
 
     paths = [tmp_path / run.class_names[3] / "a.png", tmp_path / "b.png"]
     assert [run.class_names[number] for number in numbers("car", "cat")] == ["car", "cat"]

@@ -10,10 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
+from zfnet_jax.names import told_apart
 from zfnet_jax.report.figures import page_width
+from zfnet_jax.report.text import all_within, from_the_left
 
 NAMED = 32  # up to so many classes have their names and numbers in the figure
 LISTED = 24  # of more classes, the most frequent confusions in words
+LABELS, BARS, PAIRS = 0.11, 0.17, 0.23  # room of names, as shares of the figure's width
 
 
 def confusion(matrix: np.ndarray, class_names: Sequence[str]) -> Figure:
@@ -25,6 +28,7 @@ def confusion(matrix: np.ndarray, class_names: Sequence[str]) -> Figure:
     Args:
       matrix: [C, C] images by true class (rows) and most probable class (columns).
     """
+    class_names = told_apart(class_names)
     images = matrix.sum(axis=1)
     shares = matrix / np.maximum(images, 1)[:, None]
     named = len(matrix) <= NAMED
@@ -45,8 +49,10 @@ def confusion(matrix: np.ndarray, class_names: Sequence[str]) -> Figure:
 
 def _names_and_numbers(axis: Axes, shares: np.ndarray, class_names: Sequence[str]) -> None:
     places = range(len(shares))
-    axis.set_xticks(places, class_names, rotation=90, parse_math=False)
-    axis.set_yticks(places, class_names, parse_math=False)
+    room = LABELS * page_width()
+    short = all_within(dict(enumerate(class_names)), room, mpl.rcParams["xtick.labelsize"])
+    axis.set_xticks(places, short.values(), rotation=90, parse_math=False)
+    axis.set_yticks(places, short.values(), parse_math=False)
     axis.tick_params(length=0)
     room = 0.5 * page_width() / len(shares) * 72  # points of a cell
     size = min(mpl.rcParams["xtick.labelsize"], room / 2.6)
@@ -63,9 +69,10 @@ def _accuracies(
     order = np.argsort(accuracies, kind="stable")
     places = np.arange(len(order))
     axis.barh(places, accuracies[order], color="0.7", height=0.8)
+    short = all_within(dict(enumerate(class_names)), BARS * page_width(), "small")
     for place, index in enumerate(order):
         known = f"{accuracies[index]:.0%}" if images[index] else "no image"
-        text = f"{known}  {class_names[index]}"
+        text = from_the_left(f"{known}  {short[int(index)]}")
         axis.text(0.02, place, text, va="center", size="small", parse_math=False)
     axis.set(xlim=(0, 1), ylim=(-0.5, len(order) - 0.5), title="accuracy by class")
     axis.set_axis_off()
@@ -76,10 +83,12 @@ def _most_frequent(
 ) -> None:
     wrong = np.where(np.eye(len(matrix), dtype=bool), 0, shares)
     rows, columns = np.unravel_index(np.argsort(-wrong, axis=None, kind="stable"), matrix.shape)
-    for place, (row, column) in enumerate(zip(rows[:LISTED], columns[:LISTED])):
-        if not wrong[row, column]:
-            break
-        text = f"{wrong[row, column]:.0%}  {class_names[row]} as {class_names[column]}"
+    pairs = [pair for pair in zip(rows[:LISTED], columns[:LISTED]) if wrong[pair]]
+    shown = {int(number): class_names[number] for pair in pairs for number in pair}
+    short = all_within(shown, PAIRS * page_width() / 2, "small")
+    for place, (row, column) in enumerate(pairs):
+        taken = f"{short[int(row)]} as {short[int(column)]}"
+        text = from_the_left(f"{wrong[row, column]:.0%}  {taken}")
         axis.text(0, place, text, va="center", size="small", clip_on=True, parse_math=False)
     axis.set(xlim=(0, 1), ylim=(LISTED - 0.5, -0.5), title="most frequent confusions")
     axis.set_axis_off()

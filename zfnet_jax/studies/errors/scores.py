@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from zfnet_jax.names import unique
 from zfnet_jax.studies.errors.bootstrap import interval
 from zfnet_jax.studies.errors.options import ScoreOptions
 from zfnet_jax.studies.errors.predictions import Predictions
@@ -22,7 +23,7 @@ def scores(predictions: Predictions, options: ScoreOptions) -> dict[str, Any]:
     Returns:
       'images'; 'loss'; 'top1' and 'top5', errors as shares of 1, each [value, low, high];
       'calibration_error'; 'per_class', the share of each class's images whose most probable class
-      is theirs, None where there is no image; and 'options'.
+      is theirs, by its name, None where there is no image; and 'options'.
     """
     names = predictions.info["class_names"]
     accuracies = class_accuracies(confusion_matrix(predictions))
@@ -37,7 +38,7 @@ def scores(predictions: Predictions, options: ScoreOptions) -> dict[str, Any]:
         ),
         "per_class": {
             name: None if np.isnan(accuracy) else float(accuracy)
-            for name, accuracy in zip(names, accuracies, strict=True)
+            for name, accuracy in zip(unique(names), accuracies, strict=True)
         },
         "options": identity(options),
     }

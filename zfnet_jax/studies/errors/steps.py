@@ -78,8 +78,8 @@ def evaluate(context: Context, scoring: ScoreOptions) -> Step:
     def make() -> Made:
         result = _predicted(context, options)
         (one,) = rows = summary.scored([context.workdir], [result], scoring)
-        matrix, names = confusion_matrix(one.predictions), one.predictions.info["class_names"]
-        files = draw(context, {"confusion": lambda: confusion(matrix, names)})
+        matrix = confusion_matrix(one.predictions)
+        files = draw(context, {"confusion": lambda: confusion(matrix, one.class_titles)})
         files += write_tables(context, "evaluation", summary.tables(rows, scoring))
         scores = summary.write_scores(one, scoring)
         return Made([*files, *predictions.files(result), *scores])

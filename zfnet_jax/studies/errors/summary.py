@@ -13,6 +13,7 @@ from zfnet_jax.files import whole_folder, write_json
 from zfnet_jax.report import figures
 from zfnet_jax.report.figures import Style
 from zfnet_jax.report.table import Table
+from zfnet_jax.runs import titles
 from zfnet_jax.studies import saved
 from zfnet_jax.studies.context import Context
 from zfnet_jax.studies.errors import predictions, score_table, study
@@ -33,12 +34,14 @@ class Scored:
     """A run, or an ensemble, by its name.
 
     Attributes:
+      class_titles: what to show of the classes; see `data.titles`.
       scores: see `scores.scores`.
       folder: where the predictions lie; None of an ensemble that is not kept.
     """
 
     name: str
     predictions: Predictions
+    class_titles: tuple[str, ...]
     scores: dict[str, Any]
     folder: Path | None
 
@@ -95,8 +98,14 @@ def scored(
     if len(set(names)) < len(names):
         names = [str(path) for path in workdirs]
     return [
-        Scored(name, one, scores(one, options), result.folder)
-        for name, one, result in zip(names, found, results, strict=True)
+        Scored(
+            name,
+            one,
+            titles.of_classes(workdir, one.info["class_names"]),
+            scores(one, options),
+            result.folder,
+        )
+        for name, one, workdir, result in zip(names, found, workdirs, results, strict=True)
     ]
 
 
@@ -118,7 +127,7 @@ def ensemble(members: Sequence[Scored], options: ScoreOptions, out: Path | None)
                 "finished": time.strftime("%Y-%m-%dT%H:%M:%S"),
             }
             write_json(unfinished / "about.json", about | found.info)
-    return Scored(name, found, scores(found, options), folder)
+    return Scored(name, found, members[0].class_titles, scores(found, options), folder)
 
 
 def classes_without_images(one: Scored) -> str:
@@ -160,5 +169,6 @@ def draw_confusion(one: Scored, style: Style) -> list[Path]:
     """Draws the confusion of classes beside the predictions, if those are kept."""
     if one.folder is None:
         return []
-    matrix, names = confusion_matrix(one.predictions), one.predictions.info["class_names"]
-    return figures.draw(lambda: confusion(matrix, names), one.folder / "confusion", style)
+    matrix = confusion_matrix(one.predictions)
+    path = one.folder / "confusion"
+    return figures.draw(lambda: confusion(matrix, one.class_titles), path, style)

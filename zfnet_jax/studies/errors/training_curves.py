@@ -10,11 +10,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from zfnet_jax.names import told_apart
 from zfnet_jax.report.figures import page_width
+from zfnet_jax.report.text import all_within, legend
 
 Records = Sequence[Mapping[str, float]]
 
 TALL = 0.27  # of the width of the figure
+HANDLE = 0.6  # beside a name in the legend, inches
 TRAINING, VALIDATION = "--", "-"  # lines
 
 
@@ -28,11 +31,14 @@ def curves(runs: Mapping[str, Records]) -> Figure:
     figure = Figure(figsize=(width, TALL * width), layout="constrained")
     loss, error, rate = figure.subplots(1, 3)
     many = len(runs) > 1
-    for number, (name, records) in enumerate(runs.items()):
+    columns = min(4, max(2, len(runs)))
+    room = width / columns - HANDLE
+    names = all_within(dict(enumerate(told_apart(list(runs)))), room)
+    for number, records in enumerate(runs.values()):
         colour = mpl.color_sequences["tab10"][number % 10]
         of_train: dict[str, Any] = {"color": colour, "ls": TRAINING, "alpha": 0.75}
         of_validation: dict[str, Any] = {"color": colour, "ls": VALIDATION}
-        label = name if many else "validation"
+        label = names[number] if many else "validation"
         _line(loss, records, "train/loss", **of_train, label=None if many else "training")
         _line(loss, records, "val/loss", **of_validation, label=label)
         _line(error, records, "train/top1", **of_train, complement=True)
@@ -51,8 +57,7 @@ def curves(runs: Mapping[str, Records]) -> Figure:
     for axis in (loss, error, rate):
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.spines[["top", "right"]].set_visible(False)
-    columns = min(4, max(2, len(runs)))
-    figure.legend(loc="outside lower center", ncols=columns, frameon=False)
+    legend(figure, loc="outside lower center", ncols=columns, frameon=False)
     return figure
 
 

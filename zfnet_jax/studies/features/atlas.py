@@ -5,7 +5,7 @@ its part to the global ATLAS; the pictures are sprite sheets and photos that the
 they come into view.
 
     index.html  atlas.css  common.js  overview.js  detail.js  atlas.js
-    data/atlas.js                    what all checkpoints share: layers, class names, keys of photos
+    data/atlas.js                    what all checkpoints share: layers, classes, keys of photos
     data/<step>.js                   the winners of one checkpoint
     sprites/<step>/<layer>-<kind>-<n>.webp
     photos/<row>.webp                every source photo once
@@ -27,6 +27,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from zfnet_jax.names import fit
 from zfnet_jax.studies.features import sprites
 from zfnet_jax.studies.features.winners import Winners, load
 
@@ -106,7 +107,7 @@ def _write_page(out: Path, checkpoints: Sequence[Winners]) -> None:
         shutil.copy(asset, out)
     template = string.Template((ASSETS / "index.html").read_text(encoding="utf-8"))
     page = template.substitute(
-        run=html.escape(str(about["run"])), newest=checkpoints[-1].about["step"]
+        run=html.escape(fit(about["run"])), newest=checkpoints[-1].about["step"]
     )
     (out / "index.html").write_text(page, encoding="utf-8")
     data = out / "data"
@@ -120,16 +121,17 @@ def _write_page(out: Path, checkpoints: Sequence[Winners]) -> None:
 def _overview(checkpoints: Sequence[Winners]) -> dict[str, Any]:
     """What all checkpoints share."""
     about = checkpoints[-1].about
-    keys = {row: key for checkpoint in checkpoints for row, key in checkpoint.keys.items()}
+    keys = {row: fit(key) for checkpoint in checkpoints for row, key in checkpoint.keys.items()}
     return {
-        "run": about["run"],
+        "run": fit(about["run"]),
         "provenance": {
             **checkpoints[-1].options,
             "images": about["images"],
             "data": about["data"]["fingerprint"],
             "versions": about["versions"],
         },
-        "classes": about["class_names"],
+        "classes": checkpoints[-1].class_titles,
+        "ids": [fit(name) for name in about["class_names"]],
         "crop": about["crop"],
         "photos": keys,
         "layers": [_layer(checkpoints[-1], name) for name in checkpoints[-1].layers],

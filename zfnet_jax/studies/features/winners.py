@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from zfnet_jax.files import damage_told
+from zfnet_jax.runs import titles
 from zfnet_jax.studies import saved
 
 Arrays = dict[str, np.ndarray]
@@ -60,6 +61,12 @@ class Winners:
     def options(self) -> dict[str, Any]:
         """What it was mined with, see `features.options`."""
         return self.about["options"]
+
+    @property
+    def class_titles(self) -> tuple[str, ...]:
+        """What to show of the classes of the labels; see `data.titles`."""
+        workdir = self.folder.absolute().parent.parent.parent
+        return titles.of_classes(workdir, self.about["class_names"])
 
     @property
     def keys(self) -> dict[int, str]:

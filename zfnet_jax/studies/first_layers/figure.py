@@ -8,8 +8,10 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
+from zfnet_jax.names import fit
 from zfnet_jax.report.figures import CONTRAST, page_width, pixels, place, sheet
 from zfnet_jax.report.mosaic import even_columns, filter_mosaic, mosaic, shrink
+from zfnet_jax.report.text import within
 from zfnet_jax.report.tiles import projection_tile
 from zfnet_jax.studies.features import chosen
 from zfnet_jax.studies.features.winners import Winners
@@ -46,7 +48,8 @@ def figure6(filters: Sequence[Arrays], mined: Sequence[Winners | None], count: i
     figure, axis = sheet(width, height)
     for index, arrays in enumerate(filters):
         x = MARGIN + index * (wide + BETWEEN)
-        axis.text(x, 1.3 * line, str(arrays["run"]), weight="bold", parse_math=False)
+        run = within(fit(arrays["run"]), 0.9 * wide)  # bold is wider
+        axis.text(x, 1.3 * line, run, weight="bold", parse_math=False)
         axis.text(x, 2.4 * line, _settings(arrays), size="small", color="0.35")
         for image, y in zip((rows[0][index], rows[1][index]), (2.8 * line, second)):
             if image is not None:

@@ -14,14 +14,17 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MultipleLocator
 
+from zfnet_jax.names import told_apart
 from zfnet_jax.report.figures import page_width
 from zfnet_jax.report.mosaic import mosaic
+from zfnet_jax.report.text import all_within, legend
 
 Arrays = Mapping[str, np.ndarray]
 
 COLOURS = mpl.color_sequences["tab10"]  # of the photos
 SQUARE, FLAT = 1.05, 0.72  # heights of panels, as shares of their width: with photos and without
 BAND, WIDE = (25, 75), (5, 95)  # percentiles of the summary's bands
+COLUMNS, HANDLE = 5, 0.6  # of the legend; beside a name in it, inches
 AXES = {
     "vertical": "vertical translation (pixels)",
     "horizontal": "horizontal translation (pixels)",
@@ -53,8 +56,12 @@ def figure5(arrays: Arrays) -> Figure:
         _pictures(axis, arrays[f"{kind}/photo"], arrays[f"{kind}/shown"])
         axis.set_xlabel(AXES[str(kind)])
     axes[0, 0].set_title("photos", pad=12)
-    names = arrays["class_names"][arrays["labels"]]
-    lines = [Line2D([], [], color=colour, label=name) for colour, name in zip(COLOURS, names)]
+    shown, labels = told_apart(arrays["class_names"]), arrays["labels"].tolist()
+    room = page_width() / min(COLUMNS, photos) - HANDLE
+    short = all_within({label: shown[label] for label in labels}, room)
+    lines = [
+        Line2D([], [], color=colour, label=short[label]) for colour, label in zip(COLOURS, labels)
+    ]
     _legend(figure, lines)
     return figure
 
@@ -155,6 +162,5 @@ def _limits(amounts: np.ndarray) -> tuple[float, float]:
 
 
 def _legend(figure: Figure, handles: Sequence[Artist]) -> None:
-    figure.legend(
-        handles=handles, loc="outside lower center", ncols=min(5, len(handles)), frameon=False
-    )
+    columns = min(COLUMNS, len(handles))
+    legend(figure, handles=handles, loc="outside lower center", ncols=columns, frameon=False)

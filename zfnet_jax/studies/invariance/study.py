@@ -68,8 +68,8 @@ def of_photos(run: Run, options: PhotoOptions, *, progress: bool) -> Result:
     """
     if not options.images:
         raise ValueError("invariance needs at least one image")
-    numbers = photos.class_numbers(run.class_names, options.images, options.labels)
-    labels = tuple(run.class_names[number] for number in numbers)
+    numbers = photos.class_numbers(run, options.images, options.labels)
+    labels = tuple(photos.class_label(run, number) for number in numbers)
     asked = dataclasses.replace(resolved(run, options), labels=labels)
     size = run.config.data.image_size
     images = Photos(np.stack([load_photo(path, size) for path in options.images]), numbers)
@@ -133,7 +133,7 @@ def fig5(context: Context, count: int) -> Step:
         chosen = photos.chosen(context)
         images, labels, _ = chosen.first(len(COLOURS))
         few = of_photos(run, PhotoOptions(images=images, labels=labels), progress=False)
-        files = [*draw(context, {"figure5": lambda: figure5(few.arrays)}), *few.files]
+        files = [*draw(context, {"figure5": lambda: figure5(few.drawn)}), *few.files]
         commands = [few.about["command"], few.drawn_by("5", context.figures)]
         notes = chosen.left_out(len(COLOURS))
         if split is None or not many.count:

@@ -9,7 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from zfnet_jax.names import told_apart
 from zfnet_jax.report.figures import CONTRAST, page_width, place, sheet
+from zfnet_jax.report.text import all_within, from_the_left, width
 from zfnet_jax.report.tiles import moved_inside, projection_tile
 
 Arrays = Mapping[str, np.ndarray]
@@ -59,12 +61,14 @@ def _photo_and_classes(
     place(axis, _colours(photo), left, top, side, tall)
     top += tall + 1.6 * line
     axis.text(left, top, "probability of class", weight="bold")
-    for place_of, index in enumerate(np.argsort(-probabilities, kind="stable")[:CLASSES]):
+    best = np.argsort(-probabilities, kind="stable")[:CLASSES].tolist()
+    names = told_apart(arrays["class_names"])
+    short = all_within({n: names[n] for n in best}, side - width("100%  "))
+    for place_of, index in enumerate(best):
         y = top + (0.5 + 1.5 * place_of) * line
         size = (side * float(probabilities[index]), 1.2 * line)
         axis.add_patch(mpl.patches.Rectangle((left, y), *size, color="0.8"))
-        name = str(arrays["class_names"][index])
-        text = f"{probabilities[index]:.0%}  {name}"
+        text = from_the_left(f"{probabilities[index]:.0%}  {short[index]}")
         axis.text(left + 0.04, y + 0.9 * line, text, parse_math=False)
 
 

@@ -11,8 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from zfnet_jax.names import fit, told_apart
 from zfnet_jax.report.figures import CONTRAST, page_width, pixels, place, sheet
 from zfnet_jax.report.mosaic import mosaic, shrink
+from zfnet_jax.report.text import all_within, width, within
 from zfnet_jax.report.tiles import moved_inside, projection_tile
 from zfnet_jax.studies.features.winners import Winners
 
@@ -21,6 +23,7 @@ Arrays = Mapping[str, np.ndarray]
 MARGIN, GUTTER = 0.1, 0.16  # around the figure and between columns, inches
 FADED = 0.3  # how much of the photo shows around a map of positions
 NAMED = 5  # classes in the key of a label map; the others share a grey
+KEY = 7.5  # width of that key, lines
 _COLOURS = ("#4c78a8", "#f58518", "#54a24b", "#e45756", "#b279a2")
 _OTHER = "#bab0ac"
 
@@ -38,7 +41,7 @@ def figure7(arrays: Arrays, mined: Winners | None) -> Figure:
       mined: what mining left; without it the other photos of (c) are left out.
     """
     line = mpl.rcParams["font.size"] * 1.45 / 72
-    bar, key = 2.9 * line, 7.5 * line
+    bar, key = 2.9 * line, KEY * line
     side = (page_width() - 2 * MARGIN - 5 * GUTTER - 2 * bar - key) / 6
     widths = (side, side + bar, side, side, side + bar, side)
     left = MARGIN + np.cumsum((0.0, *(width + GUTTER for width in widths)))[:6]
@@ -65,15 +68,16 @@ def _row(
     side: float,
     line: float,
 ) -> None:
-    name = str(arrays["class_names"][arrays["label"][n]])
-    letters = max(6, int(side / line * 2.2))
-    photo = str(arrays["names"][n])  # a file's name alone, such as 1.jpg, may say too little
+    name = told_apart(arrays["class_names"])[arrays["label"][n]]
+    photo = fit(arrays["names"][n])  # a file's name alone, such as 1.jpg, may say too little
+    if width(photo, "small") > side:
+        photo = within(photo.split("/")[-1], side, "small")
     captions = (
-        photo if len(photo) <= letters else _short(photo.split("/")[-1], letters),
+        photo,
         f"map {arrays['map'][n]} of {arrays['layer']}",
         "in this photo",
         "in other photos",
-        _short(name, letters),
+        within(name, side, "small"),
     )
     place(axis, covered(arrays, n), left[0], top, side, side)
     activity, probability = arrays["activity"][n], arrays["probability"][n]
@@ -208,7 +212,10 @@ def _labels(
     place_of = {number: min(rank, NAMED) for rank, number in enumerate(numbers)}
     ranks = np.vectorize(place_of.get)(classes)
     _cells(axis, arrays, n, ranks, x, y, side, vmin=-0.5, vmax=NAMED + 0.5, cmap=colours)
-    names = [str(arrays["class_names"][number]) for number in numbers[:NAMED]]
+    shown = told_apart(arrays["class_names"])
+    room = KEY * line - 1.15 * line
+    short = all_within({n: shown[n] for n in numbers[:NAMED].tolist()}, room, "small")
+    names = list(short.values())
     if len(numbers) > NAMED:
         names.append(f"{len(numbers) - NAMED} more")
     for rank, name in enumerate(names):
@@ -216,8 +223,4 @@ def _labels(
         swatch = (x + side + 0.3 * line, at + 0.1 * line)
         axis.add_patch(Rectangle(swatch, 0.6 * line, 0.6 * line, color=colours(rank)))
         text = (swatch[0] + 0.85 * line, at + 0.65 * line)
-        axis.text(*text, _short(name, 13), size="small", parse_math=False)
-
-
-def _short(name: str, letters: int) -> str:
-    return name if len(name) <= letters else name[: letters - 1] + "\u2026"
+        axis.text(*text, name, size="small", parse_math=False)

@@ -131,7 +131,7 @@ def fig7(context: Context, mining: Step, mined: Callable[[Context], Winners]) ->
         images, labels, keys = chosen.first(COUNT)
         result = measured(context.run, Options(images, labels), progress=False)
         # A validation image is known by its key, not by the file it was written to.
-        arrays = result.arrays | {"names": np.array(keys)}
+        arrays = result.drawn | {"names": np.array(keys)}
         others = None if mining.missing else mined(context)
         files = draw(context, {"figure7": lambda: figure7(arrays, others)})
         notes = [f"A square of {square} pixels every {stride}, of the {crop} that the net sees."]
@@ -169,7 +169,7 @@ def class_numbers(run: Run, labels: Sequence[str], count: int) -> np.ndarray | N
         return None
     if len(labels) not in (1, count):
         raise ValueError(f"{count} photos but {len(labels)} classes: give one or one for each")
-    numbers = [photos.class_number(run.class_names, name) for name in labels]
+    numbers = [photos.class_number(run, name) for name in labels]
     return np.array(numbers * (count // len(numbers)), np.int32)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import html
 import io
 import math
 import string
@@ -15,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from zfnet_jax.files import write_json, write_text
+from zfnet_jax.report.markup import html_text
 from zfnet_jax.studies.features import sprites
 
 ASSETS = Path(__file__).with_name("assets")
@@ -94,7 +94,7 @@ def _lead(found: dict[str, Any]) -> str:
 
 def _name(one: dict[str, Any]) -> str:
     """The last two folders of a path, which mostly say enough, escaped."""
-    return html.escape("/".join(Path(one["folder"]).parts[-2:]))
+    return html_text("/".join(Path(one["folder"]).parts[-2:]))
 
 
 def _histogram(found: dict[str, Any]) -> str:
@@ -145,7 +145,7 @@ def _pairs(shown: Sequence[dict[str, Any]], count: int, first: Photo, second: Ph
 
 
 def _pair(pair: dict[str, Any], first: Photo, second: Photo) -> str:
-    a, b = html.escape(pair["a"]), html.escape(pair["b"])
+    a, b = html_text(pair["a"]), html_text(pair["b"])
     return (
         '<li><div class="pair">'
         f"{_photo(first(pair['a']), a, pair['window_a'])}"
@@ -180,4 +180,4 @@ def _footer(found: dict[str, Any]) -> str:
     for one in [found["a"]] if found["within"] else [found["a"], found["b"]]:
         fingerprint = f", fingerprint {one['fingerprint']}" if one["fingerprint"] else ""
         lines.append(one["folder"] + fingerprint)
-    return "<br>".join(map(html.escape, lines))
+    return "<br>".join(map(html_text, lines))

@@ -9,7 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from zfnet_jax.names import told_apart
 from zfnet_jax.report.figures import page_width
+from zfnet_jax.report.text import all_within, legend
 from zfnet_jax.studies import paper
 
 Curve = Mapping[int, Sequence[float]]  # accuracies of the folds, per cent, by images per class
@@ -17,6 +19,7 @@ Curve = Mapping[int, Sequence[float]]  # accuracies of the folds, per cent, by i
 COLOURS = mpl.color_sequences["tab10"]  # of the data sets
 _LINES = {"pretrained": "-", "scratch": "--"}
 _NAMES = {"pretrained": "pretrained", "scratch": "from scratch"}
+LEGEND = 0.14  # room of a data set's name in the legend, as a share of the page's width
 _WIDTH, _HEIGHT = 0.72, 0.42  # shares of the page's width
 
 
@@ -36,9 +39,10 @@ def figure9(found: Mapping[str, Mapping[str, Curve]]) -> Figure:
     figure = Figure(figsize=tuple(size), layout="constrained")
     axis = figure.subplots()
     most = 60
-    for colour, (data, methods) in zip(COLOURS, found.items()):
+    names = all_within(dict(enumerate(told_apart(list(found)))), LEGEND * page_width())
+    for number, (colour, methods) in enumerate(zip(COLOURS, found.values())):
         for method, curve in methods.items():
-            _draw(axis, curve, _LINES[method], colour, f"{data}, {_NAMES[method]}")
+            _draw(axis, curve, _LINES[method], colour, f"{names[number]}, {_NAMES[method]}")
             most = max(most, *curve)
     _published(axis, "caltech101" in found)
     axis.set(
@@ -51,7 +55,7 @@ def figure9(found: Mapping[str, Mapping[str, Curve]]) -> Figure:
     axis.grid(color="0.92", lw=0.5)
     axis.set_axisbelow(True)
     axis.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside right center", frameon=False)
+    legend(figure, loc="outside right center", frameon=False)
     return figure
 
 

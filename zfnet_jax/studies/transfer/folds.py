@@ -129,7 +129,8 @@ def make_fold(
     for label, name in enumerate(classes.names):
         rows = np.flatnonzero(classes.labels == label)
         # By name, so that a class has the same folds whichever others there are.
-        order = np.random.default_rng((seed, number, zlib.crc32(name.encode()))).permutation(rows)
+        own = zlib.crc32(name.encode(errors="surrogatepass"))
+        order = np.random.default_rng((seed, number, own)).permutation(rows)
         train.append(order[:per_class])
         test.append(order[max(per_class, len(order) - test_per_class) :])
     return Fold(np.concatenate(train), np.concatenate(test))

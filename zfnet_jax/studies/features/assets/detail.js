@@ -90,7 +90,7 @@ function chipsOf(fact) {
   return element("div", { class: "chips", "aria-label": "Classes of the winners" },
     ...fact.classes.map(([label, count]) => {
       const chip = element("button", { type: "button", title: "All maps with this class" },
-        element("b", {}, `${count} `), className(label));
+        element("b", {}, `${count} `), element("bdi", {}, className(label)));
       chip.addEventListener("click", () => {
         $("search").value = className(label);
         $("search").dispatchEvent(new Event("input"));

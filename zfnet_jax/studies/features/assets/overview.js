@@ -74,14 +74,18 @@ function fillTile(tile) {
   const { layer, map } = tile.atlas;
   const fact = current(layer.name)[map];
   const top = fact.count ? className(fact.classes[0][0]) : "";
-  const share = fact.count ? `${fact.classes[0][1]}/${fact.count} ${top}` : "";
+  const often = fact.count ? `${fact.classes[0][1]}/${fact.count} ` : "";
+  const byClass = $("sort").value === "purity" && !fact.dead;
   tile.href = address(layer.name, map);
   tile.classList.toggle("dead", fact.dead);
   tile.setAttribute("aria-label", `${layer.name} map ${map}, ` +
-    (fact.dead ? "dead" : `strongest ${number(fact.strength)}, ${share}`));
+    (fact.dead ? "dead" : `strongest ${number(fact.strength)}, ${often}${top}`));
+  if (byClass) tile.title = top;
+  else tile.removeAttribute("title");
   const [name, note] = tile.lastChild.children;
   name.textContent = map;
-  note.textContent = fact.dead ? "" : $("sort").value === "purity" ? share : number(fact.strength);
+  if (byClass) note.replaceChildren(often, element("bdi", {}, top));
+  else note.textContent = fact.dead ? "" : number(fact.strength);
   if (visible.has(tile)) paintTile(tile);
 }
 
@@ -95,18 +99,22 @@ function fillOverview() {
 
 // ---- Search and sort
 
-// A query is any of: a layer's name, a map's number, words of a class's name.
+/** Text as it is compared: in one form, case and spaces aside. */
+const searched = (text) => text.normalize("NFKC").toLowerCase().replace(/\s+/g, " ").trim();
+
+// A query is any of: a layer's name, a map's number, words of a class's title or id.
 function readQuery(text) {
-  const words = text.toLowerCase().split(/\s+/).filter(Boolean);
+  const words = searched(text).split(" ").filter(Boolean);
   const whole = words.join(" ");
-  const exact = ATLAS.classes.findIndex((name) => name.toLowerCase() === whole);
+  const exact = ATLAS.classes.findIndex((name, label) =>
+    searched(name) === whole || searched(ATLAS.ids[label]) === whole);
   const isLayer = (word) => layers.has(word);
   const isNumber = (word) => /^\d+$/.test(word);
   const rest = words.filter((word) => !isLayer(word) && !isNumber(word));
   const numbers = words.filter(isNumber);
   if (exact >= 0 && rest.length) return { layer: null, map: null, classes: new Set([exact]) };
   const matching = ATLAS.classes.flatMap((name, label) =>
-    rest.every((word) => name.toLowerCase().includes(word)) ? [label] : []);
+    rest.every((word) => searched(`${name} ${ATLAS.ids[label]}`).includes(word)) ? [label] : []);
   return {
     layer: words.find(isLayer) ?? null,
     map: numbers.length ? Number(numbers[0]) : null,
