@@ -28,20 +28,24 @@ def fit(name: object) -> str:
     turn the direction of the text around it), `\\xe9` for a byte that is not UTF-8, `\\x20` for a
     space that pages would drop. A name that is fit already stays as it is.
     """
-    text = unicodedata.normalize("NFC", str(name))
-    if not text.isprintable():
-        text = "".join(_shown(character) for character in text)
-    return _SPACE.sub(r"\\x20", text)
+    shown = ""
+    apart = True  # where a mark (an accent) would fall on what is no letter of the name
+    for character in unicodedata.normalize("NFC", str(name)):
+        plain = _is_plain(character) and not (apart and unicodedata.combining(character))
+        shown += character if plain else _escape(character)
+        apart = not plain
+    return _SPACE.sub(r"\\x20", shown)
 
 
 def line(text: object) -> str:
     """A sentence with names in it as one line of printable text, spaces in a row as one."""
-    return "".join(map(_shown, " ".join(str(text).split())))
+    words = " ".join(str(text).split())
+    return "".join(one if _is_plain(one) else _escape(one) for one in words)
 
 
 def encodable(text: str) -> str:
     """Text as it is, but for escapes where it has what UTF-8 has not."""
-    return _SURROGATE.sub(lambda found: _shown(found[0]), text)
+    return _SURROGATE.sub(lambda found: _escape(found[0]), text)
 
 
 def told_apart(names: Iterable[object], tags: Iterable[object] = ()) -> tuple[str, ...]:
@@ -85,12 +89,16 @@ def shortened(name: str, letters: int) -> str:
     return f"{name[:head].rstrip()}\u2026{end.lstrip()}"
 
 
-def _shown(character: str) -> str:
-    if character.isprintable() or character in _KEPT:
-        return character
+def _is_plain(character: str) -> bool:
+    return character.isprintable() or character in _KEPT
+
+
+def _escape(character: str) -> str:
     code = ord(character)
     if 0xDC80 <= code <= 0xDCFF:  # how Python holds a byte of a file's name that is not UTF-8
         return f"\\x{code - 0xDC00:02x}"
+    if 0x80 <= code <= 0xFFFF:
+        return f"\\u{code:04x}"
     return character.encode("unicode_escape").decode("ascii")
 
 

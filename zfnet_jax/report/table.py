@@ -222,6 +222,7 @@ def _in_latex(text: str) -> str:
     """Text with LaTeX's own characters escaped; a dash, minuses and plus-minus as such."""
     text = names.line(text).translate(str.maketrans(_LATEX))
     text = re.sub(r"(?<!\w)-(?=\d)", "$-$", text)
+    text = re.sub("-(?=-)", "-{}", text)  # two hyphens would be a dash
     text = re.sub(r"\A(?=[\[*])", "{}", text)  # or they belong to the end of the line before
     return "-" + text if text == NONE or text.startswith(f"{NONE} (") else text
 
@@ -247,7 +248,11 @@ def csv_text(table: Table) -> str:
             elif any(value is not None for value in values):
                 fields[f"{column.title} {name}"] = values
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([fields, *zip(*fields.values(), strict=True)])
+    for row in ([*fields], *zip(*fields.values(), strict=True)):
+        # A carriage return ends a line for those who read it, but Python quotes none.
+        returns = any(isinstance(cell, str) and "\r" in cell for cell in row)
+        quoting = csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL
+        csv.writer(text, lineterminator="\n", quoting=quoting).writerow(row)
     return names.encodable(text.getvalue())
 
 
