@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conftest import ROOT
 from zfnet_jax.data import titles
 from zfnet_jax.importers.preprocessing import read_class_names
 
@@ -97,7 +96,3 @@ def test_a_list_of_an_imported_nets_classes(tmp_path):
     assert read_class_names(path, 2) == given
     with pytest.raises(ValueError, match=r"names.txt holds 2 class names, the net has 3"):
         read_class_names(path, 3)
-
-
-def test_the_list_is_in_the_folder_that_a_wheel_takes():
-    assert (ROOT / "zfnet_jax" / "data" / "ilsvrc2012.tsv").stat().st_size > 20_000
