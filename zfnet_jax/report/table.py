@@ -205,7 +205,7 @@ def _text(value: Value, spec: str) -> str:
 
 
 # What Markdown, mathematics in it, or HTML would act on; not a number's minus, brackets or percent.
-_MARKDOWN = re.compile(r"[\\|<`*~$]|(?<!\w)_|_(?!\w)|\](?=[(\[])|&(?=#?\w+;)")
+_MARKDOWN = re.compile(r"[\\|<`*~$]|(?<![^\W_])_|_(?![^\W_])|\](?=[(\[])|&(?=#?\w+;)")
 
 
 def _in_markdown(text: str) -> str:
