@@ -145,6 +145,8 @@ def fingerprints(train: Split, validation: Split) -> dict[str, str]:
 def without_data(config: ConfigDict) -> dict[str, Any]:
     """A config without its data, which may lie elsewhere on each host: see `fingerprints`."""
     return {name: value for name, value in as_json(config).items() if name != "data"}
+
+
 def _read_titles(config: ConfigDict, train: Split) -> dict[str, str]:
     """The titles of classes, by name, that the config's file gives; empty where another process
     writes. All processes raise what is wrong with it."""
