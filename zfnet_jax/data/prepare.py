@@ -167,8 +167,10 @@ def _alike(sources: dict[str, Source]) -> dict[str, Source]:
         return {"train": train, "validation": validation.with_classes(train.class_names)}
     only = [f"only in train: {few(sorted(lacking))}"] if lacking else []
     only += [f"only in validation: {few(sorted(unknown))}"] if unknown else []
+    differing = "; ".join(only) or "in another order"
     raise ValueError(
-        f"the classes of train and validation differ ({'; '.join(only) or 'in another order'})"
+        f"the classes of train and validation differ ({differing}): give both a folder for each"
+        " class, or name no validation and keep a share of train, config.data.folder.held_out=0.1"
     )
 
 

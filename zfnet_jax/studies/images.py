@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from zfnet_jax import parallel
 from zfnet_jax.data import splits
 from zfnet_jax.data.examples import Source
-from zfnet_jax.data.folders import few
+from zfnet_jax.data.folders import few, shown
 from zfnet_jax.data.images import Relabelled, Split
 from zfnet_jax.data.prepare import prepare_split
 from zfnet_jax.data.prepared import open_prepared, read_manifest
@@ -106,11 +106,11 @@ def in_classes_of(run: Run, split: Split) -> Split:
     unknown = [name for name in split.class_names if name not in run.class_names]
     twice = [name for name in split.class_names if run.class_names.count(name) > 1]
     if unknown or twice:
+        which = f"it does not know {few(unknown)}" if unknown else f"{few(twice)} are two of its"
         raise ValueError(
             f"the images have other classes than {run.directory.resolve().name}:"
-            f" {_few(split.class_names)}, not {_few(run.class_names)};"
-            + (f" it does not know {few(unknown)}" if unknown else f" of it {few(twice)} are two")
-            + ": measure on a folder of photos without them"
+            f" {_few(split.class_names)}, not {_few(run.class_names)}; {which}: name a folder of"
+            " photos without them"
         )
     return Relabelled(split, run.class_names)
 
@@ -146,4 +146,4 @@ def _imported_without(data: ConfigDict, split: str) -> bool:
 
 
 def _few(names: tuple[str, ...]) -> str:
-    return f"{len(names)} ({', '.join([*names[:3], *['...'] * (len(names) > 3)])})"
+    return f"{len(names)} ({', '.join([*map(shown, names[:3]), *['...'] * (len(names) > 3)])})"
