@@ -5,6 +5,7 @@ One process forks all of them, after the slow imports, and their train step is a
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -35,7 +36,7 @@ def start(job, number, arguments, before):
     os.dup2(out, 1), os.dup2(out, 2)
     code = 0
     try:
-        exec(before, {})
+        exec(before, {"arguments": arguments})
         sys.argv = arguments
         runpy.run_module("scripts." + arguments[0], run_name="__main__", alter_sys=True)
     except SystemExit as end:
@@ -91,6 +92,11 @@ def lose(checkpoints):
     restore = checkpoints.restore_latest
     checkpoints.restore_latest = lambda *arguments: restore(*arguments) and None
 
+def mine_others():
+    from zfnet_jax.studies.features import study
+    subject = study.Subject
+    study.Subject = lambda *its: subject(*its[:3], {"fingerprint": "another"})
+
 def at_third_step(do):
     def batches(*arguments):
         for number, batch in enumerate(batches_of(*arguments)):
@@ -100,84 +106,164 @@ def at_third_step(do):
     train._batches_of = batches
 """
 
+# Where JAX finds the others by itself, as on a TPU.
+POD = """
+import functools
+from zfnet_jax import distributed, launch
+given = dict(one[2:].split("=") for one in arguments if one.startswith(("--coord", "--process")))
+distributed.launch.recognise = lambda *_: launch.CLOUD_TPU
+distributed.jax.distributed.initialize = functools.partial(
+    distributed.jax.distributed.initialize,
+    given["coordinator"], int(given["processes"]), int(given["process"]),
+)
+"""
+
 MENDED, DEFECT, ENDED, DIFFERENT, KILLED = 2, 1, 76, 78, -9
 
-# Of each job: processes; the last one's own arguments and code, and the first one's code; exit
-# codes of the first and the last; the line that every process says that was not killed.
-JOBS: dict[str, tuple[int, list[str], str, str, tuple[int, int], str]] = {
-    "seed": (
-        *(2, ["--config.seed=1"], "", "", (DIFFERENT, DIFFERENT)),
-        "process 1 of 2 has another config.seed: 1, not 0",
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """A job whose last process differs, or whose first or last one is made to fail.
+
+    Attributes:
+      codes: exit codes of the first and the last process.
+      said: by every process that is not killed, in one line.
+      own: arguments that the last process alone has.
+      last, first: code that is run in it before.
+      shared: further arguments of all processes.
+    """
+
+    codes: tuple[int, int]
+    said: str
+    own: tuple[str, ...] = ()
+    last: str = ""
+    first: str = ""
+    processes: int = 2
+    script: str = "train"
+    shared: tuple[str, ...] = ()
+
+
+JOBS = {
+    # Another seed, config, data set, workdir, flag, start.
+    "seed": Job(
+        codes=(DIFFERENT, DIFFERENT),
+        said="process 1 of 2 has another config.seed: 1, not 0",
+        own=("--config.seed=1",),
     ),
-    "config": (
-        *(4, ["--config.batch_size=8", "--config.epochs=9"], "", "", (DIFFERENT, DIFFERENT)),
-        "process 3 of 4 has another config.batch_size: 8, not 16; process 3 of 4 has another"
+    "seed on a pod": Job(
+        codes=(DIFFERENT, DIFFERENT),
+        said="process 1 of 2 has another config.seed: 1, not 0",
+        own=("--config.seed=1",),
+        last=POD,
+        first=POD,
+    ),
+    "config": Job(
+        codes=(DIFFERENT, DIFFERENT),
+        said="process 3 of 4 has another config.batch_size: 8, not 16; process 3 of 4 has another"
         " config.epochs: 9, not 3",
+        own=("--config.batch_size=8", "--config.epochs=9"),
+        processes=4,
     ),
-    "data set": (
-        *(2, ["--config.data.exclude={exclude}"], "", "", (DIFFERENT, DIFFERENT)),
-        r"process 1 of 2 has another data\.train: (\w+)-less-1-\w+, not \1$",
+    "data set": Job(
+        codes=(DIFFERENT, DIFFERENT),
+        said=r"process 1 of 2 has another data\.train: (\w+)-less-1-\w+, not \1$",
+        own=("--config.data.exclude={exclude}",),
     ),
-    "workdir": (
-        *(2, ["--workdir={tmp}/other"], "", "", (DIFFERENT, DIFFERENT)),
-        r"process 1 of 2 has another workdir: \S+/other on \S+ \(not the same folder\), not \S+/wo",
+    "workdir": Job(
+        codes=(DIFFERENT, DIFFERENT),
+        said=r"process 1 of 2 has another workdir: \S+/other on \S+ \(not the same folder",
+        own=("--workdir={tmp}/other",),
     ),
-    "flag": (
-        *(2, ["--stop_after_steps=4"], "", "", (DIFFERENT, DIFFERENT)),
-        "process 1 of 2 has another --stop_after_steps: 4, not None",
+    "flag": Job(
+        codes=(DIFFERENT, DIFFERENT),
+        said="process 1 of 2 has another --stop_after_steps: 4, not None",
+        own=("--stop_after_steps=4",),
     ),
-    "start": (
-        *(2, ["--workdir={run}"], "lose(train.Checkpoints)", "", (DIFFERENT, DIFFERENT)),
-        r"process 1 of 2 has another restored state: None, not \w+; process 1 of 2 has another"
+    "start": Job(
+        codes=(DIFFERENT, DIFFERENT),
+        said=r"process 1 of 2 has another restored state: None, not \w+; process 1 of 2 has another"
         " step: 0, not 12",
+        last="lose(train.Checkpoints)",
+        shared=("--workdir={run}",),
     ),
-    "wrong flag": (
-        *(2, ["--config.batchsize=8"], "", "", (ENDED, MENDED)),
-        "^error: (process 1 of 2: )?no such field of the config: .*batchsize",
+    "workdir of a study": Job(
+        codes=(DIFFERENT, DIFFERENT),
+        said=r"process 1 of 2 has another workdir: \S+/copy on",
+        own=("--workdir={copy}",),
+        script="mine",
+        shared=("--workdir={run}",),
     ),
-    "dead before": (
-        *(2, [], "die()", "", (ENDED, KILLED)),
-        r"process 1 of 2 did not come to 127.0.0.1:\d+ within 8 s",
+    "images of a study": Job(
+        codes=(DIFFERENT, DIFFERENT),
+        said=r"process 1 of 2 has another result\.data\.fingerprint: another, not \w+",
+        last="mine_others()",
+        script="mine",
+        shared=("--workdir={run}",),
     ),
-    "dead in the start": (
-        *(2, [], "train.jax.distributed.initialize = die", "", (ENDED, KILLED)),
-        "process 1 of 2 has ended without a word",
+    # Dead before the start, in it, after it.
+    "dead before": Job(
+        codes=(ENDED, KILLED),
+        said=r"process 1 of 2 did not come to 127.0.0.1:\d+ within 8 s",
+        last="die()",
     ),
-    "dead in a step": (
-        *(4, [], "at_third_step(die)", "", (ENDED, KILLED)),
-        "process 3 of 4 has ended without a word",
+    "dead in the start": Job(
+        codes=(ENDED, KILLED),
+        said="process 1 of 2 has ended without a word",
+        last="train.jax.distributed.initialize = die",
     ),
-    "the first dead in a step": (
-        *(4, [], "", "at_third_step(die)", (KILLED, ENDED)),
-        "process 0 of 4 has ended without a word",
+    "dead in a step": Job(
+        codes=(ENDED, KILLED),
+        said="process 3 of 4 has ended without a word",
+        last="at_third_step(die)",
+        processes=4,
     ),
-    "no data": (
-        *(2, ["--config.data.prepared_dir=/none"], "", "", (ENDED, MENDED)),
-        "process 1 of 2: no prepared pictures in /none/train",
+    "the first dead in a step": Job(
+        codes=(KILLED, ENDED),
+        said="process 0 of 4 has ended without a word",
+        first="at_third_step(die)",
+        processes=4,
     ),
-    "not held": (
-        *(2, [], "", "train.workdir.lock.locked = fail", (DEFECT, ENDED)),
-        "process 0 of 2: RuntimeError: boom",
+    # An error, wherever it is raised.
+    "wrong flag": Job(
+        codes=(ENDED, MENDED),
+        said="^error: (process 1 of 2: )?no such field of the config: .*batchsize",
+        own=("--config.batchsize=8",),
     ),
-    "not claimed": (
-        *(2, [], "train.workdir.claim = full", "", (ENDED, MENDED)),
-        r"process 1 of 2: \[Errno 28\] No space left on device",
+    "no data": Job(
+        codes=(ENDED, MENDED),
+        said="process 1 of 2: no prepared pictures in /none/train",
+        own=("--config.data.prepared_dir=/none",),
     ),
-    "no checkpoints": (
-        *(2, [], "train.Checkpoints.__init__ = fail", "", (ENDED, DEFECT)),
-        "process 1 of 2: RuntimeError: boom",
+    "not held": Job(
+        codes=(DEFECT, ENDED),
+        said="process 0 of 2: RuntimeError: boom",
+        first="train.workdir.lock.locked = fail",
     ),
-    "fails in a step": (
-        *(2, [], "at_third_step(fail)", "", (ENDED, DEFECT)),
-        "process 1 of 2: RuntimeError: boom",
+    "not claimed": Job(
+        codes=(ENDED, MENDED),
+        said=r"process 1 of 2: \[Errno 28\] No space left on device",
+        last="train.workdir.claim = full",
     ),
-    "fails in validation": (
-        *(2, [], "train.make_evaluator = lambda *_: fail", "", (ENDED, DEFECT)),
-        "process 1 of 2: RuntimeError: boom",
+    "no checkpoints": Job(
+        codes=(ENDED, DEFECT),
+        said="process 1 of 2: RuntimeError: boom",
+        last="train.Checkpoints.__init__ = fail",
     ),
-    "not saved": (
-        *(2, ["--stop_after_steps=2"], "", "train.Checkpoints.save = full", (MENDED, ENDED)),
-        r"process 0 of 2: \[Errno 28\] No space left on device",
+    "fails in a step": Job(
+        codes=(ENDED, DEFECT),
+        said="process 1 of 2: RuntimeError: boom",
+        last="at_third_step(fail)",
+    ),
+    "fails in validation": Job(
+        codes=(ENDED, DEFECT),
+        said="process 1 of 2: RuntimeError: boom",
+        last="train.make_evaluator = lambda *_: fail",
+    ),
+    "not saved": Job(
+        codes=(MENDED, ENDED),
+        said=r"process 0 of 2: \[Errno 28\] No space left on device",
+        first="train.Checkpoints.save = full",
+        shared=("--stop_after_steps=2",),
     ),
 }
 
@@ -188,39 +274,32 @@ def ended(
 ) -> Mapping[str, Any]:
     """[exit code, seconds, what it said] of each process of each job."""
     tmp = tmp_path_factory.mktemp("jobs")
-    run, exclude = copied(tiny_run, tmp / "run"), tmp / "exclude.json"
+    exclude = tmp / "exclude.json"
     exclude.write_text(json.dumps({"keys": [open_prepared(prepared_pictures, "train").keys[0]]}))
+    run, copy = copied(tiny_run, tmp / "run"), copied(tiny_run, tmp / "copy")
     fields = OVERRIDES | {"data.prepared_dir": str(prepared_pictures)}
-    common = ["train", "--config=configs/quickstart.py", "--start_timeout=8"]
-    common += [f"--config.{field}={value}" for field, value in fields.items()]
+    config = [f"--config.{field}={value}" for field, value in fields.items()]
 
-    def filled(argument: str) -> str:
-        return argument.format(tmp=tmp, run=run, exclude=exclude)
-
-    jobs = {}
-    for job, (count, own, last, first, *_) in JOBS.items():
+    def processes(name: str, job: Job) -> list[tuple[list[str], str]]:
         with socket.create_server(("127.0.0.1", 0)) as probe:
-            where = [f"--coordinator=127.0.0.1:{probe.getsockname()[1]}", f"--processes={count}"]
-        everyone = [f"--workdir={tmp}/workdir-{job.replace(' ', '_')}", *where]
-        everyone += [one for one in own if one.split("=")[0] in SHARED.get(job, ())]
-        jobs[job] = [
-            [
-                [
-                    *common,
-                    *everyone,
-                    f"--process={number}",
-                    *(map(filled, own) if number == count - 1 else ()),
-                ],
-                QUICK + {0: first, count - 1: last}.get(number, ""),
-            ]
-            for number in range(count)
-        ]
-        jobs[job] = [[list(map(filled, arguments)), code] for arguments, code in jobs[job]]
+            address = f"--coordinator=127.0.0.1:{probe.getsockname()[1]}"
+        everyone = [job.script, "--start_timeout=8", address, f"--processes={job.processes}"]
+        if job.script == "train":
+            workdir = f"--workdir={{tmp}}/{name.replace(' ', '_')}"
+            everyone += ["--config=configs/quickstart.py", *config, workdir]
+        last, made = job.processes - 1, []
+        for number in range(job.processes):
+            arguments = [*everyone, *job.shared, f"--process={number}"]
+            arguments += job.own if number == last else ()
+            filled = [one.format(tmp=tmp, run=run, copy=copy, exclude=exclude) for one in arguments]
+            made.append((filled, QUICK + {0: job.first, last: job.last}.get(number, "")))
+        return made
+
     done = subprocess.run(
         [sys.executable, "-c", FORK, tmp],
         cwd=ROOT,
         env=os.environ | simulated(1),
-        input=json.dumps(jobs),
+        input=json.dumps({name: processes(name, job) for name, job in JOBS.items()}),
         capture_output=True,
         text=True,
         check=False,
@@ -229,21 +308,18 @@ def ended(
     return json.loads(done.stdout)
 
 
-# Of the last one's arguments those that the others get too.
-SHARED = {"start": ("--workdir",), "not saved": ("--stop_after_steps",)}
-
-
 @pytest.mark.parametrize("job", JOBS)
 def test_all_end_and_say_why(ended, job):
-    count, *_, (first, last), line = JOBS[job]
+    first, last = JOBS[job].codes
+    others = ENDED if ENDED in (first, last) else first
     processes = ended[job]
-    codes = [first, *[ENDED if ENDED in (first, last) else first] * (count - 2), last]
+    codes = [first, *[others] * (JOBS[job].processes - 2), last]
     assert [code for code, _, _ in processes] == codes, processes
     for code, _, said in processes:
         if code != KILLED:
             errors = [one for one in said.splitlines() if one.startswith("error: ")]
             assert len(errors) == 1, said
-            assert re.search(line, errors[0]), errors
+            assert re.search(JOBS[job].said, errors[0]), errors
             assert ("Traceback" in said) == (code == DEFECT)
     seconds = [seconds for _, seconds, _ in processes]
     assert max(seconds) - min(seconds) < 20, seconds

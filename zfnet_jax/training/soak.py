@@ -33,7 +33,7 @@ class Soak:
       arguments: the flags of scripts.train, but for the folder.
       processes: how many train together; a kill hits one of them.
       seconds_to_end: how long the others may take to notice; one that waits for a process that
-        died before they met gives up after jax's five minutes.
+        died before they met gives up after `meeting.START_SECONDS`.
     """
 
     arguments: Sequence[str]
