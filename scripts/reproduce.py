@@ -54,6 +54,9 @@ _PREPARED = flags.DEFINE_string(
     "prepared_dir", "", "Images, if not the run's: prepared, or photos in class folders."
 )
 _STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; the newest if not given.")
+_BATCH = flags.DEFINE_integer(
+    "batch_size", None, "Images per step, where as the run evaluates is too much.", lower_bound=1
+)
 
 
 def main() -> None:
@@ -83,6 +86,8 @@ def main() -> None:
     reproduction = Reproduction(
         workdir, _STEP.value, sources, effort, recipe.of_run(workdir, zfnet.get_config())
     )
+    if _BATCH.value:
+        reproduction.run.config.eval_batch_size = _BATCH.value
     steps = plan.make_plan(reproduction)
     wanted = plan.select(steps, _ONLY.value)
     every = execute.make_rows(reproduction, steps)

@@ -6,12 +6,15 @@ import dataclasses
 import doctest
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest.mock import Mock
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -28,6 +31,7 @@ from zfnet_jax.studies import saved
 from zfnet_jax.studies.features import study as features
 from zfnet_jax.studies.features.options import Options as MiningOptions
 from zfnet_jax.studies.step import Made, Step
+from zfnet_jax.training.preemption import PreemptedError
 
 ONLY = "training,evaluate,photos,fig1,fig3"
 
@@ -164,23 +168,56 @@ def test_an_error_stops_only_what_needs_the_step(reproduction):
     assert kept_reasons(reproduction, again) == kept_reasons(reproduction, rows)
 
 
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (
+            jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.\nat"),
+            r"no memory is left: --batch_size=N .*RESOURCE_EXHAUSTED: Out of memory allocating 9 b",
+        ),
+        (MemoryError(), r"no memory is left: --batch_size=N .*\(MemoryError\)"),
+        (KeyError("fc7"), "KeyError: 'fc7'; report/steps/a.log says more"),
+    ],
+)
+def test_an_unexpected_error_stops_no_more_and_is_tried_again(reproduction, error, reason):
+    made: list[str] = []
+    steps = [Step("a", "A", Mock(side_effect=error)), fake(reproduction, "b", made=made)]
+    rows = perform(reproduction, steps)
+    assert made == ["b"]
+    assert rows["a"].state == "failed"
+    assert re.match(reason, rows["a"].reason)
+    assert "\n" not in rows["a"].reason
+    assert "Traceback" in (reproduction.workdir / FOLDER / "a.log").read_text()
+    steps[0] = fake(reproduction, "a", made=made)
+    assert perform(reproduction, steps)["a"].state == "made"
+    assert made == ["b", "a"]
+
+
+def test_where_the_speed_cannot_be_measured_the_steps_are_made_all_the_same(
+    reproduction, monkeypatch
+):
+    full = jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+    monkeypatch.setattr(execute.speed, "images_per_second", Mock(side_effect=full))
+    rows = execute.make_rows(reproduction, [fake(reproduction, "a", made=[], seconds=8, images=9)])
+    execute.estimate(reproduction, rows)
+    assert rows[0].seconds == 8
+
+
 def kept_reasons(reproduction: FakeReproduction, rows: dict[str, execute.Row]) -> dict[str, str]:
     execute.keep_plan(reproduction, list(rows.values()))
     kept = json.loads((reproduction.workdir / FOLDER / "plan.json").read_text())
     return {name: one["reason"] for name, one in kept.items()}
 
 
-def test_what_a_stop_left_unmade_says_so(reproduction):
-    def stop() -> Made:
-        raise KeyboardInterrupt
-
+@pytest.mark.parametrize("told", [KeyboardInterrupt(), PreemptedError("SIGTERM", 15)])
+def test_what_a_stop_left_unmade_says_so(reproduction, told):
     steps = [
         fake(reproduction, "a", made=[]),
-        Step("b", "B", stop),
+        Step("b", "B", Mock(side_effect=told)),
         fake(reproduction, "c", made=[]),
     ]
     rows = {row.step.name: row for row in execute.make_rows(reproduction, steps)}
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(type(told)):
         execute.execute(reproduction, list(rows.values()), Quiet())
     stopped = "it was stopped before this was made"
     assert kept_reasons(reproduction, rows) == {"a": "", "b": stopped, "c": stopped}

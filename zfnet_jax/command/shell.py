@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from absl import app, flags, logging
 
-from zfnet_jax import lifeline
+from zfnet_jax import failures, lifeline
 from zfnet_jax.runs import compilation_cache
 
 _DEBUG = flags.DEFINE_bool("debug", False, "Show where an expected error was raised, too.")
@@ -24,7 +24,8 @@ def run(main: Callable[..., None], *takes: str, several: bool = False, saves: bo
     `main`, and end together, see `distributed`. `saves`: it heeds SIGTERM itself.
 
     An error that the user can mend ends the program with its message, in one line, and exit code 2
-    (with --debug it keeps its traceback); anything else is a defect of ours and keeps it always.
+    (with --debug it keeps its traceback); a full memory is one, with the flags of smaller batches.
+    Anything else is a defect of ours and keeps its traceback always.
     Libraries' remarks stay hidden unless --verbosity asks for them.
     """
 
@@ -40,10 +41,13 @@ def run(main: Callable[..., None], *takes: str, several: bool = False, saves: bo
         try:
             with processes.joined(_DEBUG.value, saves) if several else contextlib.nullcontext():
                 main(*given)
-        except (*lifeline.EXPECTED, lifeline.LostError) as error:
-            if _DEBUG.value:
+        except Exception as error:
+            expected = isinstance(error, (*lifeline.EXPECTED, lifeline.LostError))
+            full = failures.is_out_of_memory(error)
+            if _DEBUG.value or not (expected or full):
                 raise
-            raise fail(str(error), getattr(error, "exit_code", WRONG)) from error
+            line = failures.told(error, _smaller()) if full else str(error)
+            raise fail(line, getattr(error, "exit_code", WRONG)) from error
         except KeyboardInterrupt as error:
             raise fail("stopped", code=130) from error
 
@@ -82,6 +86,19 @@ def fail(message: str, code: int = WRONG) -> SystemExit:
 
 class _WrongFlagsError(Exception):
     """In one line."""
+
+
+def _smaller() -> str:
+    """How a script's batches are made smaller."""
+    if "batch_size" in flags.FLAGS:
+        now = flags.FLAGS["batch_size"].value
+        return f"--batch_size, now {now or 'as the run evaluates'}, takes fewer images per step"
+    if "config" in flags.FLAGS and flags.FLAGS["config"].value is not None:
+        return (
+            "--config.optimizer.accumulation=N computes a batch in N parts, --config.batch_size and"
+            " --config.eval_batch_size take fewer images per step"
+        )
+    return "a device with more of it, or fewer images at once"
 
 
 def _parse(arguments: list[str]) -> list[str]:

@@ -5,20 +5,26 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
+import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from typing import Any, Literal, Protocol
 
 import jax
+from absl import logging
 
+from zfnet_jax import failures, lifeline
 from zfnet_jax.files import write_json
 from zfnet_jax.reproduce import speed
 from zfnet_jax.reproduce.record import FOLDER, fingerprints, is_done, write_record
 from zfnet_jax.reproduce.reproduction import Reproduction
 from zfnet_jax.runs import provenance
 from zfnet_jax.studies.step import Step
+from zfnet_jax.training.preemption import PreemptedError
 
 State = Literal["waiting", "running", "done", "made", "missing", "failed"]
+
+SMALLER = "--batch_size=N takes fewer images at once"
 
 
 @dataclasses.dataclass
@@ -65,19 +71,27 @@ def make_rows(reproduction: Reproduction, steps: Sequence[Step]) -> list[Row]:
 
 
 def estimate(reproduction: Reproduction, rows: Sequence[Row]) -> None:
-    """Sets the seconds of the steps that wait, from the speed of this machine."""
+    """Sets the seconds of the steps that wait, from the speed of this machine.
+
+    Where that cannot be measured, what they need beside the net alone counts.
+    """
     waiting = [row for row in rows if row.state == "waiting"]
+    images_per_second = float("inf")
     if waiting:
-        images_per_second = speed.images_per_second(reproduction)
-        for row in waiting:
-            row.seconds = row.step.seconds + row.step.images / images_per_second
+        try:
+            images_per_second = speed.images_per_second(reproduction)
+        except Exception as error:
+            logging.warning("no times are estimated: %s", failures.told(error, SMALLER))
+    for row in waiting:
+        row.seconds = row.step.seconds + row.step.images / images_per_second
 
 
 def execute(reproduction: Reproduction, rows: Sequence[Row], display: Display) -> None:
     """Makes every waiting step; what a step has left is on the disk before the next begins.
 
-    A step that meets an error that the user can mend has failed, and those that need it; others
-    are made all the same.
+    A step that meets an error has failed, and those that need it; others are made all the same. Of
+    an error that the user may be unable to mend the step's log says where it was raised. Ctrl-C and
+    PreemptedError, a training that was told to stop, end it all.
     """
     try:
         _execute(reproduction, rows, display)
@@ -144,13 +158,18 @@ def _make(reproduction: Reproduction, row: Row) -> None:
     began = time.monotonic()
     log = reproduction.workdir / FOLDER / f"{row.step.name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        written = log.open("w", encoding="utf-8", errors="backslashreplace")  # names of any bytes
-        with written as file, redirect_stdout(file), redirect_stderr(file):
-            made = row.step.make()
-    except (ValueError, OSError, FloatingPointError) as error:
-        row.state, row.reason = "failed", str(error)
-        return
+    with log.open("w", encoding="utf-8", errors="backslashreplace") as file:  # names of any bytes
+        try:
+            with redirect_stdout(file), redirect_stderr(file):
+                made = row.step.make()
+        except PreemptedError:
+            raise
+        except Exception as error:
+            row.state, row.reason = "failed", failures.told(error, SMALLER)
+            if not isinstance(error, lifeline.EXPECTED):
+                traceback.print_exception(error, file=file)
+                row.reason += f"; {log.relative_to(reproduction.workdir)} says more"
+            return
     if not log.stat().st_size:
         log.unlink()
     row.state, row.seconds = "made", time.monotonic() - began

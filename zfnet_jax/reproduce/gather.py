@@ -104,6 +104,8 @@ def _record(workdir: Path, path: Path) -> dict[str, Any]:
 def _shown(name: str, plan: Mapping[str, Any], records: Mapping[str, Any]) -> Shown:
     step, record = plan[name], records.get(name)
     entry, reason = Entry(**step["entry"]), step["reason"]
+    if step["state"] == "failed":
+        reason += "; the same reproduction tries it again"
     if record is None:
         return Shown(name, entry, None, (), reason or "it was not asked for yet")
     if record["fingerprint"] != step["fingerprint"]:

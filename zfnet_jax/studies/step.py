@@ -49,7 +49,7 @@ class Step:
     Attributes:
       name: such as 'fig2', 'table7' or 'mine'.
       title: what it does.
-      make: does it; errors that the user can mend are ValueError, OSError or FloatingPointError.
+      make: does it; of errors that the user can mend (`lifeline.EXPECTED`) the message says all.
       entry: what the report says of it; None where others show what it has made.
       needs: names of steps that come first.
       options: all that the result depends on beside the net and `needs`, as JSON values.

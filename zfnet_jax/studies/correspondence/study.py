@@ -120,7 +120,8 @@ def steps(context: Context, options: Options) -> list[Step]:
 
     def result() -> Result:
         assert images is not None  # or the steps are missing
-        return measured(run, options, images, progress=False)
+        batch = min(_BATCH, run.config.eval_batch_size)
+        return measured(run, options, images, batch_size=batch, progress=False)
 
     asked = resolved(run, options)
     masked = Step(

@@ -129,7 +129,8 @@ def fig7(context: Context, mining: Step, mined: Callable[[Context], Winners]) ->
     def make() -> Made:
         chosen = photos.chosen(context)
         images, labels, keys = chosen.first(COUNT)
-        result = measured(context.run, Options(images, labels), progress=False)
+        batch = min(_BATCH, context.run.config.eval_batch_size)
+        result = measured(context.run, Options(images, labels), batch_size=batch, progress=False)
         # A validation image is known by its key, not by the file it was written to.
         arrays = result.drawn | {"names": np.array(keys)}
         others = None if mining.missing else mined(context)
