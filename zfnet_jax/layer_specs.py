@@ -7,6 +7,8 @@ from typing import Literal
 
 Rounding = Literal["floor", "ceil"]
 PoolKind = Literal["max", "average"]
+
+LARGEST_WINDOW = 16  # pixels a side of a max pool but that of whole maps: a switch is a byte
 AlphaConvention = Literal["sum", "mean"]
 NormRegion = Literal["across_maps", "within_map"]
 

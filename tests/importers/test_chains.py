@@ -54,6 +54,10 @@ CHAINS: dict[str, list[onnx_chains.Node]] = {
         conv(2), relu(2), pool(2, "Average", 3, 2, pads=[0, 0, 1, 1]),
         conv(3), relu(3), ("ReduceMean", {"axes": [2, 3], "keepdims": 0}), GEMM,
     ],
+    "maximum of each map": [
+        conv(1, strides=[2, 2]), relu(1), conv(2, pads=[1] * 4), relu(2),
+        conv(3, pads=[1] * 4), relu(3), ("GlobalMaxPool", {"name": "pool3"}), ("Flatten", {}), GEMM,
+    ],
     "no relu, and one after its max pool": [
         conv(1, strides=[2, 2], name="conv1"), pool(1, "Max", 2, 2),
         conv(2), pool(2, "Max", 3, 2, name="pooled2"), ("Relu", {"name": "pool2"}),
@@ -130,8 +134,8 @@ def test_which_layers_have_a_relu(tmp_path):
     [
         ([conv(1), pool(1, "Average", 2, 2), relu(1), ("Flatten", {}), GEMM],
          "Relu conv1: a relu after AveragePool pool1, which must come before it"),
-        ([conv(1), ("GlobalMaxPool", {"name": "pool1"}), ("Flatten", {}), GEMM],
-         "GlobalMaxPool pool1: a max pool of 38 pixels, at most 16 are known"),
+        ([conv(1), pool(1, "Max", 17, 1), ("Flatten", {}), GEMM],
+         "MaxPool pool1: a max pool of 17 pixels of 38; 16 at most are known, or the whole map"),
         ([conv(1), pool(1, "Average", 3, 1, pads=[0, 0, 1, 1], count_include_pad=1),
           ("Flatten", {}), GEMM],
          "AveragePool pool1: average pool of 3 pixels, .*no pool here does"),

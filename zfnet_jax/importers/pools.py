@@ -5,9 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from zfnet_jax.importers.chain import AnyPool, GlobalPool, RegionPool, WindowPool
-from zfnet_jax.layer_specs import Pool
-
-LARGEST_MAX_POOL = 16  # pixels a side: a switch is a byte
+from zfnet_jax.layer_specs import LARGEST_WINDOW, Pool
 
 
 def same_pool(link: AnyPool, size: int, crop: int) -> Pool:
@@ -17,9 +15,12 @@ def same_pool(link: AnyPool, size: int, crop: int) -> Pool:
       ValueError: no pool here has them.
     """
     pool = _same_pool(link, size, crop)
-    if pool.kind == "max" and pool.window > LARGEST_MAX_POOL:
+    if pool.kind == "max" and pool.window > LARGEST_WINDOW and pool.pads(size) + (size,) != (
+        0, 0, pool.window,
+    ):  # fmt: skip
         raise ValueError(
-            f"{link.name}: a max pool of {pool.window} pixels, at most {LARGEST_MAX_POOL} are known"
+            f"{link.name}: a max pool of {pool.window} pixels of {size}; {LARGEST_WINDOW} at most"
+            " are known, or the whole map"
         )
     return pool
 

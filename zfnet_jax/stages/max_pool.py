@@ -7,8 +7,9 @@ from typing import ClassVar
 
 import jax
 
-from zfnet_jax.layer_specs import Pool
-from zfnet_jax.pooling import max_pool_with_switches, max_unpool
+from zfnet_jax.global_pooling import global_max_pool, global_max_unpool
+from zfnet_jax.layer_specs import LARGEST_WINDOW, Pool
+from zfnet_jax.pooling import Pads, max_pool_with_switches, max_unpool
 from zfnet_jax.stages.stage import (
     Activations,
     Down,
@@ -45,11 +46,17 @@ class MaxPool(Stage):
 
     def forward(self, x: jax.Array, weights: Weights, up: Up) -> tuple[jax.Array, Activations]:
         pads = (self.pads(x.shape[1]), self.pads(x.shape[2]))
-        y, switches = max_pool_with_switches(x, self.pool.window, self.pool.stride, pads)
+        y, switches = self._pooled(x, pads)
         return y, {self.name: y, self.switches: switches}
 
     def inside(self, x: jax.Array, weights: Weights, up: Up, place: Place) -> jax.Array:
-        return max_pool_with_switches(x, self.pool.window, self.pool.stride, 0)[0]
+        return self._pooled(x, ((0, 0), (0, 0)))[0]
+
+    def _pooled(self, x: jax.Array, pads: Pads) -> tuple[jax.Array, jax.Array]:
+        window = self.pool.window
+        if window > LARGEST_WINDOW and x.shape[1:3] == (window, window) and not any(map(any, pads)):
+            return global_max_pool(x)
+        return max_pool_with_switches(x, window, self.pool.stride, pads)
 
     def reads(self, down: Down) -> dict[str, int]:
         return {self.switches: self.pool.window**2}  # which names no pixel
@@ -63,6 +70,8 @@ class MaxPool(Stage):
     ) -> jax.Array:
         window, stride = self.pool.window, self.pool.stride
         switches = read[self.switches]
+        if window > LARGEST_WINDOW:  # there is one alone
+            return global_max_unpool(x, switches, frame.size)
         return max_unpool(x, switches, frame.size, window, stride, frame.pads, down.overlap)
 
     def words(self) -> Words:
