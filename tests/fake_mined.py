@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,13 @@ def colours(layer: str) -> np.ndarray:
 
 
 def write_mined(
-    workdir: Path, step: int, epoch: float | None, split: str = "validation", photos: int = 12
+    workdir: Path,
+    step: int,
+    epoch: float | None,
+    split: str = "validation",
+    photos: int = 12,
+    classes: Sequence[str] = CLASSES,
+    run: str = "a <run> & 'more'",
 ) -> Path:
     """Writes the winners of one checkpoint; returns their folder.
 
@@ -44,7 +51,7 @@ def write_mined(
         absent = (number == DEAD) | ((number == FEW) & (rank >= 2))
         value = np.where(absent, 0, 1 + number + step - rank / 10)
         image = np.where(absent, -1, rows[(number + rank) % photos])
-        label = np.where(absent, -1, np.where(number % 2, number + rank, number) % len(CLASSES))
+        label = np.where(absent, -1, np.where(number % 2, number + rank, number) % len(classes))
         position = rng.integers(0, 4, (maps, WINNERS, 2))
         window = np.concatenate([start + jump * position, start + jump * position + size], axis=-1)
         shape = (maps, WINNERS, size, size, 3)
@@ -75,14 +82,14 @@ def write_mined(
         "options": in_words(Options(split=split, k=WINNERS)),
         "data": {"fingerprint": "0123"},
         "layers": list(LAYERS),
-        "class_names": CLASSES,
+        "class_names": list(classes),
         "step": step,
         "epoch": epoch,
         "images": 2 * photos,
         "crop": [CROP, CROP],
         "receptive_fields": {layer: list(field[1:]) for layer, field in LAYERS.items()},
         "config": {},
-        "run": "a <run> & 'more'",
+        "run": run,
         "versions": {},
         "finished": "2026-11-26T12:00:00",
     }

@@ -34,7 +34,8 @@ ENTRIES = {
     "overlap": {"heading": "Images in both", "section": "5.2", "look": "Pairs.", "paper": ""},
     "own": {"heading": "An analysis", "section": "", "look": "What is new.", "paper": ""},
 }
-HOSTILE = '<img src=x onerror="fetch(1)"> [a](https://example.org) ![b](https://example.org/c.png)'
+HOSTILE = '<img src=x onerror="fetch(1)"> [a](https://example.org) ![b](https://example.org/c.png) '
+HOSTILE += "x" * 200  # as wide as no screen
 ATLAS = ("atlas/index.html",)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import hashlib
+import json
 import json
 from pathlib import Path
 from typing import Any
 
 from zfnet_jax.data.images import Split
-from zfnet_jax.runs import provenance
+from zfnet_jax.runs import provenance, titles
 from zfnet_jax.runs.run import Run, open_run
 from zfnet_jax.studies.images import in_classes_of, open_split
 from zfnet_jax.studies.options import command, content_digest
@@ -72,6 +74,14 @@ class Context:
                 f" {self.run.config.data.image_size}"
             )
         return None
+
+    @property
+    def titles(self) -> dict[str, str]:
+        """Digest of the titles that the run's classes were given, if any: it is among the options
+        of steps that show them."""
+        given = titles.given(self.workdir)
+        text = json.dumps(given, sort_keys=True)
+        return {"class_titles": hashlib.sha256(text.encode()).hexdigest()[:16]} if given else {}
 
     @functools.cached_property
     def net(self) -> str:

@@ -18,6 +18,9 @@ from zfnet_jax.studies.features import atlas
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
+SIDES = """[...document.querySelectorAll('.tile .picture, .winner .picture')]
+    .filter((one) => one.checkVisibility())
+    .map((one) => Math.round(one.getBoundingClientRect().width))"""
 MAPS = sum(maps for maps, *_ in LAYERS.values())
 
 
@@ -355,6 +358,42 @@ def test_on_a_phone_every_layer_of_a_deep_net_can_be_reached(opened, chrome):
         )
         assert bar[0] <= last[0] < last[1] <= bar[1] <= 390
         assert bar[2] < 40
+    finally:
+        chrome.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+PHONE = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
+DESKTOP = {"width": 1400, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+
+
+def test_a_thousand_classes_of_long_names_leave_all_in_its_place(chrome, tmp_path):
+    """Names of 200 letters in one word and in many, from the right and of other scripts."""
+    kinds = ("x" * 200, "a word " * 28, "\u05e9\u05dc\u05d5\u05dd " * 40, "\u732b" * 200)
+    classes = [f"{kinds[number % 4]}{number}" for number in range(1000)]
+    mined = write_mined(tmp_path, step=10, epoch=1, classes=classes, run="a_run_" + "y" * 200)
+    atlas.write_atlas([mined], tmp_path / "atlas", progress=False)
+    page, address = Page(chrome), (tmp_path / "atlas" / "index.html").as_uri()
+    try:
+        for size in (DESKTOP, PHONE):
+            chrome.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+            chrome.get("about:blank")
+            chrome.get(address)
+            page.wait(f"document.querySelectorAll('.tile').length === {MAPS}")
+            plain = page.js(SIDES)
+            page.sort("purity")  # names stand under the tiles
+            assert page.js(SIDES) == plain
+            assert page.js("document.documentElement.scrollWidth <= innerWidth")
+            page.search(f"{'x' * 200}4")  # not the other names that begin so
+            assert page.maps("conv2") == [4, 1]
+            chrome.get(f"{address}#conv2/5")
+            page.wait("document.querySelectorAll('.winner').length === 18")
+            assert page.js("document.documentElement.scrollWidth <= innerWidth")
+            sides = page.js(SIDES)
+            assert len(set(sides)) == 1
+            assert sides[0] > (85 if size is DESKTOP else 100)
+            chips = page.js("[...document.querySelectorAll('.chips button')].map((b) => b.title)")
+            assert chips == [f"All maps with {fit(classes[number])}" for number in range(5, 14)]
+        assert chrome.get_log("browser") == []
     finally:
         chrome.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 

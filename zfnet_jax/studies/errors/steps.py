@@ -92,6 +92,7 @@ def evaluate(context: Context, scoring: ScoreOptions) -> Step:
             **identity(options),
             **identity(scoring),
             "data": split and split.fingerprint,
+            **context.titles,
         },
         commands=(
             context.command("evaluate", *arguments(options), *arguments(scoring), images=True),

@@ -175,6 +175,7 @@ def atlas_step(context: Context) -> Step:
         "Making the atlas of all feature maps",
         make,
         needs=("mine",),
+        options=context.titles,
         seconds=2 + 0.02 * _maps(context.run),
         entry=Entry(
             "All feature maps",

@@ -161,7 +161,7 @@ def fig5(context: Context, count: int) -> Step:
             " but symmetric objects.",
         ),
         needs=("photos",),
-        options=identity(asked) | {"data": split and split.fingerprint},
+        options=identity(asked) | {"data": split and split.fingerprint} | context.titles,
         images=(many.count + photos.COUNT) * amounts,
         seconds=10,
     )

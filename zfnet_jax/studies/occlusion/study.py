@@ -155,7 +155,7 @@ def fig7(context: Context, mining: Step, mined: Callable[[Context], Winners]) ->
             "When the object is covered, activity and probability of the class drop strongly.",
         ),
         needs=("photos",) if mining.missing else ("photos", "mine"),
-        options=identity(asked),
+        options=identity(asked) | context.titles,
         images=COUNT * len(range(0, crop - square + 1, stride)) ** 2 / 3,
         seconds=12,
     )

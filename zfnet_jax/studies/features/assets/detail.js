@@ -89,7 +89,8 @@ function photo(image, top, left, size) {
 function chipsOf(fact) {
   return element("div", { class: "chips", "aria-label": "Classes of the winners" },
     ...fact.classes.map(([label, count]) => {
-      const chip = element("button", { type: "button", title: "All maps with this class" },
+      const title = `All maps with ${className(label)}`;
+      const chip = element("button", { type: "button", title },
         element("b", {}, `${count} `), element("bdi", {}, className(label)));
       chip.addEventListener("click", () => {
         $("search").value = className(label);
