@@ -124,7 +124,7 @@ def test_a_class_that_the_net_does_not_know_is_one_line(here):
     root = photo_folder(here.directory.parent / "photos", here.class_names[:1])
     shutil.copytree(root / here.class_names[0], root / "zebra\nfish")
     shown = images.open_split(here, "validation", str(root))
-    said = r"other classes than run: 2 .*, not 10 .*; it does not know zebra fish: name a folder"
+    said = r"other classes than run: 2 .*, not 10 .*; it does not know zebra\\nfish: name a folder"
     with pytest.raises(ValueError, match=said):
         predicted(here, shown, OPTIONS, progress=False)
     context = Context(here.directory, prepared_dir=str(root))
@@ -164,7 +164,7 @@ def own_keys(folder: Path) -> tuple[str, ...]:
 
 
 def test_a_relabelled_split_is_one(split):
-    one = Relabelled(split, split.class_names)
+    one = Relabelled(split, split.labels, split.class_names)
     assert (len(one), one.keys, one.mean) == (len(split), split.keys, split.mean)
     assert (one.fingerprint, one.image_size) == (split.fingerprint, split.image_size)
     np.testing.assert_array_equal(one.labels, split.labels)
@@ -178,3 +178,16 @@ def test_a_class_name_that_two_of_the_nets_have_is_not_guessed(here, split):
     assert images.in_classes_of(net, dataclasses.replace(split, class_names=names))
     with pytest.raises(ValueError, match="car are two of its: name a folder"):
         images.in_classes_of(net, dataclasses.replace(split, class_names=names[1:]))
+
+
+def test_ids_of_imagenet_and_their_titles_are_the_same_classes(here, split):
+    ids, names = ("n01440764", "n01443537"), ("goldfish", "tench")
+    eight = here.class_names[2:]
+    for own, theirs, numbers in (
+        ((*ids, *eight), names, [1, 0]),
+        ((*names, *eight), ids, [1, 0]),
+        ((*ids, *eight), ids[::-1], [1, 0]),
+    ):
+        net = dataclasses.replace(here, class_names=own)
+        some = dataclasses.replace(split, class_names=theirs, labels=np.arange(2, dtype=np.int32))
+        assert images.in_classes_of(net, some).labels.tolist() == numbers

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from zfnet_jax.data.decode import EXTENSIONS
+from zfnet_jax.names import fit
 
 # Made by systems and their tools; what looks like a photo in them is a thumbnail or was deleted.
 _OF_SYSTEMS = {
@@ -122,12 +123,6 @@ class Below:
         return True
 
 
-def shown(name: str) -> str:
-    """A name in one line of text that any terminal can print."""
-    line = " ".join(name.splitlines())
-    return line.encode(errors="backslashreplace").decode()
-
-
 def summary(left_out: Iterable[dict[str, str]]) -> str:
     """What was left out, by its reasons, in one line; empty if nothing was."""
     keys: dict[str, list[str]] = {}
@@ -139,7 +134,7 @@ def summary(left_out: Iterable[dict[str, str]]) -> str:
 def few(names: Sequence[str]) -> str:
     """The first names, and how many more there are."""
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(map(shown, names[:_NAMED])) + more
+    return ", ".join(map(fit, names[:_NAMED])) + more
 
 
 def where_classes_are(folder: str, keys: Iterable[str]) -> str:
@@ -155,7 +150,7 @@ def where_classes_are(folder: str, keys: Iterable[str]) -> str:
     if common in held:
         return ""
     inside = sorted({path[len(common)] for path in held})
-    here = shown(str(Path(folder, *common)))
+    here = fit(Path(folder, *common))
     if all(name.lower() in _SPLITS for name in inside):
         if all(len(path) == len(common) + 1 for path in held):
             return (

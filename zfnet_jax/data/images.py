@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from typing import Literal, Protocol
 
 import numpy as np
@@ -43,15 +42,11 @@ class Split(Images, Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Relabelled:
-    """The images of a split, their labels in another list of classes that has all of theirs."""
+    """The images of a split, their labels [N] in another list of classes."""
 
     split: Split
+    labels: np.ndarray
     class_names: tuple[str, ...]
-
-    @functools.cached_property
-    def labels(self) -> np.ndarray:
-        number = [self.class_names.index(name) for name in self.split.class_names]
-        return np.array(number, np.int32)[self.split.labels]
 
     @property
     def keys(self) -> tuple[str, ...]:

@@ -17,13 +17,14 @@ from tqdm import tqdm
 
 from zfnet_jax.data.decode import DECODER
 from zfnet_jax.data.examples import Source
-from zfnet_jax.data.folders import few, shown
+from zfnet_jax.data.folders import few
 from zfnet_jax.data.prepared import FORMAT, INDEX_SUFFIX, file_record, fingerprint, read_index
 from zfnet_jax.data.sources import SPLITS, FolderSource, content, make_source
 from zfnet_jax.data.splits import SAME_PHOTOS
 from zfnet_jax.data.unfinished import PartialSplit, PixelStatistics, publish, tidy, to_json, to_npy
 from zfnet_jax.data.workers import decode_in_order
 from zfnet_jax.files import write_bytes
+from zfnet_jax.names import fit
 
 _ROWS_AT_A_TIME = 256
 _NAMED = 10  # unreadable photos named in an error message; the report names all
@@ -180,7 +181,7 @@ def _notes(sources: dict[str, Source]) -> list[str]:
     notes = [*train.notes(), *validation.notes()]
     if len(train.class_names) == 1:
         notes.append(
-            f"note: there is one class only, {shown(train.class_names[0])}: no net can be trained"
+            f"note: there is one class only, {fit(train.class_names[0])}: no net can be trained"
             " on it; each class needs a folder of its own"
         )
     if content(train.describe()) == content(validation.describe()):

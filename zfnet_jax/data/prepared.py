@@ -26,8 +26,9 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from zfnet_jax.data.folders import few, shown
+from zfnet_jax.data.folders import few
 from zfnet_jax.data.row_reader import RowReader
+from zfnet_jax.names import fit
 
 FORMAT = 1
 INDEX_SUFFIX = "_index"  # of the folder's name when it holds no images
@@ -221,7 +222,7 @@ def _check_labels(
     for key, label in zip(keys, labels.tolist(), strict=True):
         if not key.startswith(begins[label]):
             raise ValueError(
-                f"{folder} labels {shown(key)} as {shown(names[label])}, which is not its folder:"
+                f"{folder} labels {fit(key)} as {fit(names[label])}, which is not its folder:"
                 f" the classes changed while it was made; {_PREPARE_AGAIN}"
             )
 

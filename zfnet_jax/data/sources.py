@@ -18,6 +18,7 @@ from zfnet_jax.data import folders, pictures
 from zfnet_jax.data.decode import EXTENSIONS
 from zfnet_jax.data.examples import Example, PictureRecipe, Source, load
 from zfnet_jax.data.tfds_source import TfdsSource
+from zfnet_jax.names import fit
 
 SPLITS = ("train", "validation")
 
@@ -152,7 +153,7 @@ class FolderSource:
     def notes(self) -> list[str]:
         left_out = [f"left out: {text}" for text in (folders.summary(self.ignored),) if text]
         deeper = [text for text in (folders.seem_deeper(self._keys),) if text]
-        return [f"{folders.shown(self._folder)}: {note}" for note in left_out + deeper]
+        return [f"{fit(self._folder)}: {note}" for note in left_out + deeper]
 
     def empty_classes(self) -> set[str]:
         """The folders in it that hold no photo."""

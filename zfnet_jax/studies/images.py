@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from zfnet_jax import parallel
-from zfnet_jax.data import splits
+from zfnet_jax.data import splits, titles
 from zfnet_jax.data.examples import Source
-from zfnet_jax.data.folders import few, shown
+from zfnet_jax.data.folders import few
 from zfnet_jax.data.images import Relabelled, Split
 from zfnet_jax.data.prepare import prepare_split
 from zfnet_jax.data.prepared import open_prepared, read_manifest
 from zfnet_jax.data.sources import FolderSource
+from zfnet_jax.names import fit
 from zfnet_jax.runs.run import Run
 
 _PER_WORKER = 256  # photos that are worth the start of a decoding process
@@ -96,23 +98,34 @@ def decode_for(run: Run, source: Source, folder: Path, *, workers: int, progress
 
 
 def in_classes_of(run: Run, split: Split) -> Split:
-    """The images with labels that number the net's classes: matched by name, in whatever order.
+    """The images with labels that number the net's classes, in whatever order theirs are.
+
+    Classes are matched by name, or where one has an ImageNet id and the other its title by that.
 
     Raises:
-      ValueError: the net does not know a class of theirs.
+      ValueError: the net does not know a class of theirs, or has several of its name.
     """
     if tuple(split.class_names) == run.class_names:
         return split
-    unknown = [name for name in split.class_names if name not in run.class_names]
-    twice = [name for name in split.class_names if run.class_names.count(name) > 1]
-    if unknown or twice:
-        which = f"it does not know {few(unknown)}" if unknown else f"{few(twice)} are two of its"
+    own: dict[str, list[int]] = {}
+    for names in (run.class_names, run.class_titles):
+        known = set(own)
+        for number, name in enumerate(names):
+            if name not in known:
+                own.setdefault(name, []).append(number)
+    titled = zip(split.class_names, titles.of_classes(split.class_names, {}), strict=True)
+    found = {name: own.get(name) or own.get(title, []) for name, title in titled}
+    unknown = [name for name, numbers in found.items() if not numbers]
+    several = [name for name, numbers in found.items() if len(numbers) > 1]
+    if unknown or several:
+        which = f"it does not know {few(unknown)}" if unknown else f"{few(several)} are two of its"
         raise ValueError(
             f"the images have other classes than {run.directory.resolve().name}:"
             f" {_few(split.class_names)}, not {_few(run.class_names)}; {which}: name a folder of"
             " photos without them"
         )
-    return Relabelled(split, run.class_names)
+    number = np.array([found[name][0] for name in split.class_names], np.int32)
+    return Relabelled(split, number[split.labels], run.class_names)
 
 
 def _decoded(run: Run, split: str, where: str) -> Path:
@@ -146,4 +159,4 @@ def _imported_without(data: ConfigDict, split: str) -> bool:
 
 
 def _few(names: tuple[str, ...]) -> str:
-    return f"{len(names)} ({', '.join([*map(shown, names[:3]), *['...'] * (len(names) > 3)])})"
+    return f"{len(names)} ({', '.join([*map(fit, names[:3]), *['...'] * (len(names) > 3)])})"
