@@ -17,10 +17,11 @@ def build(nodes: list[Node], size: int, channels: int = 3, seed: int = 0) -> onn
     Args:
       nodes: kinds and attributes in order, each reading the one before. 'Conv' takes 'maps' and
         'kernel', 'BatchNormalization' nothing, 'Gemm' 'units'; 'Add', 'Sub', 'Mul' and 'Div' make a
-        constant for each map. An attribute 'name' names what a node puts out.
+        constant for each map. A chain that begins with 'Transpose' has images [1, size, size,
+        channels]. An attribute 'name' names what a node puts out.
     """
     rng, tensors, made = np.random.default_rng(seed), {}, []
-    x, maps = "image", channels
+    x, maps, last = "image", channels, nodes[0][0] == "Transpose"
 
     def tensor(name: str, array: np.ndarray) -> str:
         tensors[name] = array.astype(np.float32)
@@ -45,7 +46,10 @@ def build(nodes: list[Node], size: int, channels: int = 3, seed: int = 0) -> onn
                 tensor(f"{name}_var", rng.uniform(0.5, 2, maps)),
             ]
         elif kind in ("Add", "Sub", "Mul", "Div"):
-            inputs.append(tensor(f"{name}_c", rng.uniform(0.5, 2, (1, maps, 1, 1))))
+            shape = (maps,) if last else (1, maps, 1, 1)
+            inputs.append(tensor(f"{name}_c", rng.uniform(0.5, 2, shape)))
+        elif kind == "Transpose":
+            last = attributes["perm"] == [0, 2, 3, 1]
         elif kind == "Gemm":
             units = attributes.pop("units")
             width = _width(made, tensors, x, size, channels)
@@ -59,7 +63,10 @@ def build(nodes: list[Node], size: int, channels: int = 3, seed: int = 0) -> onn
 
 
 def _model(nodes, tensors, output: str, size: int, channels: int) -> onnx.ModelProto:
-    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, channels, size, size])
+    shape = [1, channels, size, size]
+    if nodes[0].op_type == "Transpose":
+        shape = [1, size, size, channels]
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, shape)
     graph = helper.make_graph(
         nodes, "chain", [image], [helper.make_tensor_value_info(output, TensorProto.FLOAT, None)],
         [numpy_helper.from_array(array, name) for name, array in tensors.items()],
@@ -73,7 +80,8 @@ def _width(nodes, tensors, output: str, size: int, channels: int) -> int:
 
 
 def answers(model: onnx.ModelProto, size: int, channels: int, x=None) -> dict[str, np.ndarray]:
-    """What every node puts out, by name, for x [1, channels, size, size]."""
+    """What every node puts out, by name, for x [1, channels, size, size], which is given to a graph
+    that transposes it first as [1, size, size, channels]."""
     named = onnx.ModelProto()
     named.CopyFrom(model)
     names = [node.output[0] for node in model.graph.node]
@@ -85,4 +93,6 @@ def answers(model: onnx.ModelProto, size: int, channels: int, x=None) -> dict[st
         named.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
     x = np.zeros((1, channels, size, size), np.float32) if x is None else x
+    if model.graph.node[0].op_type == "Transpose":
+        x = x.transpose(0, 2, 3, 1)
     return dict(zip(names, session.run(names, {"image": x}), strict=True))

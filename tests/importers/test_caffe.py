@@ -189,6 +189,12 @@ def test_a_mean_per_pixel_in_bgr(tmp_path, zf):
     rgb = mean.transpose(1, 2, 0)[..., ::-1]
     for name in ("mean.binaryproto", "mean.npy"):
         np.testing.assert_array_equal(importing.read_mean(tmp_path / name, bgr=True), rgb)
+    np.save(tmp_path / "low.npy", mean / 255)
+    low = dataclasses.replace(OPTIONS, mean=None, mean_file=tmp_path / "low.npy", prototxt=paths[0])
+    with pytest.raises(
+        ValueError, match=r"low\.npy is of pixels from 0 to 1, .*multiply it by 255"
+    ):
+        importing.from_caffe(paths[1], low, zfnet.get_config())
     options = dataclasses.replace(OPTIONS, mean=None, mean_file=tmp_path / "mean.binaryproto")
     copies = tuple(tmp_path / path.name for path in paths)
     for path, copy in zip(paths, copies):

@@ -175,7 +175,7 @@ def _dense_params(
         if weight.ndim != 2 or weight.shape[1] != inputs:
             detail = f" = {maps} x {size} x {size} inputs" if not depth else ""
             raise _misfit(link.name, "weight", weight, [weight.shape[0], inputs], detail)
-        if not depth:  # flattened as map, row, column there, as row, column, map here
+        if not depth and not link.channels_last:  # as map, row, column there, as here otherwise
             weight = weight.reshape(-1, maps, size, size).transpose(0, 2, 3, 1)
             weight = weight.reshape(len(weight), -1)
         _check_bias(link, len(weight))

@@ -102,11 +102,15 @@ class Dropout:
 
 @dataclasses.dataclass(frozen=True)
 class Weights:
-    """A dense layer: weight [units, inputs], bias [units]."""
+    """A dense layer: weight [units, inputs], bias [units].
+
+    `channels_last`: what it reads of maps is flattened in the order row, column, map.
+    """
 
     name: str
     weight: np.ndarray
     bias: np.ndarray
+    channels_last: bool = False
 
 
 AnyPool = WindowPool | GlobalPool | RegionPool

@@ -121,6 +121,11 @@ def _imported(
         raise ValueError("--mean and --mean_file: give one of them")
     if options.mean_file is not None:
         mean = read_mean(options.mean_file, bool(bgr))
+        if mean.any() and np.abs(mean).max() <= 1:
+            raise ValueError(
+                f"{options.mean_file} is of pixels from 0 to 1, but they go from 0 to 255 here:"
+                " multiply it by 255"
+            )
     with files.reading(Path(weights), f"as {source['format']}"):
         if bgr is None:
             raise ValueError(

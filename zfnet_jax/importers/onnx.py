@@ -1,8 +1,9 @@
 """Nets from ONNX: the graph says all but the preprocessing.
 
 The graph is read, never run. It must be one chain of convolutions, relus, contrast norms (LRN), max
-pools and dense layers; before the first convolution constants may be subtracted and divided by,
-which is preprocessing.
+or average pools and dense layers; before the first convolution constants may be subtracted and
+divided by, which is preprocessing. Graphs of Keras, whose images and maps have their channels last,
+turn them round for the layers that ONNX has with channels first.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from zfnet_jax import extras
 from zfnet_jax.importers import files, own
 from zfnet_jax.importers.chain import Link
 from zfnet_jax.importers.onnx_constants import Constants, opset, title
-from zfnet_jax.importers.onnx_nodes import NodeReader
+from zfnet_jax.importers.onnx_nodes import NodeReader, starts_channels_last
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,12 +67,14 @@ def read(path: str | Path) -> Graph:
         if own.KEY in metadata:  # what we exported says more than the graph
             return Graph([], None, None, None, metadata, constants, beside)
         targets = _lengths_of_targets(model, constants)
-        reader = NodeReader(constants, targets, opset(model))
-        for node in _chain_of_nodes(model.graph, {*constants, *targets}):
+        nodes = _chain_of_nodes(model.graph, {*constants, *targets})
+        channels_last = starts_channels_last(nodes)
+        reader = NodeReader(constants, targets, opset(model), channels_last)
+        for node in nodes:
             reader.add(node)
         return Graph(
             chain=reader.chain,
-            input_size=_input_size(model.graph, constants),
+            input_size=_input_size(model.graph, constants, channels_last),
             mean=reader.mean,
             scale=reader.scale,
             metadata=metadata,
@@ -135,11 +138,14 @@ def _chain_of_nodes(graph: Any, constants: Collection[str]) -> list[Any]:
     return nodes[::-1]
 
 
-def _input_size(graph: Any, constants: Mapping[str, np.ndarray]) -> tuple[int, int] | None:
+def _input_size(
+    graph: Any, constants: Mapping[str, np.ndarray], channels_last: bool
+) -> tuple[int, int] | None:
     for value in graph.input:
         if value.name in constants:
             continue
         dims = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
-        if len(dims) == 4 and dims[2] > 0 and dims[3] > 0:
-            return int(dims[2]), int(dims[3])
+        sides = dims[1:3] if channels_last else dims[2:]
+        if len(dims) == 4 and min(sides) > 0:
+            return int(sides[0]), int(sides[1])
     return None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,13 @@ _LAST = ("Softmax", "LogSoftmax")  # may follow the class scores
 _KINDS: dict[str, PoolKind] = {"MaxPool": "max", "AveragePool": "average"}
 _PREPROCESSING = ("Sub", "Add", "Mul", "Div")
 
+# What a transposition makes of images and maps: whether their channels are last.
+_TURNS = {(0, 3, 1, 2): False, (0, 2, 3, 1): True}
+_CHANNELS_FIRST = (
+    "Conv", "LRN", "MaxPool", "AveragePool", "GlobalMaxPool", "GlobalAveragePool",
+    "BatchNormalization",
+)  # fmt: skip
+
 # Of a node's inputs the arrays that are in the file; None for what a node makes.
 Constants = list[np.ndarray | None]
 
@@ -42,10 +50,15 @@ class NodeReader:
       constants: arrays by name.
       targets: how many axes a shape has that is only known as the graph runs, by name.
       opset: version of ONNX's nodes.
+      channels_last: whether images are [N, H, W, C], see `starts_channels_last`.
     """
 
     def __init__(
-        self, constants: Mapping[str, np.ndarray], targets: Mapping[str, int], opset: int
+        self,
+        constants: Mapping[str, np.ndarray],
+        targets: Mapping[str, int],
+        opset: int,
+        channels_last: bool,
     ) -> None:
         self.chain: list[Link] = []
         self.mean: np.ndarray | None = None
@@ -53,6 +66,7 @@ class NodeReader:
         self._constants = constants
         self._targets = targets
         self._opset = opset
+        self._channels_last = channels_last  # of what the next node reads
         self._ended = ""
 
     def add(self, node: Any) -> None:
@@ -65,8 +79,15 @@ class NodeReader:
             raise ValueError(f"{name}: it is not ONNX's own, but of {node.domain}")
         if _changes_nothing(kind, attributes, constants):
             return
+        if self._channels_last and kind in _CHANNELS_FIRST:
+            raise ValueError(f"{name}: it reads maps whose channels are last")
         if kind in _LAST:
             self._ended = name
+        elif kind == "Transpose":
+            turn = _TURNS.get(tuple(attributes.get("perm", ())))
+            if turn is None or turn == self._channels_last:
+                raise ValueError(f"{name}: a transposition {list(attributes.get('perm', ()))}")
+            self._channels_last = turn
         elif kind in _PREPROCESSING and not self.chain:
             self._preprocess(node, constants)
         elif kind == "Conv":
@@ -81,7 +102,7 @@ class NodeReader:
             self.chain.append(_pool(name, _KINDS[kind], attributes))
         elif kind in ("GlobalMaxPool", "GlobalAveragePool"):
             self.chain.append(GlobalPool(name, _KINDS[kind.removeprefix("Global")]))
-        elif kind == "ReduceMean" and _axes(attributes, constants) in ([2, 3], [-2, -1]):
+        elif kind == "ReduceMean" and _axes(attributes, constants) in self._sides():
             self.chain.append(GlobalPool(name, "average"))
         elif kind == "Dropout":
             rate = attributes.get("ratio", 0.5)
@@ -89,7 +110,9 @@ class NodeReader:
                 rate = constants[1].item()
             self.chain.append(Dropout(name, float(rate)))
         elif kind in ("Gemm", "MatMul"):
-            self.chain.append(_weights(name, kind, attributes, constants))
+            weights = _weights(name, kind, attributes, constants)
+            self.chain.append(dataclasses.replace(weights, channels_last=self._channels_last))
+            self._channels_last = False
         elif kind == "BatchNormalization":
             self.chain.append(_batch_norm(name, attributes, constants))
         elif kind in _PREPROCESSING:
@@ -110,6 +133,8 @@ class NodeReader:
         if value.ndim not in (0, 1, 3, 4) or (value.ndim == 4 and len(value) != 1):
             raise ValueError(f"{title(node)}: its constant is {list(value.shape)}")
         value = value.reshape(value.shape[-3:]) if value.ndim > 1 else value.reshape(-1, 1, 1)
+        if self._channels_last and value.ndim > 1 and value.shape[2] > 1:
+            value = value.transpose(2, 0, 1)
         if value.shape[0] not in (1, 3):
             raise ValueError(f"{title(node)}: its constant is {list(value.shape)}")
         scale = np.float32(1) if self.scale is None else self.scale
@@ -121,11 +146,15 @@ class NodeReader:
         else:
             self.scale = scale * value if kind == "Div" else scale / value
 
+    def _sides(self) -> tuple[list[int], ...]:
+        """The axes of rows and columns."""
+        return ([1, 2], [-3, -2]) if self._channels_last else ([2, 3], [-2, -1])
+
     def _affine(self, name: str, kind: str, constants: Constants) -> Affine:
         """An operation with one constant for each map, or one for all."""
         value = next((array for array in constants if array is not None), np.zeros(0))
         whole = isinstance(self.chain[-1], Weights)  # units, no maps
-        axis = -1 if whole else -3
+        axis = -1 if whole or self._channels_last else -3
         fits = value.ndim >= -axis and value.shape[axis] == value.size
         if len(constants) != 2 or not value.size or not (fits or value.size == 1):
             raise ValueError(f"{name}: {kind} of a constant {list(value.shape)}")
@@ -138,6 +167,16 @@ class NodeReader:
         if kind == "Sub":
             return Affine(name, one, -value) if constants[0] is None else Affine(name, -one, value)
         return Affine(name, one, value)
+
+
+def starts_channels_last(nodes: Sequence[Any]) -> bool:
+    """Whether the first that nodes do to images, their preprocessing apart, is to put the channels
+    first, as graphs of Keras do."""
+    passed = (*_PREPROCESSING, "Cast", "Identity")
+    first = next((node for node in nodes if node.op_type not in passed), None)
+    if first is None or first.op_type != "Transpose":
+        return False
+    return tuple(_attributes(first).get("perm", ())) == (0, 3, 1, 2)
 
 
 def _batch_norm(name: str, attributes: dict[str, Any], constants: Constants) -> Affine:
