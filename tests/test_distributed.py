@@ -234,6 +234,11 @@ JOBS = {
         said="process 1 of 2: no prepared pictures in /none/train",
         own=("--config.data.prepared_dir=/none",),
     ),
+    "all refuse": Job(
+        codes=(MENDED, MENDED),
+        said="process . of 2: .* holds a run of another config: model.conv3.maps is 12 there",
+        shared=("--workdir={run}", "--config.model.conv3.maps=13"),
+    ),
     "not held": Job(
         codes=(DEFECT, ENDED),
         said="process 0 of 2: RuntimeError: boom",

@@ -16,8 +16,8 @@ from typing import Any, NoReturn
 
 import jax
 
-from zfnet_jax import determinism, launch, meeting, parallel
-from zfnet_jax.lifeline import EXPECTED, DisagreementError, Lifeline, LostError, reason_of
+from zfnet_jax import determinism, failures, launch, meeting, parallel
+from zfnet_jax.lifeline import EXPECTED, DisagreementError, Lifeline, LostError
 from zfnet_jax.meeting import differences
 
 # Seconds that a process has to come to the same error by itself, where another says that it fails.
@@ -114,7 +114,8 @@ def _join(
 def gather(value: Any) -> list[Any]:
     """What all processes of the job give, JSON values, in their order; waits for all of them.
 
-    Needs no device, and no process gives up. Outside of `joined` a process is alone.
+    Needs no device, and no process gives up. Outside of `joined` a process is alone, and hears
+    itself.
     """
     return _line.gather(value) if _line else [value]
 
@@ -164,15 +165,16 @@ def _is_good_end(error: BaseException) -> bool:
 
 def _fail(error: BaseException, debug: bool) -> NoReturn:
     """Ends this process for its error, or for that of another of which it is the consequence."""
-    reason = reason_of(error)
+    reason = _reason(error)
     own = _own_name()
     news = _line.news(_PATIENCE / 2) if _line else None
     with _ending:
         if news and news[1] != reason:
             _exit(f"{news[0]}; {own} ends with it", LostError.exit_code)
-        if debug or not isinstance(error, (*EXPECTED, SystemExit, KeyboardInterrupt)):
+        mended = isinstance(error, EXPECTED) or failures.is_out_of_memory(error)
+        if debug or not (mended or isinstance(error, (SystemExit, KeyboardInterrupt))):
             traceback.print_exception(error)
-        code = getattr(error, "exit_code", 2 if isinstance(error, EXPECTED) else 1)
+        code = getattr(error, "exit_code", 2 if mended else 1)
         if isinstance(error, KeyboardInterrupt):
             code = 130
         if isinstance(error, SystemExit) and isinstance(error.code, int):
@@ -180,6 +182,15 @@ def _fail(error: BaseException, debug: bool) -> NoReturn:
         if _line:
             _line.tell(reason)
         _exit(reason if isinstance(error, DisagreementError) else f"{own}: {reason}", code)
+
+
+def _reason(error: BaseException) -> str:
+    """What ends a process, in one line."""
+    if isinstance(error, SystemExit):
+        return f"ended with exit code {error.code}"
+    if isinstance(error, KeyboardInterrupt):
+        return "stopped"
+    return failures.told(error, "a smaller batch needs less")[:1000]
 
 
 def _lost(text: str) -> None:

@@ -12,7 +12,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return full or isinstance(error, MemoryError)
 
 
-def told(error: Exception, smaller: str) -> str:
+def told(error: BaseException, smaller: str) -> str:
     """An error in one line.
 
     Args:

@@ -203,16 +203,6 @@ class Lifeline:
             connection.sendall(line_of(message))
 
 
-def reason_of(error: BaseException) -> str:
-    """An error in one line, with its kind unless its message is for the user."""
-    if isinstance(error, SystemExit):
-        return f"ended with exit code {error.code}"
-    if isinstance(error, KeyboardInterrupt):
-        return "stopped"
-    text = " ".join(str(error).split())[:1000]
-    return text if isinstance(error, EXPECTED) and text else f"{type(error).__name__}: {text}"
-
-
 def keep_alive(connection: socket.socket) -> None:
     """Lets a connection break within a minute where the other host is gone without a word."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
 
@@ -30,17 +30,12 @@ def run(main: Callable[..., None], *takes: str, several: bool = False, saves: bo
     """
 
     def quietly(arguments: list[str]) -> None:
-        given = arguments[1:]
-        if given[len(takes) :]:
-            raise fail(f"what is {' '.join(given[len(takes) :])!r}? Flags begin with --")
-        if len(given) < len(takes):
-            raise fail(f"{' and '.join(takes[len(given) :])} must be given, beside the flags")
         if not flags.FLAGS["verbosity"].present:
             logging.set_verbosity(logging.WARNING)
         compilation_cache.use_default_folder()
         try:
             with processes.joined(_DEBUG.value, saves) if several else contextlib.nullcontext():
-                main(*given)
+                main(*arguments[1:])
         except Exception as error:
             expected = isinstance(error, (*lifeline.EXPECTED, lifeline.LostError))
             full = failures.is_out_of_memory(error)
@@ -53,7 +48,7 @@ def run(main: Callable[..., None], *takes: str, several: bool = False, saves: bo
 
     def parse(arguments: list[str]) -> list[str]:
         try:
-            return _parse(arguments)
+            return _parse(arguments, takes)
         except _WrongFlagsError as error:
             end = fail(str(error))
             if several:
@@ -101,16 +96,16 @@ def _smaller() -> str:
     return "a device with more of it, or fewer images at once"
 
 
-def _parse(arguments: list[str]) -> list[str]:
-    """The arguments that are no flags.
+def _parse(arguments: list[str], takes: Sequence[str]) -> list[str]:
+    """The program and the arguments that are no flags.
 
     Raises:
-      _WrongFlagsError: a wrong flag, config file or config field. Whatever the config file raises
-        ends up here: its last line says what.
+      _WrongFlagsError: a wrong flag, config file or config field, or not the arguments that it
+        takes. Whatever the config file raises ends up here: its last line says what.
     """
     try:
         flags.FLAGS.set_gnu_getopt(True)  # flags may follow arguments
-        return flags.FLAGS(arguments)
+        given = flags.FLAGS(arguments)
     except Exception as error:
         if "--debug" in arguments:
             raise
@@ -123,3 +118,8 @@ def _parse(arguments: list[str]) -> list[str]:
         elif not isinstance(error, (flags.Error, OSError, ValueError)):
             lines = [f"{type(error).__name__} in the config:", *lines]
         raise _WrongFlagsError(" ".join(" ".join(lines).split())) from error
+    if extra := given[1 + len(takes) :]:
+        raise _WrongFlagsError(f"what is {' '.join(extra)!r}? Flags begin with --")
+    if lacking := takes[len(given) - 1 :]:
+        raise _WrongFlagsError(f"{' and '.join(lacking)} must be given, beside the flags")
+    return given
