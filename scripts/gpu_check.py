@@ -19,7 +19,7 @@ from zfnet_jax.command import outputs, shell
 
 _OUT = flags.DEFINE_string("out", None, "Folder of the results; made if missing.", required=True)
 _SMALL = flags.DEFINE_bool("small", False, "A rehearsal: narrow nets, few images, small batches.")
-_SECONDS = flags.DEFINE_float("seconds", 480, "Parts that would begin later are left out.")
+_SECONDS = flags.DEFINE_float("seconds", 470, "When the parts that have not ended are stopped.")
 _PARTS = flags.DEFINE_list("parts", None, "Which parts; all if not given.")
 
 
