@@ -71,29 +71,23 @@ def test_a_disk_that_does_not_tell_what_is_cached_is_read(array, monkeypatch):
 def test_cached_rows_are_copied_until_one_is_not(array, monkeypatch):
     """Then they are read again: a fault of the mapping asks the disk for one row at a time."""
     monkeypatch.setattr(row_reader, "_SURE", COUNT)
+    monkeypatch.setattr(row_reader, "_GROUP_BYTES", 10 * np.prod(SHAPE))
     reader, index = RowReader(array), np.arange(COUNT)
-    ways: list[str] = []
-    for way in ("_copy", "_read"):
-        original = getattr(reader, way)
-        monkeypatch.setattr(
-            reader, way, lambda *given, way=way, do=original: (ways.append(way), do(*given))[1]
-        )
-    for _ in range(2):
-        np.testing.assert_array_equal(reader.rows(index), array)
-    assert ways == ["_read", "_copy"]
-    ways.clear()
-    page_faults = iter([10, 11])  # before and after the copy
+    reads: list[int] = []
+    read = reader._read
+    monkeypatch.setattr(reader, "_read", lambda i, rows: (reads.append(len(i)), read(i, rows)))
+    faults = iter([5, 5, 5, 6])  # of the disk, before and after each of the first groups
 
     class Usage:
         @property
         def ru_majflt(self) -> int:
-            return next(page_faults)
+            return next(faults, 7)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(row_reader.resource, "getrusage", lambda _: Usage())
-        reader.rows(index)
-    reader.rows(index)
-    assert ways == ["_copy", "_read"]
+    monkeypatch.setattr(row_reader.resource, "getrusage", lambda _: Usage())
+    for _ in range(4):
+        np.testing.assert_array_equal(reader.rows(index), array)
+    # The second time the disk was needed for the second ten: what comes after them is read.
+    assert reads == [COUNT, COUNT - 20, COUNT]
 
 
 @pytest.mark.usefixtures("nothing_cached")

@@ -18,6 +18,8 @@ from zfnet_jax.data.buffers import Buffers
 _READS = 32
 # Rows that were all in the system's cache, after which the next ones are taken to be there too.
 _SURE = 1024
+# Bytes that are copied before it is looked whether they still were.
+_GROUP_BYTES = 2**20
 _READS_CACHE = hasattr(os, "RWF_NOWAIT")  # whether the system can be asked for that alone: Linux
 
 
@@ -57,18 +59,25 @@ class RowReader:
                 f" {index.min()} to {index.max()}"
             )
         rows = self._buffers.empty((len(index), *self._mapped.shape[1:]), self._mapped.dtype)
-        all_cached = self._copy if self._cached >= _SURE else self._read
-        self._cached = self._cached + len(index) if all_cached(index, rows) else 0
+        done = self._copy(index, rows) if self._cached >= _SURE else 0
+        if done < len(index):
+            self._read(index[done:], rows[done:])
         return rows
 
-    def _copy(self, index: np.ndarray, rows: np.ndarray) -> bool:
-        """Copies rows from the mapped file; whether the disk was not needed."""
-        before = resource.getrusage(resource.RUSAGE_THREAD).ru_majflt
-        np.take(self._mapped, index, axis=0, out=rows, mode="clip")
-        return resource.getrusage(resource.RUSAGE_THREAD).ru_majflt == before
+    def _copy(self, index: np.ndarray, rows: np.ndarray) -> int:
+        """Copies rows from the mapped file until the disk was needed; how many."""
+        count = max(1, _GROUP_BYTES // self._row_bytes)
+        for begin in range(0, len(index), count):
+            end = min(begin + count, len(index))
+            before = resource.getrusage(resource.RUSAGE_THREAD).ru_majflt
+            np.take(self._mapped, index[begin:end], axis=0, out=rows[begin:end], mode="clip")
+            if resource.getrusage(resource.RUSAGE_THREAD).ru_majflt > before:
+                self._cached = 0
+                return end
+        return len(index)
 
-    def _read(self, index: np.ndarray, rows: np.ndarray) -> bool:
-        """Reads rows from the cache, and what is not there from the disk; whether all was."""
+    def _read(self, index: np.ndarray, rows: np.ndarray) -> None:
+        """Reads rows from the cache, and what is not there from the disk."""
         memory = rows.reshape(-1).view(np.uint8).data
         missing: collections.deque[tuple[memoryview, int]] = collections.deque()
         for place, row in enumerate(index.tolist()):
@@ -78,11 +87,12 @@ class RowReader:
             if count < len(part):
                 missing.append((part[count:], at + count))
         if not missing:
-            return _READS_CACHE
+            self._cached += len(index) if _READS_CACHE else 0
+            return
+        self._cached = 0
         workers = min(_READS, len(missing))
         for done in [_pool().submit(self._from_disk, missing) for _ in range(workers)]:
             done.result()
-        return False
 
     def _from_cache(self, part: memoryview, at: int) -> int:
         """Bytes of the file from `at` on that were there without asking the disk."""
