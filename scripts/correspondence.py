@@ -22,7 +22,8 @@ _BATCH = flags.DEFINE_integer("batch_size", 32, "Images per step.", lower_bound=
 
 
 def main() -> None:
-    from zfnet_jax.report.table import markdown  # after the flags, so that --help needs no jax
+    from zfnet_jax import parallel  # after the flags, so that --help needs no jax
+    from zfnet_jax.report.table import markdown
     from zfnet_jax.runs.run import open_run
     from zfnet_jax.studies.correspondence import study
     from zfnet_jax.studies.correspondence.table import table1
@@ -30,9 +31,11 @@ def main() -> None:
     run, options = open_run(_WORKDIR.value, _STEP.value), _OPTIONS()
     images = study.read_images(run, options)
     result = study.measured(run, options, images, batch_size=_BATCH.value, progress=True)
+    if not parallel.is_writer():
+        return
     tables = table1(result.arrays, run.architecture.outputs)
     print(f"step {run.step}: {result.folder}\n\n{markdown(tables)}")
 
 
 if __name__ == "__main__":
-    shell.run(main)
+    shell.run(main, several=True)

@@ -27,12 +27,17 @@ _WORKERS = flags.DEFINE_integer(
 
 
 def main(a: str, b: str) -> None:
+    from zfnet_jax import parallel  # after the flags, so that --help needs no jax
     from zfnet_jax.report.page import check_free
-    from zfnet_jax.studies.overlap import page, study  # after the flags: --help needs no jax
+    from zfnet_jax.studies.overlap import page, study
 
     out = outputs.folder(_OUT.value)
-    check_free(out, page.MARK)
-    out.mkdir(parents=True, exist_ok=True)
+
+    def make_folder() -> None:
+        check_free(out, page.MARK)
+        out.mkdir(parents=True, exist_ok=True)
+
+    parallel.by_writer(make_folder)
     shared = study.search(
         a,
         b,
@@ -40,6 +45,8 @@ def main(a: str, b: str) -> None:
         workers=_WORKERS.value,
         progress=sys.stderr.isatty(),
     )
+    if not parallel.is_writer():
+        return
     found = shared.found
     *_, index = page.write_folder(out, found, *(photos.photo for photos in shared.sets))
     print(
@@ -54,4 +61,4 @@ def main(a: str, b: str) -> None:
 
 
 if __name__ == "__main__":
-    shell.run(main, "A", "B")
+    shell.run(main, "A", "B", several=True)

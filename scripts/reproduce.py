@@ -11,14 +11,20 @@ are also trained from scratch, by the run's recipe; --scratch_folds=0 leaves the
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from configs import zfnet
 from zfnet_jax.command import shell
 from zfnet_jax.runs import recipe
+
+if TYPE_CHECKING:
+    from zfnet_jax.reproduce.execute import Row
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _ONLY = flags.DEFINE_list("only", [], "Names such as fig2,table7; --dry_run lists all.")
@@ -60,7 +66,7 @@ _BATCH = flags.DEFINE_integer(
 
 
 def main() -> None:
-    from zfnet_jax import lock
+    from zfnet_jax import lock, parallel
     from zfnet_jax.reproduce import display, execute, plan
     from zfnet_jax.reproduce.report import write_report
     from zfnet_jax.reproduce.reproduction import DRAFT, Effort, Reproduction, Sources
@@ -94,13 +100,19 @@ def main() -> None:
     rows = [row for row in every if row.step.name in wanted]
     execute.estimate(reproduction, rows)
     if _DRY_RUN.value:
-        display.print_plan(rows)
+        if parallel.is_writer():
+            display.print_plan(rows)
         return
-    report = reproduction.report
-    report.mkdir(parents=True, exist_ok=True)
-    with lock.locked(report / "reproduce.lock", "a reproduction"):
+    report, index = reproduction.report, None
+    with contextlib.ExitStack() as held:
+
+        def hold() -> None:
+            report.mkdir(parents=True, exist_ok=True)
+            held.enter_context(lock.locked(report / "reproduce.lock", "a reproduction"))
+
+        parallel.by_writer(hold)
         try:
-            with display.OneBar() as bar:
+            with display.OneBar(shown=parallel.is_writer()) as bar:
                 execute.execute(reproduction, rows, bar)
         except KeyboardInterrupt:
             raise shell.fail("stopped: the same command goes on", code=130) from None
@@ -108,17 +120,23 @@ def main() -> None:
             message = f"stopped by {told}: the same command goes on"
             raise shell.fail(message, code=preemption.EXIT_CODE) from None
         finally:
-            execute.keep_plan(reproduction, every)
-            index = write_report(reproduction.workdir)
-    missing = [row for row in rows if row.state == "missing"]
-    if missing:
-        names = ", ".join(row.step.name for row in missing)
-        print(f"not made: {names}; the report says why of each")
-    print(index)
+            if parallel.is_writer():
+                execute.keep_plan(reproduction, every)
+                index = write_report(reproduction.workdir)
+    if index is not None:
+        _tell(rows, index)
     failed = [row for row in rows if row.state == "failed"]
     if failed:
         raise ValueError("; ".join(f"{row.step.name}: {row.reason}" for row in failed))
 
 
+def _tell(rows: Sequence[Row], index: Path) -> None:
+    missing = [row for row in rows if row.state == "missing"]
+    if missing:
+        names = ", ".join(row.step.name for row in missing)
+        print(f"not made: {names}; the report says why of each")
+    print(index)
+
+
 if __name__ == "__main__":
-    shell.run(main)
+    shell.run(main, several=True, saves=True)

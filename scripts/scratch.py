@@ -28,6 +28,7 @@ _OPTIONS = study_flags.define(ScratchOptions)
 
 
 def main() -> None:
+    from zfnet_jax import parallel
     from zfnet_jax.data.prepared import open_prepared
     from zfnet_jax.runs.run import open_run
     from zfnet_jax.studies.transfer import folds, scratch
@@ -53,8 +54,9 @@ def main() -> None:
     except preemption.PreemptedError as told:
         print(f"stopped by {told}", file=sys.stderr)
         raise SystemExit(preemption.EXIT_CODE) from told
-    print(results[0].folder.parent)
+    if parallel.is_writer():
+        print(results[0].folder.parent)
 
 
 if __name__ == "__main__":
-    shell.run(main)
+    shell.run(main, several=True, saves=True)

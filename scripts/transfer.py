@@ -43,8 +43,9 @@ _BATCH = flags.DEFINE_integer("batch_size", None, "Images per step; as the run e
 
 
 def main() -> None:
+    from zfnet_jax import parallel  # after the flags, so that --help needs no jax
     from zfnet_jax.runs.run import open_run
-    from zfnet_jax.studies.transfer import folds, study  # after the flags: --help needs no jax
+    from zfnet_jax.studies.transfer import folds, study
 
     run = open_run(_WORKDIR.value, _STEP.value)
     options = _asked(run, _OPTIONS())
@@ -64,6 +65,8 @@ def main() -> None:
         batch_size=_BATCH.value or run.config.eval_batch_size,
         progress=True,
     )
+    if not parallel.is_writer():
+        return
     print(f"{options.data}, {len(classes.names)} classes, mean accuracy of the classes in %\n")
     _print(results, options)
     print(f"\n{results[0].folder.parent}")
@@ -108,13 +111,15 @@ def _asked(run: Run, options: Options) -> Options:
 
 def _open_split(run: Run, prepared: Path) -> PreparedSplit:
     """The images, prepared first where --folder names photos."""
+    from zfnet_jax import parallel
     from zfnet_jax.data.prepared import open_prepared
     from zfnet_jax.data.sources import FolderSource
     from zfnet_jax.studies.images import decode_for
 
     if _FOLDER.value:
         source = FolderSource(_FOLDER.value, "--folder")
-        decode_for(run, source, prepared / _SPLIT.value, workers=1, progress=True)
+        out = prepared / _SPLIT.value
+        parallel.by_writer(lambda: decode_for(run, source, out, workers=1, progress=True))
     return open_prepared(prepared, _SPLIT.value)
 
 
@@ -144,4 +149,4 @@ def _print(results: Sequence[Result], options: Options) -> None:
 
 
 if __name__ == "__main__":
-    shell.run(main)
+    shell.run(main, several=True)

@@ -32,6 +32,7 @@ _BATCH = flags.DEFINE_integer("batch_size", None, "Images per step; as the run e
 
 
 def main() -> None:
+    from zfnet_jax import parallel
     from zfnet_jax.data import voc as voc_data
     from zfnet_jax.runs.run import open_run
     from zfnet_jax.studies.transfer import voc  # after the flags: --help needs no jax
@@ -39,13 +40,15 @@ def main() -> None:
     run = open_run(_WORKDIR.value, _STEP.value)
     size = run.config.data.image_size
     prepared = Path(_PREPARED.value or f"data/voc2012-{size}")
-    voc_data.prepare(
-        prepared,
-        name=_NAME.value,
-        data_dir=_DATA_DIR.value,
-        image_size=size,
-        workers=_WORKERS.value,
-        progress=True,
+    parallel.by_writer(
+        lambda: voc_data.prepare(
+            prepared,
+            name=_NAME.value,
+            data_dir=_DATA_DIR.value,
+            image_size=size,
+            workers=_WORKERS.value,
+            progress=True,
+        )
     )
     train, validation = (voc_data.open_split(prepared, name) for name in voc_data.SPLITS)
     result = voc.measured(
@@ -57,9 +60,11 @@ def main() -> None:
         batch_size=_BATCH.value or run.config.eval_batch_size,
         progress=True,
     )
+    if not parallel.is_writer():
+        return
     mean = result.about["mean"]
     print(f"mean average precision on the validation images {mean:.1%}: {result.folder}")
 
 
 if __name__ == "__main__":
-    shell.run(main)
+    shell.run(main, several=True)

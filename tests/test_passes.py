@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,28 +16,53 @@ from tests.conftest import ROOT, simulated
 from tests.every_pass import every_pass
 from zfnet_jax import parallel, passes
 
+# Devices of each process, and processes. More of both in a variable, such as 2x4,8x1.
+JOBS = [
+    tuple(map(int, job.split("x"))) for job in os.environ.get("ZFNET_JOBS", "3x1,2x2").split(",")
+]
 
-def test_three_devices_find_what_one_does(run, split, tiny_run, prepared_pictures, tmp_path):
+
+def started(arguments: list[object], devices: int, processes: int) -> list[subprocess.Popen[str]]:
+    """The processes of one job, each with so many devices."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    return [
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.every_pass", *map(str, arguments), *job],
+            cwd=ROOT,
+            env=os.environ | simulated(devices),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(processes)
+        for job in ([address, str(processes), str(number)] if processes > 1 else [],)
+    ]
+
+
+def test_any_devices_and_processes_find_what_one_does(
+    run, split, tiny_run, prepared_pictures, tmp_path
+):
     """Of 16 images a step, no multiple of 3: 30, which do not fill two; and 2, not one a device."""
-    out = tmp_path / "three" / "found.npz"
-    out.parent.mkdir()
-    command = [sys.executable, "-m", "tests.every_pass", tiny_run, prepared_pictures, out]
-    three = subprocess.Popen(
-        command, cwd=ROOT, env=os.environ | simulated(3), stderr=subprocess.PIPE, text=True
-    )
+    jobs = {}
+    for devices, processes in JOBS:
+        out = tmp_path / f"{devices} x {processes}" / "found.npz"
+        out.parent.mkdir()
+        jobs[out] = started([tiny_run, prepared_pictures, out], devices, processes)
     expected = every_pass(run, split, tmp_path)
-    _, errors = three.communicate(timeout=300)
-    assert three.returncode == 0, errors
-    with np.load(out) as found:
-        assert expected.keys() == set(found.files)
-        for name, array in expected.items():
-            if array.dtype.kind == "f":
-                scale = np.nanmax(np.abs(array))
-                np.testing.assert_allclose(
-                    found[name], array, rtol=1e-4, atol=1e-5 * scale, err_msg=name
-                )
-            else:
-                np.testing.assert_array_equal(found[name], array, err_msg=name)
+    for out, processes in jobs.items():
+        said = [process.communicate(timeout=900) for process in processes]
+        assert [process.returncode for process in processes] == [0] * len(processes), said
+        with np.load(out) as found:
+            assert expected.keys() == set(found.files)
+            for name, array in expected.items():
+                if array.dtype.kind == "f":
+                    scale = np.nanmax(np.abs(array))
+                    np.testing.assert_allclose(
+                        found[name], array, rtol=1e-4, atol=1e-5 * scale, err_msg=name
+                    )
+                else:
+                    np.testing.assert_array_equal(found[name], array, err_msg=name)
 
 
 class Rows(NamedTuple):

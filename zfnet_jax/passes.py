@@ -160,8 +160,8 @@ def placed(
     own = batches.eval_rows(
         count,
         batch_size=size,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
+        process_index=parallel.process_index(),
+        process_count=parallel.process_count(),
         start=start,
     )
     begin = start
@@ -187,7 +187,7 @@ def on_devices(
 
 def bar(total: int, title: str, unit: str, progress: bool, *, start: int = 0) -> tqdm[Any]:
     """A bar with rows per second and the time left; one process shows it, if `progress`."""
-    hidden = not (progress and parallel.is_writer())
+    hidden = not (progress and parallel.speaks())
     return tqdm(total=total, desc=title, unit=f" {unit}", initial=start, disable=hidden)
 
 

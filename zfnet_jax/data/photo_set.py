@@ -31,15 +31,15 @@ class PhotoSet(Protocol):
     Attributes:
       keys: N names.
       fingerprint: of a prepared split; empty for a folder.
-      unreadable: photos that cannot be read and why, by key; complete after `batches`.
+      unreadable: photos that cannot be read and why, by key; of rows that `batches` has read.
     """
 
     keys: tuple[str, ...]
     fingerprint: str
     unreadable: dict[str, str]
 
-    def batches(self, size: int) -> Batches:
-        """Rows `[b]` and their photos `[b, S, S, 3]` uint8, b = size but in the last batch."""
+    def batches(self, size: int, rows: range) -> Batches:
+        """Of some rows `[b]` and their photos `[b, S, S, 3]` uint8, b = size but in the last."""
         ...
 
     def photo(self, key: str) -> np.ndarray:
@@ -82,9 +82,8 @@ class PreparedSet:
         self.unreadable: dict[str, str] = {}
         self._row = {key: row for row, key in enumerate(split.keys)}
 
-    def batches(self, size: int) -> Batches:
-        count = len(self.keys)
-        portions = [np.arange(n, min(n + size, count)) for n in range(0, count, size)]
+    def batches(self, size: int, rows: range) -> Batches:
+        portions = [np.array(rows[n : n + size]) for n in range(0, len(rows), size)]
         yield from zip(portions, read_ahead(self._split.rows, portions, _AHEAD), strict=True)
 
     def photo(self, key: str) -> np.ndarray:
@@ -106,21 +105,22 @@ class FolderSet:
         if not self.keys:
             raise ValueError(f"no photos ({', '.join(EXTENSIONS)}) in {folder}")
 
-    def batches(self, size: int) -> Batches:
-        examples = (Example(key, row, self._folder / key) for row, key in enumerate(self.keys))
-        rows: list[int] = []
+    def batches(self, size: int, rows: range) -> Batches:
+        named = ((row, self.keys[row]) for row in rows)
+        examples = (Example(key, row, self._folder / key) for row, key in named)
+        read: list[int] = []
         images: list[np.ndarray] = []
         for example, image in decode_in_order(examples, self._side, self._workers):
             if isinstance(image, str):
                 self.unreadable[example.key] = image
                 continue
-            rows.append(example.label)
+            read.append(example.label)
             images.append(image)
-            if len(rows) == size:
-                yield np.array(rows), np.stack(images)
-                rows, images = [], []
-        if rows:
-            yield np.array(rows), np.stack(images)
+            if len(read) == size:
+                yield np.array(read), np.stack(images)
+                read, images = [], []
+        if read:
+            yield np.array(read), np.stack(images)
 
     def photo(self, key: str) -> np.ndarray:
         return load(self._folder / key, SHOWN_SIDE)

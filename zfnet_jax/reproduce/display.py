@@ -22,7 +22,9 @@ class OneBar:
     Where standard error is no terminal there are only the lines.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, shown: bool = True) -> None:
+        """`shown`: whether there is anything to see: one process of a job shows."""
+        self._shown = shown
         # Steps may print into a log: the bar stays where standard error was.
         console = Console(file=sys.stderr, highlight=False)
         self._state = _State()
@@ -33,7 +35,7 @@ class OneBar:
             _Left(self._state),
             console=console,
             refresh_per_second=_PER_SECOND,
-            disable=not console.is_terminal,
+            disable=not (shown and console.is_terminal),
             transient=True,
             redirect_stdout=False,
             redirect_stderr=False,
@@ -43,6 +45,8 @@ class OneBar:
 
     def show(self, rows: Sequence[Row]) -> None:
         """Called whenever a step begins or ends."""
+        if not self._shown:
+            return
         self._state.update(rows)
         work = [row for row in rows if row.state in ("waiting", "running", "made", "failed")]
         for number, row in enumerate(work, start=1):

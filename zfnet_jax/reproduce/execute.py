@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import jax
 from absl import logging
 
-from zfnet_jax import failures, lifeline
+from zfnet_jax import failures, lifeline, parallel
 from zfnet_jax.files import write_json
 from zfnet_jax.reproduce import speed
 from zfnet_jax.reproduce.record import FOLDER, fingerprints, is_done, write_record
@@ -54,15 +56,18 @@ class Display(Protocol):
 def make_rows(reproduction: Reproduction, steps: Sequence[Step]) -> list[Row]:
     """Where the steps stand."""
     digests = fingerprints(steps, reproduction.net)
+    done = parallel.by_writer(
+        lambda: {
+            one.name for one in steps if is_done(reproduction.workdir, one.name, digests[one.name])
+        }
+    )
     rows = []
     stale: set[str] = set()
     for step in steps:
         row = Row(step, digests[step.name], "waiting", 0.0)
         if step.missing:
             row.state, row.reason = "missing", step.missing
-        elif stale.isdisjoint(step.needs) and is_done(
-            reproduction.workdir, step.name, row.fingerprint
-        ):
+        elif stale.isdisjoint(step.needs) and step.name in done:
             row.state = "done"
         else:
             stale.add(step.name)
@@ -79,7 +84,7 @@ def estimate(reproduction: Reproduction, rows: Sequence[Row]) -> None:
     images_per_second = float("inf")
     if waiting:
         try:
-            images_per_second = speed.images_per_second(reproduction)
+            images_per_second = parallel.by_writer(lambda: speed.images_per_second(reproduction))
         except Exception as error:
             logging.warning("no times are estimated: %s", failures.told(error, SMALLER))
     for row in waiting:
@@ -92,6 +97,7 @@ def execute(reproduction: Reproduction, rows: Sequence[Row], display: Display) -
     A step that meets an error has failed, and those that need it; others are made all the same. Of
     an error that the user may be unable to mend the step's log says where it was raised. Ctrl-C and
     PreemptedError, a training that was told to stop, end it all.
+    All processes of a job make each step together.
     """
     try:
         _execute(reproduction, rows, display)
@@ -157,25 +163,40 @@ def _reason_before(row: Row, before: Mapping[str, Any]) -> str:
 def _make(reproduction: Reproduction, row: Row) -> None:
     began = time.monotonic()
     log = reproduction.workdir / FOLDER / f"{row.step.name}.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("w", encoding="utf-8", errors="backslashreplace") as file:  # names of any bytes
-        try:
-            with redirect_stdout(file), redirect_stderr(file):
-                made = row.step.make()
-        except PreemptedError:
-            raise
-        except Exception as error:
-            row.state, row.reason = "failed", failures.told(error, SMALLER)
-            if not isinstance(error, lifeline.EXPECTED):
-                traceback.print_exception(error, file=file)
-                row.reason += f"; {log.relative_to(reproduction.workdir)} says more"
-            return
+    try:
+        with _logged(log) if parallel.is_writer() else contextlib.nullcontext():
+            made = row.step.make()
+    except PreemptedError:
+        raise
+    except Exception as error:
+        parallel.all_fail(row.step.name, error)
+        row.state, row.reason = "failed", failures.told(error, SMALLER)
+        if not isinstance(error, lifeline.EXPECTED):
+            row.reason += f"; {log.relative_to(reproduction.workdir)} says more"
+        return
+    row.state, row.seconds = "made", time.monotonic() - began
+    if not parallel.is_writer():
+        return
     if not log.stat().st_size:
         log.unlink()
-    row.state, row.seconds = "made", time.monotonic() - began
     commands = made.commands or row.step.commands
     about = _about(reproduction, row) | {"commands": list(commands)}
     write_record(reproduction.workdir, row.step.name, made, about)
+
+
+@contextlib.contextmanager
+def _logged(path: Path) -> Iterator[None]:
+    """What is printed goes to a file, and where an error was raised that no user can mend."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", errors="backslashreplace") as file:  # names of any bytes
+        try:
+            with redirect_stdout(file), redirect_stderr(file):
+                yield
+        except lifeline.EXPECTED:
+            raise
+        except Exception as error:
+            traceback.print_exception(error, file=file)
+            raise
 
 
 def _about(reproduction: Reproduction, row: Row) -> dict[str, Any]:

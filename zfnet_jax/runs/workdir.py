@@ -13,7 +13,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import jax
 from ml_collections import ConfigDict
 
 from zfnet_jax import architecture, distributed, lock, parallel
@@ -118,9 +117,9 @@ def claim(directory: Path, config: ConfigDict, train: Split, validation: Split) 
                 "versions": versions(),
                 "python": platform.python_version(),
                 "devices": {
-                    "kind": jax.devices()[0].device_kind,
-                    "count": jax.device_count(),
-                    "processes": jax.process_count(),
+                    "kind": parallel.local_devices()[0].device_kind,
+                    "count": parallel.device_count(),
+                    "processes": parallel.process_count(),
                 },
             },
         )

@@ -133,15 +133,9 @@ def _decoded(run: Run, split: str, where: str) -> Path:
     source = FolderSource(where, "--prepared_dir")
     digest = source.describe()["listing_sha256"][:8]
     name = f"{Path(where).resolve().name}-{run.config.data.image_size}-{digest}"
-    folder, refusal = Path("data") / name / split, ""
-    if parallel.is_writer():
-        workers = min(os.cpu_count() or 1, 1 + len(source) // _PER_WORKER)
-        try:
-            decode_for(run, source, folder, workers=workers, progress=True)
-        except (ValueError, OSError) as error:
-            refusal = str(error)
-    if refusal := parallel.from_writer(refusal):
-        raise ValueError(refusal)
+    folder = Path("data") / name / split
+    workers = min(os.cpu_count() or 1, 1 + len(source) // _PER_WORKER)
+    parallel.by_writer(lambda: decode_for(run, source, folder, workers=workers, progress=True))
     return folder
 
 

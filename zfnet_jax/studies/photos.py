@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from zfnet_jax import parallel
+from zfnet_jax.data.images import Split
 from zfnet_jax.files import whole_file, write_json
 from zfnet_jax.runs.run import Run
 from zfnet_jax.studies.context import Context
@@ -17,6 +19,7 @@ from zfnet_jax.studies.errors import predictions, study
 from zfnet_jax.studies.errors.options import Options
 from zfnet_jax.studies.images import in_classes_of
 from zfnet_jax.studies.options import content_digest
+from zfnet_jax.studies.saved import Result
 from zfnet_jax.studies.step import Made, Step
 
 COUNT = 5  # photos of the paper's Fig. 5
@@ -140,7 +143,7 @@ def _named(context: Context, named: Named) -> Step:
             for path, label in zip(where, labels, strict=True)
         ]
         note = f"The {len(records)} photos were named by hand."
-        return Made([_write(context, records, named=True)], [note])
+        return Made([parallel.by_writer(lambda: _write(context, records, named=True))], [note])
 
     options = {"photos": digests, "labels": labels, "paths": where}
     return Step("photos", "Reading the photos", make, options=options, missing=missing)
@@ -153,6 +156,10 @@ def _choose(context: Context) -> Made:
     result = study.predicted(
         context.run, split, options, prepared_dir=context.prepared_dir, progress=False
     )
+    return parallel.by_writer(lambda: _chosen_of(context, split, result))
+
+
+def _chosen_of(context: Context, split: Split, result: Result) -> Made:
     right = predictions.of_result(result).rank == 0
     split = in_classes_of(context.run, split)
     files, records = [], []

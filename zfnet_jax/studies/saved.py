@@ -8,19 +8,21 @@ its result there instead of measuring again.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
+import itertools
 import json
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from zfnet_jax import distributed, lock, parallel
+from zfnet_jax import distributed, lock, parallel, tasks
 from zfnet_jax.files import (
     damage_told,
     remove_unfinished_folders,
@@ -191,25 +193,105 @@ def made_once(
     folder = folder_of(run, subject)
     workdir.check_shared(run.directory)
     distributed.agree({"result": {"study": subject.study, **_depends_on(run, subject)}})
-    if not parallel.is_writer():
-        if not parallel.from_writer(""):
-            make(None)
-            parallel.wait_for_all()
-        return Result(folder, {})
-    with lock.waited_for(folder.with_name(f".{folder.name}.lock")) as alone:
-        if alone:
-            remove_unfinished_folders(folder)
-        there = (folder / "about.json").exists()
-        parallel.from_writer("there" if there else "")
-        if not there:
-            if folder.exists():
-                raise ValueError(f"{folder} has lost its about.json: remove it, and measure again")
-            with whole_folder(folder) as unfinished:
-                found = make(unfinished)
-                said = _about(run, subject, command, about or {})
-                write_json(unfinished / "about.json", said | dict(found or {}))
-            parallel.wait_for_all()  # of which the writer may have worked longest, alone
-    return load(folder)
+    with contextlib.ExitStack() as locks:
+        # One process looks: the others may not see the same on a file system of several hosts.
+        said = parallel.by_writer(lambda: _looked_up(run, subject, locks))
+        if said is None:
+            with contextlib.ExitStack() as filling:
+                unfinished = None
+                if parallel.is_writer():
+                    unfinished = filling.enter_context(whole_folder(folder))
+                found = dict(make(unfinished) or {})
+
+                def finish() -> dict[str, Any]:
+                    assert unfinished is not None  # of the writer
+                    described = _about(run, subject, command, about or {}) | found
+                    write_json(unfinished / "about.json", described)
+                    filling.close()
+                    return load(folder).about
+
+                said = parallel.by_writer(finish)
+    return Result(folder, said)
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """A result that is wanted; `command` and `about` as of `made_once`."""
+
+    subject: Subject
+    command: str
+    about: Mapping[str, Any]
+
+
+Measured = tuple[Arrays, Mapping[str, Any]]  # arrays, and what is said of them
+
+
+def made_apart(
+    run: Run, groups: Sequence[Sequence[Wanted]], make: Callable[[Wanted], Measured]
+) -> Iterator[tuple[Wanted, Result]]:
+    """Independent results, each made on a device of its own unless it is there.
+
+    All processes of a job call this together, and read all of it. Each result is saved when those
+    are made that the other devices make at the same time. Of two jobs that make one at once, one
+    waits.
+
+    Args:
+      groups: those of one follow each other on the same device, as long as all are there to make.
+      make: measures one, see `tasks.dealt`. What it says of a result counts before anything else
+        that is said.
+
+    Yields:
+      what was wanted, and its result.
+
+    Raises:
+      ValueError: what lies there is no whole result.
+      DisagreementError: see `made_once`.
+    """
+    workdir.check_shared(run.directory)
+    wanted = [_depends_on(run, one.subject) for group in groups for one in group]
+    distributed.agree({"results": wanted})
+    count = parallel.device_count()
+    for begin in range(0, len(groups), count):
+        for together in itertools.zip_longest(*groups[begin : begin + count]):
+            yield from _made_at_once(run, [one for one in together if one is not None], make)
+
+
+def _made_at_once(
+    run: Run, wanted: Sequence[Wanted], make: Callable[[Wanted], Measured]
+) -> Iterator[tuple[Wanted, Result]]:
+    with contextlib.ExitStack() as locks:
+        said = parallel.by_writer(lambda: [_looked_up(run, one.subject, locks) for one in wanted])
+        missing = [one for one, about in zip(wanted, said) if about is None]
+        measured = list(tasks.dealt(missing, make))
+        written = iter(
+            parallel.by_writer(lambda: [_written(run, *one) for one in zip(missing, measured)])
+        )
+    for one, about in zip(wanted, said):
+        folder = folder_of(run, one.subject)
+        yield one, Result(folder, next(written) if about is None else about)
+
+
+def _looked_up(run: Run, subject: Subject, locks: contextlib.ExitStack) -> dict[str, Any] | None:
+    """What is said of a result; None if it is not there. Its lock is held from here on."""
+    folder = folder_of(run, subject)
+    if locks.enter_context(lock.waited_for(folder.with_name(f".{folder.name}.lock"))):
+        remove_unfinished_folders(folder)
+    if is_there(run, subject):
+        return load(folder).about
+    if folder.exists():
+        raise ValueError(f"{folder} has lost its about.json: remove it, and measure again")
+    return None
+
+
+def _written(run: Run, wanted: Wanted, measured: Measured) -> dict[str, Any]:
+    """Saves a result; what is said of it."""
+    arrays, found = measured
+    folder = folder_of(run, wanted.subject)
+    with whole_folder(folder) as unfinished:
+        write_arrays(unfinished / "arrays.npz", arrays)
+        described = _about(run, wanted.subject, wanted.command, wanted.about) | dict(found)
+        write_json(unfinished / "about.json", described)
+    return load(folder).about
 
 
 def load(folder: str | Path) -> Result:

@@ -6,10 +6,12 @@ import os
 import signal
 import threading
 from types import FrameType
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 from jax.experimental import multihost_utils
+
+from zfnet_jax import parallel
 
 EXIT_CODE = os.EX_TEMPFAIL  # 75: stopped and saved; the same command goes on
 
@@ -25,6 +27,9 @@ class PreemptedError(Exception):
         super().__init__(message)
         self.number = number
 
+    def __reduce__(self) -> tuple[type[PreemptedError], tuple[str, int]]:  # for other processes
+        return type(self), (str(self), self.number)
+
 
 class Watch:
     """Notes signals while it is open as a context; a second Ctrl-C interrupts at once.
@@ -32,15 +37,20 @@ class Watch:
     With several processes it is enough to tell one: jax's preemption service takes the SIGTERM,
     and all of them learn to stop after the same step. Signals that are ignored (nohup) stay so.
 
+    Only the main thread hears signals. Nets that are trained in other threads, each on a device,
+    learn of them from the watch that is open there.
+
     Raises:
       ValueError: there are several processes that were not joined, as a TPU's may be: none would
         learn to stop.
     """
 
+    _hearing: ClassVar[list[Watch]] = []  # the last one that was opened in the main thread, last
+
     def __init__(self) -> None:
         self.number = int(signal.SIGTERM)
         self._told = False
-        self._several = jax.process_count() > 1
+        self._several = parallel.process_count() > 1
         if self._several and not jax.distributed.is_initialized():
             raise ValueError(
                 f"{jax.process_count()} processes compute together, but were not joined, so that"
@@ -53,6 +63,9 @@ class Watch:
         """Whether to stop after this step; every process asks after every step."""
         if self._several:
             return multihost_utils.reached_preemption_sync_point(step)
+        if not self._before and self._hearing:
+            hearing = self._hearing[-1]
+            self._told, self.number = hearing._told, hearing.number
         return self._told
 
     def preempted(self, step: int) -> PreemptedError:
@@ -75,8 +88,11 @@ class Watch:
                 ours = not (self._several and number == signal.SIGTERM)
                 if ours and signal.getsignal(number) != signal.SIG_IGN:
                     self._before[number] = signal.signal(number, self._note)
+            self._hearing.append(self)
         return self
 
     def __exit__(self, *exception: object) -> None:
+        if self in self._hearing:
+            self._hearing.remove(self)
         for number, handler in self._before.items():
             signal.signal(number, handler)

@@ -170,7 +170,7 @@ def _train(
         plateau = plateau.rolled_back(rollbacks, config.rollback.rate_factor)
         state = dataclasses.replace(state, rate_scale=jnp.float32(plateau.scale))
     step = int(state.step)
-    digest = array_tree.tree_digest(state) if restored and jax.process_count() > 1 else None
+    digest = array_tree.tree_digest(state) if restored and parallel.process_count() > 1 else None
     distributed.agree({"step": step, "restored state": digest})
     state, healthy, mean = parallel.replicate((state, np.bool_(True), train.mean))
     metrics = MetricsWriter(
@@ -180,7 +180,7 @@ def _train(
         total_steps=total_steps,
         start_step=step,
         batch_size=config.batch_size,
-        enabled=parallel.is_writer(),
+        enabled=parallel.speaks(),
     )
 
     def save(error: float | None) -> None:
@@ -282,7 +282,7 @@ def _batches_of(
         epoch=epoch,
         start=start,
         batch_size=config.batch_size,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
+        process_index=parallel.process_index(),
+        process_count=parallel.process_count(),
     )
     return passes.on_devices(functools.partial(batches.read, split), rows)

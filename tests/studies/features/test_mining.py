@@ -125,19 +125,26 @@ def test_the_batch_size_does_not_matter(run, split, mined, repeated, batch_size)
             np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
 
 
-@pytest.mark.parametrize(("processes", "devices"), [(1, 8), (2, 2)])
-def test_devices_and_processes_find_the_same(mined, tiny_run, tmp_path, processes, devices):
+@pytest.fixture(scope="module")
+def alone(run, split, tmp_path_factory):
+    """What one device leaves of it."""
+    here = dataclasses.replace(run, directory=tmp_path_factory.mktemp("alone"))
+    return study.measured(here, split, Options(), batch_size=7, progress=False).folder
+
+
+def test_two_processes_leave_what_one_does(alone, tiny_run, tmp_path):
+    """For other numbers of devices and processes see tests/test_passes.py."""
     workdir = copied(tiny_run, tmp_path / "run")
-    outputs = run_script(
-        "mine", f"--workdir={workdir}", "--batch_size=7", processes=processes, devices=devices
-    )
+    outputs = run_script("mine", f"--workdir={workdir}", "--batch_size=7", processes=2, devices=2)
     (result,) = saved.find(workdir, "features")
     assert f"step 12: {result.folder}; dead maps: conv1 " in outputs[0]
     assert [path.name for path in result.folder.parent.iterdir()] == [result.folder.name]
-    found = load(result.folder).winners
-    assert mined.keys() == found.keys()
-    for name in mined:
-        np.testing.assert_array_equal(found[name], mined[name], err_msg=name)
+    found, expected = load(result.folder), load(alone)
+    for kind in ("winners", "projections", "patches"):
+        arrays, wanted = getattr(found, kind), getattr(expected, kind)
+        assert set(arrays) == set(wanted)
+        for name in wanted:
+            np.testing.assert_array_equal(arrays[name], wanted[name], err_msg=name)
 
 
 def test_a_pass_that_was_killed_goes_on_with_the_same_result(run, split, tmp_path, monkeypatch):

@@ -32,9 +32,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from tqdm import tqdm
 
-from zfnet_jax import model
+from zfnet_jax import model, parallel, passes, tasks
 from zfnet_jax.data import augment
 from zfnet_jax.data.landmarks import PartPhotos
 from zfnet_jax.model import ZFNet
@@ -126,31 +125,38 @@ def _signs_of_change(
     batch of its own, and eps is taken from row to row of batches of one size.
     """
     count, masks = corners.shape[:2]
-    found: dict[str, np.ndarray] = {}
-    with tqdm(total=count * masks, desc="masks", unit=" images", disable=not progress) as bar:
-        for number, image in enumerate(images):
-            same = np.repeat(image[None], batch_size, axis=0)
-            whole = _features(run, same, layers)
-            for begin in range(0, masks, batch_size):
-                chosen = corners[number, begin : begin + batch_size]
-                rows = len(chosen)
-                filled = np.resize(chosen, (batch_size, 2))
-                covered = _features(run, cover(same, filled, side), layers)
-                for layer in layers:
-                    eps = (whole[layer] - covered[layer])[:rows]
-                    if not np.isfinite(eps).all():
-                        raise FloatingPointError(f"a feature of {layer} is not finite")
-                    if layer not in found:
-                        found[layer] = np.empty((count, masks, eps.shape[1]), np.int8)
-                    found[layer][number, begin : begin + rows] = np.sign(eps)
-                bar.update(rows)
-    return found
+    params = parallel.replicate(run.params)
+
+    def of_image(number: int) -> dict[str, np.ndarray]:
+        same = np.repeat(images[number][None], batch_size, axis=0)
+        whole = _features(run, params, same, layers)
+        found: dict[str, list[np.ndarray]] = {layer: [] for layer in layers}
+        for begin in range(0, masks, batch_size):
+            chosen = corners[number, begin : begin + batch_size]
+            filled = np.resize(chosen, (batch_size, 2))
+            covered = _features(run, params, cover(same, filled, side), layers)
+            for layer in layers:
+                eps = (whole[layer] - covered[layer])[: len(chosen)]
+                if not np.isfinite(eps).all():
+                    raise FloatingPointError(f"a feature of {layer} is not finite")
+                found[layer].append(np.sign(eps).astype(np.int8))
+        return {layer: np.concatenate(parts) for layer, parts in found.items()}
+
+    found: list[dict[str, np.ndarray]] = []
+    with passes.bar(count * masks, "masks", "images", progress) as bar:
+        for signs in tasks.dealt(range(count), of_image):
+            found.append(signs)
+            bar.update(masks)
+    return {layer: np.stack([signs[layer] for signs in found]) for layer in layers}
 
 
-def _features(run: Run, images: np.ndarray, layers: tuple[str, ...]) -> dict[str, np.ndarray]:
+def _features(
+    run: Run, params: dict[str, Any], images: np.ndarray, layers: tuple[str, ...]
+) -> dict[str, np.ndarray]:
     """[B, S, S, 3] uint8, which is all that the net sees, to {layer: [B, D]}."""
     mean = augment.centre(run.mean, images.shape[1:3])
-    features = _forward(run.net, run.params, mean, images, run.config.augment.scale, layers)
+    scale = run.config.augment.scale
+    features = _forward(run.net, parallel.here(params), mean, images, scale, layers)
     return {layer: np.asarray(array) for layer, array in features.items()}
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from zfnet_jax import parallel
 from zfnet_jax.data import splits
 from zfnet_jax.studies.context import Context, other_run
 from zfnet_jax.studies.drawing import draw, write_tables
@@ -77,6 +78,9 @@ def evaluate(context: Context, scoring: ScoreOptions) -> Step:
 
     def make() -> Made:
         result = _predicted(context, options)
+        return parallel.by_writer(lambda: show(result))
+
+    def show(result: Result) -> Made:
         (one,) = rows = summary.scored([context.workdir], [result], scoring)
         matrix = confusion_matrix(one.predictions)
         files = draw(context, {"confusion": lambda: confusion(matrix, one.class_titles)})

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from zfnet_jax import parallel
 from zfnet_jax.data import batches
 from zfnet_jax.files import write_arrays
 from zfnet_jax.runs.checkpoint import open_checkpoints
@@ -46,7 +47,7 @@ def fig4(context: Context, mining: Step) -> Step:
     def make() -> Made:
         arrays = evolution(_mined(context), options)
         path = context.figures / "figure4.npz"
-        write_arrays(path, arrays)
+        parallel.by_writer(lambda: write_arrays(path, arrays))
         maps = {str(layer): arrays[f"{layer}/map"] for layer in arrays["layers"]}
         note = "Mined at " + ", ".join(_epochs(arrays)) + "."
         files = draw(context, {"figure4": lambda: figure4(arrays, ACROSS)})

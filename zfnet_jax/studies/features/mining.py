@@ -73,7 +73,8 @@ def mine(
       FloatingPointError: an activation is not finite.
     """
     identity = _identity(run, split, k)
-    state, done = _load_partial(partial_path, identity) or (_empty(run, k + SPARE), 0)
+    kept = parallel.by_writer(lambda: _load_partial(partial_path, identity))
+    state, done = kept or (_empty(run, k + SPARE), 0)
     step, read = _make_step(run), functools.partial(batches.read, split)
     params, mean, state = parallel.replicate((run.params, run.mean, state))
     saved = time.monotonic()

@@ -6,6 +6,7 @@ at several checkpoints.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -38,8 +39,8 @@ def measured(
 ) -> Result:
     """Mines a split, unless that is saved already.
 
-    The pass over the images is shared by all devices and processes; process 0 alone projects. A
-    pass that was stopped goes on from FOLDER.pass.npz.
+    All devices and processes share the work. A pass over the images that was stopped goes on from
+    FOLDER.pass.npz.
 
     Args:
       run: the net.
@@ -71,8 +72,6 @@ def measured(
             partial_path=unfinished_pass,
             progress=progress,
         )
-        if folder is None:
-            return
         found = winner_projection.locate(
             run,
             split,
@@ -81,7 +80,7 @@ def measured(
             one_per_image=not options.all_positions,
             progress=progress,
         )
-        with WinnersWriter(folder) as writer:
+        with WinnersWriter(folder) if folder else contextlib.nullcontext() as writer:
             winner_projection.project_winners(
                 run,
                 split,
@@ -92,7 +91,8 @@ def measured(
                 overlap=options.overlap,
                 progress=progress,
             )
-            writer.finish(found, split.keys)
+            if writer:
+                writer.finish(found, split.keys)
 
     result = saved.made_once(
         run,
@@ -166,8 +166,12 @@ def atlas_step(context: Context) -> Step:
 
     def make() -> Made:
         folder = of_validation(context).folder
-        atlas.write_atlas([folder], out, progress=False)
-        files = sorted(path for path in out.rglob("*") if path.is_file())
+
+        def write() -> list[Path]:
+            atlas.write_atlas([folder], out, progress=False)
+            return sorted(path for path in out.rglob("*") if path.is_file())
+
+        files = parallel.by_writer(write)
         return Made(files, commands=[context.command("atlas", f"--arrays={folder}", step=False)])
 
     return Step(

@@ -7,15 +7,15 @@ Each winner is projected alone, from its own activation, and only in the window 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from zfnet_jax import geometry, model
+from zfnet_jax import geometry, model, parallel, tasks
 from zfnet_jax.cropped import Units, project_units
 from zfnet_jax.data import augment
 from zfnet_jax.data.images import Split
@@ -27,6 +27,7 @@ from zfnet_jax.stages.stage import Down
 from zfnet_jax.studies.features.winners import NO_PATCH, WinnersWriter
 
 Arrays = dict[str, np.ndarray]
+Found = TypeVar("Found")
 
 
 class _Portions(NamedTuple):
@@ -66,15 +67,22 @@ def locate(
     values = {n: np.zeros((*images[n].shape, count), np.float32) for n in layers}
     places = {n: np.zeros((*images[n].shape, count), np.int32) for n in layers}
     sizes = geometry.layer_sizes(run.architecture, run.input_size[1])
-    for block in _blocks(run, split, images, layers, "finding positions", progress):
+
+    def strongest(block: _Block) -> list[_Located]:
+        found = []
         for layer in layers:
             maps = block.activations[layer]
             kept = min(count, maps.shape[1] * maps.shape[2])
             for number, slot, row in block.winners(images[layer]):
-                found = _strongest_units(maps, _filled(row), _filled(number), kept)
-                value, place = (np.asarray(array)[: len(row)] for array in found)
-                values[layer][number, slot, :kept] = value
-                places[layer][number, slot, :kept] = place
+                units = _strongest_units(maps, _filled(row), _filled(number), kept)
+                value, place = (np.asarray(array)[: len(row)] for array in units)
+                found.append(_Located(layer, number, slot, value, place))
+        return found
+
+    for located in _of_blocks(strongest, run, split, images, layers, "finding positions", progress):
+        for layer, number, slot, value, place in located:
+            values[layer][number, slot, : value.shape[1]] = value
+            places[layer][number, slot, : place.shape[1]] = place
     result: Arrays = {}
     for layer in layers:
         value, image, place = _strongest(values[layer], images[layer], places[layer], k)
@@ -96,7 +104,7 @@ def project_winners(
     run: Run,
     split: Split,
     winners: Arrays,
-    writer: WinnersWriter,
+    writer: WinnersWriter | None,
     *,
     unit_value: float | None,
     rectify: Rectify,
@@ -107,13 +115,70 @@ def project_winners(
 
     Args:
       winners: from `locate`.
-      writer: takes the pictures (see `winners` for the arrays).
+      writer: takes the pictures (see `winners` for the arrays); None in processes that only help.
       unit_value: what projections start from; None for the recorded activation.
       rectify, overlap: see `deconvnet`.
     """
-    convs = run.architecture.convs
-    images = {conv.name: winners[f"{conv.name}/image"] for conv in convs}
+    images = {conv.name: winners[f"{conv.name}/image"] for conv in run.architecture.convs}
     used = _used(images)
+    if writer:
+        _add_arrays(writer, run, images, used)
+    params = parallel.replicate({name: run.params[name] for name in images})
+    stages, rules = run.architecture.map_stages, Down(rectify, overlap)
+    needed = {*images, *(name for stage in stages for name in stage.reads(rules))}
+
+    def pictures(block: _Block) -> tuple[_Block, list[_Pictures]]:
+        found = []
+        for layer in images:
+            value, position, window = (
+                winners[f"{layer}/{name}"] for name in ("value", "position", "window")
+            )
+            for number, slot, row in block.winners(images[layer]):
+                at = (number, slot)
+                strength = value[at] if unit_value is None else np.full(len(row), unit_value)
+                units = Units(
+                    row, number, position[at][:, 0], position[at][:, 1], strength.astype(np.float32)
+                )
+                pixels = project_units(
+                    run.architecture,
+                    parallel.here(params),
+                    block.activations,
+                    layer,
+                    Units(*(_filled(array) for array in units)),
+                    run.input_size,
+                    rectify=rectify,
+                    overlap=overlap,
+                )
+                pixels = np.asarray(pixels)[: len(row)]
+                scale = np.abs(pixels).max(axis=(1, 2, 3))
+                scale = np.where(scale > 0, scale, 1)
+                scaled = (pixels / scale[:, None, None, None]).astype(np.float16)
+                shape, windows = block.photos.shape[1:], window[at]
+                inside = [part_inside(*one, shape) for one in zip(scaled, windows)]
+                patches = []
+                for photo, one in zip(block.photos[row], windows):
+                    top, left, bottom, right = moved_inside(one, shape)
+                    patches.append(photo[top:bottom, left:right])
+                found.append(
+                    _Pictures(layer, number, slot, np.stack(inside), scale, np.stack(patches))
+                )
+        return block._replace(activations={}), found
+
+    for block, found in _of_blocks(
+        pictures, run, split, images, sorted(needed), "projecting", progress
+    ):
+        if writer:
+            start = np.searchsorted(used, block.rows[0])
+            writer.arrays["patches"]["photos"][start : start + len(block.rows)] = block.photos
+            for layer, number, slot, projection, scale, patch in found:
+                writer.arrays["projections"][f"{layer}/projection"][number, slot] = projection
+                writer.arrays["projections"][f"{layer}/scale"][number, slot] = scale
+                writer.arrays["patches"][f"{layer}/patch"][number, slot] = patch
+
+
+def _add_arrays(
+    writer: WinnersWriter, run: Run, images: dict[str, np.ndarray], used: np.ndarray
+) -> None:
     channels = run.mean.shape[2]
     writer.add("patches", "photos", (len(used), *run.input_size, channels), np.uint8, 0)
     writer.add("patches", "photo_rows", used.shape, np.int32, 0)
@@ -126,43 +191,26 @@ def project_winners(
         writer.add("projections", f"{layer}/scale", image.shape, np.float32, 1)
         writer.add("patches", f"{layer}/patch", shape, np.uint8, NO_PATCH)
 
-    params = jax.device_put({name: run.params[name] for name in images})
-    stages, rules = run.architecture.map_stages, Down(rectify, overlap)
-    needed = {*images, *(name for stage in stages for name in stage.reads(rules))}
-    for block in _blocks(run, split, images, sorted(needed), "projecting", progress):
-        photos = block.photos
-        start = np.searchsorted(used, block.rows[0])
-        writer.arrays["patches"]["photos"][start : start + len(block.rows)] = photos
-        for layer in images:
-            value = winners[f"{layer}/value"]
-            position, window = winners[f"{layer}/position"], winners[f"{layer}/window"]
-            projections = writer.arrays["projections"][f"{layer}/projection"]
-            scales = writer.arrays["projections"][f"{layer}/scale"]
-            patches = writer.arrays["patches"][f"{layer}/patch"]
-            for number, slot, row in block.winners(images[layer]):
-                at = (number, slot)
-                strength = value[at] if unit_value is None else np.full(len(row), unit_value)
-                units = Units(
-                    row, number, position[at][:, 0], position[at][:, 1], strength.astype(np.float32)
-                )
-                pixels = project_units(
-                    run.architecture,
-                    params,
-                    block.activations,
-                    layer,
-                    Units(*(_filled(array) for array in units)),
-                    run.input_size,
-                    rectify=rectify,
-                    overlap=overlap,
-                )
-                pixels = np.asarray(pixels)[: len(row)]
-                scale = np.abs(pixels).max(axis=(1, 2, 3))
-                scales[at] = scale = np.where(scale > 0, scale, 1)
-                for n, s, r, one in zip(number, slot, row, pixels / scale[:, None, None, None]):
-                    photo = photos[r]
-                    projections[n, s] = part_inside(one, window[n, s], photo.shape)
-                    top, left, bottom, right = moved_inside(window[n, s], photo.shape)
-                    patches[n, s] = photo[top:bottom, left:right]
+
+class _Located(NamedTuple):
+    """Of n winners, `number` [n] and `slot` [n] of M and K, the strongest units, [n, count]."""
+
+    layer: str
+    number: np.ndarray
+    slot: np.ndarray
+    value: np.ndarray
+    place: np.ndarray
+
+
+class _Pictures(NamedTuple):
+    """Of n winners, `number` [n] and `slot` [n] of M and K, what is saved."""
+
+    layer: str
+    number: np.ndarray
+    slot: np.ndarray
+    projection: np.ndarray
+    scale: np.ndarray
+    patch: np.ndarray
 
 
 class _Block(NamedTuple):
@@ -189,24 +237,36 @@ class _Block(NamedTuple):
             yield number[some], slot[some], row[some]
 
 
-def _blocks(
+def _of_blocks(
+    do: Callable[[_Block], Found],
     run: Run,
     split: Split,
     images: dict[str, np.ndarray],
     needed: Sequence[str],
     title: str,
     progress: bool,
-) -> Iterator[_Block]:
-    """Every image that has a winner, once, with the activations that are needed."""
+) -> Iterator[Found]:
+    """What is found in the images that have a winner, some together and each once.
+
+    Args:
+      do: what is to be found, on the device that has the images' activations.
+      images: of winners, by layer.
+      needed: names of activations.
+    """
     rows, count = _used(images), _portions().images
-    params = jax.device_put(run.params)
+    params = parallel.replicate(run.params)
+
+    def on_a_device(some: np.ndarray) -> Found:
+        photos = split.rows(some)
+        filled = np.concatenate([photos, np.repeat(photos[:1], count - len(some), axis=0)])
+        shown = run.inputs(filled)
+        activations = _activations(run.net, parallel.here(params), shown, tuple(needed))
+        return do(_Block(some, augment.centre(photos, run.input_size), activations))
+
+    blocks = [rows[begin : begin + count] for begin in range(0, len(rows), count)]
     with tqdm(total=len(rows), desc=title, unit=" images", disable=not progress) as bar:
-        for begin in range(0, len(rows), count):
-            some = rows[begin : begin + count]
-            photos = split.rows(some)
-            filled = np.concatenate([photos, np.repeat(photos[:1], count - len(some), axis=0)])
-            activations = _activations(run.net, params, run.inputs(filled), tuple(needed))
-            yield _Block(some, augment.centre(photos, run.input_size), activations)
+        for some, found in zip(blocks, tasks.dealt(blocks, on_a_device)):
+            yield found
             bar.update(len(some))
 
 

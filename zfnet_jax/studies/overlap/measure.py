@@ -20,13 +20,14 @@ import dataclasses
 import functools
 import math
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from zfnet_jax import parallel
+from zfnet_jax import parallel, tasks
 
 SIDE = 16  # pixels of a small image
 LOCAL = 5  # pixels of the box whose mean is taken off
@@ -69,10 +70,11 @@ class Pairs:
 
 
 def features(batches: Iterable[tuple[np.ndarray, np.ndarray]], count: int) -> np.ndarray:
-    """Small images of all windows of a set of photos, 3.5 KB a photo.
+    """Small images of all windows of a set of photos, 3.5 KB a photo, in every process.
 
     Args:
-      batches: rows `[b]` and photos `[b, S, S, 3]` uint8; only the last batch may be smaller.
+      batches: rows `[b]` and photos `[b, S, S, 3]` uint8, this process's share of the set; only the
+        last batch may be smaller.
       count: N, photos in the set.
 
     Returns:
@@ -80,16 +82,21 @@ def features(batches: Iterable[tuple[np.ndarray, np.ndarray]], count: int) -> np
       without contrast and for rows that are in no batch.
     """
     result = np.zeros((count, len(WINDOWS), SIDE * SIDE), np.float16)
-    size = 0
-    for rows, images in batches:
-        size = size or _multiple(len(rows), jax.local_device_count())
-        made = np.asarray(_small_images(parallel.split_rows(_filled(images, size))))
-        result[rows] = made.reshape(size, *result.shape[1:])[: len(rows)]
+
+    def own() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        size = 0
+        for rows, images in batches:
+            size = size or _multiple(len(rows), len(parallel.local_devices()))
+            made = np.asarray(_small_images(parallel.split_rows(_filled(images, size))))
+            yield rows, made.reshape(size, *result.shape[1:])[: len(rows)]
+
+    for rows, made in parallel.of_all(own()):
+        result[rows] = made
     return result
 
 
 def find_pairs(first: np.ndarray, second: np.ndarray | None, threshold: float) -> Pairs:
-    """All pairs whose score reaches a threshold, compared in blocks on all local devices.
+    """All pairs whose score reaches a threshold, compared in blocks on all devices.
 
     Args:
       first: `[N, W, D]`, of `features`.
@@ -104,17 +111,24 @@ def find_pairs(first: np.ndarray, second: np.ndarray | None, threshold: float) -
     other = first if within else second
     best = np.zeros(len(first), np.float32), np.zeros(len(other), np.float32)
     found_rows, found_scores, found = [], [], 0
-    for i, j, scores, row_best, column_best in _blocks(first, other, within):
+    starts = [
+        (i, j)
+        for i in range(0, len(first), BLOCK)
+        for j in range(0, len(other), BLOCK)
+        if not within or j + BLOCK > i
+    ]
+
+    def compare(start: tuple[int, int]) -> _Compared:
+        return _compared(first, other, start, within, threshold)
+
+    for (i, j), (rows, scores, row_best, column_best) in zip(starts, tasks.dealt(starts, compare)):
         _raise_to(best[0], i, row_best)
         _raise_to(best[1], j, column_best)
-        if row_best.size and row_best.max() >= threshold:  # else the scores stay on the device
-            block = np.asarray(scores).reshape(-1, scores.shape[-1])
-            hits = np.argwhere(block >= threshold)
-            found_rows.append(hits + (i, j))
-            found_scores.append(block[tuple(hits.T)])
-            found += len(hits)
-            if found > MOST_PAIRS:
-                raise ValueError(f"over {MOST_PAIRS} pairs score {threshold} or more: raise it")
+        found_rows.append(rows)
+        found_scores.append(scores)
+        found += len(rows)
+        if found > MOST_PAIRS:
+            raise ValueError(f"over {MOST_PAIRS} pairs score {threshold} or more: raise it")
     if within:
         best = (np.maximum(*best),) * 2
     rows = np.concatenate([np.empty((0, 2), np.int64), *found_rows])
@@ -206,11 +220,38 @@ def _local_mean(small: jax.Array) -> jax.Array:
     return sum(views, jnp.zeros((), small.dtype)) / (LOCAL * LOCAL)
 
 
+class _Compared(NamedTuple):
+    """Pairs of two blocks that reach the threshold, `[P, 2]` and `[P]`; the best of each photo."""
+
+    rows: np.ndarray
+    scores: np.ndarray
+    row_best: np.ndarray
+    column_best: np.ndarray
+
+
+def _compared(
+    first: np.ndarray, second: np.ndarray, start: tuple[int, int], within: bool, threshold: float
+) -> _Compared:
+    """Compares the blocks that begin at the photos `start` of either set."""
+    blocks = [
+        _filled(small[begin : begin + BLOCK], min(BLOCK, len(small)))
+        for small, begin in zip((first, second), start)
+    ]
+    scores, *best = _compare(*blocks, np.int32(start[0] - start[1]), within)
+    row_best, column_best = map(np.asarray, best)
+    hits, reached = np.empty((0, 2), np.int64), np.empty(0, np.float32)
+    if row_best.max() >= threshold:  # else the scores stay on the device
+        block = np.asarray(scores)
+        hits = np.argwhere(block >= threshold)
+        reached = block[tuple(hits.T)]
+    return _Compared(hits + start, reached, row_best, column_best)
+
+
 @functools.partial(jax.jit, static_argnames="within")
 def _compare(
     first: jax.Array, second: jax.Array, start: jax.Array, within: bool
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Scores [d, n, m] of [d, n, W, D] and [m, W, D] on d devices, and their row and column maxima.
+    """Scores [n, m] of [n, W, D] and [m, W, D], and their row and column maxima.
 
     Args:
       start: what the numbers of the first photo of the first and of the second block differ by;
@@ -218,45 +259,15 @@ def _compare(
     """
     first, second = first.astype(jnp.float32), second.astype(jnp.float32)
     products = [
-        jnp.einsum(
-            "enf,mf->enm", first[:, :, one], second[:, other], precision=lax.Precision.HIGHEST
-        )
+        jnp.einsum("nf,mf->nm", first[:, one], second[:, other], precision=lax.Precision.HIGHEST)
         for w in range(len(WINDOWS))
         for one, other in {(0, w), (w, 0)}
     ]
     scores = functools.reduce(jnp.maximum, products)
     if within:
-        devices, rows, columns = scores.shape
-        number = jnp.arange(devices * rows).reshape(devices, rows, 1) + start
-        scores = jnp.where(jnp.arange(columns) > number, scores, -1)
-    return scores, scores.max(axis=2), scores.max(axis=(0, 1))
-
-
-def _blocks(
-    first: np.ndarray, second: np.ndarray, within: bool
-) -> Iterator[tuple[int, int, jax.Array, np.ndarray, np.ndarray]]:
-    """(first row, first column, scores, row maxima, column maxima) of all pairs of blocks."""
-    devices = jax.local_device_count()
-    rows = min(BLOCK * devices, _multiple(len(first), devices))
-    columns = min(BLOCK, len(second))
-    waiting: list[tuple[int, int, tuple[jax.Array, ...]]] = []
-    for i in range(0, len(first), rows):
-        block = parallel.split_rows(_filled(first[i : i + rows], rows))
-        for j in range(0, len(second), columns):
-            if within and j + columns <= i:
-                continue
-            other = parallel.replicate(_filled(second[j : j + columns], columns))
-            waiting.append((i, j, _compare(block, other, np.int32(i - j), within)))
-            if len(waiting) > 1:  # the host looks at one while the devices compute the next
-                yield _fetched(*waiting.pop(0))
-    yield from (_fetched(*one) for one in waiting)
-
-
-def _fetched(
-    i: int, j: int, computed: tuple[jax.Array, ...]
-) -> tuple[int, int, jax.Array, np.ndarray, np.ndarray]:
-    scores, rows, columns = computed
-    return i, j, scores, np.asarray(rows).reshape(-1), np.asarray(columns)
+        rows, columns = (jnp.arange(size) for size in scores.shape)
+        scores = jnp.where(columns > rows[:, None] + start, scores, -1)
+    return scores, scores.max(axis=1), scores.max(axis=0)
 
 
 def _raise_to(best: np.ndarray, start: int, values: np.ndarray) -> None:

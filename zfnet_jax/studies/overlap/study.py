@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
+from zfnet_jax import parallel, passes
 from zfnet_jax.data.photo_set import PhotoSet, open_photo_set
 from zfnet_jax.runs import workdir
 from zfnet_jax.studies.context import Context
@@ -141,7 +141,10 @@ def step(context: Context, others: Mapping[str, Other], missing: str) -> Step:
                 ours, other.folder, options, workers=os.cpu_count() or 1, progress=False
             )
             found, photos = shared.found, [one.photo for one in shared.sets]
-            files += page.write_folder(pages[name], found, *photos)
+            out = pages[name]
+            files += parallel.by_writer(
+                lambda out=out, found=found, photos=photos: page.write_folder(out, found, *photos)
+            )
             notes.append(
                 f"{other.title[0].upper()}{other.title[1:]}: {len(found['pairs'])} pairs of"
                 f" {found['a']['photos']:,} training and {found['b']['photos']:,} other images"
@@ -172,14 +175,21 @@ def step(context: Context, others: Mapping[str, Other], missing: str) -> Step:
 
 
 def _features(photos: PhotoSet, name: str, progress: bool) -> np.ndarray:
-    with tqdm(total=len(photos.keys), desc=name, unit=" photos", disable=not progress) as bar:
+    """Of each process's share of the photos the small images, in every process."""
+    count, processes = len(photos.keys), parallel.process_count()
+    number = parallel.process_index()
+    own = range(count * number // processes, count * (number + 1) // processes)
+    with passes.bar(count, name, "photos", progress) as bar:
 
         def counted() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-            for rows, images in photos.batches(BATCH):
+            for rows, images in photos.batches(BATCH, own):
                 yield rows, images
-                bar.update(len(rows))
+                bar.update(len(rows) * processes)
 
-        return overlap.features(counted(), len(photos.keys))
+        small = overlap.features(counted(), count)
+    for unreadable in parallel.from_all(photos.unreadable):
+        photos.unreadable.update(unreadable)
+    return small
 
 
 def _describe(photos: PhotoSet, folder: str | Path, small: np.ndarray) -> dict[str, Any]:

@@ -41,10 +41,10 @@ def extract(
     who ask at once one waits.
 
     Args:
-      run: the net; all devices of this process compute.
+      run: the net.
       split: N images, prepared at the run's image size; their classes do not matter.
       layers: names of activations, such as 'norm1', 'conv3', 'pool5' or 'fc7'.
-      batch_size: images per step, of all devices together.
+      batch_size: images per step, of all devices and processes together.
       progress: whether to show a bar.
 
     Returns:
@@ -61,10 +61,14 @@ def extract(
         )
     dims = _dimensions(run, layers)
     paths = {layer: path_of(run, split, layer) for layer in layers}
-    if all(path.exists() for path in paths.values()):
-        return paths
-    with lock.waited_for(_folder(run) / ".features.lock"):
-        missing = {layer: paths[layer] for layer in dims if not paths[layer].exists()}
+    with contextlib.ExitStack() as locks:
+
+        def look() -> list[str]:
+            if not all(path.exists() for path in paths.values()):
+                locks.enter_context(lock.waited_for(_folder(run) / ".features.lock"))
+            return [layer for layer in dims if not paths[layer].exists()]
+
+        missing = {layer: paths[layer] for layer in parallel.by_writer(look)}
         if missing:
             _write(run, split, missing, dims, batch_size, progress)
     return paths
@@ -78,20 +82,36 @@ def inner_products(
     Arguments and errors as in `extract`.
     """
     paths = {layer: _gram_path(path_of(run, split, layer)) for layer in layers}
-    missing = [layer for layer in layers if not paths[layer].exists()]
+    missing = parallel.by_writer(lambda: [n for n in layers if not paths[n].exists()])
     made = {}
     if missing:
         made = extract(run, split, missing, batch_size=batch_size, progress=progress)
     for layer, path in made.items():
-        with lock.waited_for(_folder(run) / f".{paths[layer].stem}.lock"):
-            if paths[layer].exists():
-                continue
-            matrix = gram_matrix(
-                open_features(path), desc=f"inner products, {layer}", progress=progress
-            )
-            with whole_file(paths[layer]) as file:
-                np.save(file, matrix)
+        _write_products(layer, path, paths[layer], progress)
     return paths
+
+
+def _write_products(layer: str, features: Path, path: Path, progress: bool) -> None:
+    with contextlib.ExitStack() as locks:
+
+        def is_there() -> bool:
+            locks.enter_context(lock.waited_for(path.with_name(f".{path.stem}.lock")))
+            return path.exists()
+
+        if parallel.by_writer(is_there):
+            return
+        matrix = gram_matrix(
+            open_features(features),
+            desc=f"inner products, {layer}",
+            progress=progress,
+            kept=parallel.is_writer(),
+        )
+
+        def write() -> None:
+            with whole_file(path) as file:
+                np.save(file, matrix)
+
+        parallel.by_writer(write)
 
 
 def path_of(run: Run, split: Split, layer: str) -> Path:
@@ -135,17 +155,24 @@ def _write(
     batch_size: int,
     progress: bool,
 ) -> None:
-    """Makes the files of some layers, all at once."""
+    """Makes the files of some layers, all at once; all processes show, one writes."""
     began = time.perf_counter()
     with contextlib.ExitStack() as stack:
-        files = {layer: stack.enter_context(whole_file(path)) for layer, path in paths.items()}
+        files: dict[str, BinaryIO] = {}
+        if parallel.is_writer():
+            files = {layer: stack.enter_context(whole_file(path)) for layer, path in paths.items()}
         for layer, file in files.items():
             _write_header(file, (len(split), dims[layer]))
-        _show_all(run, split, files, batch_size, progress)
-        seconds = round(time.perf_counter() - began, 2)
-        for layer, path in paths.items():
-            described = {**_identity(run, split, layer), "seconds": seconds, "layers": [*paths]}
-            write_json(path.with_suffix(".json"), described | provenance.of_run(run))
+        _show_all(run, split, tuple(paths), files, batch_size, progress)
+
+        def finish() -> None:
+            seconds = round(time.perf_counter() - began, 2)
+            for layer, path in paths.items():
+                described = {**_identity(run, split, layer), "seconds": seconds, "layers": [*paths]}
+                write_json(path.with_suffix(".json"), described | provenance.of_run(run))
+            stack.close()
+
+        parallel.by_writer(finish)
 
 
 def _dimensions(run: Run, layers: Sequence[str]) -> dict[str, int]:
@@ -166,15 +193,20 @@ def _write_header(file: BinaryIO, shape: tuple[int, int]) -> None:
 
 
 def _show_all(
-    run: Run, split: Split, files: dict[str, BinaryIO], batch_size: int, progress: bool
+    run: Run,
+    split: Split,
+    layers: tuple[str, ...],
+    files: dict[str, BinaryIO],
+    batch_size: int,
+    progress: bool,
 ) -> None:
-    """Appends the features of every image to the file of their layer.
+    """Appends the features of every image to the file of their layer, where there is one.
 
     Written, not mapped: pages of a mapped file would count as memory until the disk has them.
     """
     for rows, features in passes.over_images(
         split,
-        passes.gathered(_make_step(run, tuple(files))),
+        passes.gathered(_make_step(run, layers)),
         parallel.replicate((run.params, run.mean)),
         batch_size=batch_size,
         title="features",
@@ -189,7 +221,8 @@ def _show_all(
                     f"{layer}: image {key} gives features that are not finite: the net's weights "
                     "are damaged"
                 )
-            files[layer].write(block.data)
+            if layer in files:
+                files[layer].write(block.data)
 
 
 def _make_step(run: Run, layers: tuple[str, ...]) -> Callable[..., dict[str, jax.Array]]:

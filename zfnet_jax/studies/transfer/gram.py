@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
-from tqdm import tqdm
+
+from zfnet_jax import parallel, passes, tasks
 
 _BLOCK = 1024  # rows of a matrix product on the device
 _CHUNK_BYTES = 2**28  # features of all images held at once, twice
@@ -45,7 +46,12 @@ class Coordinates:
 
 
 def gram_matrix(
-    features: np.ndarray, rows: np.ndarray | None = None, *, desc: str, progress: bool
+    features: np.ndarray,
+    rows: np.ndarray | None = None,
+    *,
+    desc: str,
+    progress: bool,
+    kept: bool = True,
 ) -> np.ndarray:
     """Inner products of all pairs of rows, less the rows' mean.
 
@@ -53,31 +59,39 @@ def gram_matrix(
     what float32 resolves to the mean they share.
 
     Some features of all images at a time: every number is read once, and memory is half a gigabyte
-    beside the result. The device multiplies pairs of blocks of rows in float32, those on and below
+    beside the result. The devices multiply pairs of blocks of rows in float32, those on and below
     the diagonal only; the sums over chunks of features are float64.
 
     Args:
       features: [N, D] float32, usually mapped from the disk.
       rows: some of them; all if not given.
       desc, progress: the name of the progress bar, and whether to show it.
+      kept: whether this process wants the result; if not, it helps others to theirs.
 
     Returns:
-      [N, N] float64, symmetric.
+      [N, N] float64, symmetric; nothing, [0, 0], if it is not kept.
     """
     count, dims = len(features) if rows is None else len(rows), features.shape[1]
     width = min(dims, max(1, _CHUNK_BYTES // (4 * count)))
-    gram = np.zeros((count, count))
-    with tqdm(total=dims, desc=desc, unit=" dims", disable=None if progress else True) as bar:
+    gram = np.zeros((count, count) if kept else (0, 0))
+    tops = range(0, count, _BLOCK)
+    pairs = [(top, left) for top in tops for left in tops if left <= top]
+    with passes.bar(dims, desc, "dims", progress) as bar:
         for first in range(0, dims, width):
             chunk = _columns(features, rows, first, width)
             chunk = chunk - chunk.mean(axis=0, dtype=np.float64).astype(np.float32)
-            blocks = [jnp.asarray(chunk[i : i + _BLOCK]) for i in range(0, count, _BLOCK)]
-            for i, one in enumerate(blocks):
-                for j, other in enumerate(blocks[: i + 1]):
-                    part = np.asarray(_products(one, other))
-                    top, left = i * _BLOCK, j * _BLOCK
+            blocks = parallel.replicate({top: chunk[top : top + _BLOCK] for top in tops})
+
+            def product(pair: tuple[int, int], blocks: dict[int, jax.Array] = blocks) -> np.ndarray:
+                top, left = pair
+                return np.asarray(_products(*parallel.here((blocks[top], blocks[left]))))
+
+            for (top, left), part in zip(pairs, tasks.dealt(pairs, product)):
+                if kept:
                     gram[top : top + part.shape[0], left : left + part.shape[1]] += part
             bar.update(chunk.shape[1])
+    if not kept:
+        return gram
     for top in range(0, count, _BLOCK):  # in place: a transposed copy would double the memory
         bottom = top + _BLOCK
         gram[:top, top:bottom] = gram[top:bottom, :top].T

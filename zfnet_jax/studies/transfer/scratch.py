@@ -7,17 +7,20 @@ interrupted fold goes on where it stopped.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from ml_collections import ConfigDict
 
+from zfnet_jax import parallel
 from zfnet_jax.data.images import Split
 from zfnet_jax.data.prepared import open_prepared
 from zfnet_jax.data.subset import write_subset
@@ -27,11 +30,12 @@ from zfnet_jax.runs.run import Run, open_run
 from zfnet_jax.studies import saved
 from zfnet_jax.studies.errors.predict import predict
 from zfnet_jax.studies.options import arguments, command
-from zfnet_jax.studies.saved import Result, Subject
+from zfnet_jax.studies.saved import Result, Subject, Wanted
 from zfnet_jax.studies.transfer.folds import Classes, Fold, make_fold
 from zfnet_jax.studies.transfer.measure import answers
 from zfnet_jax.studies.transfer.options import FoldOptions, ScratchOptions, of_fold
 from zfnet_jax.studies.transfer.scores import NAME
+from zfnet_jax.training import preemption
 from zfnet_jax.training.train import train_and_evaluate
 
 IMAGES = "images"  # of a fold, in the folder of its run
@@ -50,6 +54,10 @@ def measured(
 ) -> list[Result]:
     """Trains and tests a net on every fold that has no score yet of this recipe.
 
+    Each device trains a net of its own, as in a sweep. Several processes train one net after the
+    other together, and the recipe's batch must divide among their devices: only process 0 of a job
+    can save checkpoints.
+
     Args:
       run: whose recipe it is, and whose folder keeps nets and results; its checkpoint is not used.
       recipe: config of the trainings; which data and which checkpoints does not matter.
@@ -66,25 +74,56 @@ def measured(
       ValueError: see `train_fold`, or a class has too few images.
     """
     recipe = _recipe(recipe, options)
-    results = []
-    for one in _wanted(classes, options):
+    folds = _wanted(classes, options)
+    about = {
+        "method": "scratch",
+        "recipe_of": run.directory.resolve().name,
+        "epochs": recipe.epochs,
+    }
+
+    def wanted(one: FoldOptions) -> Wanted:
         alone = dataclasses.replace(options, per_class=(one.per_class,), folds=one.fold + 1)
-        result = _measured(
-            run,
-            recipe,
-            split,
-            classes,
-            one,
-            command("scratch", f"--workdir={run.directory}", *given, *arguments(alone)),
-            progress,
-        )
-        results.append(result)
-        if progress:
-            print(
-                f"{one.per_class} images per class, fold {one.fold + 1} of {options.folds}:"
-                f" mean accuracy of the classes {result.about['accuracy']:.1%}"
-            )
+        its = command("scratch", f"--workdir={run.directory}", *given, *arguments(alone))
+        return Wanted(_subject(one, split, recipe), its, about)
+
+    def make(wanted: Wanted) -> saved.Measured:
+        return _measured(run, recipe, split, classes, wanted, progress)
+
+    every = list(map(wanted, folds))
+    if parallel.process_count() > 1:
+        made = (_made_together(run, one, make) for one in every)
+    else:
+        made = (result for _, result in saved.made_apart(run, [[one] for one in every], make))
+    results = []
+    with _heard():
+        for one, result in zip(folds, made):
+            results.append(result)
+            if parallel.is_writer():
+                shutil.rmtree(_net(result.folder) / IMAGES, ignore_errors=True)
+                if progress:
+                    print(
+                        f"{one.per_class} images per class, fold {one.fold + 1} of {options.folds}:"
+                        f" mean accuracy of the classes {result.about['accuracy']:.1%}"
+                    )
     return results
+
+
+def _made_together(run: Run, wanted: Wanted, measure: Callable[[Wanted], saved.Measured]) -> Result:
+    """The score of a net that all processes train, unless it is there."""
+
+    def make(folder: Path | None) -> Mapping[str, Any]:
+        arrays, said = measure(wanted)
+        if folder is not None:
+            write_arrays(folder / "arrays.npz", arrays)
+        return said
+
+    return saved.made_once(run, wanted.subject, make, command=wanted.command, about=wanted.about)
+
+
+def _heard() -> contextlib.AbstractContextManager[object]:
+    """So that nets that are trained at once, in threads, learn of signals."""
+    at_once = parallel.process_count() == 1 and parallel.device_count() > 1
+    return preemption.Watch() if at_once else contextlib.nullcontext()
 
 
 def load(
@@ -95,8 +134,8 @@ def load(
     FileNotFoundError: some of it is not there.
     """
     recipe = _recipe(recipe, options)
-    wanted = _wanted(classes, options)
-    return [saved.load(saved.folder_of(run, _subject(one, split, recipe))) for one in wanted]
+    subjects = [_subject(one, split, recipe) for one in _wanted(classes, options)]
+    return parallel.by_writer(lambda: [saved.load(saved.folder_of(run, one)) for one in subjects])
 
 
 def _recipe(recipe: ConfigDict, options: ScratchOptions) -> ConfigDict:
@@ -121,41 +160,21 @@ def _subject(one: FoldOptions, split: Split, recipe: ConfigDict) -> Subject:
 
 
 def _measured(
-    run: Run,
-    recipe: ConfigDict,
-    split: Split,
-    classes: Classes,
-    one: FoldOptions,
-    command: str,
-    progress: bool,
-) -> Result:
-    subject = _subject(one, split, recipe)
+    run: Run, recipe: ConfigDict, split: Split, classes: Classes, wanted: Wanted, progress: bool
+) -> saved.Measured:
+    one = cast(FoldOptions, wanted.subject.options)
     fold = make_fold(
         classes, one.per_class, one.fold, seed=one.seed, test_per_class=one.test_per_class
     )
-    place = saved.folder_of(run, subject)
-    net = place.parent / "scratch" / place.name
+    net = _net(saved.folder_of(run, wanted.subject))
+    predicted = train_fold(recipe, split, classes, fold, net, progress=progress)
+    arrays, said = answers(fold, classes, predicted)
+    return arrays, said | provenance.of_run(open_run(net))
 
-    def make(folder: Path | None) -> dict[str, Any]:
-        predicted = train_fold(recipe, split, classes, fold, net, progress=progress)
-        arrays, said = answers(fold, classes, predicted)
-        if folder is not None:
-            write_arrays(folder / "arrays.npz", arrays)
-        return said | provenance.of_run(open_run(net))
 
-    result = saved.made_once(
-        run,
-        subject,
-        make,
-        command=command,
-        about={
-            "method": "scratch",
-            "recipe_of": run.directory.resolve().name,
-            "epochs": recipe.epochs,
-        },
-    )
-    shutil.rmtree(net / IMAGES, ignore_errors=True)
-    return result
+def _net(result: Path) -> Path:
+    """The folder of the net whose score lies in a folder."""
+    return result.parent / "scratch" / result.name
 
 
 def recipe_digest(recipe: ConfigDict) -> str:
@@ -199,7 +218,8 @@ def train_fold(
     watched = fold.train[_spread(len(fold.train), _WATCHED)]
     splits = {"train": fold.train, "validation": watched, "test": fold.test}
     for name, rows in splits.items():
-        write_subset(
+        write = functools.partial(
+            write_subset,
             split,
             rows,
             images / name,
@@ -207,6 +227,7 @@ def train_fold(
             class_names=classes.names,
             with_mean=name == "train",
         )
+        parallel.by_writer(write)
     train_and_evaluate(_config(recipe, images), folder)
     found = predict(
         open_run(folder),

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from zfnet_jax import parallel
 from zfnet_jax.data import voc as voc_data
 from zfnet_jax.studies.context import Context
 from zfnet_jax.studies.drawing import draw, write_tables
@@ -56,7 +57,7 @@ _ENTRIES = {
 def prepare(context: Context, data: DataSet) -> Step:
     """Decodes the images to the size that the net was trained on."""
 
-    def make() -> Made:
+    def decode() -> None:
         if data.source is not None:
             decode_for(
                 context.run,
@@ -65,6 +66,9 @@ def prepare(context: Context, data: DataSet) -> Step:
                 workers=os.cpu_count() or 1,
                 progress=False,
             )
+
+    def make() -> Made:
+        parallel.by_writer(decode)
         data.open()  # finds what is wrong with it
         return Made([data.prepared / SPLIT / "manifest.json"])
 
@@ -212,7 +216,7 @@ def try_voc(context: Context, data_dir: str) -> Step:
     run, options, prepared = context.run, VocOptions(), _voc_images(context)
     there = run.architecture.outputs
 
-    def make() -> Made:
+    def decode() -> None:
         voc_data.prepare(
             prepared,
             name=VOC_NAME,
@@ -221,6 +225,9 @@ def try_voc(context: Context, data_dir: str) -> Step:
             workers=os.cpu_count() or 1,
             progress=False,
         )
+
+    def make() -> Made:
+        parallel.by_writer(decode)
         result = voc.measured(
             run,
             *_voc_splits(context),

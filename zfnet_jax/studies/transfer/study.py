@@ -5,17 +5,15 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
+from zfnet_jax import parallel, passes
 from zfnet_jax.data.images import Split
-from zfnet_jax.files import write_arrays
 from zfnet_jax.runs.run import Run
 from zfnet_jax.studies import saved
-from zfnet_jax.studies.saved import Result, Subject
+from zfnet_jax.studies.saved import Result, Subject, Wanted
 from zfnet_jax.studies.transfer import features, folds, gram, measure
 from zfnet_jax.studies.transfer.folds import Classes, Fold
 from zfnet_jax.studies.transfer.gram import Coordinates
@@ -58,9 +56,10 @@ def measured(
 ) -> list[Result]:
     """Scores every layer, head, number of training images and fold, but for those that are saved.
 
-    Each result is saved as soon as it is known: the same again goes on where it was stopped.
-    Features and inner products of a layer are computed once, and a fold's coordinates once for all
-    its heads. Of two at work on one run, one computes and one waits for what both need.
+    Results are saved as soon as they are known: the same again goes on where it was stopped.
+    Features and inner products of a layer are computed once, on all devices; each fold then has a
+    device of its own, and its coordinates serve all its heads. Of two at work on one run, one
+    computes and one waits for what both need.
 
     Args:
       run: the net.
@@ -82,33 +81,39 @@ def measured(
     """
     wanted = _wanted(classes, options)
     subjects = {one: _subject(one, split) for one in wanted}
-    missing = [one for one in wanted if not saved.is_there(run, subjects[one])]
-    fold_of = {one: _fold(classes, one) for one in missing}
+    missing = parallel.by_writer(
+        lambda: [one for one in wanted if not saved.is_there(run, subjects[one])]
+    )
+    for one in missing:
+        _fold(classes, one)  # or a class has too few images
     layers = list(dict.fromkeys(one.layer for one in missing))
     products = features.inner_products(run, split, layers, batch_size=batch_size, progress=progress)
-    with tqdm(
-        total=len(missing), desc="heads", unit=" fits", disable=None if progress else True
-    ) as bar:
-        for together in _of_one_fold(missing):
-            # Another command may have measured some meanwhile.
-            left = [one for one in together if not saved.is_there(run, subjects[one])]
-            bar.update(len(together) - len(left))
-            if not left:
-                continue
-            fold = fold_of[left[0]]
-            matrix = np.load(products[left[0].layer], mmap_mode="r")
-            inputs = gram.coordinates(matrix, fold.train, fold.test)
-            for one in left:
-                result = saved.made_once(
-                    run,
-                    subjects[one],
-                    functools.partial(_make, inputs, fold, classes, one),
-                    command=_command(run, one, wanted[one], given),
-                    about=_about(run, one),
-                )
-                accuracy = result.about["accuracy"]
-                bar.set_postfix_str(f"{one.layer} {one.head} {one.per_class}/class: {accuracy:.1%}")
-                bar.update()
+
+    groups = _of_one_fold(missing)
+    first_of = {one: group[0] for group in groups for one in group}
+
+    @functools.lru_cache(maxsize=len(parallel.local_devices()))
+    def prepared(first: HeadOptions) -> tuple[Fold, Coordinates]:
+        fold, matrix = _fold(classes, first), np.load(products[first.layer], mmap_mode="r")
+        return fold, gram.coordinates(matrix, fold.train, fold.test)
+
+    def make(one: Wanted) -> saved.Measured:
+        head = _head_of(one)
+        fold, inputs = prepared(first_of[head])
+        return measure.score(inputs, fold, classes, head)
+
+    asked = [
+        [
+            Wanted(subjects[one], _command(run, one, wanted[one], given), _about(run, one))
+            for one in group
+        ]
+        for group in groups
+    ]
+    with passes.bar(len(missing), "heads", "fits", progress) as bar:
+        for one, result in saved.made_apart(run, asked, make):
+            head, accuracy = _head_of(one), result.about["accuracy"]
+            bar.set_postfix_str(f"{head.layer} {head.head} {head.per_class}/class: {accuracy:.1%}")
+            bar.update()
     return load(run, split, classes, options)
 
 
@@ -117,8 +122,8 @@ def load(run: Run, split: Split, classes: Classes, options: Sequence[Options]) -
 
     FileNotFoundError: some of it is not there.
     """
-    wanted = _wanted(classes, options)
-    return [saved.load(saved.folder_of(run, _subject(one, split))) for one in wanted]
+    subjects = [_subject(one, split) for one in _wanted(classes, options)]
+    return parallel.by_writer(lambda: [saved.load(saved.folder_of(run, one)) for one in subjects])
 
 
 def _wanted(classes: Classes, options: Sequence[Options]) -> dict[HeadOptions, Options]:
@@ -126,13 +131,9 @@ def _wanted(classes: Classes, options: Sequence[Options]) -> dict[HeadOptions, O
     return {one: asked for asked in options for one in head_options(asked, classes.left_out)}
 
 
-def _make(
-    inputs: Coordinates, fold: Fold, classes: Classes, one: HeadOptions, folder: Path | None
-) -> dict[str, Any]:
-    arrays, said = measure.score(inputs, fold, classes, one)
-    if folder is not None:
-        write_arrays(folder / "arrays.npz", arrays)
-    return said
+def _head_of(wanted: Wanted) -> HeadOptions:
+    assert isinstance(wanted.subject.options, HeadOptions)
+    return wanted.subject.options
 
 
 def _of_one_fold(scores: Sequence[HeadOptions]) -> list[list[HeadOptions]]:

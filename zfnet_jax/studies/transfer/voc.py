@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from scipy.special import log_softmax
 
+from zfnet_jax import tasks
 from zfnet_jax.data.prepared import PreparedSplit
 from zfnet_jax.files import write_arrays
 from zfnet_jax.runs import array_tree
@@ -158,15 +159,17 @@ def _cross_validate(inputs: np.ndarray, presence: np.ndarray, options: VocOption
     folds = options.cv_folds
     fold_of = np.random.default_rng(options.seed).permutation(len(inputs)) % folds
     size = _examples(presence)  # of the whole split, so that all fits share a program
-    result = np.zeros((len(options.grid), folds))
-    for fold in range(folds):
+
+    def of_fold(fold: int) -> list[float]:
         seen, held = fold_of != fold, fold_of == fold
-        weights = None
-        for place, c in enumerate(options.grid):
+        weights, precisions = None, []
+        for c in options.grid:
             weights = _fit(inputs[seen], presence[seen], c, options.tolerance, size, weights)
             answers = _log_probabilities(weights, inputs[held])
-            result[place, fold] = np.nanmean(average_precisions(answers, presence[held]))
-    return result.mean(axis=1)
+            precisions.append(float(np.nanmean(average_precisions(answers, presence[held]))))
+        return precisions
+
+    return np.mean(list(tasks.dealt(range(folds), of_fold)), axis=0)
 
 
 def _fit(
