@@ -114,8 +114,8 @@ def _join(
 def gather(value: Any) -> list[Any]:
     """What all processes of the job give, JSON values, in their order; waits for all of them.
 
-    Needs no device, and no process gives up. Outside of `joined`, and in `parallel.alone`, a process
-    is alone, and hears itself.
+    Needs no device, and no process gives up. Outside of `joined`, and in `parallel.alone`, a
+    process is alone, and hears itself.
     """
     return _line.gather(value) if _line and parallel.process_count() > 1 else [value]
 
