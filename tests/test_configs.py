@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from configs import architectures, imagenette, quickstart, zfnet
 from tests.conftest import ROOT
 from zfnet_jax import architecture, geometry, model
-from zfnet_jax.runs import workdir
+from zfnet_jax.runs import titles, workdir
 from zfnet_jax.training import optimizer
 
 CONFIGS = {
@@ -96,6 +96,24 @@ def test_a_config_without_the_later_fields_builds_the_same_net(tmp_path):
     config.model.dropout = 0.5
     workdir.claim(tmp_path, config, Split(), Split())
     assert json.loads((tmp_path / "config.json").read_text())["model"]["dropout_scales_training"]
+
+
+def test_titles_of_classes_are_kept_with_a_run_and_may_change(tmp_path):
+    config, run = zfnet.get_config(), tmp_path / "run"
+    for number in range(2):
+        (tmp_path / "titles.txt").write_text(f"a\ta cat {number}\n", encoding="utf-8")
+        config.data.class_titles = str(tmp_path / "titles.txt")
+        workdir.claim(run, config, Split(), Split())
+        assert titles.of_classes(run, Split.class_names) == (f"a cat {number}",)
+    config.data.class_titles = ""
+    workdir.claim(run, config, Split(), Split())
+    assert titles.of_classes(run, Split.class_names) == ("a",)
+    (tmp_path / "titles.txt").write_text("b\tx\n", encoding="utf-8")
+    config.data.class_titles = str(tmp_path / "titles.txt")
+    message = r"config.data.class_titles: .*titles.txt names none of the 1 classes \(a\)"
+    with pytest.raises(ValueError, match=message):
+        workdir.claim(tmp_path / "other", config, Split(), Split())
+    assert not (tmp_path / "other").exists()
 
 
 class Split(list):

@@ -83,8 +83,9 @@ def read(path: str | Path, class_names: Sequence[str]) -> dict[str, str]:
             raise ValueError(f"{path} gives two titles to {names.fit(name)!r}")
     titles = {name: found[_composed(name)] for name in class_names if _composed(name) in found}
     if not titles:
-        few = ", ".join(names.fit(name) for name in class_names[:3])
-        raise ValueError(f"{path} names none of the {len(class_names)} classes ({few}, ...)")
+        more = ["..."] if len(class_names) > 3 else []
+        few = ", ".join([*map(names.fit, class_names[:3]), *more])
+        raise ValueError(f"{path} names none of the {len(class_names)} classes ({few})")
     return titles
 
 
