@@ -61,7 +61,7 @@ def _print_answers(arrays: dict[str, np.ndarray]) -> None:
         label = arrays["label"][n]
         other = np.mean(arrays["class"][n] != arrays["whole_class"][n])
         print(
-            f"{name}: {arrays['class_names'][label]} {arrays['whole_probability'][n]:.1%},"
+            f"{fit(name)}: {arrays['class_names'][label]} {arrays['whole_probability'][n]:.1%},"
             f" at worst {arrays['probability'][n].min():.1%};"
             f" the answer changes at {other:.1%} of the positions"
         )
