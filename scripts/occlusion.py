@@ -16,6 +16,7 @@ import numpy as np
 from absl import flags
 
 from zfnet_jax.command import inputs, shell, study_flags
+from zfnet_jax.names import fit
 from zfnet_jax.studies.occlusion.options import Options
 
 if TYPE_CHECKING:
