@@ -16,6 +16,7 @@ from tests.conftest import ROOT
 from zfnet_jax.data import augment
 from zfnet_jax.exporters import compiled, onnx, parity, safetensors
 from zfnet_jax.importers import importing, own, write
+from zfnet_jax.runs import titles
 from zfnet_jax.runs.run import Run, open_run
 
 
@@ -59,14 +60,17 @@ def export(kind: str, run: Run, folder):
 
 
 @pytest.mark.parametrize("kind", ["onnx", "safetensors"])
-def test_imported_again_the_answers_are_identical(kind, run, tmp_path):
+def test_imported_again_the_answers_are_identical(kind, run, tmp_path, monkeypatch):
+    monkeypatch.setattr(titles, "given", lambda _: {run.class_names[1]: "a title"})
     path = export(kind, run, tmp_path)
+    monkeypatch.undo()
     base = zfnet.get_config()
     read = importing.from_onnx if kind == "onnx" else importing.from_pytorch
     write.write_workdir(tmp_path / "again", read(path, importing.Options(), base), base)
     again = open_run(tmp_path / "again")
     assert again.architecture == run.architecture
     assert again.class_names == run.class_names
+    assert again.class_titles == (run.class_names[0], "a title", *run.class_names[2:])
     assert again.config.augment.crop == run.config.augment.crop
     photos = foreign.images(run.mean.shape[0])
     expected, activations = run.forward(run.inputs(photos))

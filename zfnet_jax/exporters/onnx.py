@@ -13,7 +13,7 @@ from zfnet_jax import extras
 from zfnet_jax.data import augment
 from zfnet_jax.exporters import parity
 from zfnet_jax.importers import own
-from zfnet_jax.runs import workdir
+from zfnet_jax.runs import titles, workdir
 from zfnet_jax.runs.run import Run
 from zfnet_jax.stages.average_pool import AveragePool
 from zfnet_jax.stages.contrast import Normalise
@@ -89,7 +89,8 @@ def _model(run: Run) -> Any:
         ir_version=8,
         producer_name="zfnet_jax",
     )
-    said = own.description(workdir.as_json(run.config), run.class_names, run.step)
+    given = titles.given(run.directory)
+    said = own.description(workdir.as_json(run.config), run.class_names, run.step, given)
     helper.set_model_props(model, {own.KEY: said})
     return model
 

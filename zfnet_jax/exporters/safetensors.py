@@ -10,7 +10,7 @@ import numpy as np
 from zfnet_jax import extras
 from zfnet_jax.exporters import parity
 from zfnet_jax.importers import own, pytorch
-from zfnet_jax.runs import workdir
+from zfnet_jax.runs import titles, workdir
 from zfnet_jax.runs.run import Run
 
 
@@ -32,7 +32,8 @@ def export(run: Run, path: str | Path) -> float:
         raise extras.missing("safetensors", "import") from None
     tensors = own.to_foreign(run.architecture, run.params, run.input_size)
     tensors["mean"] = np.ascontiguousarray(run.mean, np.float32)
-    said = own.description(workdir.as_json(run.config), run.class_names, run.step)
+    given = titles.given(run.directory)
+    said = own.description(workdir.as_json(run.config), run.class_names, run.step, given)
     with parity.unfinished(Path(path)) as temporary:
         temporary.write_bytes(save(tensors, metadata={own.KEY: said}))
         return parity.check(run, f"{path}", lambda images: _forward(run, temporary, images))

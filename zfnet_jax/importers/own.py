@@ -15,14 +15,21 @@ from zfnet_jax.importers.chain import CHANNELS
 from zfnet_jax.importers.net import checked
 from zfnet_jax.importers.preprocessing import LARGEST_IMAGE, Preprocessing
 from zfnet_jax.importers.write import Imported
+from zfnet_jax.runs import titles
 
 KEY = "zfnet_jax"  # of the metadata, see `description`
 MEAN_IMAGE = "mean_image"  # the mean of the centre crop in an ONNX graph, [1, C, H, W]
 
 
-def description(config: Mapping[str, Any], class_names: tuple[str, ...], step: int) -> str:
-    """What an exported file says of its net, JSON."""
-    return json.dumps({"config": config, "class_names": class_names, "step": step})
+def description(
+    config: Mapping[str, Any],
+    class_names: tuple[str, ...],
+    step: int,
+    class_titles: Mapping[str, str],
+) -> str:
+    """What an exported file says of its net, JSON; titles by name, as a run has them."""
+    said = {"config": config, "class_names": class_names, "step": step}
+    return json.dumps(said | titles.record(class_titles))
 
 
 def to_foreign(
@@ -105,7 +112,8 @@ def imported(
     scale = config.augment.scale
     scale = float(scale) if isinstance(scale, int | float) else tuple(float(s) for s in scale)
     preprocessing = Preprocessing(size, crop, widened(mean, size), scale)
-    return Imported(read, preprocessing, names, source)
+    class_titles = {str(name): str(title) for name, title in titles.recorded(said).items()}
+    return Imported(read, preprocessing, names, source, class_titles)
 
 
 def widened(mean: np.ndarray, size: int) -> np.ndarray:

@@ -17,10 +17,15 @@ def record(given: Mapping[str, str]) -> dict[str, Any]:
     return {_FIELD: dict(given)} if given else {}
 
 
+def recorded(said: Mapping[str, Any]) -> dict[str, str]:
+    """The titles, by name, of `record`."""
+    return said.get(_FIELD, {})
+
+
 def given(directory: Path) -> dict[str, str]:
     """The titles that a run was given, by name."""
     path = directory / "run.json"
-    return json.loads(path.read_text(encoding="utf-8")).get(_FIELD, {}) if path.exists() else {}
+    return recorded(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
 
 
 def of_classes(directory: Path, class_names: Sequence[str]) -> tuple[str, ...]:
