@@ -357,7 +357,7 @@ def test_what_does_not_fit_is_named(change, message, tmp_path):
         ((0.5, 0.5, 0.5), None, r"--mean: .*--mean=127.5,127.5,127.5 --scale=255"),
         ((123.68, 116.779, 103.939), (0.229, 0.224, 0.225),
          r"--scale: .*--mean=123.68,116.779,103.939 --scale=58.395,57.12,57.375"),
-        ((0, 0, 0), 1 / 255, r"--scale: of pixels from 0 to 1.* --mean=0,0,0 --scale=1"),
+        ((0, 0, 0), 1 / 256, r"--scale=0.00390625: pixels are divided by it.*: --scale=256"),
     ],
 )  # fmt: skip
 def test_means_and_scales_of_pixels_from_0_to_1_are_refused(mean, scale, message, whole):

@@ -206,7 +206,8 @@ def _check_pixels(options: Options) -> None:
     """Pixels go from 0 to 255 here, but from 0 to 1 in the recipes of torchvision and Keras.
 
     Raises:
-      ValueError: a mean or a scale is of pixels from 0 to 1.
+      ValueError: a mean or a scale is of pixels from 0 to 1, or a scale is what they are multiplied
+        by (Caffe).
     """
     mean = options.mean
     scale = None if options.scale is None else np.atleast_1d(np.asarray(options.scale, float))
@@ -214,6 +215,13 @@ def _check_pixels(options: Options) -> None:
     low_scale = scale is not None and float(scale.max()) < 1
     if not low_mean and not low_scale:
         return
+    if (
+        scale is not None and scale.min() > 0 and scale.max() < 0.1
+    ):  # no pixels deviate so little, be they 0 to 1
+        raise ValueError(
+            f"--scale={_listed(scale)}: pixels are divided by it, not multiplied:"
+            f" --scale={_listed(1 / scale)}"
+        )
     flags = []
     if mean is not None:
         flags.append(f"--mean={_listed(mean * 255 if low_mean else mean)}")
