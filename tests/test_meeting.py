@@ -78,10 +78,12 @@ def test_all_meet_give_their_values_and_leave_together(address, count):
     assert heard == [[]] * count
 
 
-def test_who_is_missing_is_named(address):
+def test_who_is_missing_is_named(address, monkeypatch, capsys):
+    monkeypatch.setattr(meeting, "_QUIET_SECONDS", 0.1)
     said = met(address, [{}, None, {}, None], seconds=0.5)
     text = f"processes 1, 3 of 4 did not come to {address} within 0.5 s"
     assert [(type(one), str(one)) for one in said] == [(LostError, text)] * 2
+    assert f"process 0 of 4 waits for the others at {address}, 0.5 s at" in capsys.readouterr().err
     (alone,) = met(address, [None, {}], seconds=0.2)
     assert f"process 0 of 2 did not come to {address} within 0.2 s" in str(alone)
 

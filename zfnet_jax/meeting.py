@@ -12,6 +12,8 @@ import contextlib
 import json
 import selectors
 import socket
+import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -30,6 +32,7 @@ from zfnet_jax.lifeline import (
 START_SECONDS = 300  # how long the slowest process may take to start, as in JAX
 TELLING_SECONDS = 15  # how long one that has failed before the start tries to tell the others
 
+_QUIET_SECONDS = 20.0  # before one that waits says for whom
 _GREETING = {"zfnet_jax": "a job is starting"}
 _ANSWER_SECONDS = 30.0  # of process 0, once it listens
 _LAST_SECONDS = 10.0  # to hear that one has failed before all were there
@@ -58,6 +61,26 @@ def meet(
       DisagreementError: they differ in `about`; likewise.
       OSError: process 0 cannot listen at the address.
     """
+    text = (
+        f"process {process} of {processes} waits for the others at {address}, {seconds:g} s at most"
+    )
+    note = threading.Timer(_QUIET_SECONDS, print, (text,), {"file": sys.stderr, "flush": True})
+    note.daemon = True
+    note.start()
+    try:
+        return _meet(address, process, processes, seconds, about, failed)
+    finally:
+        note.cancel()
+
+
+def _meet(
+    address: str,
+    process: int,
+    processes: int,
+    seconds: float,
+    about: Mapping[str, Any],
+    failed: str,
+) -> Lifeline:
     host, _, port = address.rpartition(":")
     own: Message = {"process": process, "processes": processes, "about": about, "failed": failed}
     if process:
