@@ -101,8 +101,16 @@ def test_the_disk_is_asked_for_many_rows_at_a_time(array, monkeypatch):
         return read(reader, missing)
 
     monkeypatch.setattr(RowReader, "_from_disk", meet)
-    index = np.arange(64)
+    index = np.arange(64)[::-1]
     np.testing.assert_array_equal(RowReader(array).rows(index), array[index])
+
+
+@pytest.mark.usefixtures("nothing_cached")
+def test_neighbours_are_read_at_once(array, monkeypatch):
+    monkeypatch.setattr(row_reader, "_GROUP_BYTES", 4 * np.prod(SHAPE))
+    reader, index = RowReader(array), np.array([7, 8, 9, 10, 11, 12, 3, 4, 4, 5, 69])
+    assert list(reader._runs(index)) == [(0, 4), (4, 6), (6, 8), (8, 10), (10, 11)]
+    np.testing.assert_array_equal(reader.rows(index), array[index])
 
 
 @pytest.mark.usefixtures("nothing_cached")

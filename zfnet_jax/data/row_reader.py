@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import collections
 import functools
+import itertools
 import os
 import resource
 import weakref
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from zfnet_jax.data.buffers import Buffers
 _READS = 32
 # Rows that were all in the system's cache, after which the next ones are taken to be there too.
 _SURE = 1024
-# Bytes that are copied before it is looked whether they still were.
+# Bytes that are read at once, or copied before it is looked whether they still were there.
 _GROUP_BYTES = 2**20
 _READS_CACHE = hasattr(os, "RWF_NOWAIT")  # whether the system can be asked for that alone: Linux
 
@@ -80,9 +82,9 @@ class RowReader:
         """Reads rows from the cache, and what is not there from the disk."""
         memory = rows.reshape(-1).view(np.uint8).data
         missing: collections.deque[tuple[memoryview, int]] = collections.deque()
-        for place, row in enumerate(index.tolist()):
-            part = memory[place * self._row_bytes : (place + 1) * self._row_bytes]
-            at = self._begin + row * self._row_bytes
+        for begin, end in self._runs(index):
+            part = memory[begin * self._row_bytes : end * self._row_bytes]
+            at = self._begin + int(index[begin]) * self._row_bytes
             count = self._from_cache(part, at)
             if count < len(part):
                 missing.append((part[count:], at + count))
@@ -93,6 +95,14 @@ class RowReader:
         workers = min(_READS, len(missing))
         for done in [_pool().submit(self._from_disk, missing) for _ in range(workers)]:
             done.result()
+
+    def _runs(self, index: np.ndarray) -> Iterator[tuple[int, int]]:
+        """Places whose rows lie one after another in the file: one request, of a MB at most."""
+        longest = max(1, _GROUP_BYTES // self._row_bytes)
+        breaks = np.flatnonzero(np.diff(index) != 1) + 1
+        for begin, end in itertools.pairwise([0, *breaks.tolist(), len(index)]):
+            for first in range(begin, end, longest):
+                yield first, min(first + longest, end)
 
     def _from_cache(self, part: memoryview, at: int) -> int:
         """Bytes of the file from `at` on that were there without asking the disk."""
