@@ -114,16 +114,46 @@ def claim(directory: Path, config: ConfigDict, train: Split, validation: Split) 
                 "images": {"train": len(train), "validation": len(validation)},
                 "class_names": train.class_names,
                 **run_titles.record(class_titles),
-                "versions": versions(),
-                "python": platform.python_version(),
-                "devices": {
-                    "kind": parallel.local_devices()[0].device_kind,
-                    "count": parallel.device_count(),
-                    "processes": parallel.process_count(),
-                },
+                **_circumstances(),
+                "segments": segments(directory),
             },
         )
         write_json(path, new)
+
+
+def segments(directory: Path) -> list[dict[str, Any]]:
+    """How a run was trained from which step on: versions, Python and devices, oldest first."""
+    path = directory / "run.json"
+    run = json.loads(path.read_text()) if path.exists() else {}
+    if "segments" not in run and "devices" in run:  # of before there were any: its newest start
+        return [{"step": 0, **{name: run[name] for name in _circumstances()}}]
+    return run.get("segments", [])
+
+
+def begin_segment(directory: Path, step: int) -> None:
+    """Notes in run.json what trains from a step on, where it is not what trained before."""
+    if not parallel.is_writer():
+        return
+    # Segments that began later are done again, as the steps that they made.
+    kept = [one for one in segments(directory) if one["step"] < step]
+    new = {"step": step, **_circumstances()}
+    if not kept or kept[-1] | {"step": step} != new:
+        kept.append(new)
+    run = json.loads((directory / "run.json").read_text())
+    if run["segments"] != kept:
+        write_json(directory / "run.json", run | {"segments": kept})
+
+
+def _circumstances() -> dict[str, Any]:
+    return {
+        "versions": versions(),
+        "python": platform.python_version(),
+        "devices": {
+            "kind": parallel.local_devices()[0].device_kind,
+            "count": parallel.device_count(),
+            "processes": parallel.process_count(),
+        },
+    }
 
 
 def record(config: ConfigDict, train: Split, plateau: dict[str, Any]) -> dict[str, Any]:

@@ -170,6 +170,7 @@ def _train(
         plateau = plateau.rolled_back(rollbacks, config.rollback.rate_factor)
         state = dataclasses.replace(state, rate_scale=jnp.float32(plateau.scale))
     step = int(state.step)
+    workdir.begin_segment(job.directory, step)
     digest = array_tree.tree_digest(state) if restored and parallel.process_count() > 1 else None
     distributed.agree({"step": step, "restored state": digest})
     state, healthy, mean = parallel.replicate((state, np.bool_(True), train.mean))
