@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import shutil
 import subprocess
@@ -328,6 +329,16 @@ def test_an_interval_that_cannot_be_is_refused(values, level):
 
 
 # Saved, read again, refused.
+
+
+def test_probabilities_go_to_their_file_batch_by_batch(run, split):
+    """Those of ImageNet's training images are 5 GB."""
+    file, given = io.BytesIO(), {"crops": 1, "batch_size": 8, "progress": False}
+    found = predict(run, split, probabilities=True, file=file, **given)
+    assert "probabilities" not in found
+    file.seek(0)
+    whole = predict(run, split, probabilities=True, **given)
+    assert np.load(file).tobytes() == whole["probabilities"].tobytes()
 
 
 @pytest.fixture

@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -182,8 +183,13 @@ def write(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Writes the arrays into a folder that is being filled."""
     write_arrays(folder / "arrays.npz", {name: arrays[name] for name in _OUTCOMES})
     if "probabilities" in arrays:
-        with whole_file(folder / _PROBABILITIES) as file:
+        with probabilities_file(folder) as file:
             np.save(file, arrays["probabilities"])
+
+
+def probabilities_file(folder: Path) -> AbstractContextManager[BinaryIO]:
+    """The .npy file of the probabilities in a folder that is being filled."""
+    return whole_file(folder / _PROBABILITIES)
 
 
 def of_result(result: Result) -> Predictions:

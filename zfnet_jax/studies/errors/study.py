@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from pathlib import Path
 from typing import Any
@@ -89,14 +90,17 @@ def predicted(
             options = whole
 
     def make(folder: Path | None) -> None:
-        arrays = predict(
-            run,
-            split,
-            crops=options.crops,
-            batch_size=batch_size or run.config.eval_batch_size,
-            probabilities=options.probabilities,
-            progress=progress and parallel.is_writer(),
-        )
+        kept = options.probabilities and folder is not None
+        with predictions.probabilities_file(folder) if kept else contextlib.nullcontext() as file:
+            arrays = predict(
+                run,
+                split,
+                crops=options.crops,
+                batch_size=batch_size or run.config.eval_batch_size,
+                probabilities=kept,
+                file=file,
+                progress=progress and parallel.is_writer(),
+            )
         if folder is not None:
             predictions.write(folder, arrays)
 
