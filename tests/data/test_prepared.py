@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from scripts.benchmarks.sparse_images import make_sparse
 from tests.conftest import ROOT
 from tests.photo_folders import SIZE, config, damage, run, save_photos
 from zfnet_jax.data.prepared import open_prepared, verify
@@ -117,3 +118,14 @@ def test_reading_needs_neither_jax_nor_tensorflow():
         "sys.exit(bool({'jax', 'tensorflow', 'tensorflow_datasets'} & set(sys.modules)))"
     )
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
+
+
+def test_a_split_of_holes_opens_as_one_of_photos(tmp_path):
+    """`scripts.rehearse_imagenet` has a million images without their room on the disk."""
+    make_sparse(tmp_path / "train", count=7000, classes=7, size=64)
+    split = open_prepared(tmp_path, "train")
+    assert (len(split), split.image_size) == (7000, 64)
+    assert np.bincount(split.labels).tolist() == [1000] * 7
+    assert split.rows(np.array([2, 6999]))[0].any()  # every second has a block of noise
+    used, whole = (tmp_path / "train" / "images.npy").stat().st_blocks * 512, split.images.nbytes
+    assert used < whole / 2
