@@ -50,7 +50,8 @@ def main() -> None:
     make_sparse(out / "images" / "train", _TRAIN.value, _CLASSES.value, size)
     make_sparse(out / "images" / "validation", _VALIDATION.value, _CLASSES.value, size)
     make_sparse(out / "transfer" / "train", _TRANSFER.value, 100, size)
-    make_sparse(out / "overlap" / "train", _OVERLAP.value, _CLASSES.value, size)
+    # Blocks of noise would all be pairs.
+    make_sparse(out / "overlap" / "train", _OVERLAP.value, _CLASSES.value, size, noise=0)
     run, images = out / "run", out / "images"
     steps = _TRAIN.value // _BATCH.value
     train = ["train", *_config(images), f"--workdir={run}"]

@@ -9,8 +9,9 @@ import numpy as np
 from zfnet_jax.data import prepared, unfinished
 
 
-def make_sparse(folder: Path, count: int, classes: int, size: int) -> None:
-    """A prepared split of `count` images whose pixels are holes but for a block of noise in some.
+def make_sparse(folder: Path, count: int, classes: int, size: int, noise: int = 5000) -> None:
+    """A prepared split of `count` images whose pixels are holes, but for a block of noise in at
+    most so many.
 
     Nothing if it is there.
     """
@@ -20,14 +21,14 @@ def make_sparse(folder: Path, count: int, classes: int, size: int) -> None:
     partial.mkdir(parents=True, exist_ok=True)
     names = [f"n{10_000_000 + number}" for number in range(classes)]
     labels = (np.arange(count) * classes // count).astype(np.int32)
-    noise = np.random.default_rng(count)
+    random = np.random.default_rng(count)
     with (partial / "images.npy").open("wb") as file:
         header = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size, 3)}
         np.lib.format.write_array_header_1_0(file, header)
         begin, row = file.tell(), 3 * size * size
-        for number in range(0, count, 1 + (count - 1) // 5000):
+        for number in range(0, count if noise else 0, 1 + (count - 1) // max(noise, 1)):
             file.seek(begin + number * row + row // 2)  # where a centre crop has it
-            file.write(noise.bytes(min(row // 2, 4096)))
+            file.write(random.bytes(min(row // 2, 4096)))
         file.truncate(begin + count * row)
     keys = [f"{names[label]}/{names[label]}_{row}.JPEG" for row, label in enumerate(labels)]
     (partial / "labels.npy").write_bytes(unfinished.to_npy(labels))
