@@ -54,6 +54,10 @@ def main() -> None:
     make_sparse(out / "overlap" / "train", _OVERLAP.value, _CLASSES.value, size, noise=0)
     run, images = out / "run", out / "images"
     steps = _TRAIN.value // _BATCH.value
+    if steps < 2 * STEPS:
+        raise ValueError(f"{steps} steps in an epoch: --train gives fewer than {2 * STEPS}")
+    if "last" in _STAGES.value and "first" not in _STAGES.value and not run.exists():
+        raise ValueError("the last steps go on from the first: --stages=first,last")
     train = ["train", *_config(images), f"--workdir={run}"]
     workdir = f"--workdir={run}"
     commands = {

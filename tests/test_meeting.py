@@ -154,3 +154,49 @@ def test_all_hear_of_one_that_fails_after_a_moment_for_their_own_error(address, 
     text = f"process {failing} of 3: boom"
     assert news == [(text, "boom")] * 2
     assert others == [[text]] * 2
+
+
+def test_a_stranger_who_never_ends_a_line_is_let_go(address, monkeypatch):
+    monkeypatch.setattr(meeting, "_WORD_SECONDS", 0.2)
+    host, port = address.split(":")
+
+    def stranger() -> None:
+        until(lambda: _answers(host, int(port), strangers))
+
+    strangers: list[socket.socket] = []
+    thread = threading.Thread(target=stranger)
+    thread.start()
+    lines = met(address, [{}, {"late": 0.5}])
+    thread.join(20)
+    assert [type(line) for line in lines] == [Lifeline, Lifeline]
+    for connection in [*strangers, *(c for line in lines for c in line._connections.values())]:
+        connection.close()
+
+
+def _answers(host: str, port: int, strangers: list[socket.socket]) -> bool:
+    """Whether somebody listens; who is connected with says half a line and stays."""
+    try:
+        connection = socket.create_connection((host, port), timeout=5)
+    except OSError:
+        return False
+    connection.sendall(b"GET / HTTP/1.1")
+    strangers.append(connection)
+    return True
+
+
+def test_a_host_that_is_gone_is_heard_of():
+    """The system tells of it as a timeout, or as no route to the host: neither is a
+    ConnectionError."""
+
+    class Gone(socket.socket):
+        def recv(self, *_: int) -> bytes:
+            raise TimeoutError("Connection timed out")
+
+    here, there = socket.socketpair()
+    gone = Gone(fileno=there.detach())
+    line = Lifeline(0, 2, {1: gone})
+    with watching([line]) as heard:
+        here.sendall(b"wakes it up")
+        until(lambda: heard[0])
+    assert heard[0] == ["process 1 of 2 has ended without a word"]
+    here.close()

@@ -216,12 +216,13 @@ def line_of(message: Message) -> bytes:
 
 
 def receive(connection: socket.socket) -> Message | None:
-    """The next message; None where the connection has ended, or another language is spoken."""
+    """The next message; None where the connection has ended, is broken or silent beyond its
+    timeout, or another language is spoken."""
     line = bytearray()
     while not line.endswith(b"\n"):
         try:
             byte = connection.recv(1)
-        except ConnectionError:
+        except OSError:  # of a host that is gone: a timeout, or no route to it
             return None
         if not byte or len(line) >= _LONGEST_LINE:
             return None

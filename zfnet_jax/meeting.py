@@ -35,6 +35,7 @@ TELLING_SECONDS = 15  # how long one that has failed before the start tries to t
 _QUIET_SECONDS = 20.0  # before one that waits says for whom
 _GREETING = {"zfnet_jax": "a job is starting"}
 _ANSWER_SECONDS = 30.0  # of process 0, once it listens
+_WORD_SECONDS = 5.0  # from one byte of an introduction to the next
 _LAST_SECONDS = 10.0  # to hear that one has failed before all were there
 _MOST_FIELDS = 8  # of those that differ, in one message
 
@@ -160,6 +161,7 @@ def _gather(
                 if key.fileobj is listener:
                     connection, _ = listener.accept()
                     keep_alive(connection)
+                    connection.settimeout(_WORD_SECONDS)  # a stranger may never end its line
                     with contextlib.suppress(OSError):  # gone again
                         connection.sendall(line_of(_GREETING))
                     selector.register(connection, selectors.EVENT_READ, connection)
@@ -168,6 +170,7 @@ def _gather(
                 message = receive(connection)
                 known = [said for said, other in came if other is connection]
                 if message and message.keys() >= own.keys():
+                    connection.settimeout(None)
                     came.append((message, connection))
                     continue
                 selector.unregister(connection)

@@ -38,7 +38,7 @@ def dealt(tasks: Sequence[Task], do: Callable[[Task], Found]) -> Iterator[Found]
     if count == 1:  # in the thread that hears signals
         yield from map(do, tasks)
         return
-    devices, first = parallel.local_devices(), 0
+    devices = parallel.local_devices()
     first = parallel.process_index() * len(devices)
     rounds = [tasks[begin : begin + count] for begin in range(0, len(tasks), count)]
     with contextlib.ExitStack() as stack:

@@ -164,7 +164,7 @@ def own_keys(folder: Path) -> tuple[str, ...]:
 
 
 def test_a_relabelled_split_is_one(split):
-    one = Relabelled(split, split.labels, split.class_names)
+    one = Relabelled(split, split.labels, split.class_names, split.fingerprint)
     assert (len(one), one.keys, one.mean) == (len(split), split.keys, split.mean)
     assert (one.fingerprint, one.image_size) == (split.fingerprint, split.image_size)
     np.testing.assert_array_equal(one.labels, split.labels)
@@ -191,3 +191,28 @@ def test_ids_of_imagenet_and_their_titles_are_the_same_classes(here, split):
         net = dataclasses.replace(here, class_names=own)
         some = dataclasses.replace(split, class_names=theirs, labels=np.arange(2, dtype=np.int32))
         assert images.in_classes_of(net, some).labels.tolist() == numbers
+
+
+def test_a_title_that_two_ids_of_imagenet_have_matches_neither(here, split):
+    bird, machine = "n02012849", "n03126707"  # crane and crane
+    eight = here.class_names[2:]
+    for own, theirs in ((("crane", "tench"), (bird,)), ((machine, "tench"), ("crane",))):
+        net = dataclasses.replace(here, class_names=(*own, *eight))
+        some = dataclasses.replace(split, class_names=theirs, labels=np.zeros(3, np.int32))
+        with pytest.raises(ValueError, match="it does not know"):
+            images.in_classes_of(net, some)
+
+
+def test_what_titles_decided_is_of_other_images_when_they_change(here, split):
+    """A result that was found by the titles of before must not be found again."""
+    names = ("goldfish", "tench")
+    some = dataclasses.replace(split, class_names=names, labels=np.zeros(3, np.int32))
+    found = []
+    for titles in (("goldfish", "tench"), ("tench", "goldfish")):
+        net = dataclasses.replace(here, class_names=("one", "two", *here.class_names[2:]))
+        net.__dict__["class_titles"] = (*titles, *here.class_names[2:])  # as run.json says them
+        found.append(images.in_classes_of(net, some).fingerprint)
+    by_name = dataclasses.replace(here, class_names=(*names, *here.class_names[2:]))
+    found.append(images.in_classes_of(by_name, some).fingerprint)
+    assert len(set(found)) == 3
+    assert found[2] == split.fingerprint

@@ -10,12 +10,14 @@ import subprocess
 import sys
 import threading
 import time
+import types
 
 import numpy as np
 import pytest
 
 from tests.conftest import ROOT, simulated
 from zfnet_jax import lock
+from zfnet_jax.runs import provenance
 from zfnet_jax.studies import saved
 from zfnet_jax.studies.options import option
 from zfnet_jax.studies.saved import Subject
@@ -53,6 +55,30 @@ def test_what_differs_in_anything_lies_elsewhere(here):
     for number, one in enumerate([subject, *others]):
         assert measured(here, one, number).arrays["x"] == number
     assert len(saved.find(here.directory, "one")) == 4
+
+
+def test_a_folders_name_fits_a_file_system_in_any_script(here):
+    folder = saved.folder_of(here, Subject("one", Options(), ("\U00020000" * 70,)))
+    assert len(folder.name.encode()) < 255 - 40
+    assert folder.name.startswith("\U00020000" * 45 + "-")
+
+
+def test_a_field_of_the_net_that_is_added_with_its_default_makes_no_other_net(run):
+    """Or every saved result would be measured again."""
+    more = dataclasses.make_dataclass(
+        "Architecture",
+        [("later", bool, dataclasses.field(default=False))],
+        bases=(type(run.architecture),),
+        frozen=True,
+        kw_only=True,
+    )
+    fields = dataclasses.fields(run.architecture)
+    given = {field.name: getattr(run.architecture, field.name) for field in fields}
+    digests = [
+        provenance.net_digest(dataclasses.replace(run, net=types.SimpleNamespace(architecture=net)))
+        for net in (run.architecture, more(**given), more(**given, later=True))
+    ]
+    assert digests[0] == digests[1] != digests[2]
 
 
 def test_it_is_made_once(here):

@@ -31,6 +31,7 @@ _SECONDS = flags.DEFINE_float(
 _OWN = (
     *("coordinator", "processes", "process", "start_timeout", "debug"),
     *("workdir", "prepared_dir", "out", "config"),
+    *("folder", "data_dir", "faces", "caltech101", "caltech256", "voc", "sweep"),
 )
 
 

@@ -42,11 +42,16 @@ class Split(Images, Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Relabelled:
-    """The images of a split, their labels [N] in another list of classes."""
+    """The images of a split, their labels [N] in another list of classes.
+
+    Attributes:
+      fingerprint: of the images, and of what their labels depend on beside the two lists.
+    """
 
     split: Split
     labels: np.ndarray
     class_names: tuple[str, ...]
+    fingerprint: str
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -55,10 +60,6 @@ class Relabelled:
     @property
     def mean(self) -> np.ndarray | None:
         return self.split.mean
-
-    @property
-    def fingerprint(self) -> str:
-        return self.split.fingerprint  # what decides on the labels beside it is the net
 
     @property
     def image_size(self) -> int:

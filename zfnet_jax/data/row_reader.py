@@ -32,7 +32,8 @@ class RowReader:
     times as fast as one after the other, and asks for nothing beside them. While all is cached,
     rows are copied from the mapped file, which takes half the time of reading them.
 
-    Several threads may use a reader at a time.
+    Several threads may use a reader at a time. A disk that fails, or a file that is cut, while rows
+    are copied from the mapped file ends the process with SIGBUS, as it does whoever maps a file.
 
     Args:
       array: [N, ...], from `np.load(..., mmap_mode="r")`.

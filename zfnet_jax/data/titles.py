@@ -11,6 +11,7 @@ import functools
 import re
 import types
 import unicodedata
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -27,6 +28,13 @@ def ilsvrc() -> Mapping[str, str]:
     """The 1,000 classes of ImageNet 2012, in its order: WordNet id and first words."""
     lines = _ILSVRC.read_text(encoding="utf-8").splitlines()
     return types.MappingProxyType(dict(line.split("\t") for line in lines))
+
+
+@functools.cache
+def shared() -> frozenset[str]:
+    """Titles that several classes of ILSVRC have ('crane', a bird and a machine)."""
+    counted = Counter(ilsvrc().values())
+    return frozenset(title for title, count in counted.items() if count > 1)
 
 
 def of_classes(class_names: Sequence[str], given: Mapping[str, str]) -> tuple[str, ...]:

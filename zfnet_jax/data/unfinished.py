@@ -23,6 +23,9 @@ from zfnet_jax.files import write_bytes
 
 COMMIT_EVERY = 512  # examples between two syncs to the disk: at most this much work is lost
 
+# What fields of a description are called where they differ.
+_WORDS = {"class_names": "classes", "source": "photos or folder", "state": "times of the files"}
+
 
 class PixelStatistics:
     """SHA-256 of all rows in order and their exact per-pixel sums."""
@@ -125,11 +128,17 @@ class PartialSplit:
         begun, now = json.loads(path.read_text()), json.loads(to_json(description))
         if begun != now:
             fields = begun.keys() | now.keys()
+            again = "remove it or pass --overwrite to begin afresh"
+            if "class_names" not in begun:
+                raise ValueError(
+                    f"{self.folder} was begun by an earlier version, which did not keep what its"
+                    f" labels mean: {again}"
+                )
             differing = sorted(name for name in fields if begun.get(name) != now.get(name))
+            words = (_WORDS.get(name, name) for name in differing)
             raise ValueError(
                 f"{self.folder} holds an unfinished preparation of other pictures or classes,"
-                f" another size or another Pillow (another {', '.join(differing)}): remove it or"
-                " pass --overwrite to begin afresh"
+                f" another size or another Pillow (differing: {', '.join(words)}): {again}"
             )
 
     def _recover(self) -> list[dict[str, Any]]:

@@ -95,6 +95,8 @@ def imported(
     said = json.loads(metadata[KEY])
     config, names = ConfigDict(said["config"]), tuple(str(name) for name in said["class_names"])
     crop, size = int(config.augment.crop), int(config.data.image_size)
+    if not 1 <= crop <= size <= LARGEST_IMAGE:  # before anything is made of that size
+        raise ValueError(f"images of {size} pixels and crops of {crop}")
     net = architecture.from_config(config.model, len(names))
     section = architecture.completed(config.model.to_dict())
     for field in {"layers", "dense", "dense_without_relu"} & section.keys():

@@ -12,5 +12,5 @@ def check_free(folder: Path, mark: str) -> None:
       mark: what every page of this kind contains.
     """
     there = folder / "index.html"
-    if there.exists() and mark not in there.read_text(encoding="utf-8"):
+    if there.exists() and mark.encode() not in there.read_bytes():
         raise ValueError(f"{there} is another page, which would be lost: choose another --out")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import json
@@ -44,7 +45,7 @@ def of_run(run: Run) -> dict[str, Any]:
 def net_digest(run: Run) -> str:
     """Short digest of all that a net's answers depend on: its weights and preprocessing."""
     content = {
-        "architecture": repr(run.architecture),
+        "architecture": _chosen(run.architecture),
         "weights": run.weights_digest,
         "mean": run.mean_digest,
         "crop": run.input_size,
@@ -53,6 +54,18 @@ def net_digest(run: Run) -> str:
         "classes": run.class_names,
     }
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+
+def _chosen(value: Any) -> Any:
+    """Of dataclasses the fields that do not have their defaults, as JSON values: one that is added
+    later, and left as it was, makes no other net."""
+    if not dataclasses.is_dataclass(value):
+        return [_chosen(one) for one in value] if isinstance(value, tuple) else value
+    return {
+        field.name: _chosen(getattr(value, field.name))
+        for field in dataclasses.fields(value)
+        if getattr(value, field.name) != field.default
+    }
 
 
 def trained_with(directory: Path, split: str) -> str | None:

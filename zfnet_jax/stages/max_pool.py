@@ -63,6 +63,8 @@ class MaxPool(Stage):
 
     def margin(self, down: Down) -> int:
         """Every rule but 'sum' counts windows of value zero that name a pixel."""
+        if self.pool.window > LARGEST_WINDOW:  # there is one alone
+            return 0
         return 0 if down.overlap == "sum" else -(-self.pool.window // self.pool.stride) - 1
 
     def down(

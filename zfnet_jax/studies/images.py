@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -100,7 +101,8 @@ def decode_for(run: Run, source: Source, folder: Path, *, workers: int, progress
 def in_classes_of(run: Run, split: Split) -> Split:
     """The images with labels that number the net's classes, in whatever order theirs are.
 
-    Classes are matched by name, or where one has an ImageNet id and the other its title by that.
+    Classes are matched by name, or where one has an ImageNet id and the other its title by that,
+    unless several ids have that title.
 
     Raises:
       ValueError: the net does not know a class of theirs, or has several of its name.
@@ -111,10 +113,12 @@ def in_classes_of(run: Run, split: Split) -> Split:
     for names in (run.class_names, run.class_titles):
         known = set(own)
         for number, name in enumerate(names):
-            if name not in known:
+            if name not in known and (names is run.class_names or name not in titles.shared()):
                 own.setdefault(name, []).append(number)
-    titled = zip(split.class_names, titles.of_classes(split.class_names, {}), strict=True)
-    found = {name: own.get(name) or own.get(title, []) for name, title in titled}
+    found = {name: own.get(name, []) for name in split.class_names}
+    for name, title in zip(split.class_names, titles.of_classes(split.class_names, {})):
+        if not found[name] and title not in titles.shared():
+            found[name] = own.get(title, [])
     unknown = [name for name, numbers in found.items() if not numbers]
     several = [name for name, numbers in found.items() if len(numbers) > 1]
     if unknown or several:
@@ -125,7 +129,11 @@ def in_classes_of(run: Run, split: Split) -> Split:
             " photos without them"
         )
     number = np.array([found[name][0] for name in split.class_names], np.int32)
-    return Relabelled(split, number[split.labels], run.class_names)
+    fingerprint = split.fingerprint
+    if not set(split.class_names) <= set(run.class_names):  # titles may be given anew later
+        of_labels = hashlib.sha256(number.tobytes() + fingerprint.encode())
+        fingerprint = of_labels.hexdigest()[: len(fingerprint)]
+    return Relabelled(split, number[split.labels], run.class_names, fingerprint)
 
 
 def _decoded(run: Run, split: str, where: str) -> Path:

@@ -38,6 +38,7 @@ Arrays = dict[str, np.ndarray]
 
 FOLDER = "studies"  # in a run's folder
 _LONGEST = 60  # characters of the words in a folder's name
+_MOST_BYTES = 180  # of them; a file system takes 255 for a name, and more is added to it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,6 +134,7 @@ def folder_of(run: Run, subject: Subject) -> Path:
     """Where a result lies, or would."""
     content = _depends_on(run, subject)
     words = re.sub(r"[^\w.+-]+", "_", "-".join(subject.words))[:_LONGEST]
+    words = words.encode(errors="replace")[:_MOST_BYTES].decode(errors="ignore")
     return run.directory / FOLDER / subject.study / f"{words}-{digest_of(content)}"
 
 
@@ -260,7 +262,7 @@ def _made_at_once(
     run: Run, wanted: Sequence[Wanted], make: Callable[[Wanted], Measured]
 ) -> Iterator[tuple[Wanted, Result]]:
     with contextlib.ExitStack() as locks:
-        said = parallel.by_writer(lambda: [_looked_up(run, one.subject, locks) for one in wanted])
+        said = parallel.by_writer(lambda: _all_looked_up(run, wanted, locks))
         missing = [one for one, about in zip(wanted, said) if about is None]
         measured = list(tasks.dealt(missing, make))
         written = iter(
@@ -269,6 +271,15 @@ def _made_at_once(
     for one, about in zip(wanted, said):
         folder = folder_of(run, one.subject)
         yield one, Result(folder, next(written) if about is None else about)
+
+
+def _all_looked_up(
+    run: Run, wanted: Sequence[Wanted], locks: contextlib.ExitStack
+) -> list[dict[str, Any] | None]:
+    """`_looked_up` of each. Jobs that want the same results in other orders lock them in one."""
+    order = sorted(range(len(wanted)), key=lambda n: folder_of(run, wanted[n].subject).name)
+    found = {number: _looked_up(run, wanted[number].subject, locks) for number in order}
+    return [found[number] for number in range(len(wanted))]
 
 
 def _looked_up(run: Run, subject: Subject, locks: contextlib.ExitStack) -> dict[str, Any] | None:
@@ -320,6 +331,7 @@ def _about(run: Run, subject: Subject, command: str, more: Mapping[str, Any]) ->
     return {
         "study": subject.study,
         "options": in_words(subject.options),
+        "version": subject.version,
         "data": dict(subject.data),
         **more,
         "command": command,

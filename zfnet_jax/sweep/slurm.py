@@ -129,7 +129,7 @@ class SlurmLauncher:
             nodes=nodes,
             ntasks_per_node=max(1, gpus_per_node) if several else 1,
             **({"gpus_per_node": gpus_per_node} if gpus_per_node else {}),
-            # If one process of a run fails, the others wait for it for ever.
+            # Processes of a run end together by themselves, unless JAX itself hangs in one.
             srun_args=["--kill-on-bad-exit=1"],
             additional_parameters={"requeue": True} | dict(sbatch),
         )

@@ -170,9 +170,11 @@ def _train(
         plateau = plateau.rolled_back(rollbacks, config.rollback.rate_factor)
         state = dataclasses.replace(state, rate_scale=jnp.float32(plateau.scale))
     step = int(state.step)
-    workdir.begin_segment(job.directory, step)
+    end = min(total_steps, job.stop_after_steps or total_steps)
     digest = array_tree.tree_digest(state) if restored and parallel.process_count() > 1 else None
     distributed.agree({"step": step, "restored state": digest})
+    if step < end:
+        workdir.begin_segment(job.directory, step)
     state, healthy, mean = parallel.replicate((state, np.bool_(True), train.mean))
     metrics = MetricsWriter(
         job.directory, resume_step=step if restored else -1, is_writer=parallel.is_writer()
@@ -203,7 +205,6 @@ def _train(
             bad.step, tensor, job.directory, train, config, plateau.rollbacks
         )
 
-    end = min(total_steps, job.stop_after_steps or total_steps)
     every = config.checkpoint.every_steps
     mid_epoch_saves = range(0, total_steps, every) if every else ()
     unchecked: collections.deque[_Started] = collections.deque()

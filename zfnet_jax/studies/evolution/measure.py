@@ -38,8 +38,8 @@ def evolution(folders: Sequence[Path], options: Options) -> Arrays:
       '{layer}/share_changed' [E]: share of the maps alive at the last checkpoint that changed;
       '{layer}/half_settled' and '{layer}/all_settled': the first checkpoint at which half and all
       of these maps are settled, -1 if that is only the last one;
-      of the maps to draw: '{layer}/map' [N], '{layer}/projection' [N, E, s, s, C] float32 and
-      '{layer}/patch' [N, E, s, s, C] uint8.
+      of the maps to draw: '{layer}/map' [N], '{layer}/projection' [N, E, h, w, C] float32 and
+      '{layer}/patch' [N, E, h, w, C] uint8.
 
     Raises:
       ValueError: there are fewer than two checkpoints, or not all of one run and data set.
@@ -88,7 +88,7 @@ def follow(images: np.ndarray) -> Arrays:
 
 
 def _projections(mined: Winners, layer: str, maps: np.ndarray) -> np.ndarray:
-    """Of each map's strongest winner, [N, s, s, C] float32."""
+    """Of each map's strongest winner, [N, h, w, C] float32."""
     scale = mined.projections[f"{layer}/scale"][maps, 0]
     stored = mined.projections[f"{layer}/projection"][maps, 0]
     return stored.astype(np.float32) * scale[:, None, None, None]

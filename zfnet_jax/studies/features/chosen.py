@@ -69,12 +69,12 @@ def named_maps(mined: Winners, texts: Sequence[str]) -> dict[str, np.ndarray]:
 
 
 def projections(mined: Winners, layer: str, maps: np.ndarray) -> np.ndarray:
-    """Projections of some maps' winners, each in a scale of its own, [m, K, s, s, C] float32."""
+    """Projections of some maps' winners, each in a scale of its own, [m, K, h, w, C] float32."""
     return mined.projections[f"{layer}/projection"][maps].astype(np.float32)
 
 
 def patches(mined: Winners, layer: str, maps: np.ndarray) -> np.ndarray:
-    """Photo patches of some maps' winners, [m, K, s, s, C] uint8."""
+    """Photo patches of some maps' winners, [m, K, h, w, C] uint8."""
     return mined.patches[f"{layer}/patch"][maps]
 
 

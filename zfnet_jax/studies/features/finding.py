@@ -107,6 +107,7 @@ def _rank(result: Result, data: str | None) -> tuple[bool, int]:
 
 
 def _way(result: Result, with_k: bool) -> dict[str, Any]:
-    """All that was chosen, with or without the number of winners, and the images."""
+    """All that was chosen, with or without the number of winners, the images, and the form of what
+    is saved."""
     options = result.about["options"] | ({} if with_k else {"k": None})
-    return options | result.about["data"]
+    return options | result.about["data"] | {"version": result.about.get("version", 1)}

@@ -57,7 +57,11 @@ def measured(
       ValueError, FloatingPointError: see `mining.mine`.
     """
     subject = Subject(
-        NAME, options, (options.split, str(run.step)), {"fingerprint": split.fingerprint}
+        NAME,
+        options,
+        (options.split, str(run.step)),
+        {"fingerprint": split.fingerprint},
+        version=2,
     )
     target = saved.folder_of(run, subject)
     unfinished_pass = target.with_name(f"{target.name}.pass.npz")

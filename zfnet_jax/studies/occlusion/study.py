@@ -61,9 +61,10 @@ def measured(run: Run, options: Options, *, batch_size: int = _BATCH, progress: 
     Raises:
       ValueError: see `measure.occlude`; or a photo cannot be read, or a class does not exist.
     """
-    chosen = resolved(run, options)
-    layer = chosen.layer
     numbers = class_numbers(run, options.labels, len(options.images))
+    labels = () if numbers is None else tuple(photos.class_label(run, n) for n in numbers)
+    chosen = dataclasses.replace(resolved(run, options), labels=labels)
+    layer = chosen.layer
     size = run.config.data.image_size
     pixels = np.stack([load_photo(path, size) for path in options.images])
 
