@@ -95,7 +95,7 @@ def lose(checkpoints):
 def mine_others():
     from zfnet_jax.studies.features import study
     subject = study.Subject
-    study.Subject = lambda *its: subject(*its[:3], {"fingerprint": "another"})
+    study.Subject = lambda *its, **more: subject(*its[:3], {"fingerprint": "another"}, **more)
 
 def at_third_step(do):
     def batches(*arguments):
