@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Literal
 
 Rounding = Literal["floor", "ceil"]
@@ -68,9 +69,9 @@ class Pool:
 
         What a partial window of 'ceil' has beyond map and padding never counts (Caffe, PyTorch).
         """
-        padding = self.padding if self.counts_padding else 0
         starts = [unit * self.stride - self.padding for unit in range(self.size(size))]
-        return [min(start + self.window, size + padding) - max(start, -padding) for start in starts]
+        padding = self.padding if self.counts_padding else 0
+        return pixels_inside(starts, self.window, (-padding, size + padding))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,6 +149,13 @@ class Conv:
                 "filter; use larger images or fewer layers"
             )
         return out
+
+
+def pixels_inside(starts: Sequence[int], window: int, within: tuple[int, int]) -> list[int]:
+    """How many pixels of windows that begin at `starts` lie from the first of `within` on and
+    before the second, along one axis."""
+    first, end = within
+    return [min(start + window, end) - max(start, first) for start in starts]
 
 
 def _check_choice(field: str, value: str, choices: tuple[str, ...]) -> None:

@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from zfnet_jax import dotted
 from zfnet_jax.lifeline import (
     ENDED,
     DisagreementError,
@@ -113,7 +114,7 @@ def differences(said: Sequence[Mapping[str, Any]]) -> str:
     Args:
       said: JSON values by name, of each process; fields of nested ones are named 'outer.inner'.
     """
-    fields = [dict(_flat(one)) for one in said]
+    fields = [dict(dotted.fields(one)) for one in said]
     texts = [json.dumps(one, sort_keys=True) for one in fields]
     most, count = collections.Counter(texts).most_common(1)[0]
     if count == len(said):
@@ -283,11 +284,3 @@ def _listener(address: str, port: int) -> Iterator[socket.socket]:
         ) from error
     with made:
         yield made
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value

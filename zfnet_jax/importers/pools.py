@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from zfnet_jax.importers.chain import AnyPool, GlobalPool, RegionPool, WindowPool
-from zfnet_jax.layer_specs import LARGEST_WINDOW, Pool
+from zfnet_jax.layer_specs import LARGEST_WINDOW, Pool, pixels_inside
 
 
 def same_pool(link: AnyPool, size: int, crop: int) -> Pool:
@@ -54,9 +54,9 @@ def _same_pool(link: AnyPool, size: int, crop: int) -> Pool:
 
 def _counts(link: WindowPool, size: int, windows: int) -> list[int]:
     """Pixels along an axis that each mean is over."""
-    before, after = link.padding if link.counts_padding else (0, 0)
     starts = [window * link.stride - link.padding[0] for window in range(windows)]
-    return [min(start + link.window, size + after) - max(start, -before) for start in starts]
+    before, after = link.padding if link.counts_padding else (0, 0)
+    return pixels_inside(starts, link.window, (-before, size + after))
 
 
 def region_pool(link: RegionPool, size: int, crop: int) -> Pool:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from zfnet_jax import dotted
 from zfnet_jax.reproduce.contents import CHAPTERS, Chapter
 from zfnet_jax.studies.step import Entry
 
@@ -87,7 +88,7 @@ def gather(workdir: Path) -> Report:
         folder=workdir / "report",
         name=workdir.resolve().name,
         facts=_facts(workdir, config, plan, records),
-        config=dict(_flat(config)),
+        config=dict(dotted.fields(config)),
         chapters=tuple((chapter, entries) for chapter, entries in chapters if entries),
         has_atlas=(workdir / "report" / "atlas" / "index.html").exists(),
     )
@@ -157,11 +158,3 @@ def _facts(
     ):
         facts["Effort"] = "a draft: fewer images, draws and folds"
     return facts
-
-
-def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in config.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value

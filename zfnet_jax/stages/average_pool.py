@@ -8,34 +8,12 @@ import jax
 import jax.numpy as jnp
 
 from zfnet_jax.average_pooling import average_pool, average_unpool
-from zfnet_jax.layer_specs import Pool
-from zfnet_jax.stages.stage import (
-    Activations,
-    Down,
-    Frame,
-    Place,
-    Stage,
-    Up,
-    Weights,
-    Window,
-    Words,
-)
+from zfnet_jax.stages.pool import PoolStage
+from zfnet_jax.stages.stage import Activations, Down, Frame, Place, Up, Weights, Words
 
 
 @dataclasses.dataclass(frozen=True)
-class AveragePool(Stage):
-    pool: Pool
-
-    @property
-    def window(self) -> Window:
-        return Window(self.pool.window, self.pool.stride, self.pool.padding)
-
-    def size(self, size: int) -> int:
-        return self.pool.size(size)
-
-    def pads(self, size: int) -> tuple[int, int]:
-        return self.pool.pads(size)
-
+class AveragePool(PoolStage):
     def forward(self, x: jax.Array, weights: Weights, up: Up) -> tuple[jax.Array, Activations]:
         height, width = x.shape[1:3]
         units, place = (self.size(height), self.size(width)), Place((0, 0), (height, width))
@@ -75,12 +53,4 @@ class AveragePool(Stage):
         return rows, columns
 
     def words(self) -> Words:
-        pool = self.pool
-        does, stride = f"average pool {pool.window} x {pool.window}", f"stride {pool.stride}"
-        return Words(
-            (does, stride, *([f"padding {pool.padding}"] if pool.padding else [])),
-            up=f"{does}, {stride}",
-            down="spreading over windows",
-            holds="pooled",
-            leaves="spread",
-        )
+        return super().words()._replace(down="spreading over windows", leaves="spread")

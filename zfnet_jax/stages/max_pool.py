@@ -8,41 +8,20 @@ from typing import ClassVar
 import jax
 
 from zfnet_jax.global_pooling import global_max_pool, global_max_unpool
-from zfnet_jax.layer_specs import LARGEST_WINDOW, Pool
+from zfnet_jax.layer_specs import LARGEST_WINDOW
 from zfnet_jax.pooling import Pads, max_pool_with_switches, max_unpool
-from zfnet_jax.stages.stage import (
-    Activations,
-    Down,
-    Frame,
-    Place,
-    Stage,
-    Up,
-    Weights,
-    Window,
-    Words,
-)
+from zfnet_jax.stages.pool import PoolStage
+from zfnet_jax.stages.stage import Activations, Down, Frame, Place, Up, Weights, Words
 
 
 @dataclasses.dataclass(frozen=True)
-class MaxPool(Stage):
-    pool: Pool
-
+class MaxPool(PoolStage):
     outside: ClassVar[float] = -float("inf")
-
-    @property
-    def window(self) -> Window:
-        return Window(self.pool.window, self.pool.stride, self.pool.padding)
 
     @property
     def switches(self) -> str:
         """Name of its switches among the activations."""
         return f"switches{self.number}"
-
-    def size(self, size: int) -> int:
-        return self.pool.size(size)
-
-    def pads(self, size: int) -> tuple[int, int]:
-        return self.pool.pads(size)
 
     def forward(self, x: jax.Array, weights: Weights, up: Up) -> tuple[jax.Array, Activations]:
         pads = (self.pads(x.shape[1]), self.pads(x.shape[2]))
@@ -77,13 +56,5 @@ class MaxPool(Stage):
         return max_unpool(x, switches, frame.size, window, stride, frame.pads, down.overlap)
 
     def words(self) -> Words:
-        pool = self.pool
-        does, stride = f"max pool {pool.window} x {pool.window}", f"stride {pool.stride}"
-        return Words(
-            (does, stride, *([f"padding {pool.padding}"] if pool.padding else [])),
-            up=f"{does}, {stride}",
-            down="max unpooling",
-            holds="pooled",
-            leaves="unpooled",
-            crosses=f"switches $S_{{{self.number}}}$",
-        )
+        crosses = f"switches $S_{{{self.number}}}$"
+        return super().words()._replace(down="max unpooling", leaves="unpooled", crosses=crosses)

@@ -83,17 +83,15 @@ class Result:
         """The arrays for a figure: 'class_names' as people see them (see `data.titles`)."""
         if "class_names" not in self.arrays:
             return self.arrays
-        run = self.folder.absolute().parent.parent.parent
-        names = titles.of_classes(run, self.arrays["class_names"].tolist())
+        names = titles.of_classes(run_of(self.folder), self.arrays["class_names"].tolist())
         return self.arrays | {"class_names": np.array(names)}
 
     def drawn_by(self, figure: str, out: Path) -> str:
         """The command that draws it, beside what else was found in its run."""
-        workdir = self.folder.parents[2]
         return command(
             "figures",
             f"--figure={figure}",
-            f"--workdir={workdir}",
+            f"--workdir={self.folder.parents[2]}",
             f"--arrays={self.folder}",
             f"--out={out}",
         )
@@ -108,6 +106,11 @@ class Result:
             np.load(file) as arrays,
         ):
             return dict(arrays)
+
+
+def run_of(folder: Path) -> Path:
+    """The folder of the run that a result lies in."""
+    return folder.absolute().parents[2]
 
 
 def command_of(

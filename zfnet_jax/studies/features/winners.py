@@ -65,8 +65,7 @@ class Winners:
     @property
     def class_titles(self) -> tuple[str, ...]:
         """What to show of the classes of the labels; see `data.titles`."""
-        workdir = self.folder.absolute().parent.parent.parent
-        return titles.of_classes(workdir, self.about["class_names"])
+        return titles.of_classes(saved.run_of(self.folder), self.about["class_names"])
 
     @property
     def keys(self) -> dict[int, str]:
