@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.fake_mined import CLASSES, DEAD, FEW, LAYERS, colours, write_mined
+from tests.fake_mined import CLASSES, CROP, DEAD, FEW, LAYERS, colours, write_mined
 from zfnet_jax.names import fit
 from zfnet_jax.studies.features import atlas
 
@@ -230,6 +230,10 @@ def test_a_deep_link_opens_a_map_at_its_epoch(opened):
         "(document.querySelector('.box').getBBox())"
     )
     assert box == [start + jump * column, start + jump * row, size, size]
+    # The photo fills its place, however much of the field lies outside of it.
+    assert page.js("document.querySelector('.source svg').getAttribute('viewBox')") == (
+        f"0 0 {CROP} {CROP}"
+    )
 
 
 def test_the_strip_of_a_map_names_the_epochs_at_which_it_is_dead(opened):

@@ -73,14 +73,12 @@ function selectWinner(winner) {
       `unit at row ${row}, column ${column}. Image ${image}: ${ATLAS.photos[image] ?? ""}`));
 }
 
-// The photo and the receptive field in it, which may leave it.
+// The photo and in it the receptive field, of which what leaves the photo is not shown.
 function photo(image, top, left, size) {
   const [height, width] = ATLAS.crop;
-  const [x0, y0] = [Math.min(0, left), Math.min(0, top)];
-  const [x1, y1] = [Math.max(width, left + size), Math.max(height, top + size)];
-  const outer = `M${x0} ${y0}H${x1}V${y1}H${x0}Z`;
+  const outer = `M0 0H${width}V${height}H0Z`;
   const inner = `M${left} ${top}h${size}v${size}h${-size}Z`;
-  return svg("svg", { viewBox: `${x0} ${y0} ${x1 - x0} ${y1 - y0}`, role: "img",
+  return svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img",
     "aria-label": `Photo ${image}; the box is what the unit sees` },
   svg("image", { href: `photos/${image}.webp`, width, height, preserveAspectRatio: "none" }),
   svg("path", { class: "shade", d: outer + inner }), svg("path", { class: "box", d: inner }));
