@@ -14,10 +14,10 @@ from typing import Any
 
 import ml_collections
 
-from zfnet_jax.layer_specs import ContrastNorm, Conv, Pool
+from zfnet_jax.layer_specs import Classifier, ContrastNorm, Conv, Pool, check_choice
 from zfnet_jax.stages.average_pool import AveragePool
 from zfnet_jax.stages.contrast import Normalise
-from zfnet_jax.stages.dense import Dense, Dropout, Logits
+from zfnet_jax.stages.dense import Dense, Dropout, Logits, MapLogits
 from zfnet_jax.stages.filters import Filter
 from zfnet_jax.stages.max_pool import MaxPool
 from zfnet_jax.stages.relu import Relu
@@ -28,6 +28,8 @@ from zfnet_jax.stages.stage import Stage
 class Architecture:
     """A convnet of the ZFNet family: conv layers, dense layers, softmax (paper, Fig. 3).
 
+    `classifier`: what follows the conv layers, see `layer_specs.Classifier`; without one there are
+    no `classes`.
     `dropout_scales_training`: what dropout leaves is scaled up in training; otherwise, as in the
     paper's time, all is scaled down in evaluation. `dense_without_relu`: which hidden dense layers
     are not rectified, the first being 0.
@@ -40,6 +42,7 @@ class Architecture:
     norm_before_pool: bool = False
     dropout_scales_training: bool = True
     dense_without_relu: tuple[int, ...] = ()
+    classifier: Classifier = "dense"
 
     def __post_init__(self) -> None:
         numbers = [conv.number for conv in self.convs]
@@ -47,6 +50,14 @@ class Architecture:
             raise ValueError(
                 f"model.layers must name each conv layer once, in ascending order, got {numbers}"
             )
+        check_choice("model.classifier", self.classifier, ("dense", "maps", "none"))
+        if self.classifier != "dense" and self.dense:
+            raise ValueError(
+                f"model.classifier is {self.classifier!r}, which has no dense layers:"
+                f" model.dense=() instead of {self.dense}"
+            )
+        if self.classifier == "none" and self.classes:
+            raise ValueError(f"model.classifier is 'none', but there are {self.classes} classes")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"model.dropout must be in [0, 1), got {self.dropout}")
         if not set(self.dense_without_relu) <= set(range(len(self.dense))):
@@ -65,7 +76,8 @@ class Architecture:
 
     @functools.cached_property
     def stages(self) -> tuple[Stage, ...]:
-        """Everything that the net does, from the image to the class scores, in order."""
+        """Everything that the net does, from the image to the class scores, in order; without a
+        classifier to its last maps."""
         return (*itertools.chain(*map(self._conv_layer, self.convs)), *self._classifier())
 
     def _conv_layer(self, conv: Conv) -> Iterator[Stage]:
@@ -92,7 +104,10 @@ class Architecture:
             if self.dropout:
                 yield Dropout(name, n, self.dropout, self.dropout_scales_training, depth)
             n += 1
-        yield Logits("logits", n, self.classes)
+        if self.classifier == "dense":
+            yield Logits("logits", n, self.classes)
+        elif self.classifier == "maps":
+            yield MapLogits("logits", n, self.classes)
 
     @property
     def map_stages(self) -> tuple[Stage, ...]:
@@ -122,7 +137,7 @@ class Architecture:
     @property
     def outputs(self) -> dict[int, str]:
         """The activation that each layer ends with, by the paper's number; the scores are none."""
-        return {stage.number: stage.name for stage in self.stages[:-1]}
+        return {stage.number: stage.name for stage in self.stages if not stage.scores}
 
 
 def completed(model: Mapping[str, Any] | ml_collections.ConfigDict) -> dict[str, Any]:
@@ -137,7 +152,7 @@ def from_config(model: ml_collections.ConfigDict, classes: int) -> Architecture:
 
     Args:
       model: the config's model section; `model.layers` lists the conv layers in use, by name.
-      classes: number of classes, which the data set says.
+      classes: number of classes, which the data set says; 0 for a net without classifier.
 
     Raises:
       ValueError: a field has a value that no net can be built from.
@@ -166,5 +181,7 @@ def from_config(model: ml_collections.ConfigDict, classes: int) -> Architecture:
         dropout=model.dropout,
         norm_before_pool=model.norm_before_pool,
         dropout_scales_training=later["dropout_scales_training"],
-        dense_without_relu=tuple(later.get("dense_without_relu", ())),  # of imported nets alone
+        # What the built-in nets do not say: imported nets do.
+        dense_without_relu=tuple(later.get("dense_without_relu", ())),
+        classifier=later.get("classifier", "dense"),
     )

@@ -12,6 +12,9 @@ PoolKind = Literal["max", "average"]
 LARGEST_WINDOW = 16  # pixels a side of a max pool but that of whole maps: a switch is a byte
 AlphaConvention = Literal["sum", "mean"]
 NormRegion = Literal["across_maps", "within_map"]
+# What follows the conv layers: dense layers, the last of them the class scores; nothing, as their
+# last maps are the class scores; or nothing, as the net has no classes.
+Classifier = Literal["dense", "maps", "none"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,8 +40,8 @@ class Pool:
             raise ValueError(
                 f"pool: window and stride must be at least 1 and padding in [0, window), got {self}"
             )
-        _check_choice("pool.rounding", self.rounding, ("floor", "ceil"))
-        _check_choice("pool.kind", self.kind, ("max", "average"))
+        check_choice("pool.rounding", self.rounding, ("floor", "ceil"))
+        check_choice("pool.kind", self.kind, ("max", "average"))
 
     def size(self, size: int) -> int:
         """Pixels along one axis after pooling. ValueError if there is no window.
@@ -100,8 +103,8 @@ class ContrastNorm:
                 "contrast_norm.k must be positive and alpha not negative, "
                 f"got {self.k} and {self.alpha}"
             )
-        _check_choice("contrast_norm.alpha_convention", self.alpha_convention, ("sum", "mean"))
-        _check_choice("contrast_norm.region", self.region, ("across_maps", "within_map"))
+        check_choice("contrast_norm.alpha_convention", self.alpha_convention, ("sum", "mean"))
+        check_choice("contrast_norm.region", self.region, ("across_maps", "within_map"))
 
     @property
     def neighbours(self) -> int:
@@ -158,6 +161,7 @@ def pixels_inside(starts: Sequence[int], window: int, within: tuple[int, int]) -
     return [min(start + window, end) - max(start, first) for start in starts]
 
 
-def _check_choice(field: str, value: str, choices: tuple[str, ...]) -> None:
+def check_choice(field: str, value: str, choices: tuple[str, ...]) -> None:
+    """ValueError, naming the field, unless its value is one of the choices."""
     if value not in choices:
         raise ValueError(f"{field} must be one of {', '.join(choices)}, got {value!r}")

@@ -48,10 +48,10 @@ class ZFNet(nn.Module):
             image, so that a step does not depend on how its images lie on devices.
 
         Returns:
-          logits [B, classes] float32, and the activations by name. For layer n: 'conv{n}' the
-          rectified maps, 'switches{n}' and 'pool{n}', 'norm{n}', each [B, H, W, C], where the
-          layer has them; 'fc{n}' [B, units] for dense layers, as the next layer reads them in
-          evaluation. What nobody uses costs nothing under jit.
+          logits [B, classes] float32, [B, 0] without a classifier; and the activations by name. For
+          layer n: 'conv{n}' the rectified maps, 'switches{n}' and 'pool{n}', 'norm{n}', each
+          [B, H, W, C], where the layer has them; 'fc{n}' [B, units] for dense layers, as the next
+          layer reads them in evaluation. What nobody uses costs nothing under jit.
         """
         net = self.architecture
         up = Up(self.dtype, self.precision, dropout_keys)
@@ -67,6 +67,8 @@ class ZFNet(nn.Module):
                     weights = Parameters(stage, x.shape[1:], init, name=stage.weights)()
                 x, found = stage.forward(x, weights, up)
             activations |= found
+        if not net.stages[-1].scores:
+            x = jnp.zeros((x.shape[0], 0), jnp.float32)
         return x, activations
 
 

@@ -1,9 +1,10 @@
-"""Dense layers: their weights and biases, dropout, and the class scores."""
+"""Dense layers: their weights and biases, dropout; and the class scores, of whatever layer."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -58,11 +59,43 @@ class Logits(Dense):
     """The class scores, in float32 whatever the rest is computed in: of a thousand scores in
     bfloat16 many tie."""
 
+    scores: ClassVar[bool] = True
+
     def forward(self, x: jax.Array, weights: Weights, up: Up) -> tuple[jax.Array, Activations]:
         return self._sums(x, weights, jnp.float32, up.precision), {}
 
     def words(self) -> Words:
         return Words(("dense", "softmax"), up="dense; softmax", holds="classes")
+
+
+@dataclasses.dataclass(frozen=True)
+class MapLogits(Stage):
+    """The class scores where the last maps, of one unit each, are these: nets that end in a global
+    pool or in dense layers written as convolutions (Lin et al. 2013, Section 3.2). float32."""
+
+    classes: int
+
+    scores: ClassVar[bool] = True
+
+    @property
+    def window(self) -> None:
+        return None
+
+    def shape(self, inputs: tuple[int, ...]) -> tuple[int, ...]:
+        """ValueError unless there is one value a class."""
+        if inputs != (1, 1, self.classes):
+            rows, columns, maps = inputs
+            raise ValueError(
+                f"the last maps are the class scores, but they are {maps} maps of {rows} x"
+                f" {columns} units, for {self.classes} classes: expected one unit a class"
+            )
+        return (self.classes,)
+
+    def forward(self, x: jax.Array, weights: Weights, up: Up) -> tuple[jax.Array, Activations]:
+        return x.astype(jnp.float32).reshape(-1, *self.shape(x.shape[1:])), {}
+
+    def words(self) -> Words:
+        return Words(("softmax",), up="softmax", holds="classes")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -115,6 +115,8 @@ class Stage:
 
     # Whether the deconvnet has a counterpart to it. Without one a projection passes it by.
     projects: ClassVar[bool] = True
+    # Whether it puts out the class scores, the last of the net.
+    scores: ClassVar[bool] = False
     # What stands around maps where its windows leave them.
     outside: ClassVar[float] = 0.0
 

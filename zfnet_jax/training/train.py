@@ -85,6 +85,8 @@ def train_and_evaluate(
     distributed.agree({"data": workdir.fingerprints(train, validation)})
     steps_per_epoch = batches.train_steps_per_epoch(len(train), config.batch_size)
 
+    if config.model.get("classifier") == "none":
+        raise ValueError("model.classifier is 'none': a net without classes cannot be trained")
     net = model.from_config(config.model, classes=len(train.class_names))
     transform = optimizer.momentum(config.optimizer)
     schedule = optimizer.learning_rate_schedule(

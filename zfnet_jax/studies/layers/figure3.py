@@ -121,8 +121,9 @@ def _columns(net: Architecture, image_size: tuple[int, int], channels: int) -> l
         names = dict.fromkeys(stage.name for stage in stages if stage.projects)
         blocks = [_Block(shapes[name]) for name in names]
         blocks[-1] = dataclasses.replace(blocks[-1], filter=_side(after[0]) if after else 0)
-        title = f"Layer {stages[0].number}" if after else "Output"
-        share = (0.95 * len(blocks) if blocks[0].sides else 0.8) if after else 0.75
+        is_output = stages[-1].scores
+        title = "Output" if is_output else f"Layer {stages[0].number}"
+        share = 0.75 if is_output else 0.95 * len(blocks) if blocks[0].sides else 0.8
         text = tuple(line for stage in stages for line in stage.words().lines)
         columns.append(_Column(title, tuple(blocks), share, text))
     return columns
