@@ -129,18 +129,33 @@ def test_preprocessing_in_the_graph_is_recovered(mean, scale, photos, tmp_path):
     foreign.same({"logits": logits}, {"logits": answers(model, pixels)["logits"]})
 
 
-def test_a_scale_in_the_graph_leaves_the_mean_open(tmp_path):
+@pytest.mark.parametrize(("scale", "asked"), [(255, False), (0.5, True)])
+def test_only_a_graph_that_divides_pixels_itself_says_that_nothing_is_subtracted(
+    scale, asked, tmp_path
+):
     model = build(ZFNET512)
-    model.graph.initializer.append(numpy_helper.from_array(np.array(255, np.float32), "most"))
+    model.graph.initializer.append(numpy_helper.from_array(np.array(scale, np.float32), "most"))
     model.graph.node.insert(0, helper.make_node("Div", ["gpu_0/data_0", "most"], ["x"]))
     model.graph.node[1].input[0] = "x"
     onnx.save(model, tmp_path / "net.onnx")
     options = dataclasses.replace(OPTIONS, mean=None)
-    with pytest.raises(ValueError, match="what is subtracted from pixels"):
-        importing.from_onnx(tmp_path / "net.onnx", options, zfnet.get_config())
+    if asked:
+        with pytest.raises(ValueError, match="what is subtracted from pixels"):
+            importing.from_onnx(tmp_path / "net.onnx", options, zfnet.get_config())
+        return
+    found = importing.from_file(tmp_path / "net.onnx", options, zfnet.get_config())
+    np.testing.assert_array_equal(found.preprocessing.mean, 0)
     found = importing.from_onnx(tmp_path / "net.onnx", OPTIONS, zfnet.get_config())
     np.testing.assert_allclose(found.preprocessing.mean, MEAN, rtol=1e-6)
     assert found.preprocessing.scale == pytest.approx((255,) * 3)
+
+
+def test_all_that_a_file_does_not_say_is_asked_for_in_one_line(tmp_path):
+    onnx.save(build(ZFNET512), tmp_path / "net.onnx")
+    with pytest.raises(ValueError, match=r"--order=.*--image_size=.*--mean=") as raised:
+        importing.from_file(tmp_path / "net.onnx", importing.Options(), zfnet.get_config())
+    assert len(str(raised.value).splitlines()) == 1
+    assert "--crop" not in str(raised.value)  # the graph says it
 
 
 def parameters(path, options=OPTIONS):

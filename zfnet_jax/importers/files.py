@@ -27,6 +27,12 @@ _KINDS = {
     "gzip": ("compressed (gzip)", "unpack it"),
     "text": ("a text file", "give the file of the weights"),
 }
+_FORMATS = {
+    "safetensors": "pytorch",
+    "pytorch": "pytorch",
+    "onnx": "onnx",
+    "caffe": "caffe",
+}
 _MAGIC = {
     b"\x89HDF\r\n\x1a\n": "hdf5",
     b"\x93NUMPY": "npy",
@@ -59,6 +65,19 @@ def check(path: Path, *accepted: str) -> str:
         what, advice = _KINDS[kind]
         raise ValueError(f"{path} is {what}: {advice}")
     return kind
+
+
+def format_of(path: Path) -> str:
+    """The format, as --format has it, of a file of weights by its first bytes.
+
+    Raises:
+      ValueError: it is empty or of another kind, or nothing is known by its first bytes.
+    """
+    kind = check(path, *_FORMATS)
+    if not kind:
+        formats = "|".join(dict.fromkeys(_FORMATS.values()))
+        raise ValueError(f"{path} does not say what format it has: --format={formats}")
+    return _FORMATS[kind]
 
 
 def _kind(path: Path) -> str:

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from zfnet_jax.importers import caffe, files, onnx, own, pytorch
 from zfnet_jax.importers.assemble import assemble
 from zfnet_jax.importers.chain import CHANNELS, Link, in_colours
-from zfnet_jax.importers.preprocessing import Preprocessing, read_class_names
+from zfnet_jax.importers.preprocessing import HALF_OF_PIXELS, Preprocessing, read_class_names
 from zfnet_jax.importers.write import Imported, digest_of_file
 
 
@@ -62,6 +62,21 @@ class _Known:
     scale: float | tuple[float, ...] | None = None
     graph_mean: np.ndarray | None = None
     graph_scale: np.ndarray | None = None
+
+    @property
+    def takes_pixels(self) -> bool:
+        """Whether the graph divides by what pixels from 0 to 255 are divided by, and subtracts
+        nothing: then it takes them as they are."""
+        if self.graph_scale is None or self.graph_mean is not None:
+            return False
+        return float(np.min(self.graph_scale)) >= HALF_OF_PIXELS
+
+
+def from_file(
+    weights: str | Path, options: Options, base: ConfigDict, kind: str | None = None
+) -> Imported:
+    """A net of the format `kind`, a key of `READERS`; if None, of the one that the file has."""
+    return READERS[kind or files.format_of(Path(weights))](weights, options, base)
 
 
 def from_pytorch(weights: str | Path, options: Options, base: ConfigDict) -> Imported:
@@ -127,12 +142,8 @@ def _imported(
                 " multiply it by 255"
             )
     with files.reading(Path(weights), f"as {source['format']}"):
-        if bgr is None:
-            raise ValueError(
-                "the file does not say in which order it takes colours: --order=rgb|bgr"
-            )
         preprocessing = _preprocessing(options, mean, known, bgr)
-        net = assemble(chain, preprocessing.crop, bgr=bgr, base=base.model)
+        net = assemble(chain, preprocessing.crop, bgr=bool(bgr), base=base.model)
     names, titles = tuple(f"class {n}" for n in range(net.classes)), {}
     if options.class_names is not None:
         names, titles = read_class_names(options.class_names, net.classes)
@@ -167,16 +178,29 @@ def _refuse(options: Options, names: Iterable[str], why: str) -> None:
 
 
 def _preprocessing(
-    options: Options, mean: np.ndarray | None, known: _Known, bgr: bool
+    options: Options, mean: np.ndarray | None, known: _Known, bgr: bool | None
 ) -> Preprocessing:
-    """What is given, else known; `mean`: the one given."""
-    crop = _needed(options.crop or known.crop, "--crop", "how many pixels of an image it sees")
-    size = _needed(
-        options.image_size or known.image_size,
-        "--image_size",
-        "to how many pixels photos are resized",
-    )
+    """What is given, else known; `mean`: the one given.
+
+    Raises:
+      ValueError: neither says something; or `Preprocessing` refuses it.
+    """
+    crop, size = options.crop or known.crop, options.image_size or known.image_size
     mean = mean if mean is not None else known.mean
+    if mean is None and known.takes_pixels:
+        mean = np.zeros(CHANNELS, np.float32)
+    lacking = {
+        "in which order it takes colours: --order=rgb|bgr": bgr,
+        "how many pixels of an image it sees: --crop=N": crop,
+        "to how many pixels photos are resized: --image_size=N": size,
+        "what is subtracted from pixels: --mean=R,G,B or --mean_file (--mean=0,0,0 for nothing)"
+        ", and --scale if they are divided then": mean if known.graph_mean is None else True,
+    }
+    if told := [what for what, said in lacking.items() if said is None]:
+        raise ValueError(f"the file does not say {'; '.join(told)}")
+    assert crop is not None
+    assert size is not None
+    assert bgr is not None
     scale = options.scale if options.scale is not None else known.scale
     scale = np.asarray(1.0 if scale is None else scale, float)
     # The graph's own comes second: ((x - mean) / scale - its mean) / its scale.
@@ -191,11 +215,6 @@ def _preprocessing(
         mean = (0 if mean is None else mean) + scale * graphs
     if known.graph_scale is not None:
         scale = scale * _rgb(known.graph_scale, bgr).ravel()
-    if mean is None:
-        raise ValueError(
-            "the file does not say what is subtracted from pixels: --mean=R,G,B or --mean_file"
-            " (--mean=0,0,0 for nothing)"
-        )
     scale = tuple(scale.tolist()) if scale.ndim else float(scale)
     mean = np.asarray(mean, np.float32)
     mean = np.broadcast_to(mean, CHANNELS) if mean.shape == (1,) else mean
@@ -239,12 +258,6 @@ def _listed(values: np.ndarray) -> str:
     return ",".join(f"{value:.6g}" for value in values)
 
 
-def _needed(value: int | None, flag: str, what: str) -> int:
-    if value is None:
-        raise ValueError(f"the file does not say {what}: {flag}")
-    return value
-
-
 def _rgb(array: np.ndarray, bgr: bool) -> np.ndarray:
     """[1 or 3, H, W] in the net's order of colours to [H, W, 3], red, green, blue."""
     array = np.broadcast_to(array, (CHANNELS, *array.shape[1:])).transpose(1, 2, 0)
@@ -286,3 +299,6 @@ def _source(kind: str, weights: str | Path, beside: Iterable[Path] = ()) -> dict
     more = {path.name: digest_of_file(path) for path in beside}
     source = {"format": kind, "file": Path(weights).name, "sha256": digest_of_file(weights)}
     return source | ({"beside": more} if more else {})
+
+
+READERS = {"pytorch": from_pytorch, "onnx": from_onnx, "caffe": from_caffe}

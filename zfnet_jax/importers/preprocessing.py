@@ -10,6 +10,7 @@ import numpy as np
 from zfnet_jax.data import titles
 
 LARGEST_IMAGE = 4096  # pixels a side: a mean of more would be a defect of its file
+HALF_OF_PIXELS = 127  # of their range: no smaller number brings them to one about 1 wide
 
 
 @dataclasses.dataclass(frozen=True)
