@@ -84,6 +84,9 @@ def get_config(arg: str = "zfnet") -> ConfigDict:
                 "min_improvement": 1e-3,  # of top-1 error, as a share
                 "max_drops": 3,
             },
+            # Annealing by hand: (epochs done, factor), ..., each of which multiplies the rate from
+            # then on. What lies ahead may be changed between a stop and its resume.
+            "drops": (),
             "warmup_epochs": 0.0,
             "scale_with_batch": False,  # learning rate times batch_size / reference_batch
             "reference_batch": 128,

@@ -78,3 +78,17 @@ def test_schedules(config):
     config.schedule = "steps"
     with pytest.raises(ValueError, match="plateau, cosine or constant, got 'steps'"):
         rate(0)
+
+
+def test_drops_multiply_the_rate_from_their_epochs_on():
+    drops = ((1, 0.5), (3, 0.1))
+    assert [optimizer.dropped(drops, epoch) for epoch in range(5)] == [1, 0.5, 0.5, 0.05, 0.05]
+    assert optimizer.dropped((), 9) == 1
+
+
+@pytest.mark.parametrize(
+    "drops", [(30, 0.1), ((30, 0.1, 2),), ((3, 0.1), (2, 0.1)), ((2, 0.1), (2, 0.1)), ((2, 0),)]
+)
+def test_drops_that_make_no_sense_are_refused(drops):
+    with pytest.raises(ValueError, match=r"pairs of an epoch, ascending, and a positive factor"):
+        optimizer.check_drops(drops)

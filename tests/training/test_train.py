@@ -251,17 +251,34 @@ def test_another_config_in_the_same_folder_is_refused_by_field(tiny_config, tiny
         train.train_and_evaluate(tiny_config, tiny_run)
 
 
-def test_more_epochs_go_on_where_the_schedule_does_not_depend_on_them(
+def test_more_epochs_and_drops_give_the_run_that_had_them_from_the_start(
     tiny_config, tiny_run, tmp_path
 ):
     tiny_config.epochs = 4
-    with pytest.raises(ValueError, match="epochs is 3 there and 4 here"):
-        train.train_and_evaluate(tiny_config, tiny_run)  # cosine
-    tiny_config.optimizer.schedule = "constant"
-    tiny_config.epochs = 1
-    train.train_and_evaluate(tiny_config, tmp_path)
-    tiny_config.epochs = 2
-    assert train.train_and_evaluate(tiny_config, tmp_path)["epoch"] == 2
+    with pytest.raises(ValueError, match=r"epochs is 3 there and 4 here, and the cosine"):
+        train.train_and_evaluate(tiny_config, tiny_run)
+    tiny_config.optimizer.schedule = "plateau"
+    tiny_config.optimizer.plateau.patience = 1
+    tiny_config.optimizer.plateau.min_improvement = 1.0  # a drop of its own after epoch 2
+    tiny_config.epochs, tiny_config.optimizer.drops = 3, ((1, 0.5), (2, 0.25))
+    train.train_and_evaluate(tiny_config, tmp_path / "unbroken")
+    rates = [record["learning_rate"] for record in read_metrics(tmp_path / "unbroken")]
+    assert rates == pytest.approx([0.02, 0.01, 0.02 * 0.5 * 0.25 * 0.1])
+
+    tiny_config.epochs, tiny_config.optimizer.drops = 1, ()
+    train.train_and_evaluate(tiny_config, tmp_path / "more")
+    tiny_config.epochs, tiny_config.optimizer.drops = 2, ((1, 0.5),)
+    train.train_and_evaluate(tiny_config, tmp_path / "more", stop_after_steps=5)
+    for late in (((1, 0.25),), ((0, 0.5), (1, 0.5)), ()):
+        tiny_config.optimizer.drops = late
+        with pytest.raises(ValueError, match=r"epoch \d has begun with .* \(2, FACTOR\) being the"):
+            train.train_and_evaluate(tiny_config, tmp_path / "more")
+    tiny_config.epochs, tiny_config.optimizer.drops = 3, ((1, 0.5), (2, 0.25))
+    train.train_and_evaluate(tiny_config, tmp_path / "more")
+    unbroken, more = (final_state(tmp_path / name) for name in ("unbroken", "more"))
+    assert unbroken[0] == more[0] == 12
+    assert largest_difference(unbroken[1], more[1]) == 0
+    assert metrics_without_times(tmp_path / "more") == metrics_without_times(tmp_path / "unbroken")
 
 
 def test_a_batch_that_does_not_divide_is_refused(tiny_config, tmp_path):

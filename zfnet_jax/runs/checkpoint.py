@@ -384,6 +384,12 @@ class Checkpoints:
             self._errors.pop(step, None)
 
 
+def newest_step(directory: Path) -> int | None:
+    """The newest step of the checkpoints in a directory, unopened; None if there is none."""
+    names = [path.name for path in directory.glob("*")]
+    return max((int(name) for name in names if name.isdecimal()), default=None)
+
+
 def open_checkpoints(directory: Path) -> Checkpoints:
     """Checkpoints of a run to read from, for analyses; nothing on disk is changed."""
     return Checkpoints(directory, keep_latest=1, keep_best=0, keep_steps=(), read_only=True)

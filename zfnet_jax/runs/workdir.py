@@ -8,7 +8,7 @@ import platform
 import secrets
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,19 @@ _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "pil
 _LOOKS = 10  # for a file of another host, half a second apart: network file systems are late
 
 # Fields that a resumed run may change: they do not alter the steps that were made. Of the data the
-# fingerprint is compared, wherever they lie; `epochs` shapes the cosine schedule (see `claim`).
-FREE_FIELDS = ("epochs", "checkpoint", "eval_batch_size", "data", "on_nonfinite", "rollback")
+# fingerprint is compared, wherever they lie; for `epochs` and drops see `optimizer.check_resumed`.
+FREE_FIELDS = (
+    "epochs",
+    "checkpoint",
+    "eval_batch_size",
+    "data",
+    "on_nonfinite",
+    "rollback",
+    "optimizer.drops",
+)
+
+# Fields that came later, by dotted name, as runs of before were trained.
+LATER_FIELDS: Mapping[str, Any] = {"optimizer.drops": []}
 
 
 @contextlib.contextmanager
@@ -69,8 +80,18 @@ def check_shared(directory: Path) -> None:
             (directory / nonce).unlink(missing_ok=True)
 
 
-def claim(directory: Path, config: ConfigDict, train: Split, validation: Split) -> None:
+def claim(
+    directory: Path,
+    config: ConfigDict,
+    train: Split,
+    validation: Split,
+    check_resumed: Callable[[dict[str, Any]], None] | None = None,
+) -> None:
     """Writes config.json and run.json, or checks that the run already there is the same one.
+
+    Args:
+      check_resumed: looks at the config that the run had before, whose free fields may differ, and
+        raises a ValueError where they may not in this way.
 
     Raises:
       ValueError: the folder holds a run of another config or other data, naming what differs; or
@@ -78,25 +99,19 @@ def claim(directory: Path, config: ConfigDict, train: Split, validation: Split) 
     """
     directory = Path(directory)
     class_titles = _read_titles(config, train)
-    path = directory / "config.json"
     data = fingerprints(train, validation)
     new = as_json(config)
-    if path.exists():
+    if (earlier := saved_config(directory)) is not None:
         run = json.loads((directory / "run.json").read_text())
         if "imported" in run:
             raise ValueError(
                 f"{directory} holds an imported net, which is not trained on: choose another "
                 "--workdir"
             )
-        earlier = json.loads(path.read_text())
-        earlier["model"] = architecture.completed(earlier["model"])
-        free = set(FREE_FIELDS)
-        if config.optimizer.schedule == "cosine":
-            free.remove("epochs")
         differing = [
             f"{field} is {old!r} there and {now!r} here"
             for field, (old, now) in _differences(earlier, new).items()
-            if field.split(".")[0] not in free
+            if not is_free(field)
         ]
         if run["data"] != data:
             differing.append(f"the data are {run['data']} there and {data} here")
@@ -105,6 +120,8 @@ def claim(directory: Path, config: ConfigDict, train: Split, validation: Split) 
                 f"{directory} holds a run of another config: {'; '.join(differing)}. "
                 "Choose another --workdir"
             )
+        if check_resumed:
+            check_resumed(earlier)
     if parallel.is_writer():
         directory.mkdir(parents=True, exist_ok=True)
         write_json(
@@ -118,7 +135,39 @@ def claim(directory: Path, config: ConfigDict, train: Split, validation: Split) 
                 "segments": segments(directory),
             },
         )
-        write_json(path, new)
+        write_json(directory / "config.json", new)
+
+
+def saved_config(directory: Path) -> dict[str, Any] | None:
+    """The config of the run in a folder, with the fields that came later as it was trained; None
+    if there is none yet."""
+    path = directory / "config.json"
+    if not path.exists():
+        return None
+    result = json.loads(path.read_text())
+    result["model"] = architecture.completed(result["model"])
+    for name, value in LATER_FIELDS.items():
+        *sections, field = name.split(".")
+        holder = result[sections[0]] if sections else result
+        holder.setdefault(field, value)
+    return result
+
+
+def without_later(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A config as JSON values without the fields that came later and are left as runs of before
+    were trained, so that digests stay the same."""
+    result = {k: dict(v) if isinstance(v, dict) else v for k, v in config.items()}
+    for name, value in LATER_FIELDS.items():
+        *sections, field = name.split(".")
+        holder = result[sections[0]] if sections else result
+        if holder.get(field) == value:
+            del holder[field]
+    return result
+
+
+def is_free(field: str) -> bool:
+    """Whether a resumed run may change a field, by dotted name."""
+    return field in FREE_FIELDS or field.split(".")[0] in FREE_FIELDS
 
 
 def segments(directory: Path) -> list[dict[str, Any]]:

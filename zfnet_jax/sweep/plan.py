@@ -31,9 +31,6 @@ from zfnet_jax.runs import workdir
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.=-]{0,99}")
 
-# What may differ in a run that is gone on with; `workdir.claim` checks the rest of the data.
-_FREE_SECTIONS = set(workdir.FREE_FIELDS) - {"epochs"}
-
 
 @dataclasses.dataclass(frozen=True)
 class Run:
@@ -207,19 +204,17 @@ def _check(runs: Sequence[Run], path: str) -> None:
 
 def _check_folder(run: Run) -> None:
     """ValueError if the run's folder holds a run of another config."""
-    try:
-        saved = json.loads((run.folder / "config.json").read_text())
-    except FileNotFoundError:
+    earlier = workdir.saved_config(run.folder)
+    if earlier is None:
         return
-    there = flat(saved | {"model": architecture.completed(saved["model"])})
+    there = flat(earlier)
     here = flat(workdir.as_json(run.config))
     goes_on = run.config.optimizer.schedule != "cosine" and there["epochs"] < run.config.epochs
     differing = [
         f"{field} is {there.get(field)!r} there and {here.get(field)!r} here"
         for field in sorted(there.keys() | here.keys())
         if there.get(field) != here.get(field)
-        and field.split(".")[0] not in _FREE_SECTIONS
-        and not (field == "epochs" and goes_on)
+        and not (goes_on if field == "epochs" else workdir.is_free(field))
     ]
     if differing:
         raise ValueError(

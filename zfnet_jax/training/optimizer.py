@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -11,6 +13,7 @@ import optax
 from ml_collections import ConfigDict
 
 Params = dict[str, Any]
+Drops = Sequence[Sequence[float]]  # (epoch, factor), see `dropped`
 
 
 def momentum(config: ConfigDict) -> optax.GradientTransformation:
@@ -55,6 +58,56 @@ def learning_rate_schedule(
         return after
     climb = optax.linear_schedule(peak / warmup, peak, max(warmup - 1, 1))
     return optax.join_schedules([climb, after], [warmup])
+
+
+def dropped(drops: Drops, epoch: int) -> float:
+    """The factor of `config.optimizer.drops` on the learning rate in an epoch, the first being 0.
+
+    Each (epoch, factor) multiplies it from then on, once so many epochs are done: by hand, as the
+    paper annealed (Section 3), on top of whatever the schedule does.
+    """
+    return math.prod(factor for done, factor in drops if done <= epoch)
+
+
+def check_drops(drops: Drops) -> None:
+    """ValueError unless drops are (epoch, factor), epochs ascending and factors positive."""
+    pairs = all(isinstance(one, Sequence) and len(one) == 2 for one in drops)
+    epochs = [one[0] for one in drops] if pairs else []
+    if (
+        not pairs
+        or not all(isinstance(epoch, int) and epoch >= 0 for epoch in epochs)
+        or epochs != sorted(set(epochs))
+        or not all(0 < factor < math.inf for _, factor in drops)
+    ):
+        raise ValueError(
+            f"config.optimizer.drops is {drops}: it must be pairs of an epoch, ascending, and a"
+            " positive factor, such as ((30, 0.1), (50, 0.1))"
+        )
+
+
+def check_resumed(earlier: Mapping[str, Any], config: ConfigDict, epochs_begun: int) -> None:
+    """ValueError where a resumed run's schedule would be another in steps that are made.
+
+    Args:
+      earlier: the config that the run had before, as JSON values.
+      config: the one that it is resumed with.
+      epochs_begun: how many of its epochs have steps that are made.
+    """
+    old, new = earlier["optimizer"]["drops"], config.optimizer.drops
+    for epoch in range(epochs_begun):
+        was, now = dropped(old, epoch), dropped(new, epoch)
+        if was != now:
+            raise ValueError(
+                f"config.optimizer.drops: epoch {epoch + 1} has begun with the rate times {was:g},"
+                f" not {now:g}: what is dropped after {epochs_begun} epochs or more can be changed,"
+                f" ({epochs_begun}, FACTOR) being the first; or choose another --workdir"
+            )
+    if config.optimizer.schedule == "cosine" and earlier["epochs"] != config.epochs:
+        raise ValueError(
+            f"config.epochs is {earlier['epochs']} there and {config.epochs} here, and the cosine"
+            " schedule's rate in every step depends on it: to train on, start another --workdir"
+            " with --config.init_from; epochs can be added to schedules plateau and constant"
+        )
 
 
 def limit_filter_rms(params: Params, radius: float) -> tuple[Params, jax.Array]:

@@ -21,7 +21,7 @@ from zfnet_jax import distributed, model, parallel, passes
 from zfnet_jax.data import augment, batches, splits
 from zfnet_jax.data.images import Split
 from zfnet_jax.runs import array_tree, workdir
-from zfnet_jax.runs.checkpoint import Checkpoints
+from zfnet_jax.runs.checkpoint import Checkpoints, newest_step
 from zfnet_jax.training import nonfinite, optimizer, preemption
 from zfnet_jax.training.evaluation import Evaluator, make_evaluator
 from zfnet_jax.training.metrics import MetricsWriter, Progress, Waiting, epoch_line, top_ks
@@ -69,6 +69,7 @@ def train_and_evaluate(
     """
     distributed.agree({"config": workdir.without_data(config), "steps": stop_after_steps})
     nonfinite.check_config(config)
+    optimizer.check_drops(config.optimizer.drops)
     augment.check(config)
     parallel.check_batch(config.batch_size, config.optimizer.accumulation)
     train = splits.open_split(config.data, "train")
@@ -116,7 +117,15 @@ def train_and_evaluate(
     )
     jax.eval_shape(job.initial)  # a net that its images do not fit fails with nothing written
     with workdir.held(directory), preemption.Watch() as watch:
-        workdir.claim(directory, config, train, validation)
+        steps_made = newest_step(directory / "checkpoints") or 0
+        epochs_begun = -(-steps_made // steps_per_epoch)
+        workdir.claim(
+            directory,
+            config,
+            train,
+            validation,
+            lambda earlier: optimizer.check_resumed(earlier, config, epochs_begun),
+        )
         checkpoints = Checkpoints(
             directory / "checkpoints",
             keep_latest=config.checkpoint.keep_latest,
@@ -170,8 +179,13 @@ def _train(
         state, plateau = arrays["state"], optimizer.Plateau(**record["plateau"])
     if rollbacks > plateau.rollbacks:
         plateau = plateau.rolled_back(rollbacks, config.rollback.rate_factor)
-        state = dataclasses.replace(state, rate_scale=jnp.float32(plateau.scale))
+
+    def rate_scale(epoch: int) -> float:
+        """What the scheduled rate is multiplied by in an epoch, the first being 0."""
+        return plateau.scale * optimizer.dropped(config.optimizer.drops, epoch)
+
     step = int(state.step)
+    state = dataclasses.replace(state, rate_scale=jnp.float32(rate_scale(step // steps_per_epoch)))
     end = min(total_steps, job.stop_after_steps or total_steps)
     digest = array_tree.tree_digest(state) if restored and parallel.process_count() > 1 else None
     distributed.agree({"step": step, "restored state": digest})
@@ -250,7 +264,7 @@ def _train(
                 "epoch": epoch + 1,
                 **{f"train/{k}": sums[k] / sums["steps"] for k in measured},
                 **{f"val/{k}": validated[k] for k in measured},
-                "learning_rate": float(np.asarray(job.schedule(step - 1))) * plateau.scale,
+                "learning_rate": float(np.asarray(job.schedule(step - 1))) * rate_scale(epoch),
                 "clipped": sums["clipped"] / sums["steps"],
             }
             times = {
@@ -269,7 +283,9 @@ def _train(
             error = 1 - validated["top1"]
             if config.optimizer.schedule == "plateau":
                 plateau = plateau.after(error, config.optimizer.plateau)
-                state = state.replace(rate_scale=parallel.replicate(jnp.float32(plateau.scale)))
+            if config.optimizer.schedule == "plateau" or config.optimizer.drops:
+                scale = parallel.replicate(jnp.float32(rate_scale(epoch + 1)))
+                state = state.replace(rate_scale=scale)
             save(error)
             if step < end and (told or watch.told(step)):
                 raise watch.preempted(step)

@@ -178,8 +178,9 @@ def _net(result: Path) -> Path:
 
 
 def recipe_digest(recipe: ConfigDict) -> str:
-    """Short digest of all of a recipe that decides what it trains."""
-    fields = workdir.as_json(recipe)
+    """Short digest of all of a recipe that decides what it trains; a field that came later, and is
+    left as it was, makes no other recipe."""
+    fields = workdir.without_later(workdir.as_json(recipe))
     counting = {name: value for name, value in fields.items() if name not in workdir.FREE_FIELDS}
     text = json.dumps(counting | {"epochs": recipe.epochs}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
