@@ -44,6 +44,7 @@ def get_config(arg: str = "small") -> ConfigDict:
         config.augment.crop = 112
         config.batch_size = 64
         config.epochs = 42
+        config.log_every_steps = 0  # an epoch is a minute
     config.model.init = "he"
     config.model.first_init_scale = 0.08
     return config

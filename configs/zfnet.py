@@ -70,6 +70,8 @@ def get_config(arg: str = "zfnet") -> ConfigDict:
     config.batch_size = 128
     config.eval_batch_size = 128
     config.epochs = 70
+    # Between the records of epochs one of so many steps: loss, rate, images/s, waiting; 0: none.
+    config.log_every_steps = 100
 
     config.optimizer = ConfigDict(
         {

@@ -21,17 +21,23 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder; made if missi
 _STOP = flags.DEFINE_integer(
     "stop_after_steps", None, "Save and stop after this many updates.", lower_bound=1
 )
+_PROFILE = flags.DEFINE_string(
+    "profile_steps", None, "First and last step of those to profile, '100:110'."
+)
 
 
 def main() -> None:
     # After the flags, so that --help needs no jax.
     from zfnet_jax import parallel
     from zfnet_jax.report.mosaic import filter_mosaic
-    from zfnet_jax.training import preemption, train
+    from zfnet_jax.training import preemption, profile, train
 
     workdir = Path(_WORKDIR.value)
+    profiled = None if _PROFILE.value is None else profile.steps_of(_PROFILE.value)
     try:
-        result = train.train_and_evaluate(_CONFIG.value, workdir, _STOP.value, filter_mosaic)
+        result = train.train_and_evaluate(
+            _CONFIG.value, workdir, _STOP.value, filter_mosaic, profiled
+        )
     except preemption.PreemptedError as told:
         if parallel.is_writer():
             print(f"stopped by {told}", file=sys.stderr)

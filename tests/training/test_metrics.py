@@ -3,7 +3,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import re
 import struct
 import subprocess
 import sys
@@ -14,18 +13,10 @@ import numpy as np
 import pytest
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
-from zfnet_jax.training import metrics
-from zfnet_jax.training.metrics import (
-    MetricsWriter,
-    Progress,
-    Waiting,
-    epoch_line,
-    read_metrics,
-    top_ks,
-)
+from zfnet_jax.training.metrics import MetricsWriter, read_metrics, top_ks
 
 
-def _events(workdir: Path) -> list[list[Event]]:
+def events_of(workdir: Path) -> list[list[Event]]:
     """Events of each TensorBoard file: records of length, checksum, data, checksum."""
     files = []
     for path in sorted((workdir / "tensorboard").iterdir()):
@@ -38,7 +29,7 @@ def _events(workdir: Path) -> list[list[Event]]:
     return files
 
 
-def _scalars(events: list[Event]) -> list[tuple[int, str, float]]:
+def scalars_of(events: list[Event]) -> list[tuple[int, str, float]]:
     return [
         (event.step, value.tag, value.simple_value)
         for event in events
@@ -158,7 +149,7 @@ def test_other_processes_write_nothing(tmp_path):
 def test_tensorboard_has_the_same_scalars_and_the_purge(tmp_path):
     _write(tmp_path, range(1, 4))
     _write(tmp_path, range(3, 5), resume_step=2)
-    first, second = _events(tmp_path)
+    first, second = events_of(tmp_path)
     for events, records in ((first, range(1, 4)), (second, range(3, 5))):
         expected = [
             (step, tag, pytest.approx(value))
@@ -169,7 +160,7 @@ def test_tensorboard_has_the_same_scalars_and_the_purge(tmp_path):
                 ("images_per_second", step),
             )
         ]
-        assert _scalars(events) == expected
+        assert scalars_of(events) == expected
     starts = [e.step for e in second if e.session_log.status == SessionLog.START]
     assert starts == [3]
 
@@ -182,7 +173,7 @@ def test_tensorboard_images(tmp_path):
         for wrong in (pixels[..., 0], pixels.astype(np.float32), pixels[..., :2]):
             with pytest.raises(ValueError, match=r"image filters: expected uint8 \[H, W, 3\]"):
                 writer.image("filters", wrong, 6)
-    (events,) = _events(tmp_path)
+    (events,) = events_of(tmp_path)
     (event,) = [event for event in events if event.summary.value]
     assert (event.step, event.summary.value[0].tag) == (6, "filters")
     png = event.summary.value[0].image.encoded_image_string
@@ -193,7 +184,7 @@ def test_tensorboard_images(tmp_path):
 def test_a_training_shows_the_filters_of_its_first_layer(tiny_run):
     steps = [
         event.step
-        for events in _events(tiny_run)
+        for events in events_of(tiny_run)
         for event in events
         if event.summary.value and event.summary.value[0].tag == "filters/conv1"
     ]
@@ -202,120 +193,6 @@ def test_a_training_shows_the_filters_of_its_first_layer(tiny_run):
 
 def test_of_five_classes_only_the_first_counts():
     assert [top_ks(classes) for classes in (2, 5, 6, 1000)] == [(1,), (1,), (1, 5), (1, 5)]
-
-
-def test_epoch_line():
-    record = {
-        "step": 234,
-        "epoch": 3,
-        "train/loss": 1.9213,
-        "train/top1": 0.3314,
-        "val/loss": 2.0,
-        "val/top1": 0.3,
-        "val/top5": 1.0,
-        "learning_rate": 0.01,
-        "images_per_second": 1812.4,
-        "waiting": 0.041,
-        "clipped": 0.03,
-        "something/else": 5,
-    }
-    assert epoch_line(record, 5) == (
-        "epoch 3/5  step 234  train loss 1.921 top-1 33.1%  "
-        "val loss 2.000 top-1 30.0% top-5 100.0%  lr 0.01  1,812 images/s waiting 4.1%  "
-        "clipped 3.0%"
-    )
-    assert epoch_line({"epoch": 3, "step": 7, "train/loss": math.nan}, 70) == (
-        "epoch  3/70  step 7  train loss nan"
-    )
-
-
-class _Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-class _Clock:
-    now = 100.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-
-def test_progress_in_a_log_file_is_a_plain_line_in_ten_seconds(monkeypatch, capsys):
-    clock, stream = _Clock(), io.StringIO()
-    monkeypatch.setattr(metrics, "time", clock)
-    monkeypatch.setattr(sys, "stderr", stream)
-    with Progress(total_steps=1000, start_step=200, batch_size=64, enabled=True) as progress:
-        for step in range(201, 301):
-            clock.now += 0.25
-            progress.update(step, title="epoch 1/2", loss=2.0 if step == 210 else None)
-        progress.line("epoch 1/2 is done")
-    assert stream.getvalue() == (
-        "epoch 1/2  loss 2.000  step 240/1000  256 images/s  ETA 03:10\n"
-        "epoch 1/2  loss 2.000  step 280/1000  256 images/s  ETA 03:00\n"
-    )
-    assert capsys.readouterr().out == "epoch 1/2 is done\n"
-
-
-def test_progress_in_a_terminal_is_a_bar_of_the_whole_run(monkeypatch, capsys):
-    clock, stream = _Clock(), _Terminal()
-    monkeypatch.setattr(metrics, "time", clock)
-    monkeypatch.setattr(sys, "stderr", stream)
-    with Progress(total_steps=100, start_step=50, batch_size=8, enabled=True) as progress:
-        clock.now += 1000  # the first step compiles: it does not count
-        progress.update(51, title="epoch 3/4", loss=2.0)
-        clock.now += 96
-        progress.update(75, title="epoch 3/4", loss=1.5)
-        progress.line("a line")  # draws the bar again
-    drawn = stream.getvalue()
-    assert re.search(
-        r" 75% [^\r]* epoch 3/4  loss 1.500  step 75/100  2 images/s  ETA 01:40", drawn
-    )
-    assert capsys.readouterr().out == "a line\n"
-
-
-def test_a_bar_reads_a_loss_only_where_it_shows_it(monkeypatch):
-    """Reading a number from a device takes a moment; a bar is drawn ten times a second."""
-    clock, read = _Clock(), []
-    monkeypatch.setattr(metrics, "time", clock)
-    monkeypatch.setattr(sys, "stderr", _Terminal())
-
-    class Loss:
-        def __float__(self) -> float:
-            read.append(clock.now)
-            return 2.0
-
-    with Progress(total_steps=300, start_step=0, batch_size=8, enabled=True) as progress:
-        for step in range(200):
-            clock.now += 0.01
-            progress.update(step, title="epoch 1/1", loss=Loss())
-    assert 15 < len(read) < 25
-
-
-def test_waiting_is_the_time_until_an_item_comes(monkeypatch):
-    clock = _Clock()
-    monkeypatch.setattr(metrics, "time", clock)
-
-    def slow():
-        for number in range(3):
-            clock.now += 2
-            yield number
-
-    items, seen = Waiting(slow()), []
-    for number in items:
-        clock.now += 10  # its consumer's own
-        seen.append(number)
-    assert seen == [0, 1, 2]
-    assert items.seconds == 6
-
-
-def test_progress_of_other_processes_is_silent(monkeypatch, capsys):
-    stream = _Terminal()
-    monkeypatch.setattr(sys, "stderr", stream)
-    with Progress(total_steps=4, start_step=0, batch_size=8, enabled=False) as progress:
-        progress.update(2, title="epoch 1/2", loss=1.0)
-        progress.line("a line")
-    assert stream.getvalue() == capsys.readouterr().out == ""
 
 
 def test_without_tensorboards_package_metrics_are_written_all_the_same(

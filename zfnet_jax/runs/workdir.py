@@ -30,6 +30,7 @@ _LOOKS = 10  # for a file of another host, half a second apart: network file sys
 FREE_FIELDS = (
     "epochs",
     "checkpoint",
+    "log_every_steps",
     "eval_batch_size",
     "data",
     "on_nonfinite",
@@ -205,13 +206,16 @@ def _circumstances() -> dict[str, Any]:
     }
 
 
-def record(config: ConfigDict, train: Split, plateau: dict[str, Any]) -> dict[str, Any]:
+def record(
+    config: ConfigDict, train: Split, plateau: dict[str, Any], logged: dict[str, float]
+) -> dict[str, Any]:
     """What a checkpoint holds beside its arrays: all that a user of the net needs to know."""
     return {
         "config": as_json(config),
         "class_names": list(train.class_names),
         "data": train.fingerprint,
         "plateau": plateau,
+        "logged": logged,
     }
 
 

@@ -1,9 +1,8 @@
-"""Where the numbers of a run go: `metrics.jsonl`, TensorBoard and the terminal.
+"""Where the numbers of a run are kept: `metrics.jsonl` and TensorBoard.
 
-Records are flat. The names that `epoch_line` knows: epoch, train/loss, train/top1, val/loss,
-val/top1, val/top5, learning_rate, clipped (share of filters clipped by the RMS limit) and the time
-fields images_per_second and waiting (share of the training time in which the loop waited for its
-next batch); top-k accuracies and shares are fractions of 1.
+Records are flat: one for each epoch (`epoch`, `train/loss`, `val/top1` ...) and, where the config
+wants them, those between, whose names begin with `step/` (see `step_log`). Top-k accuracies and
+shares are fractions of 1.
 """
 
 from __future__ import annotations
@@ -13,26 +12,20 @@ import json
 import math
 import os
 import sys
-import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Generic, SupportsFloat, TextIO, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import numpy as np
 from absl import logging
-from tqdm import tqdm
 
 from zfnet_jax import files
 
 if TYPE_CHECKING:
     from tensorboardX import SummaryWriter
 
-T = TypeVar("T")
-
 _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
-_SECONDS_BETWEEN_LOG_LINES = 10.0
-_SECONDS_BETWEEN_BARS = 0.1
 _TENSORBOARD_FLUSH_SECONDS = 10
 
 
@@ -126,131 +119,31 @@ class MetricsWriter:
 
 
 def read_metrics(workdir: Path) -> list[dict[str, float]]:
-    """Records of a run, oldest first; a torn last line (a run stopped while writing) is left out.
+    """Records of a run's epochs, oldest first; a torn last line (a run stopped while writing) is
+    left out.
 
     Raises:
       FileNotFoundError: the run has no `metrics.jsonl`.
       ValueError: another line is no record.
     """
+    return [record for record in _read(workdir) if not _between_epochs(record)]
+
+
+def read_step_metrics(workdir: Path) -> list[dict[str, float]]:
+    """Records between the ends of epochs, as `read_metrics` those of the epochs."""
+    return [record for record in _read(workdir) if _between_epochs(record)]
+
+
+def _between_epochs(record: dict[str, float]) -> bool:
+    return any(name.startswith("step/") for name in record)
+
+
+def _read(workdir: Path) -> list[dict[str, float]]:
     records = [json.loads(line) for line in _whole_lines(Path(workdir) / "metrics.jsonl")]
     return [
         {k: _NON_FINITE[v] if isinstance(v, str) else v for k, v in record.items()}
         for record in records
     ]
-
-
-class Progress:
-    """The terminal: a progress bar of the whole run with its ETA, and tidy lines above it.
-
-    The bar is on standard error, the lines are on standard output. Where standard error is no
-    terminal (a log file) there is no bar but at most one plain line in ten seconds.
-
-    Args:
-      total_steps: global step at which the run ends.
-      start_step: global step at which it starts, not 0 for a resumed run.
-      batch_size: images per step, of all processes together.
-      enabled: False on all processes but one; those print nothing.
-    """
-
-    def __init__(
-        self,
-        *,
-        total_steps: int,
-        start_step: int,
-        batch_size: int,
-        enabled: bool,
-    ) -> None:
-        self._enabled = enabled
-        self._total_steps = total_steps
-        self._batch_size = batch_size
-        self._loss: SupportsFloat | None = None
-        self._shown = time.monotonic()
-        self._shown_every = _SECONDS_BETWEEN_LOG_LINES
-        self._first: tuple[int, float] | None = None  # the first step that ended, and when
-        self._bar: tqdm[Any] | None = None
-        if enabled and sys.stderr.isatty():
-            self._shown, self._shown_every = -math.inf, _SECONDS_BETWEEN_BARS
-            self._bar = tqdm(
-                total=total_steps,
-                initial=start_step,
-                dynamic_ncols=True,
-                leave=False,
-                file=sys.stderr,
-                bar_format="{percentage:3.0f}% {bar:24} {desc}",
-            )
-
-    def update(self, step: int, *, title: str, loss: SupportsFloat | None = None) -> None:
-        """Moves the bar to `step`, if the last one is not too fresh.
-
-        Args:
-          step: steps done, of the whole run.
-          title: what stands before the bar, such as 'epoch 3/30'.
-          loss: current loss, which is read where it is shown; None leaves the last one standing.
-        """
-        if not self._enabled:
-            return
-        self._loss = self._loss if loss is None else loss
-        now = time.monotonic()
-        self._first = self._first or (step, now)
-        if now - self._shown < self._shown_every:
-            return
-        self._shown = now
-        if self._bar is None:
-            print(self._text(step, title, now), file=sys.stderr, flush=True)
-        else:
-            self._bar.set_description_str(self._text(step, title, now), refresh=False)
-            self._bar.update(step - self._bar.n)
-
-    def _text(self, step: int, title: str, now: float) -> str:
-        # The mean rate, validation included, so that the ETA is of the whole run; since the first
-        # step, which compiles.
-        first, since = self._first or (step, now)
-        rate = (step - first) / max(now - since, 1e-9)
-        eta = tqdm.format_interval((self._total_steps - step) / rate) if rate > 0 else "?"
-        loss = "" if self._loss is None else f"  loss {float(self._loss):.3f}"
-        images = f"{rate * self._batch_size:,.0f} images/s"
-        return f"{title}{loss}  step {step}/{self._total_steps}  {images}  ETA {eta}"
-
-    def line(self, text: str) -> None:
-        """Prints a line on standard output, above the bar."""
-        if self._enabled:
-            tqdm.write(text, file=sys.stdout)
-            sys.stdout.flush()
-
-    def close(self) -> None:
-        """Removes the bar."""
-        if self._bar is not None:
-            self._bar.close()
-
-    def __enter__(self) -> Progress:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
-
-class Waiting(Generic[T]):
-    """Passes items on and adds up how long its consumer waited for them.
-
-    Attributes:
-      seconds: so far.
-    """
-
-    def __init__(self, items: Iterable[T]) -> None:
-        self.seconds = 0.0
-        self._items = items
-
-    def __iter__(self) -> Iterator[T]:
-        items = iter(self._items)
-        while True:
-            began = time.monotonic()
-            try:
-                item = next(items)
-            except StopIteration:
-                return
-            finally:
-                self.seconds += time.monotonic() - began
-            yield item
 
 
 def top_ks(classes: int) -> tuple[int, ...]:
@@ -259,33 +152,6 @@ def top_ks(classes: int) -> tuple[int, ...]:
     Of five classes or fewer the true one is always among the first five.
     """
     return (1, 5) if classes > 5 else (1,)
-
-
-def epoch_line(record: Mapping[str, float], epochs: int) -> str:
-    """One tidy line on an epoch; fields that the record lacks are left out.
-
-    >>> epoch_line({"epoch": 3, "step": 234, "train/loss": 1.92, "train/top1": 0.331}, 30)
-    'epoch  3/30  step 234  train loss 1.920 top-1 33.1%'
-    """
-    width = len(str(epochs))
-    groups = (
-        (("epoch", f"epoch {{:{width}.0f}}/{epochs}"),),
-        (("step", "step {:.0f}"),),
-        (("train/loss", "train loss {:.3f}"), ("train/top1", "top-1 {:.1%}")),
-        (
-            ("val/loss", "val loss {:.3f}"),
-            ("val/top1", "top-1 {:.1%}"),
-            ("val/top5", "top-5 {:.1%}"),
-        ),
-        (("learning_rate", "lr {:.3g}"),),
-        (("images_per_second", "{:,.0f} images/s"), ("waiting", "waiting {:.1%}")),
-        (("clipped", "clipped {:.1%}"),),
-    )
-    texts = (
-        " ".join(pattern.format(record[name]) for name, pattern in group if name in record)
-        for group in groups
-    )
-    return "  ".join(text for text in texts if text)
 
 
 def _number(name: str, value: Any) -> int | float:

@@ -24,9 +24,12 @@ from zfnet_jax.runs import array_tree, workdir
 from zfnet_jax.runs.checkpoint import Checkpoints, newest_step
 from zfnet_jax.training import nonfinite, optimizer, preemption
 from zfnet_jax.training.evaluation import Evaluator, make_evaluator
-from zfnet_jax.training.metrics import MetricsWriter, Progress, Waiting, epoch_line, top_ks
+from zfnet_jax.training.metrics import MetricsWriter, top_ks
 from zfnet_jax.training.nonfinite import NonFiniteError
+from zfnet_jax.training.profile import StepProfile
+from zfnet_jax.training.progress import Progress, Waiting, epoch_line, step_line
 from zfnet_jax.training.step import TrainState, initial_state, make_train_step
+from zfnet_jax.training.step_log import StepLog, Sums
 
 _AHEAD = 2  # steps that the devices have to do while the host starts the next one
 # Reading a number from a device takes a moment. All processes look after the same steps, or those
@@ -41,6 +44,7 @@ def train_and_evaluate(
     directory: Path,
     stop_after_steps: int | None = None,
     filters_picture: Callable[[np.ndarray], np.ndarray] | None = None,
+    profile_steps: tuple[int, int] | None = None,
 ) -> dict[str, float]:
     """Trains the net of a config, or goes on where an earlier call on the folder stopped.
 
@@ -54,14 +58,16 @@ def train_and_evaluate(
         same call without it goes on from there.
       filters_picture: draws the filters of the first layer [M, k, k, C] as [H, W, 3] in [0, 1],
         for TensorBoard; without it they are not shown.
+      profile_steps: the first and the last step of those to profile; the profile goes to the folder
+        `profile` of the run's.
 
     Returns:
       the metrics of the last epoch that ended in this call ('val/top1', ...), if one did.
 
     Raises:
       DisagreementError: the processes of the job differ in config, data, folder or start.
-      ValueError: the config does not fit the data, the devices or the run in the folder, or another
-        process trains there.
+      ValueError: the config does not fit the data, the devices or the run in the folder, another
+        process trains there, or this call makes not all of the steps to profile.
       NonFiniteError: a loss, gradient or parameter is no longer finite and `config.on_nonfinite`
         allows no (further) way back; the checkpoints are from before.
       PreemptedError: a signal told the process to stop (see `preemption.Watch`); all is saved.
@@ -135,9 +141,12 @@ def train_and_evaluate(
         # Before and after the checkpoints close: closing waits for the other processes.
         with distributed.together(_AGREED), checkpoints, distributed.together(_AGREED):
             rollbacks = 0
+            profile = StepProfile(
+                profile_steps, directory / "profile", is_writer=parallel.is_writer()
+            )
             while True:
                 try:
-                    return _train(job, checkpoints, watch, rollbacks)
+                    return _train(job, checkpoints, watch, profile, rollbacks)
                 except NonFiniteError as error:
                     rollbacks = nonfinite.next_rollback(error, config)
 
@@ -167,16 +176,22 @@ class _Started(NamedTuple):
 
 
 def _train(
-    job: _Job, checkpoints: Checkpoints, watch: preemption.Watch, rollbacks: int
+    job: _Job,
+    checkpoints: Checkpoints,
+    watch: preemption.Watch,
+    profile: StepProfile,
+    rollbacks: int,
 ) -> dict[str, float]:
     """Trains from the newest checkpoint, or the start, to the end. See `train_and_evaluate`."""
     config, train, steps_per_epoch = job.config, job.train, job.steps_per_epoch
     total_steps = config.epochs * steps_per_epoch
     state, plateau = job.initial(), optimizer.Plateau()
+    logged: Sums = {}
     restored = checkpoints.restore_latest({"state": state, "mean": train.mean})
     if restored:
         _, arrays, record = restored
         state, plateau = arrays["state"], optimizer.Plateau(**record["plateau"])
+        logged = record.get("logged", {})
     if rollbacks > plateau.rollbacks:
         plateau = plateau.rolled_back(rollbacks, config.rollback.rate_factor)
 
@@ -187,6 +202,7 @@ def _train(
     step = int(state.step)
     state = dataclasses.replace(state, rate_scale=jnp.float32(rate_scale(step // steps_per_epoch)))
     end = min(total_steps, job.stop_after_steps or total_steps)
+    profile.check(step, end)
     digest = array_tree.tree_digest(state) if restored and parallel.process_count() > 1 else None
     distributed.agree({"step": step, "restored state": digest})
     if step < end:
@@ -206,9 +222,14 @@ def _train(
         checkpoints.save(
             step,
             {"state": state, "mean": mean},
-            workdir.record(config, train, plateau=dataclasses.asdict(plateau)),
+            workdir.record(config, train, plateau=dataclasses.asdict(plateau), logged=log.sums),
             error,
         )
+
+    def rate() -> float:
+        """The learning rate of the last step."""
+        scheduled = float(np.asarray(job.schedule(step - 1)))
+        return scheduled * rate_scale((step - 1) // steps_per_epoch)
 
     def check(keep: int) -> None:
         """NonFiniteError unless all steps that were started, but the last `keep`, are finite."""
@@ -227,15 +248,29 @@ def _train(
     result: dict[str, float] = {}
     told = False
     measured = ["loss", *(f"top{k}" for k in top_ks(len(train.class_names)))]
-    with metrics, progress:
+    with metrics, progress, profile:
         while step < end:
             epoch = step // steps_per_epoch
             title, began, first = f"epoch {epoch + 1}/{config.epochs}", time.monotonic(), step
             fed = Waiting(_batches_of(train, config, epoch, step % steps_per_epoch))
+            log = StepLog(
+                every=config.log_every_steps,
+                batch_size=config.batch_size,
+                fed=fed,
+                step=step,
+                sums=logged if step % steps_per_epoch else {},
+            )
             for batch in fed:
-                state, healthy, loss = job.train_step(state, healthy, mean, batch)
+                with profile.step(step + 1):
+                    state, healthy, loss = job.train_step(state, healthy, mean, batch)
                 step += 1
+                if told_where := profile.ended(step, loss):
+                    progress.line(told_where)
                 unchecked.append(_Started(step, loss, healthy))
+                if log.due(step):
+                    line, times = log.record(step, state.sums, rate())
+                    metrics.write(step, line, time_fields=times)
+                    progress.line(step_line({"step": step, **line, **times}, title))
                 if len(unchecked) > _AHEAD:
                     latest = unchecked[-1 - _AHEAD]
                     latest.loss.block_until_ready()
@@ -264,7 +299,7 @@ def _train(
                 "epoch": epoch + 1,
                 **{f"train/{k}": sums[k] / sums["steps"] for k in measured},
                 **{f"val/{k}": validated[k] for k in measured},
-                "learning_rate": float(np.asarray(job.schedule(step - 1))) * rate_scale(epoch),
+                "learning_rate": rate(),
                 "clipped": sums["clipped"] / sums["steps"],
             }
             times = {
