@@ -15,7 +15,7 @@ import numpy as np
 
 from configs import architectures
 from zfnet_jax.architecture import Architecture, from_config
-from zfnet_jax.layer_specs import ContrastNorm, Pool
+from zfnet_jax.layer_specs import Affine, ContrastNorm, Pool, Rectifier
 from zfnet_jax.model import ZFNet
 
 RECTIFY = ("deconvnet", "forward_mask", "guided")
@@ -178,23 +178,41 @@ def contrast_norm(x: np.ndarray, norm: ContrastNorm) -> np.ndarray:
     return result
 
 
+def rectified(x: np.ndarray, relu: Rectifier) -> np.ndarray:
+    y = np.where(x < 0, relu.slope * x, x)
+    return y if relu.cap is None else np.where(y > relu.cap, relu.cap, y)
+
+
+def rectified_back(x: np.ndarray, y: np.ndarray, relu: Rectifier, rectify: str) -> np.ndarray:
+    """The way down from x; y is what the relu put out."""
+    if rectify in ("deconvnet", "guided"):
+        x = rectified(x, Rectifier(relu.slope))
+    if rectify in ("forward_mask", "guided"):
+        x = x * np.where(y > 0, 1, relu.slope) * (1 if relu.cap is None else y < relu.cap)
+    return x
+
+
 def forward(net: Architecture, params: dict, images: np.ndarray) -> dict[str, np.ndarray]:
     """The conv layers of the model in float64: activations by the model's names."""
     x, activations = images.astype(np.float64), {}
     for conv in net.convs:
         kernel, bias = (np.asarray(params[conv.name][k], np.float64) for k in ("kernel", "bias"))
         x = convolve(x, kernel, conv.stride, conv.padding, conv.groups) + bias
-        x = activations[f"conv{conv.number}"] = np.maximum(x, 0) if conv.relu else x
-        if conv.contrast_norm and net.norm_before_pool:
-            x = activations[f"norm{conv.number}"] = contrast_norm(x, conv.contrast_norm)
-        if conv.pool and conv.pool.kind == "average":
-            x = activations[f"pool{conv.number}"] = average_pool(x, conv.pool)
-        elif conv.pool:
-            rows, columns = (pool_starts(size, conv.pool) for size in x.shape[1:3])
-            x, switches = max_pool(x, conv.pool.window, rows, columns)
-            activations[f"pool{conv.number}"], activations[f"switches{conv.number}"] = x, switches
-        if conv.contrast_norm and not net.norm_before_pool:
-            x = activations[f"norm{conv.number}"] = contrast_norm(x, conv.contrast_norm)
+        activations[conv.name] = x
+        for name, part in zip(conv.then_names, conv.then):
+            if isinstance(part, Rectifier):
+                x = rectified(x, part)
+            elif isinstance(part, ContrastNorm):
+                x = contrast_norm(x, part)
+            elif isinstance(part, Affine):
+                x = x * np.float64(params[name]["scale"]) + np.float64(params[name]["bias"])
+            elif part.kind == "average":
+                x = average_pool(x, part)
+            else:
+                rows, columns = (pool_starts(size, part) for size in x.shape[1:3])
+                x, switches = max_pool(x, part.window, rows, columns)
+                activations[f"switches{name.removeprefix('pool')}"] = switches
+            activations[name] = x
     return activations
 
 
@@ -209,36 +227,33 @@ def reconstructions(
     overlap: str,
 ) -> dict[str, np.ndarray]:
     """The deconvnet of Section 2.1: every 'layer{k}' from the start down to the image."""
-    inputs = [image_size]
+    inputs, size = {}, image_size
     for conv in net.convs:
-        output = activations[f"pool{conv.number}" if conv.pool else f"conv{conv.number}"]
-        inputs.append(output.shape[1:3])
+        inputs[conv.name] = size
+        size = activations[(conv.name, *conv.then_names)[-1]].shape[1:3]
     x, result, started = np.asarray(seed, np.float64), {}, False
-    for conv, input_size in reversed(list(zip(net.convs, inputs[:-1]))):
-        started = started or layer in (f"conv{conv.number}", f"pool{conv.number}")
-        if not started:
-            continue
-        maps = activations[f"conv{conv.number}"]
-        if conv.pool and conv.pool.kind == "average" and layer != f"conv{conv.number}":
-            x = average_unpool(x, maps.shape[1:3], conv.pool)
-        elif conv.pool and layer != f"conv{conv.number}":
-            rows, columns = (pool_starts(size, conv.pool) for size in maps.shape[1:3])
-            x = unpool(
-                x,
-                activations[f"switches{conv.number}"],
-                maps.shape[1:3],
-                conv.pool.window,
-                rows,
-                columns,
-                overlap,
-            )
-        if conv.relu and rectify in ("deconvnet", "guided"):
-            x = np.maximum(x, 0)
-        if conv.relu and rectify in ("forward_mask", "guided"):
-            x = x * (maps > 0)
-        kernel = np.asarray(params[conv.name]["kernel"], np.float64)
-        x = filter_transposed(x, kernel, conv.stride, conv.padding, conv.groups, input_size)
-        result[f"layer{conv.number}"] = x
+    for conv in reversed(net.convs):
+        below = (conv.name, *conv.then_names)  # what each part reads
+        for name, part, before in reversed(list(zip(conv.then_names, conv.then, below))):
+            started = started or layer == name
+            if not started or isinstance(part, ContrastNorm):
+                continue
+            height_and_width = activations[before].shape[1:3]
+            if isinstance(part, Rectifier):
+                x = rectified_back(x, activations[name], part, rectify)
+            elif isinstance(part, Affine):
+                x = x * np.float64(params[name]["scale"])
+            elif part.kind == "average":
+                x = average_unpool(x, height_and_width, part)
+            else:
+                switches = activations[f"switches{name.removeprefix('pool')}"]
+                rows, columns = (pool_starts(size, part) for size in height_and_width)
+                x = unpool(x, switches, height_and_width, part.window, rows, columns, overlap)
+        started = started or layer == conv.name
+        if started:
+            kernel, size = np.float64(params[conv.name]["kernel"]), inputs[conv.name]
+            x = filter_transposed(x, kernel, conv.stride, conv.padding, conv.groups, size)
+            result[f"layer{conv.number}"] = x
     return result
 
 

@@ -10,7 +10,7 @@ import pytest
 from tests import slow_reference as slow
 from zfnet_jax import deconvnet
 from zfnet_jax.architecture import Architecture
-from zfnet_jax.layer_specs import Conv, Pool
+from zfnet_jax.layer_specs import Conv, Pool, plain_then
 from zfnet_jax.stages.average_pool import AveragePool
 from zfnet_jax.stages.stage import Down, Frame, Place, Up
 
@@ -97,9 +97,9 @@ def test_a_net_with_averages_and_without_some_relus_is_that_of_loops():
     """Up, and down from the last pool's whole maps by two rules."""
     net = Architecture(
         convs=(
-            Conv(1, 4, 5, 2, 2, pool=Pool(3, 2, 1, "ceil", "average")),
-            Conv(2, 6, 3, padding=1, relu=False, pool=Pool(3, 2)),
-            Conv(3, 4, 3, 1, 1, relu=False, pool=Pool(2, 1, 1, "floor", "average", False)),
+            Conv(1, 4, 5, 2, 2, then=plain_then(True, Pool(3, 2, 1, "ceil", "average"))),
+            Conv(2, 6, 3, padding=1, then=(Pool(3, 2),)),
+            Conv(3, 4, 3, 1, 1, then=(Pool(2, 1, 1, "floor", "average", False),)),
         ),
         dense=(),
         classes=2,

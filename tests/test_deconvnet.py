@@ -14,7 +14,7 @@ from configs import architectures
 from tests import slow_reference as slow
 from zfnet_jax import convolution, deconvnet, units
 from zfnet_jax.architecture import Architecture, from_config
-from zfnet_jax.layer_specs import ContrastNorm, Conv, Pool
+from zfnet_jax.layer_specs import RELU, ContrastNorm, Conv, Pool, plain_then
 
 NETS = slow.narrow_nets()
 
@@ -25,7 +25,7 @@ def _distinct_convs() -> dict[str, tuple[Conv, int]]:
     for net in NETS.values():
         fan_in = 3
         for conv in net.convs:
-            bare = dataclasses.replace(conv, number=1, pool=None, contrast_norm=None)
+            bare = dataclasses.replace(conv, number=1, then=())
             label = f"{conv.kernel}x{conv.kernel}s{conv.stride}p{conv.padding}g{conv.groups}"
             layers[f"{label}_{fan_in}to{conv.maps}"] = (bare, fan_in)
             fan_in = conv.maps
@@ -115,7 +115,9 @@ def test_filters_are_flipped_both_ways():
 def test_forward_mask_is_backpropagation(name, first):
     """From an active unit set to 1, 'forward_mask' with 'sum' is jax.grad of a plain net's unit."""
     image_size = (64, 79)
-    convs = tuple(dataclasses.replace(conv, contrast_norm=None) for conv in NETS[name].convs)
+    convs = tuple(
+        dataclasses.replace(conv, then=plain_then(pool=conv.pool)) for conv in NETS[name].convs
+    )
     net = dataclasses.replace(NETS[name], convs=convs)
     model = slow.exact_model(net)
     images = np.random.default_rng(0).normal(size=(2, *image_size, 3)).astype(np.float32)
@@ -158,10 +160,10 @@ TINY = {
     # Overlapping windows, 'ceil' and padded pools, groups, even and odd maps.
     "pool_then_norm": Architecture(
         convs=(
-            Conv(1, 4, 5, stride=2, padding=1, pool=Pool(3, 2, 0, "ceil"), contrast_norm=NORM),
-            Conv(2, 6, 3, padding=1, groups=2, pool=Pool(3, 2, 1), contrast_norm=NORM),
+            Conv(1, 4, 5, stride=2, padding=1, then=(RELU, Pool(3, 2, 0, "ceil"), NORM)),
+            Conv(2, 6, 3, padding=1, groups=2, then=(RELU, Pool(3, 2, 1), NORM)),
             Conv(3, 4, 3, padding=1),
-            Conv(5, 4, 3, padding=1, pool=Pool(3, 1)),
+            Conv(5, 4, 3, padding=1, then=(RELU, Pool(3, 1))),
         ),
         dense=(),
         classes=2,
@@ -169,14 +171,13 @@ TINY = {
     ),
     "norm_then_pool": Architecture(
         convs=(
-            Conv(1, 4, 5, stride=3, padding=2, pool=Pool(3, 1, 0), contrast_norm=NORM),
+            Conv(1, 4, 5, stride=3, padding=2, then=(RELU, NORM, Pool(3, 1, 0))),
             Conv(2, 6, 3, padding=1),
-            Conv(4, 4, 3, padding=1, pool=Pool(4, 3, 2, "ceil")),
+            Conv(4, 4, 3, padding=1, then=(RELU, Pool(4, 3, 2, "ceil"))),
         ),
         dense=(),
         classes=2,
         dropout=0.0,
-        norm_before_pool=True,
     ),
 }
 IMAGE_SIZE = (30, 25)

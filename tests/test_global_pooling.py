@@ -11,7 +11,7 @@ from zfnet_jax import deconvnet, geometry
 from zfnet_jax.architecture import Architecture
 from zfnet_jax.cropped import Units, project_units
 from zfnet_jax.global_pooling import global_max_pool, global_max_unpool
-from zfnet_jax.layer_specs import Conv, Pool
+from zfnet_jax.layer_specs import RELU, Conv, Pool
 from zfnet_jax.report.tiles import window_of
 
 
@@ -38,7 +38,7 @@ def test_it_is_a_search_and_its_way_down_is_the_adjoint():
 
 def test_in_a_net_a_unit_alone_is_projected_as_among_all():
     net = Architecture(
-        convs=(Conv(1, 3, 3, 1, 1), Conv(2, 4, 3, 1, 1, pool=Pool(20, 20))),
+        convs=(Conv(1, 3, 3, 1, 1), Conv(2, 4, 3, 1, 1, then=(RELU, Pool(20, 20)))),
         dense=(),
         classes=2,
         dropout=0.0,

@@ -14,7 +14,7 @@ from configs import architectures
 from tests import slow_reference as slow
 from zfnet_jax.architecture import from_config
 from zfnet_jax.contrast_norm import contrast_norm
-from zfnet_jax.layer_specs import Pool
+from zfnet_jax.layer_specs import RELU, Pool, plain_then
 from zfnet_jax.model import ZFNet
 from zfnet_jax.pooling import max_pool_with_switches
 from zfnet_jax.stages.dense import dropout
@@ -180,14 +180,16 @@ def test_layers_follow_the_architecture(name):
         x = slow.convolve(x, kernel, conv.stride, conv.padding, conv.groups) + bias
         np.testing.assert_allclose(activations[conv.name], np.maximum(x, 0), atol=2e-4)
         x = np.float64(activations[conv.name])
-        stages = ["pool", "norm"] if not net.norm_before_pool else ["norm", "pool"]
-        for stage in stages:
-            if stage == "pool" and conv.pool:
+        relu, *others = conv.then
+        assert relu == RELU
+        for part in others:
+            if part == conv.pool:
                 rows, columns = (slow.pool_starts(size, conv.pool) for size in x.shape[1:3])
                 x, switches = slow.max_pool(x, conv.pool.window, rows, columns)
                 np.testing.assert_array_equal(activations[f"pool{conv.number}"], x)
                 np.testing.assert_array_equal(activations[f"switches{conv.number}"], switches)
-            if stage == "norm" and conv.contrast_norm:
+            else:
+                assert part == conv.contrast_norm
                 x = slow.contrast_norm(x, conv.contrast_norm)
                 np.testing.assert_allclose(activations[f"norm{conv.number}"], x, atol=1e-5)
                 x = np.float64(activations[f"norm{conv.number}"])
@@ -205,9 +207,9 @@ def test_norm_before_pool_changes_the_order():
     """Contrast norm does not commute with pooling, so the order shows in the values."""
     net = NETS["alexnet"]
     strong = dataclasses.replace(net.convs[0].contrast_norm, alpha=1.0)
-    conv = dataclasses.replace(net.convs[0], contrast_norm=strong)
     for before in (True, False):
-        short = dataclasses.replace(net, convs=(conv,), norm_before_pool=before)
+        then = plain_then(True, net.convs[0].pool, strong, before)
+        short = dataclasses.replace(net, convs=(dataclasses.replace(net.convs[0], then=then),))
         model = slow.exact_model(short)
         params = slow.random_params(model, IMAGES.shape)
         _, activations = jax.jit(model.apply)({"params": params}, IMAGES)

@@ -20,7 +20,7 @@ from zfnet_jax import geometry, pooling
 from zfnet_jax.architecture import Architecture
 from zfnet_jax.data import augment, batches, decode
 from zfnet_jax.data.prepared import PreparedSplit
-from zfnet_jax.layer_specs import Conv, Pool
+from zfnet_jax.layer_specs import RELU, Conv, Pool
 from zfnet_jax.sweep.plan import flat
 
 
@@ -136,7 +136,7 @@ def architectures(draw):
                 kernel,
                 draw(st.integers(1, 3)),
                 draw(st.integers(0, kernel - 1)),
-                pool=draw(st.sampled_from([pool, None])),
+                then=draw(st.sampled_from([(RELU, pool), (RELU,)])),
             )
         )
     return Architecture(tuple(convs), (), classes=2, dropout=0.0)

@@ -14,7 +14,19 @@ from typing import Any
 
 import ml_collections
 
-from zfnet_jax.layer_specs import Classifier, ContrastNorm, Conv, Pool, check_choice
+from zfnet_jax.layer_fields import read_conv, read_rectifier
+from zfnet_jax.layer_specs import (
+    RELU,
+    Affine,
+    Classifier,
+    ContrastNorm,
+    Conv,
+    Part,
+    Pool,
+    Rectifier,
+    check_choice,
+)
+from zfnet_jax.stages.affine import ScaleAndShift
 from zfnet_jax.stages.average_pool import AveragePool
 from zfnet_jax.stages.contrast import Normalise
 from zfnet_jax.stages.dense import Dense, Dropout, Logits, MapLogits
@@ -31,17 +43,16 @@ class Architecture:
     `classifier`: what follows the conv layers, see `layer_specs.Classifier`; without one there are
     no `classes`.
     `dropout_scales_training`: what dropout leaves is scaled up in training; otherwise, as in the
-    paper's time, all is scaled down in evaluation. `dense_without_relu`: which hidden dense layers
-    are not rectified, the first being 0.
+    paper's time, all is scaled down in evaluation. `dense_then`: the rectifier of each hidden dense
+    layer, None where it has none; () for a plain relu each.
     """
 
     convs: tuple[Conv, ...]
     dense: tuple[int, ...]
     classes: int
     dropout: float
-    norm_before_pool: bool = False
     dropout_scales_training: bool = True
-    dense_without_relu: tuple[int, ...] = ()
+    dense_then: tuple[Rectifier | None, ...] = ()
     classifier: Classifier = "dense"
 
     def __post_init__(self) -> None:
@@ -60,13 +71,11 @@ class Architecture:
             raise ValueError(f"model.classifier is 'none', but there are {self.classes} classes")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"model.dropout must be in [0, 1), got {self.dropout}")
-        if not set(self.dense_without_relu) <= set(range(len(self.dense))):
+        if self.dense_then and len(self.dense_then) != len(self.dense):
             raise ValueError(
-                f"model.dense_without_relu names {self.dense_without_relu} of {len(self.dense)}"
-                " hidden dense layers, the first being 0"
+                f"model.dense_then is of {len(self.dense_then)} hidden dense layers, of which there"
+                f" are {len(self.dense)}"
             )
-        if self.norm_before_pool and any(c.contrast_norm and not c.pool for c in self.convs):
-            raise ValueError("model.norm_before_pool: a layer with contrast norm has no pool")
 
     @property
     def dense_names(self) -> tuple[str, ...]:
@@ -81,26 +90,18 @@ class Architecture:
         return (*itertools.chain(*map(self._conv_layer, self.convs)), *self._classifier())
 
     def _conv_layer(self, conv: Conv) -> Iterator[Stage]:
-        """Filter and rectify, then pool and normalise, what of it the layer does (Section 3)."""
-        n = conv.number
-        yield Filter(conv.name, n, conv)
-        if conv.relu:
-            yield Relu(conv.name, n)
-        last: list[Stage] = []
-        if conv.pool:
-            kind = {"max": MaxPool, "average": AveragePool}[conv.pool.kind]
-            last.append(kind(f"pool{n}", n, conv.pool))
-        if conv.contrast_norm:
-            norm = Normalise(f"norm{n}", n, conv.contrast_norm)
-            last.insert(0 if self.norm_before_pool else len(last), norm)
-        yield from last
+        """The filters, then what follows them."""
+        yield Filter(conv.name, conv.number, conv)
+        for name, part in zip(conv.then_names, conv.then, strict=True):
+            yield _stage(name, conv.number, part)
 
     def _classifier(self) -> Iterator[Stage]:
         n = self.convs[-1].number + 1
+        then = self.dense_then or (RELU,) * len(self.dense)
         for depth, (name, units) in enumerate(zip(self.dense_names, self.dense, strict=True)):
             yield Dense(name, n, units)
-            if depth not in self.dense_without_relu:
-                yield Relu(name, n)
+            if rectifier := then[depth]:
+                yield Relu(name, n, rectifier)
             if self.dropout:
                 yield Dropout(name, n, self.dropout, self.dropout_scales_training, depth)
             n += 1
@@ -117,7 +118,8 @@ class Architecture:
     @property
     def switched(self) -> tuple[str, ...]:
         """Names of the conv layers with a max pool, whose switches unpooling reads."""
-        return tuple(conv.name for conv in self.convs if conv.pool and conv.pool.kind == "max")
+        numbers = {stage.number for stage in self.stages if isinstance(stage, MaxPool)}
+        return tuple(conv.name for conv in self.convs if conv.number in numbers)
 
     @property
     def map_layers(self) -> tuple[str, ...]:
@@ -138,6 +140,20 @@ class Architecture:
     def outputs(self) -> dict[int, str]:
         """The activation that each layer ends with, by the paper's number; the scores are none."""
         return {stage.number: stage.name for stage in self.stages if not stage.scores}
+
+
+def _stage(name: str, number: int, part: Part) -> Stage:
+    match part:
+        case Rectifier():
+            return Relu(name, number, part)
+        case Pool(kind="max"):
+            return MaxPool(name, number, part)
+        case Pool():
+            return AveragePool(name, number, part)
+        case ContrastNorm():
+            return Normalise(name, number, part)
+        case Affine():
+            return ScaleAndShift(name, number)
 
 
 def completed(model: Mapping[str, Any] | ml_collections.ConfigDict) -> dict[str, Any]:
@@ -163,25 +179,29 @@ def from_config(model: ml_collections.ConfigDict, classes: int) -> Architecture:
     for name in model.layers:
         if name not in model or not name.removeprefix("conv").isdigit():
             raise ValueError(f"model.layers names {name!r}, but there is no field model.{name}")
-        fields = dict(model[name])
-        pool = dict(fields.pop("pool"))
-        has_norm = fields.pop("contrast_norm")
-        convs.append(
-            Conv(
-                number=int(name.removeprefix("conv")),
-                **fields,
-                pool=Pool(**pool) if pool["window"] else None,
-                contrast_norm=norm if has_norm else None,
-            )
-        )
+        convs.append(read_conv(name, dict(model[name]), norm, model.norm_before_pool))
     return Architecture(
         convs=tuple(convs),
         dense=tuple(model.dense),
         classes=classes,
         dropout=model.dropout,
-        norm_before_pool=model.norm_before_pool,
         dropout_scales_training=later["dropout_scales_training"],
         # What the built-in nets do not say: imported nets do.
-        dense_without_relu=tuple(later.get("dense_without_relu", ())),
+        dense_then=_dense_then(later),
         classifier=later.get("classifier", "dense"),
     )
+
+
+def _dense_then(model: Mapping[str, Any]) -> tuple[Rectifier | None, ...]:
+    """What of it the config says: `dense_then`, a dict as in `layer_fields` or None for each hidden
+    dense layer; or `dense_without_relu`, the numbers of those that have none, the first being 0."""
+    if "dense_then" in model:
+        each = model["dense_then"]
+        return tuple(fields and read_rectifier("model.dense_then", fields) for fields in each)
+    without, count = set(model.get("dense_without_relu", ())), len(model["dense"])
+    if not without <= set(range(count)):
+        raise ValueError(
+            f"model.dense_without_relu names {sorted(without)} of {count} hidden dense layers, the"
+            " first being 0"
+        )
+    return tuple(None if n in without else RELU for n in range(count)) if without else ()

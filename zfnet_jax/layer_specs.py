@@ -1,10 +1,12 @@
-"""What a conv layer is made of, as `config.model` says it: filters, pool, contrast norm."""
+"""What a conv layer is made of: filters, and in order what follows them."""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 Rounding = Literal["floor", "ceil"]
 PoolKind = Literal["max", "average"]
@@ -34,6 +36,8 @@ class Pool:
     rounding: Rounding = "floor"
     kind: PoolKind = "max"
     counts_padding: bool = True
+
+    puts_out: ClassVar[str] = "pool"
 
     def __post_init__(self) -> None:
         if self.window < 1 or self.stride < 1 or not 0 <= self.padding < self.window:
@@ -95,6 +99,8 @@ class ContrastNorm:
     alpha_convention: AlphaConvention
     region: NormRegion = "across_maps"
 
+    puts_out: ClassVar[str] = "norm"
+
     def __post_init__(self) -> None:
         if self.maps < 1 or self.maps % 2 == 0:
             raise ValueError(f"contrast_norm.maps must be odd and positive, got {self.maps}")
@@ -118,8 +124,38 @@ class ContrastNorm:
 
 
 @dataclasses.dataclass(frozen=True)
+class Rectifier:
+    """A relu; leaky with a `slope` for values below zero, and none above `cap` (relu6: 6)."""
+
+    slope: float = 0.0
+    cap: float | None = None
+
+    puts_out: ClassVar[str] = ""  # see `Conv.then_names`
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.slope < math.inf:
+            raise ValueError(f"a relu's slope must be 0 or more, got {self.slope}")
+        if self.cap is not None and not 0 < self.cap < math.inf:
+            raise ValueError(f"a relu's cap must be more than 0, got {self.cap}")
+
+
+RELU = Rectifier()
+
+
+@dataclasses.dataclass(frozen=True)
+class Affine:
+    """Each map times a factor of its own plus a shift, which are parameters of the net: a batch
+    norm in evaluation, where it is no part of filters and biases."""
+
+    puts_out: ClassVar[str] = "affine"
+
+
+Part = Rectifier | Pool | ContrastNorm | Affine  # what may follow a layer's filters
+
+
+@dataclasses.dataclass(frozen=True)
 class Conv:
-    """One convolutional layer: its filters, and what it has of relu, pool and contrast norm."""
+    """One convolutional layer: its filters and `then`, in order, what follows them."""
 
     number: int  # the paper's layer number; a removed layer leaves a gap
     maps: int
@@ -127,9 +163,7 @@ class Conv:
     stride: int = 1
     padding: int = 0
     groups: int = 1
-    relu: bool = True
-    pool: Pool | None = None
-    contrast_norm: ContrastNorm | None = None
+    then: tuple[Part, ...] = (RELU,)
 
     def __post_init__(self) -> None:
         if min(self.maps, self.kernel, self.stride, self.groups) < 1 or self.padding < 0:
@@ -138,10 +172,37 @@ class Conv:
             raise ValueError(
                 f"{self.name}: {self.maps} maps do not divide into {self.groups} groups"
             )
+        if any(
+            isinstance(a, Rectifier) and isinstance(b, Rectifier)
+            for a, b in itertools.pairwise(self.then)
+        ):
+            raise ValueError(f"{self.name}: a relu straight after a relu; one does what both do")
 
     @property
     def name(self) -> str:
         return f"conv{self.number}"
+
+    @property
+    def then_names(self) -> tuple[str, ...]:
+        """Names of what each part of `then` puts out: 'pool1', of a second pool 'pool1_2'. A relu
+        shares the name of what is before it."""
+        names, last = [], self.name
+        for place, part in enumerate(self.then):
+            if part.puts_out:
+                nth = sum(other.puts_out == part.puts_out for other in self.then[: place + 1])
+                last = f"{part.puts_out}{self.number}" + (f"_{nth}" if nth > 1 else "")
+            names.append(last)
+        return tuple(names)
+
+    @property
+    def pool(self) -> Pool | None:
+        """Its first pool."""
+        return next((part for part in self.then if isinstance(part, Pool)), None)
+
+    @property
+    def contrast_norm(self) -> ContrastNorm | None:
+        """Its first contrast norm."""
+        return next((part for part in self.then if isinstance(part, ContrastNorm)), None)
 
     def size(self, size: int) -> int:
         """Pixels along one axis after the convolution. ValueError if nothing is left."""
@@ -152,6 +213,24 @@ class Conv:
                 "filter; use larger images or fewer layers"
             )
         return out
+
+
+def plain_then(
+    relu: bool = True,
+    pool: Pool | None = None,
+    contrast_norm: ContrastNorm | None = None,
+    norm_before_pool: bool = False,
+) -> tuple[Part, ...]:
+    """What follows the filters of a layer as the paper's: rectify, pool, normalise, what of it the
+    layer does (Section 3).
+
+    Raises:
+      ValueError: `norm_before_pool` of a layer with contrast norm that has no pool.
+    """
+    if norm_before_pool and contrast_norm and not pool:
+        raise ValueError("model.norm_before_pool: a layer with contrast norm has no pool")
+    last = (contrast_norm, pool) if norm_before_pool else (pool, contrast_norm)
+    return tuple(part for part in (RELU if relu else None, *last) if part)
 
 
 def pixels_inside(starts: Sequence[int], window: int, within: tuple[int, int]) -> list[int]:

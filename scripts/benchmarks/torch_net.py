@@ -11,7 +11,7 @@ from torch import nn
 
 from zfnet_jax import geometry
 from zfnet_jax.architecture import Architecture
-from zfnet_jax.layer_specs import Conv
+from zfnet_jax.layer_specs import Conv, plain_then
 
 
 class TorchZFNet(nn.Module):
@@ -26,8 +26,8 @@ class TorchZFNet(nn.Module):
     ) -> None:
         """`params` as the JAX net holds them; None leaves PyTorch's own, for images of RGB."""
         super().__init__()
-        if architecture.norm_before_pool:
-            raise ValueError("this PyTorch net pools before contrast norm")
+        if any(c.then != plain_then(True, c.pool, c.contrast_norm) for c in architecture.convs):
+            raise ValueError("this PyTorch net rectifies, pools, then normalises")
         self.layers = nn.Sequential()
         maps = params[architecture.convs[0].name]["kernel"].shape[2] if params else 3
         for conv in architecture.convs:

@@ -79,7 +79,8 @@ def test_zf_answers_alike(zf):
     paths, run = zf
     check_answers(paths, run, foreign.images(200), ZF_LAYERS)
     net = run.architecture
-    assert (net.norm_before_pool, net.dropout, net.dropout_scales_training) == (True, 0.5, False)
+    before_pool = run.config.model.norm_before_pool
+    assert (before_pool, net.dropout, net.dropout_scales_training) == (True, 0.5, False)
     assert net.convs[0].contrast_norm.region == "within_map"
     assert net.convs[0].pool == Pool(3, 2, 1, "ceil")
     assert net.convs[4].pool == Pool(3, 2)

@@ -51,7 +51,8 @@ def test_zfnet512_answers_alike(photos, tmp_path):
     run = imported_run(model, tmp_path)
     check_answers(model, run, photos)
     net = run.architecture
-    assert (net.norm_before_pool, net.dropout, net.dropout_scales_training) == (True, 0.5, True)
+    before_pool = run.config.model.norm_before_pool
+    assert (before_pool, net.dropout, net.dropout_scales_training) == (True, 0.5, True)
     assert net.convs[4].pool == Pool(2, 2)
     assert net.convs[0].padding == 0
     norm = net.convs[1].contrast_norm

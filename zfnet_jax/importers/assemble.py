@@ -9,25 +9,25 @@ from typing import Any, NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
+from zfnet_jax import layer_specs
 from zfnet_jax.importers.chain import (
     CHANNELS,
+    Affine,
     AnyPool,
     Dropout,
     Filters,
-    Folded,
-    GlobalPool,
     Link,
     Norm,
     Rectifier,
     Weights,
-    WindowPool,
-    folded,
 )
+from zfnet_jax.importers.folding import folded
 from zfnet_jax.importers.net import Net, checked
 from zfnet_jax.importers.pools import same_pool
-from zfnet_jax.layer_specs import ContrastNorm, Conv, Pool
+from zfnet_jax.layer_fields import conv_fields, is_plain, part_fields
+from zfnet_jax.layer_specs import ContrastNorm, Conv, Part, Pool
 
-After = Rectifier | Norm | AnyPool  # what may follow a convolution in its layer
+After = Rectifier | Norm | Affine | AnyPool  # what may follow a convolution in its layer
 
 
 def assemble(chain: Sequence[Link], crop: int, *, bgr: bool, base: ConfigDict) -> Net:
@@ -44,64 +44,54 @@ def assemble(chain: Sequence[Link], crop: int, *, bgr: bool, base: ConfigDict) -
         or the first tensor with its shape and the one expected.
     """
     layers = _split(folded(chain))
-    convs, dense = layers.convs, layers.dense
-    fields, params, order, norms = {}, {}, set(), []
+    dense = layers.dense
+    convs: list[Conv] = []
+    params: dict[str, dict[str, np.ndarray]] = {}
     size, maps = crop, CHANNELS
-    for number, (filters, after) in enumerate(convs, start=1):
+    for number, (filters, after) in enumerate(layers.convs, start=1):
         conv, kernel = _conv(filters, number, maps)
         if number == 1 and bgr:
             if conv.groups > 1:
                 raise ValueError(f"{filters.name}: groups of colours, {conv.groups}")
             kernel = kernel[:, :, ::-1]
+        params[conv.name] = {"kernel": kernel, "bias": filters.bias}
         size, maps = conv.size(size), conv.maps
-        norm, pool_link, relu = (_only(after, kind) for kind in (Norm, AnyPool, Rectifier))
-        if relu:
-            _check_commutes(after[: after.index(relu)], relu)
-        pool = same_pool(pool_link, size, crop) if pool_link else None
-        if pool:
-            size = pool.size(size)
-        if norm:
-            norms.append(norm)
-        if norm and pool:
-            order.add(after.index(norm) < after.index(pool_link))
-        conv = dataclasses.replace(conv, relu=relu is not None)
-        fields[f"conv{number}"] = _conv_fields(conv, pool, norm is not None)
-        params[f"conv{number}"] = {"kernel": kernel, "bias": filters.bias}
-    if len(order) > 1:
-        raise ValueError("contrast norm comes before the pool in one layer, after it in another")
+        then: list[Part] = []
+        for link in after:
+            part = _part(link, size, crop)
+            if isinstance(part, Pool):
+                size = part.size(size)
+            then.append(part)
+        convs.append(dataclasses.replace(conv, then=tuple(then)))
+        for name, link in zip(convs[-1].then_names, after, strict=True):
+            if isinstance(link, Affine):
+                params[name] = _affine_params(link, maps)
     params |= _dense_params(dense, len(convs), maps, size)
     section = {
         **{name: value for name, value in base.to_dict().items() if not _is_conv(name)},
-        **fields,
-        "layers": tuple(fields),
+        **_conv_fields(convs),
         "dense": tuple(len(link.weight) for link in dense[:-1]),
-        "norm_before_pool": order == {True},
         **_dropout(layers.dropouts, len(dense) - 1),
+        **_dense_then(layers.rectifiers),
     }
-    if not all(layers.rectified):
-        section["dense_without_relu"] = tuple(
-            depth for depth, rectified in enumerate(layers.rectified) if not rectified
-        )
-    if norms:
-        section["contrast_norm"] = _norm_fields(norms)
     return checked(section, params, len(dense[-1].weight), crop)
 
 
 class _Layers(NamedTuple):
     """Conv layers with what follows them, dense layers, and of the hidden ones among these the
-    dropouts after each and whether each is rectified."""
+    dropouts after each and its rectifier, None where it has none."""
 
     convs: list[tuple[Filters, list[After]]]
     dense: list[Weights]
     dropouts: list[list[Dropout]]
-    rectified: list[bool]
+    rectifiers: list[layer_specs.Rectifier | None]
 
 
-def _split(chain: Sequence[Folded]) -> _Layers:
+def _split(chain: Sequence[Link]) -> _Layers:
     convs: list[tuple[Filters, list[After]]] = []
     dense: list[Weights] = []
     dropouts: list[list[Dropout]] = []
-    rectified: list[bool] = []  # each dense layer
+    rectifiers: list[layer_specs.Rectifier | None] = []  # of each dense layer
     for link in chain:
         if isinstance(link, Filters):
             if dense:
@@ -110,7 +100,7 @@ def _split(chain: Sequence[Folded]) -> _Layers:
         elif isinstance(link, Weights):
             dense.append(link)
             dropouts.append([])
-            rectified.append(False)
+            rectifiers.append(None)
         elif isinstance(link, Dropout):
             # Between the maps and the first dense layer it matters in training only.
             if dense:
@@ -118,9 +108,9 @@ def _split(chain: Sequence[Folded]) -> _Layers:
             elif not link.scales_training:
                 raise ValueError(f"{link.name}: dropout of maps that scales them in evaluation")
         elif isinstance(link, Rectifier) and dense:
-            if rectified[-1]:
+            if rectifiers[-1]:
                 raise ValueError(f"{link.name}: a second relu")
-            rectified[-1] = True
+            rectifiers[-1] = layer_specs.Rectifier(link.slope, link.cap)
         elif dense or not convs:
             raise ValueError(f"{link.name}: it must follow a convolution")
         else:
@@ -129,18 +119,30 @@ def _split(chain: Sequence[Folded]) -> _Layers:
         raise ValueError(
             f"no net of this family: {len(convs)} convolutions and {len(dense)} dense layers"
         )
-    if rectified[-1] or dropouts[-1]:
+    if rectifiers[-1] or dropouts[-1]:
         raise ValueError(f"{dense[-1].name}: a relu or dropout follows the class scores")
-    return _Layers(convs, dense, dropouts[:-1], rectified[:-1])
+    return _Layers(convs, dense, dropouts[:-1], rectifiers[:-1])
 
 
-def _check_commutes(before: Sequence[After], relu: Rectifier) -> None:
-    """A layer here rectifies first. After a max pool it comes to the same: the largest of rectified
-    values is the largest value rectified."""
-    for link in before:
-        is_mean = isinstance(link, WindowPool | GlobalPool) and link.kind == "average"
-        if isinstance(link, Norm) or is_mean:
-            raise ValueError(f"{relu.name}: a relu after {link.name}, which must come before it")
+def _part(link: After, size: int, crop: int) -> Part:
+    """The same in our net, on maps of `size` pixels of images of `crop`."""
+    match link:
+        case Rectifier():
+            return layer_specs.Rectifier(link.slope, link.cap)
+        case Norm():
+            return ContrastNorm(link.size, link.k, link.alpha, link.beta, "mean", link.region)
+        case Affine():
+            return layer_specs.Affine()
+    return same_pool(link, size, crop)
+
+
+def _affine_params(link: Affine, maps: int) -> dict[str, np.ndarray]:
+    params = {}
+    for name, values in (("scale", link.factor), ("bias", link.shift)):
+        if values.shape not in ((maps,), (1,)):
+            raise _misfit(link.name, name, values, [maps])
+        params[name] = np.broadcast_to(values, maps).astype(np.float32)
+    return params
 
 
 def _conv(filters: Filters, number: int, inputs: int) -> tuple[Conv, np.ndarray]:
@@ -197,35 +199,25 @@ def _dropout(dropouts: list[list[Dropout]], hidden: int) -> dict[str, Any]:
     return {"dropout": max(rates), "dropout_scales_training": scales == {True}}
 
 
-def _norm_fields(norms: list[Norm]) -> dict[str, Any]:
-    first = dataclasses.replace(norms[0], name="")
-    for norm in norms:
-        if dataclasses.replace(norm, name="") != first:
-            raise ValueError(f"{norm.name}: other constants than {norms[0].name}")
-    return dataclasses.asdict(
-        ContrastNorm(first.size, first.k, first.alpha, first.beta, "mean", first.region)
-    )
-
-
-def _conv_fields(conv: Conv, pool: Pool | None, norm: bool) -> dict[str, Any]:
-    no_pool = {"window": 0, "stride": 2, "padding": 0, "rounding": "floor"}
+def _conv_fields(convs: Sequence[Conv]) -> dict[str, Any]:
+    """The fields of the model section that say the conv layers: plain ones as far as they can."""
+    norm = next((conv.contrast_norm for conv in convs if conv.contrast_norm), None)
+    both = [conv for conv in convs if conv.pool and conv.contrast_norm]
+    first = any(is_plain(conv, norm, norm_before_pool=True) for conv in both)
     return {
-        "maps": conv.maps,
-        "kernel": conv.kernel,
-        "stride": conv.stride,
-        "padding": conv.padding,
-        "groups": conv.groups,
-        "relu": conv.relu,
-        "pool": dataclasses.asdict(pool) if pool else no_pool,
-        "contrast_norm": norm,
+        **{conv.name: conv_fields(conv, norm, first) for conv in convs},
+        "layers": tuple(conv.name for conv in convs),
+        "norm_before_pool": first,
+        **({"contrast_norm": dataclasses.asdict(norm)} if norm else {}),
     }
 
 
-def _only(links: Sequence[Link], kind: Any) -> Any:
-    found = [link for link in links if isinstance(link, kind)]
-    if len(found) > 1:
-        raise ValueError(f"{found[1].name}: a second one in the same layer")
-    return found[0] if found else None
+def _dense_then(rectifiers: Sequence[layer_specs.Rectifier | None]) -> dict[str, Any]:
+    """The field of the model section that says them, where they are not a relu each."""
+    if all(each in (None, layer_specs.RELU) for each in rectifiers):
+        without = tuple(depth for depth, each in enumerate(rectifiers) if each is None)
+        return {"dense_without_relu": without} if without else {}
+    return {"dense_then": [each and part_fields(each) for each in rectifiers]}
 
 
 def _is_conv(name: str) -> bool:

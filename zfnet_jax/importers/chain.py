@@ -40,7 +40,11 @@ class Affine:
 
 @dataclasses.dataclass(frozen=True)
 class Rectifier:
+    """A relu; `slope` and `cap` as in `layer_specs.Rectifier`."""
+
     name: str
+    slope: float = 0.0
+    cap: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,8 +118,7 @@ class Weights:
 
 
 AnyPool = WindowPool | GlobalPool | RegionPool
-Folded = Filters | Rectifier | Norm | AnyPool | Dropout | Weights
-Link = Folded | Affine
+Link = Filters | Affine | Rectifier | Norm | AnyPool | Dropout | Weights
 
 
 def batch_norm(
@@ -137,38 +140,6 @@ def batch_norm(
         raise ValueError(f"{name}: a batch norm of tensors {[list(shape) for shape in shapes]}")
     factor = arrays[2] / np.sqrt(arrays[1] + epsilon)
     return Affine(name, factor, arrays[3] - arrays[0] * factor)
-
-
-def folded(chain: Sequence[Link]) -> list[Folded]:
-    """The chain with every batch norm, scale and bias as part of the convolution or dense layer
-    whose sums it changes: the same to float32's rounding.
-
-    Raises:
-      ValueError: one follows anything else, where that is not possible.
-    """
-    links: list[Folded] = []
-    for link in chain:
-        if not isinstance(link, Affine):
-            links.append(link)
-            continue
-        last = links[-1] if links else None
-        if not isinstance(last, Filters | Weights):
-            after = f"follows {last.name}" if last else "comes first"
-            raise ValueError(
-                f"{link.name}: a batch norm, scale or bias that {after}; only straight after a"
-                " convolution or a dense layer can it be folded into that"
-            )
-        units = (len(last.weight),)
-        if link.factor.shape not in (units, (1,)) or link.shift.shape not in (units, (1,)):
-            shapes = f"{list(link.factor.shape)} and {list(link.shift.shape)}"
-            raise ValueError(f"{link.name}: {shapes} values for {units[0]} maps or units")
-        factor = np.broadcast_to(link.factor, units).astype(np.float64)
-        weight = last.weight * factor.reshape(-1, *[1] * (last.weight.ndim - 1))
-        bias = last.bias * factor + link.shift
-        links[-1] = dataclasses.replace(
-            last, weight=weight.astype(np.float32), bias=bias.astype(np.float32)
-        )
-    return links
 
 
 def in_colours(chain: Sequence[Link]) -> tuple[list[Link], bool]:

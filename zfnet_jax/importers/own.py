@@ -38,13 +38,15 @@ def to_foreign(
     """Parameters as PyTorch and ONNX lay them out, '{layer}.weight' and '{layer}.bias'.
 
     Filters [maps, input maps / groups, k, k]; weights [units, inputs], the first layer's inputs in
-    the order map, row, column.
+    the order map, row, column; the factors of an affine stage [maps].
     """
     side = _last_size(net, image_size)
     tensors = {}
     for layer, leaves in params.items():
-        kernel = np.asarray(leaves["kernel"])
-        if kernel.ndim == 4:
+        kernel = np.asarray(leaves["kernel" if "kernel" in leaves else "scale"])
+        if kernel.ndim == 1:
+            weight = kernel
+        elif kernel.ndim == 4:
             weight = kernel.transpose(3, 2, 0, 1)
         else:
             weight = kernel.T
@@ -67,6 +69,9 @@ def from_foreign(
             if f"{layer}.{leaf}" not in tensors:
                 raise ValueError(f"there is no tensor {layer}.{leaf}")
         weight, bias = tensors[f"{layer}.weight"], tensors[f"{layer}.bias"]
+        if layer.startswith("affine"):
+            params[layer] = {"scale": weight, "bias": bias}
+            continue
         if layer.startswith("conv"):
             kernel = weight.transpose(2, 3, 1, 0) if weight.ndim == 4 else weight
         else:

@@ -21,7 +21,7 @@ class MaxPool(PoolStage):
     @property
     def switches(self) -> str:
         """Name of its switches among the activations."""
-        return f"switches{self.number}"
+        return f"switches{self.name.removeprefix('pool')}"
 
     def forward(self, x: jax.Array, weights: Weights, up: Up) -> tuple[jax.Array, Activations]:
         pads = (self.pads(x.shape[1]), self.pads(x.shape[2]))
@@ -56,5 +56,5 @@ class MaxPool(PoolStage):
         return max_unpool(x, switches, frame.size, window, stride, frame.pads, down.overlap)
 
     def words(self) -> Words:
-        crosses = f"switches $S_{{{self.number}}}$"
+        crosses = f"switches $S_{{{self.name.removeprefix('pool').replace('_', ',')}}}$"
         return super().words()._replace(down="max unpooling", leaves="unpooled", crosses=crosses)

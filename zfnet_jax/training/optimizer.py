@@ -121,13 +121,14 @@ def limit_filter_rms(params: Params, radius: float) -> tuple[Params, jax.Array]:
     """
     limited, clipped, filters = {}, jnp.int32(0), 0
     for name, layer in params.items():
-        kernel = layer["kernel"]
-        if kernel.ndim == 4:
+        kernel = layer.get("kernel")
+        if kernel is not None and kernel.ndim == 4:
             rms = jnp.sqrt(jnp.mean(jnp.square(kernel), axis=(0, 1, 2)))
             over = rms > radius
             kernel = jnp.where(over, kernel * (radius / jnp.where(over, rms, 1)), kernel)
             clipped, filters = clipped + over.sum(), filters + over.size
-        limited[name] = {**layer, "kernel": kernel}
+            layer = {**layer, "kernel": kernel}
+        limited[name] = layer
     return limited, clipped / max(filters, 1)
 
 

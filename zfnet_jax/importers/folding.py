@@ -1,0 +1,96 @@
+"""What of a chain can be said with fewer links, and means the same to float32's rounding."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from zfnet_jax.importers.chain import Affine, Dropout, Filters, Link, Rectifier, Weights
+
+
+def folded(chain: Sequence[Link]) -> list[Link]:
+    """The chain with batch norms, scales and biases as part of other links where that is exact, and
+    one relu for two that follow each other.
+
+    Straight after a convolution or a dense layer an affine link changes its sums, straight before a
+    dense layer what that reads; before a convolution likewise, unless that pads maps with zeros,
+    which no shift would change. Where it is none of these it stays.
+
+    Raises:
+      ValueError: one has values for another number of maps or units.
+    """
+    links: list[Link] = []
+    for link in chain:
+        last = links[-1] if links else None
+        if isinstance(link, Affine) and isinstance(last, Filters | Weights):
+            links[-1] = _after(last, link)
+        elif isinstance(link, Affine) and isinstance(last, Affine):
+            factor, shift = link.factor * last.factor, link.factor * last.shift + link.shift
+            links[-1] = Affine(last.name, factor, shift)
+        elif isinstance(link, Rectifier) and isinstance(last, Rectifier):
+            caps = [cap for cap in (last.cap, link.cap) if cap is not None]
+            links[-1] = Rectifier(last.name, last.slope * link.slope, min(caps, default=None))
+        elif isinstance(link, Filters | Weights):
+            links.append(_take_affine(links, link))
+        else:
+            links.append(link)
+    return links
+
+
+def _after(link: Filters | Weights, affine: Affine) -> Filters | Weights:
+    """A convolution or dense layer whose sums an affine link changes."""
+    units = (len(link.weight),)
+    factor, shift = _values(affine, units[0])
+    weight = link.weight * factor.reshape(-1, *[1] * (link.weight.ndim - 1))
+    return _replaced(link, weight, link.bias * factor + shift)
+
+
+def _take_affine(links: list[Link], link: Filters | Weights) -> Filters | Weights:
+    """The link with what an affine one at the end of `links` does, which is taken from there; or as
+    it is, where it cannot have it. Dropout between them matters in training only, but for what it
+    scales."""
+    place = len(links) - 1
+    while place >= 0 and isinstance(links[place], Dropout):
+        place -= 1
+    affine = links[place] if place >= 0 else None
+    if not isinstance(affine, Affine) or link.weight.ndim not in (2, 4):
+        return link
+    if isinstance(link, Filters) and np.any(link.padding) and affine.shift.any():
+        return link
+    kept = 1.0
+    for dropout in links[place + 1 :]:
+        if isinstance(dropout, Dropout) and not dropout.scales_training:
+            kept *= 1 - dropout.rate
+    if isinstance(link, Filters):
+        maps, inputs, *_ = link.weight.shape
+        factor, shift = (
+            values.reshape(link.groups, 1, inputs, 1, 1).repeat(maps // link.groups, 1)
+            for values in _values(affine, inputs * link.groups)
+        )
+        factor, shift = (values.reshape(maps, inputs, 1, 1) for values in (factor, shift))
+    else:
+        inputs = link.weight.shape[1]
+        maps = inputs if affine.factor.size == 1 == affine.shift.size else affine.factor.size
+        if inputs % maps:
+            return link
+        factor, shift = _values(affine, maps)
+        spread = np.tile if link.channels_last else np.repeat
+        factor, shift = (spread(values, inputs // maps) for values in (factor, shift))
+    del links[place]
+    bias = link.bias + kept * (link.weight * shift).reshape(len(link.weight), -1).sum(axis=1)
+    return _replaced(link, link.weight * factor, bias)
+
+
+def _values(affine: Affine, units: int) -> tuple[np.ndarray, np.ndarray]:
+    """Factor and shift of each map or unit, float64."""
+    if any(values.shape not in ((units,), (1,)) for values in (affine.factor, affine.shift)):
+        shapes = f"{list(affine.factor.shape)} and {list(affine.shift.shape)}"
+        raise ValueError(f"{affine.name}: {shapes} values for {units} maps or units")
+    factor = np.broadcast_to(affine.factor, units).astype(np.float64)
+    return factor, np.broadcast_to(affine.shift, units).astype(np.float64)
+
+
+def _replaced(link: Filters | Weights, weight: np.ndarray, bias: np.ndarray) -> Filters | Weights:
+    return dataclasses.replace(link, weight=weight.astype(np.float32), bias=bias.astype(np.float32))
