@@ -28,7 +28,8 @@ def main() -> None:
     run = open_run(_WORKDIR.value, _STEP.value)
     export = {"onnx": onnx, "safetensors": safetensors, "jax": compiled}[_FORMAT.value].export
     difference = export(run, out)
-    print(f"step {run.step}: {_OUT.value}; class scores differ by at most {difference:.1e}")
+    what = "class scores" if run.class_names else "last maps"
+    print(f"step {run.step}: {_OUT.value}; {what} differ by at most {difference:.1e}")
 
 
 if __name__ == "__main__":

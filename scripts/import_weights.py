@@ -34,8 +34,14 @@ def main() -> None:
     mean = ", ".join(f"{value:.6g}" for value in means)
     scale = ", ".join(f"{value:.6g}" for value in np.atleast_1d(config.augment.scale))
     grey = " in grey, the mean of red, green, blue" * (imported.source.get("order") == "grey")
+    classes = f"{imported.net.classes} classes"
+    ends = {
+        "dense": f"{len(config.model.dense)} dense layers, {classes}",
+        "maps": f"whose last maps are the scores of {classes}",
+        "none": "no classifier",
+    }[config.model.get("classifier", "dense")]
     print(
-        f"{layers}, {len(config.model.dense)} dense layers, {imported.net.classes} classes; images"
+        f"{layers}, {ends}; images"
         f" of {config.augment.crop} of {config.data.image_size} pixels{grey}, mean {mean} (red,"
         f" green, blue), scale {scale}: {_WORKDIR.value}"
     )

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import jax
 import pytest
@@ -136,6 +136,29 @@ def tiny_run(prepared_pictures: Path, tmp_path_factory: pytest.TempPathFactory) 
     recipe = tiny(quickstart.get_config(), prepared_pictures)
     train.train_and_evaluate(recipe, workdir, filters_picture=filter_mosaic)
     return workdir
+
+
+@pytest.fixture(scope="session")
+def maps_run(prepared_pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an imported net whose last maps are the scores of `prepared_pictures`' classes,
+    see `without_dense`."""
+    return _imported("maps", prepared_pictures, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def trunk_run(prepared_pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an imported net without a classifier."""
+    return _imported("trunk", prepared_pictures, tmp_path_factory)
+
+
+def _imported(
+    kind: Literal["maps", "trunk"], prepared_dir: Path, factory: pytest.TempPathFactory
+) -> Path:
+    for package in ("onnx", "onnxruntime"):
+        pytest.importorskip(package, reason=f"{package} is not installed (zfnet_jax[import])")
+    from tests import without_dense
+
+    return without_dense.import_run(kind, factory.mktemp(kind), prepared_dir)
 
 
 def copied(tiny_run: Path, folder: Path) -> Path:

@@ -31,7 +31,7 @@ def define() -> Callable[[ConfigDict], Imported]:
     preset = flags.DEFINE_string("preset", None, "PyTorch: what net the tensors are of.")
     prototxt = flags.DEFINE_string("prototxt", None, "Caffe: the file of the architecture.")
     output = flags.DEFINE_string(
-        "output", None, "Caffe: layer of the class scores, if not the last."
+        "output", None, "Caffe: last layer to read, if not the class scores."
     )
     classes = flags.DEFINE_string("classes", None, "File of class names, one per line.")
     order = flags.DEFINE_enum("order", None, ["rgb", "bgr"], "Order of the colours that it takes.")

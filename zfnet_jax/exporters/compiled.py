@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from jax import export as jax_export
 
+from zfnet_jax import model
 from zfnet_jax.data import augment
 from zfnet_jax.exporters import parity
 from zfnet_jax.runs.run import Run
@@ -16,7 +17,8 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 
 
 def export(run: Run, path: str | Path, batch_size: int | None = None) -> float:
-    """Writes a function of centre crops [B, H, W, C] uint8 to class scores [B, classes] float32.
+    """Writes a function of centre crops [B, H, W, C] uint8 to class scores [B, classes] float32, or
+    without a classifier to the last maps [B, h, w, C].
 
     It needs neither this package nor the run: `jax.export.deserialize(bytes).call(images)`.
 
@@ -24,10 +26,10 @@ def export(run: Run, path: str | Path, batch_size: int | None = None) -> float:
       batch_size: B; None for any.
 
     Returns:
-      the largest difference of class scores, see `parity.check`.
+      the largest difference, see `parity.check`.
 
     Raises:
-      ValueError: what was written does not give the run's scores.
+      ValueError: what was written does not answer as the run.
     """
     height, width = run.input_size
     mean = np.asarray(augment.centre(run.mean, run.input_size), np.float32)
@@ -36,7 +38,7 @@ def export(run: Run, path: str | Path, batch_size: int | None = None) -> float:
 
     def forward(images: jax.Array) -> jax.Array:
         inputs = (images.astype(np.float32) - mean) / scale
-        return run.net.apply({"params": params}, inputs)[0]
+        return parity.answer(run.architecture, *model.forward(run.net, params, inputs))
 
     batch = jax_export.symbolic_shape("b")[0] if batch_size is None else batch_size
     images = jax.ShapeDtypeStruct((batch, height, width, mean.shape[2]), np.uint8)

@@ -17,7 +17,7 @@ from zfnet_jax.runs import titles, workdir
 from zfnet_jax.runs.run import Run
 from zfnet_jax.stages.average_pool import AveragePool
 from zfnet_jax.stages.contrast import Normalise
-from zfnet_jax.stages.dense import Dense, Dropout
+from zfnet_jax.stages.dense import Dense, Dropout, MapLogits
 from zfnet_jax.stages.filters import Filter
 from zfnet_jax.stages.max_pool import MaxPool
 from zfnet_jax.stages.relu import Relu
@@ -27,17 +27,18 @@ OPSET = 13
 
 
 def export(run: Run, path: str | Path) -> float:
-    """Writes a graph of 'pixels' [N, C, H, W], red, green, blue in [0, 255], to 'logits'.
+    """Writes a graph of 'pixels' [N, C, H, W], red, green, blue in [0, 255], to 'logits', or where
+    there is no classifier to the last maps by name, [N, maps, h, w].
 
     Mean and scale are part of the graph: what goes in are centre crops as they are. The named
     activations of the model are names of tensors in it. The metadata hold config and class names,
     so that scripts.import_weights reads it back.
 
     Returns:
-      the largest difference of class scores run by onnxruntime, see `parity.check`.
+      the largest difference when onnxruntime runs it, see `parity.check`.
 
     Raises:
-      ValueError: onnx or onnxruntime is not installed, or the graph does not give the run's scores.
+      ValueError: onnx or onnxruntime is not installed, or the graph does not answer as the run.
     """
     try:
         import onnx
@@ -57,7 +58,8 @@ def _forward(run: Run, path: Path, images: np.ndarray) -> np.ndarray:
         raise extras.missing("onnxruntime, to compare the export,", "import") from None
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     pixels = augment.centre(images, run.input_size).transpose(0, 3, 1, 2).astype(np.float32)
-    return np.asarray(session.run(["logits"], {"pixels": pixels})[0])
+    answer = np.asarray(session.run(None, {"pixels": pixels})[0])
+    return answer if answer.ndim == 2 else answer.transpose(0, 2, 3, 1)
 
 
 def _model(run: Run) -> Any:
@@ -82,9 +84,11 @@ def _model(run: Run) -> Any:
     pixels = helper.make_tensor_value_info(
         "pixels", TensorProto.FLOAT, ["N", channels, height, width]
     )
-    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", net.classes])
+    *sides, values = shape
+    last = net.stages[-1].name
+    answer = helper.make_tensor_value_info(last, TensorProto.FLOAT, ["N", values, *sides])
     model = helper.make_model(
-        helper.make_graph(graph.nodes, "zfnet", [pixels], [logits], graph.initializers()),
+        helper.make_graph(graph.nodes, "zfnet", [pixels], [answer], graph.initializers()),
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=8,
         producer_name="zfnet_jax",
@@ -228,6 +232,12 @@ def _(stage: Dense, graph: _Graph, x: str, shape: tuple[int, ...]) -> str:
         x = graph.add("Flatten", "flat", [x], axis=1)
     inputs = [x, f"{stage.name}.weight", f"{stage.name}.bias"]
     return graph.add("Gemm", f"{stage.name}_sums", inputs, transB=1)
+
+
+@_add_stage.register
+def _(stage: MapLogits, graph: _Graph, x: str, shape: tuple[int, ...]) -> str:
+    del shape
+    return graph.add("Flatten", f"{stage.name}_scores", [x], axis=1)
 
 
 @_add_stage.register

@@ -6,12 +6,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import jax
 import numpy as np
 
+from zfnet_jax.architecture import Architecture
 from zfnet_jax.files import temporary_name
 from zfnet_jax.runs.run import Run
+from zfnet_jax.stages.stage import Activations
 
-TOLERANCE = 1e-4  # of the largest class score
+TOLERANCE = 1e-4  # of the largest value
 
 
 @contextmanager
@@ -36,25 +39,32 @@ def test_images(run: Run) -> np.ndarray:
     return np.clip(images + rng.normal(0, 20, images.shape), 0, 255).astype(np.uint8)
 
 
+def answer(net: Architecture, logits: jax.Array, activations: Activations) -> jax.Array:
+    """What a net is compared by: its class scores, or without a classifier its last maps."""
+    last = net.stages[-1]
+    return logits if last.scores else activations[last.name]
+
+
 def check(run: Run, what: str, forward: Callable[[np.ndarray], np.ndarray]) -> float:
-    """Compares class scores on `test_images` with the run's own.
+    """Compares the net's answers on `test_images`, see `answer`, with the run's own.
 
     Args:
       what: is exported, for the message.
-      forward: images [B, S, S, C] uint8 -> class scores [B, classes].
+      forward: images [B, S, S, C] uint8 -> class scores [B, classes], or maps [B, h, w, C].
 
     Returns:
-      the largest difference, as a share of the largest score.
+      the largest difference, as a share of the largest value.
 
     Raises:
       ValueError: it is larger than `TOLERANCE`.
     """
     images = test_images(run)
-    expected = np.asarray(run.forward(run.inputs(images))[0])
+    expected = np.asarray(answer(run.architecture, *run.forward(run.inputs(images))))
     found = np.asarray(forward(images))
     if found.shape != expected.shape:
         raise ValueError(f"{what}: it gives {list(found.shape)}, the run {list(expected.shape)}")
     difference = float(np.abs(found - expected).max() / np.abs(expected).max())
     if not difference <= TOLERANCE:
-        raise ValueError(f"{what}: its class scores differ from the run's by {difference:.1e}")
+        which = "class scores" if run.architecture.stages[-1].scores else "last maps"
+        raise ValueError(f"{what}: its {which} differ from the run's by {difference:.1e}")
     return difference

@@ -21,10 +21,10 @@ def export(run: Run, path: str | Path) -> float:
     metadata hold config and class names, so that scripts.import_weights reads it back.
 
     Returns:
-      the largest difference of class scores when read back, see `parity.check`.
+      the largest difference when read back, see `parity.check`.
 
     Raises:
-      ValueError: safetensors is not installed, or what was written does not give the run's scores.
+      ValueError: safetensors is not installed, or what was written does not answer as the run.
     """
     try:
         from safetensors.numpy import save
@@ -43,4 +43,4 @@ def _forward(run: Run, path: Path, images: np.ndarray) -> np.ndarray:
     tensors, metadata = pytorch.read_tensors(path)
     read = own.imported(tensors, metadata, {})
     again = dataclasses.replace(run, params=read.net.params)
-    return np.asarray(again.forward(run.inputs(images))[0])
+    return np.asarray(parity.answer(run.architecture, *again.forward(run.inputs(images))))

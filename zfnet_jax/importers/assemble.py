@@ -16,16 +16,19 @@ from zfnet_jax.importers.chain import (
     AnyPool,
     Dropout,
     Filters,
+    GlobalPool,
     Link,
     Norm,
     Rectifier,
+    Softmax,
     Weights,
+    WindowPool,
 )
 from zfnet_jax.importers.folding import folded
 from zfnet_jax.importers.net import Net, checked
 from zfnet_jax.importers.pools import same_pool
 from zfnet_jax.layer_fields import conv_fields, is_plain, part_fields
-from zfnet_jax.layer_specs import ContrastNorm, Conv, Part, Pool
+from zfnet_jax.layer_specs import Classifier, ContrastNorm, Conv, Part, Pool
 
 After = Rectifier | Norm | Affine | AnyPool  # what may follow a convolution in its layer
 
@@ -34,7 +37,7 @@ def assemble(chain: Sequence[Link], crop: int, *, bgr: bool, base: ConfigDict) -
     """Turns a chain of layers into a net that sees RGB images of `crop` x `crop` pixels.
 
     Args:
-      chain: the layers from the image to the class scores, without the softmax.
+      chain: the layers from the image to the class scores, or to the last maps.
       crop: side of the images, pixels.
       bgr: whether the chain takes blue, green, red; layer 1's filters are then turned round.
       base: a config's model section, for the fields that only matter in training.
@@ -43,7 +46,10 @@ def assemble(chain: Sequence[Link], crop: int, *, bgr: bool, base: ConfigDict) -
       ValueError: the chain is no net of the ZFNet family; names the first layer that does not fit,
         or the first tensor with its shape and the one expected.
     """
-    layers = _split(folded(chain))
+    links = folded(chain)
+    last = links[-1] if links else None
+    softmax = last if isinstance(last, Softmax) else None
+    layers = _split(links[:-1] if softmax else links)
     dense = layers.dense
     convs: list[Conv] = []
     params: dict[str, dict[str, np.ndarray]] = {}
@@ -66,6 +72,8 @@ def assemble(chain: Sequence[Link], crop: int, *, bgr: bool, base: ConfigDict) -
         for name, link in zip(convs[-1].then_names, after, strict=True):
             if isinstance(link, Affine):
                 params[name] = _affine_params(link, maps)
+    classifier = "dense" if dense else _without_dense(layers.convs[-1], softmax, size)
+    classes = {"dense": len(dense[-1].weight) if dense else 0, "maps": maps, "none": 0}[classifier]
     params |= _dense_params(dense, len(convs), maps, size)
     section = {
         **{name: value for name, value in base.to_dict().items() if not _is_conv(name)},
@@ -74,7 +82,28 @@ def assemble(chain: Sequence[Link], crop: int, *, bgr: bool, base: ConfigDict) -
         **_dropout(layers.dropouts, len(dense) - 1),
         **_dense_then(layers.rectifiers),
     }
-    return checked(section, params, len(dense[-1].weight), crop)
+    if classifier != "dense":
+        section["classifier"] = classifier
+    return checked(section, params, classes, crop)
+
+
+def _without_dense(
+    conv: tuple[Filters, list[After]], softmax: Softmax | None, size: int
+) -> Classifier:
+    """What a chain of convolutions alone ends in; its last leaves maps of `size` x `size` units.
+
+    They are class scores if the file says so by a softmax; or if they have one unit each and are
+    what such nets end in: sums, as of a dense layer written as a convolution, or means of whole
+    maps (NIN). Else the chain is a trunk: what follows its maps is not in the file.
+    """
+    if softmax and size > 1:
+        raise ValueError(
+            f"{softmax.name}: class scores of {size} x {size} units each, expected one: choose"
+            " smaller images (--crop)"
+        )
+    last = [conv[0], *conv[1]][-1]
+    is_mean = isinstance(last, WindowPool | GlobalPool) and last.kind == "average"
+    return "maps" if softmax or (size == 1 and (is_mean or isinstance(last, Filters))) else "none"
 
 
 class _Layers(NamedTuple):
@@ -111,15 +140,13 @@ def _split(chain: Sequence[Link]) -> _Layers:
             if rectifiers[-1]:
                 raise ValueError(f"{link.name}: a second relu")
             rectifiers[-1] = layer_specs.Rectifier(link.slope, link.cap)
-        elif dense or not convs:
+        elif dense or not convs or isinstance(link, Softmax):
             raise ValueError(f"{link.name}: it must follow a convolution")
         else:
             convs[-1][1].append(link)
-    if not convs or not dense:
-        raise ValueError(
-            f"no net of this family: {len(convs)} convolutions and {len(dense)} dense layers"
-        )
-    if rectifiers[-1] or dropouts[-1]:
+    if not convs:
+        raise ValueError("no net of this family: it has no convolution")
+    if dense and (rectifiers[-1] or dropouts[-1]):
         raise ValueError(f"{dense[-1].name}: a relu or dropout follows the class scores")
     return _Layers(convs, dense, dropouts[:-1], rectifiers[:-1])
 

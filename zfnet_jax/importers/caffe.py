@@ -17,7 +17,7 @@ from google.protobuf import text_format
 from zfnet_jax.importers import files
 from zfnet_jax.importers.caffe_layers import links, to_array
 from zfnet_jax.importers.caffe_proto import V1_TYPES, message
-from zfnet_jax.importers.chain import Link
+from zfnet_jax.importers.chain import Link, Softmax
 
 _INPUTS = (
     "Input", "Data", "ImageData", "MemoryData", "HDF5Data", "WindowData", "DummyData", "Python",
@@ -31,7 +31,7 @@ class CaffeNet:
     """What Caffe's files hold.
 
     Attributes:
-      chain: the layers from the image to the class scores.
+      chain: the layers from the image to the class scores, or to the last maps.
       input_size: (H, W) of the images.
       mean: [3], in the net's order of colours, and scale: what a data layer subtracts and then
         divides by. Like the size None where no layer says it.
@@ -47,8 +47,8 @@ def read(weights: str | Path, prototxt: str | Path, output: str | None = None) -
     """Reads a net.
 
     Args:
-      output: name of the layer that gives the class scores; if not given, what the last softmax
-        reads, else the last dense layer.
+      output: name of the layer that gives the class scores, or the last maps of a trunk; if not
+        given, what the last softmax reads, else the last dense layer, else the last layer.
 
     Raises:
       ValueError: a file is damaged or too large, or the net is no such chain: names the first
@@ -65,7 +65,8 @@ def read(weights: str | Path, prototxt: str | Path, output: str | None = None) -
         text = prototxt.read_bytes().decode("utf-8-sig", errors="replace")
         text_format.Parse(text, net, allow_unknown_field=True)
         layers = [_layer(layer) for layer in (*net.layer, *net.layers)]
-        path, source = _path([layer for layer in layers if layer.tested], output)
+        layers = [layer for layer in layers if layer.tested]
+        path, source = _path(layers, output)
         mean, scale = _transform(source)
     with files.reading(weights, "weights of Caffe"):
         stored = message("NetParameter").FromString(weights.read_bytes())
@@ -73,6 +74,9 @@ def read(weights: str | Path, prototxt: str | Path, output: str | None = None) -
         chain: list[Link] = []
         for layer in path:
             chain += links(layer.name, layer.type, layer.fields, blobs)
+        softmax = _softmax(layers)
+        if softmax is not None and output is None:
+            chain.append(Softmax(softmax.name))
     return CaffeNet(chain, _input_size(net, source), mean, scale)
 
 
@@ -130,16 +134,29 @@ def _output(layers: list[_Layer], name: str | None) -> int:
             if layer.name == name:
                 return position
         raise ValueError(f"there is no layer {name}, only {', '.join(x.name for x in layers)}")
-    softmax = [layer for layer in layers if layer.type in _SOFTMAX and layer.bottoms]
-    read = softmax[-1].bottoms[0] if softmax else None
-    for position in range(len(layers) - 1, -1, -1):
-        layer = layers[position]
-        if layer.type == "InnerProduct" and (read is None or read in layer.tops):
-            return position
-    raise ValueError(
-        "no dense layer gives the class scores"
-        + (f" {read} that the softmax reads" if read else "")
-    )
+    backwards = range(len(layers) - 1, -1, -1)
+    softmax = _softmax(layers)
+    if softmax is not None:
+        scores = softmax.bottoms[0]
+        found = [n for n in backwards if scores in layers[n].tops]
+        if not found:
+            raise ValueError(f"nothing makes the class scores {scores} that the softmax reads")
+        return found[0]
+    dense = [n for n in backwards if layers[n].type == "InnerProduct"]
+    trunk = [n for n in backwards if layers[n].tops and not _judges(layers[n])]
+    if not trunk:
+        raise ValueError("it has no layers")
+    return (dense or trunk)[0]
+
+
+def _softmax(layers: list[_Layer]) -> _Layer | None:
+    """The last one, which reads the class scores."""
+    found = [layer for layer in layers if layer.type in _SOFTMAX and layer.bottoms]
+    return found[-1] if found else None
+
+
+def _judges(layer: _Layer) -> bool:
+    return layer.type.endswith("Loss") or layer.type in ("Accuracy", "Silence")
 
 
 def _input_size(net: Any, source: _Layer | None) -> tuple[int, int] | None:

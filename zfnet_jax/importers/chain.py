@@ -117,8 +117,15 @@ class Weights:
     channels_last: bool = False
 
 
+@dataclasses.dataclass(frozen=True)
+class Softmax:
+    """Says that what comes before it are the class scores; the last link, where a file has it."""
+
+    name: str
+
+
 AnyPool = WindowPool | GlobalPool | RegionPool
-Link = Filters | Affine | Rectifier | Norm | AnyPool | Dropout | Weights
+Link = Filters | Affine | Rectifier | Norm | AnyPool | Dropout | Weights | Softmax
 
 
 def batch_norm(

@@ -24,7 +24,8 @@ class Options:
     Attributes:
       preset: name of the architecture, for PyTorch (see `presets`).
       prototxt: the architecture's file, for Caffe.
-      output: which of a Caffe net's layers gives the class scores, if there are several.
+      output: which of a Caffe net's layers gives the class scores, if there are several, or is the
+        last of a trunk.
       bgr: whether the net takes blue, green, red; of grey images nobody asks.
       mean: [3], red, green, blue, or [1] for all.
       mean_file: a mean per pixel, .binaryproto or .npy, in the net's order of channels.
@@ -145,6 +146,10 @@ def _imported(
         preprocessing = _preprocessing(options, mean, known, bgr)
         net = assemble(chain, preprocessing.crop, bgr=bool(bgr), base=base.model)
     names, titles = tuple(f"class {n}" for n in range(net.classes)), {}
+    if options.class_names is not None and not net.classes:
+        raise ValueError(
+            f"leave out --classes: {Path(weights).name} has no classifier, it ends in maps"
+        )
     if options.class_names is not None:
         names, titles = read_class_names(options.class_names, net.classes)
     used = {

@@ -25,7 +25,7 @@ class Net:
     Attributes:
       model: the architecture, as `config.model` has it (see configs/architectures.py).
       params: the model's parameters, float32.
-      classes: number of classes.
+      classes: number of classes; 0 without a classifier.
     """
 
     model: dict[str, Any]

@@ -16,6 +16,7 @@ from zfnet_jax.importers.chain import (
     Link,
     Norm,
     Rectifier,
+    Softmax,
     Weights,
     WindowPool,
     batch_norm,
@@ -24,6 +25,7 @@ from zfnet_jax.importers.onnx_constants import title
 from zfnet_jax.layer_specs import PoolKind
 
 _LAST = ("Softmax", "LogSoftmax")  # may follow the class scores
+_FLATTENS = ("Flatten", "Reshape")
 _KINDS: dict[str, PoolKind] = {"MaxPool": "max", "AveragePool": "average"}
 _PREPROCESSING = ("Sub", "Add", "Mul", "Div")
 
@@ -67,14 +69,14 @@ class NodeReader:
         self._targets = targets
         self._opset = opset
         self._channels_last = channels_last  # of what the next node reads
-        self._ended = ""
 
     def add(self, node: Any) -> None:
         kind, name = node.op_type, title(node)
         attributes = _attributes(node)
         constants = [self._constants.get(input_) for input_ in node.input]
-        if self._ended:
-            raise ValueError(f"{name}: it follows {self._ended}")
+        ended = self.chain and isinstance(self.chain[-1], Softmax)
+        if ended and kind not in _FLATTENS:
+            raise ValueError(f"{name}: it follows {self.chain[-1].name}")
         if node.domain not in ("", "ai.onnx"):
             raise ValueError(f"{name}: it is not ONNX's own, but of {node.domain}")
         if _changes_nothing(kind, attributes, constants):
@@ -82,7 +84,7 @@ class NodeReader:
         if self._channels_last and kind in _CHANNELS_FIRST:
             raise ValueError(f"{name}: it reads maps whose channels are last")
         if kind in _LAST:
-            self._ended = name
+            self.chain.append(Softmax(name))
         elif kind == "Transpose":
             turn = _TURNS.get(tuple(attributes.get("perm", ())))
             if turn is None or turn == self._channels_last:
@@ -117,7 +119,7 @@ class NodeReader:
             self.chain.append(_batch_norm(name, attributes, constants))
         elif kind in _PREPROCESSING:
             self.chain.append(self._affine(name, kind, constants))
-        elif kind in ("Flatten", "Reshape"):
+        elif kind in _FLATTENS:
             axes = [self._targets[input_] for input_ in node.input if input_ in self._targets]
             _check_flatten(name, kind, attributes, constants, axes)
         else:

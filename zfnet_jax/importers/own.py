@@ -134,7 +134,8 @@ def widened(mean: np.ndarray, size: int) -> np.ndarray:
 
 
 def _first_dense(net: Architecture) -> str:
-    return net.stages[len(net.map_stages)].weights
+    """Whose inputs are maps; '' where there is none."""
+    return next((stage.weights for stage in net.stages[len(net.map_stages) :]), "")
 
 
 def _last_size(net: Architecture, image_size: tuple[int, int]) -> tuple[int, ...]:

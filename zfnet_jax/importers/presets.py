@@ -64,10 +64,16 @@ class Preset:
     def chain(self, tensors: Mapping[str, np.ndarray]) -> list[Link]:
         """The layers with their tensors.
 
+        A file of the convolutions alone, `net.features.state_dict()` or one without the dense
+        layers, is a trunk.
+
         Raises:
           ValueError: names the first tensor that is missing, left over, or of another shape.
         """
-        names = [conv.tensor for conv in self.convs] + list(self.dense)
+        if all(name.partition(".")[0].isdigit() for name in tensors):
+            tensors = {f"features.{name}": tensor for name, tensor in tensors.items()}
+        dense = self.dense if any(f"{name}.weight" in tensors for name in self.dense) else ()
+        names = [*(conv.tensor for conv in self.convs), *dense]
         wanted = [f"{name}.{leaf}" for name in names for leaf in ("weight", "bias")]
         norms = [conv.batch_norm for conv in self.convs if conv.batch_norm]
         wanted += [f"{name}.{leaf}" for name in norms for leaf in _BATCH_NORM]
@@ -97,9 +103,9 @@ class Preset:
                 links.append(dataclasses.replace(self.norm, name=conv.tensor))
             if conv.pool:
                 links.append(dataclasses.replace(self.pool, name=conv.tensor))
-        for name in self.dense:
+        for name in dense:
             links.append(Weights(name, tensors[f"{name}.weight"], tensors[f"{name}.bias"]))
-            if name != self.dense[-1]:
+            if name != dense[-1]:
                 links += [Rectifier(name), Dropout(name, self.dropout)]
         extra = [name for name in tensors if name not in wanted]
         if extra:
