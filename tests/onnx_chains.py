@@ -16,7 +16,8 @@ def build(nodes: list[Node], size: int, channels: int = 3, seed: int = 0) -> onn
 
     Args:
       nodes: kinds and attributes in order, each reading the one before. 'Conv' takes 'maps' and
-        'kernel', 'BatchNormalization' nothing, 'Gemm' 'units'; 'Add', 'Sub', 'Mul' and 'Div' make a
+        'kernel', 'BatchNormalization' nothing, 'Gemm' 'units', 'Clip' and the
+        like their constants 'c'; 'Add', 'Sub', 'Mul' and 'Div' make a
         constant for each map. A chain that begins with 'Transpose' has images [1, size, size,
         channels]. An attribute 'name' names what a node puts out.
     """
@@ -45,6 +46,10 @@ def build(nodes: list[Node], size: int, channels: int = 3, seed: int = 0) -> onn
                 tensor(f"{name}_mean", rng.normal(size=maps)),
                 tensor(f"{name}_var", rng.uniform(0.5, 2, maps)),
             ]
+        elif kind in ("Clip", "Min", "Max", "PRelu"):
+            inputs += [
+                tensor(f"{name}_{n}", np.array(v)) for n, v in enumerate(attributes.pop("c"))
+            ]
         elif kind in ("Add", "Sub", "Mul", "Div"):
             shape = (maps,) if last else (1, maps, 1, 1)
             inputs.append(tensor(f"{name}_c", rng.uniform(0.5, 2, shape)))
@@ -56,6 +61,7 @@ def build(nodes: list[Node], size: int, channels: int = 3, seed: int = 0) -> onn
             inputs.append(tensor(f"{name}_w", rng.normal(size=(units, width)) / np.sqrt(width)))
             inputs.append(tensor(f"{name}_b", rng.normal(size=units)))
             attributes["transB"] = 1
+            maps = units
         made.append(helper.make_node(kind, inputs, [name], **attributes))
         x = name
     made[-1].output[0] = "logits"

@@ -12,14 +12,16 @@ pytest.importorskip("onnx", reason="onnx is not installed (zfnet_jax[import])")
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (zfnet_jax[import])")
 
 import onnx
+from ml_collections import ConfigDict
 
 from configs import zfnet
 from tests import foreign, onnx_chains
-from zfnet_jax import deconvnet, units
+from zfnet_jax import architecture, deconvnet, units
+from zfnet_jax.architecture import Architecture
 from zfnet_jax.exporters import onnx as exporter
 from zfnet_jax.exporters import safetensors
 from zfnet_jax.importers import importing, write
-from zfnet_jax.layer_specs import RELU, Pool
+from zfnet_jax.layer_specs import RELU, Affine, Pool, Rectifier
 from zfnet_jax.runs.run import Run, open_run
 
 SIZE = 40
@@ -78,6 +80,34 @@ CHAINS: dict[str, list[onnx_chains.Node]] = {
         pool(2, "Max", 3, 2, name="pool1"),
         conv(3, maps=8, group=2), ("Div", {}), relu(3), ("Flatten", {}), GEMM,
     ],
+    "relus of other kinds, before and after pools": [
+        conv(1, strides=[2, 2]), ("LeakyRelu", {"name": "conv1", "alpha": 0.125}),
+        pool(1, "Max", 2, 2, name="pooled1"), ("Clip", {"c": [0.0, 1.5], "name": "pool1"}),
+        conv(2), pool(2, "Average", 2, 2, name="pooled2"), ("Max", {"c": [0.0]}),
+        ("Min", {"c": [0.75], "name": "pool2"}),
+        conv(3), ("PRelu", {"c": [[[0.5]]]}), ("PRelu", {"c": [np.full((7, 1, 1), 0.25)]}),
+        ("Clip", {"c": [np.finfo(np.float32).min, 2.0], "name": "conv3"}), ("Flatten", {}),
+        ("Gemm", {"units": 6}), ("Clip", {"c": [0.0, 6.0], "name": "fc4"}),
+        ("Gemm", {"units": 5}), ("LeakyRelu", {"alpha": 0.5, "name": "fc5"}), GEMM,
+    ],
+    "norms and pools in any order and number": [
+        conv(1, strides=[2, 2]), ("LRN", {"size": 3, "alpha": 0.5, "name": "norm1"}),
+        pool(1, "Max", 3, 2, name="pooled1"), ("Relu", {"name": "pool1"}),
+        ("LRN", {"size": 5, "alpha": 0.25, "bias": 2.0, "name": "norm1_2"}),
+        pool(1, "Average", 2, 1, name="pool1_2"),
+        conv(2), relu(2), ("LRN", {"size": 3, "alpha": 0.5, "beta": 0.5}),
+        ("Relu", {"name": "norm2"}), pool(2, "Max", 2, 1), ("Flatten", {}), GEMM,
+    ],
+    "scales that are part of what follows, or of nothing": [
+        ("BatchNormalization", {}),
+        conv(1, strides=[2, 2], pads=[1] * 4), relu(1), ("BatchNormalization", {}),
+        conv(2, maps=6, name="filtered2"), relu(2), pool(2, "Max", 2, 2),
+        ("BatchNormalization", {}), ("Sub", {}), ("Relu", {"name": "affine2"}),
+        conv(3, maps=6, group=3, pads=[1] * 4), relu(3), ("Mul", {}),
+        conv(4, pads=[1] * 4), relu(4), ("BatchNormalization", {}), ("Flatten", {}),
+        ("Gemm", {"units": 5}), ("Relu", {"name": "fc5"}), ("BatchNormalization", {}),
+        ("Dropout", {}), GEMM,
+    ],
 }  # fmt: skip
 
 
@@ -129,16 +159,33 @@ def test_a_net_of_grey_images_takes_the_mean_of_colours(tmp_path):
     np.testing.assert_allclose(pixels, np.broadcast_to(pixels[..., :1], pixels.shape), atol=1e-6)
 
 
+def architecture_of(name: str, folder) -> Architecture:
+    onnx.save(onnx_chains.build(CHAINS[name], SIZE), folder / "net.onnx")
+    net = importing.from_onnx(folder / "net.onnx", OPTIONS, zfnet.get_config()).net
+    return architecture.from_config(ConfigDict(net.model), net.classes)
+
+
 def test_which_layers_have_a_relu(tmp_path):
-    model = onnx_chains.build(CHAINS["no relu, and one after its max pool"], SIZE)
-    onnx.save(model, tmp_path / "net.onnx")
-    run = imported(tmp_path / "net.onnx", tmp_path / "run", OPTIONS)
-    first, second, third = run.architecture.convs
+    net = architecture_of("no relu, and one after its max pool", tmp_path)
+    first, second, third = net.convs
     assert first.then == (Pool(2, 2),)
     assert second.then == (Pool(3, 2), RELU)
     assert third.then == (Pool(2, 1, kind="average", counts_padding=False),)
-    assert run.architecture.dense_then == (None,)
-    assert run.architecture.switched == ("conv1", "conv2")
+    assert net.dense_then == (None,)
+    assert net.switched == ("conv1", "conv2")
+
+
+def test_what_follows_the_filters_in_order(tmp_path):
+    net = architecture_of("relus of other kinds, before and after pools", tmp_path)
+    first, second, third = (conv.then for conv in net.convs)
+    assert first == (Rectifier(0.125), Pool(2, 2), Rectifier(cap=1.5))
+    assert second[1:] == (Rectifier(cap=0.75),)
+    assert third == (Rectifier(0.125, cap=2.0),)
+    assert net.dense_then == (Rectifier(cap=6.0), Rectifier(0.5))
+    net = architecture_of("scales that are part of what follows, or of nothing", tmp_path)
+    second = [type(part) for part in net.convs[1].then]
+    assert second == [Rectifier, Pool, Affine, Rectifier]  # the others are folded
+    assert all(conv.then == (RELU,) for conv in (net.convs[0], *net.convs[2:]))
 
 
 @pytest.mark.parametrize(
@@ -155,6 +202,15 @@ def test_which_layers_have_a_relu(tmp_path):
          "AveragePool pool1: average pool of 3 pixels, .*no pool here does"),
         ([conv(1), ("BatchNormalization", {"training_mode": 1})],
          "BatchNormalization logits: a batch norm as in training; export the net for evaluation"),
+        ([conv(1), ("LeakyRelu", {"alpha": -1.0, "name": "leaky"})],
+         "LeakyRelu logits: its slope is -1, expected 0 or more"),
+        ([conv(1), ("PRelu", {"c": [np.array([0.1, 0.2, 0, 0, 0]).reshape(5, 1, 1)]})],
+         "PRelu logits: 3 slopes; one for all maps is known"),
+        ([conv(1), ("Clip", {"c": [-1.0, 1.0]})],
+         "Clip logits: values below -1 become that; expected 0"),
+        ([conv(1), ("Flatten", {}), ("Gemm", {"units": 5}), ("Relu", {}), ("Mul", {"name": "mul"}),
+          ("Relu", {}), GEMM],
+         "Mul mul: a batch norm, scale or bias that no layer straight before or after it can take"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_imported_is_named(nodes, message, tmp_path):

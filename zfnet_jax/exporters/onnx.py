@@ -15,6 +15,7 @@ from zfnet_jax.exporters import parity
 from zfnet_jax.importers import own
 from zfnet_jax.runs import titles, workdir
 from zfnet_jax.runs.run import Run
+from zfnet_jax.stages.affine import ScaleAndShift
 from zfnet_jax.stages.average_pool import AveragePool
 from zfnet_jax.stages.contrast import Normalise
 from zfnet_jax.stages.dense import Dense, Dropout, MapLogits
@@ -159,7 +160,26 @@ def _(stage: Filter, graph: _Graph, x: str, shape: tuple[int, ...]) -> str:
 @_add_stage.register
 def _(stage: Relu, graph: _Graph, x: str, shape: tuple[int, ...]) -> str:
     del shape
-    return graph.add("Relu", f"{stage.name}_rectified", [x])
+    slope, cap = dataclasses.astuple(stage.rectifier)
+    name = f"{stage.name}_rectified"
+    if slope:
+        x = graph.add("LeakyRelu", name, [x], alpha=slope)
+        if cap is None:
+            return x
+        name = f"{stage.name}_capped"
+    elif cap is None:
+        return graph.add("Relu", name, [x])
+    low = "" if slope else graph.constant(f"{stage.name}_low", 0)
+    return graph.add("Clip", name, [x, low, graph.constant(f"{stage.name}_cap", cap)])
+
+
+@_add_stage.register
+def _(stage: ScaleAndShift, graph: _Graph, x: str, shape: tuple[int, ...]) -> str:
+    """A batch norm of mean 0 and variance 1."""
+    name, one = stage.name, np.ones(shape[-1])
+    statistics = [graph.constant(f"{name}_mean", 0 * one), graph.constant(f"{name}_variance", one)]
+    inputs = [x, f"{name}.weight", f"{name}.bias", *statistics]
+    return graph.add("BatchNormalization", f"{name}_scaled", inputs, epsilon=0.0)
 
 
 @_add_stage.register

@@ -140,6 +140,11 @@ def _split(chain: Sequence[Link]) -> _Layers:
             if rectifiers[-1]:
                 raise ValueError(f"{link.name}: a second relu")
             rectifiers[-1] = layer_specs.Rectifier(link.slope, link.cap)
+        elif isinstance(link, Affine) and (dense or not convs):
+            raise ValueError(
+                f"{link.name}: a batch norm, scale or bias that no layer straight before or after"
+                " it can take"
+            )
         elif dense or not convs or isinstance(link, Softmax):
             raise ValueError(f"{link.name}: it must follow a convolution")
         else:

@@ -43,9 +43,7 @@ def links(name: str, kind: str, fields: Any, blobs: Mapping[str, list[Any]]) -> 
     if kind == "Convolution":
         return [_filters(name, fields.convolution_param, blobs)]
     if kind == "ReLU":
-        if fields.relu_param.negative_slope:
-            raise ValueError(f"{name}: a relu with a slope of {fields.relu_param.negative_slope}")
-        return [Rectifier(name)]
+        return [Rectifier(name, _slope(name, fields.relu_param.negative_slope))]
     if kind == "LRN":
         norm = fields.lrn_param
         if norm.norm_region:  # Caffe's layer takes k as 1 there, whatever the file says
@@ -66,6 +64,13 @@ def links(name: str, kind: str, fields: Any, blobs: Mapping[str, list[Any]]) -> 
     if kind == "InnerProduct":
         return [_weights(name, fields.inner_product_param, blobs)]
     raise ValueError(f"layer {name}: a net of this family has no {kind} here")
+
+
+def _slope(name: str, slope: float) -> float:
+    """As the file writes it: the message holds float32."""
+    if not 0 <= slope < np.inf:
+        raise ValueError(f"{name}: a relu with a slope of {slope:g}, expected 0 or more")
+    return float(str(np.float32(slope)))
 
 
 def _filters(name: str, fields: Any, blobs: Mapping[str, list[Any]]) -> Filters:

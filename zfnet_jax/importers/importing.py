@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from zfnet_jax.importers import caffe, files, onnx, own, pytorch
 from zfnet_jax.importers.assemble import assemble
-from zfnet_jax.importers.chain import CHANNELS, Link, in_colours
+from zfnet_jax.importers.chain import CHANNELS, Affine, Link, in_colours
 from zfnet_jax.importers.preprocessing import HALF_OF_PIXELS, Preprocessing, read_class_names
 from zfnet_jax.importers.write import Imported, digest_of_file
 
@@ -130,6 +130,8 @@ def _imported(
     known: _Known,
 ) -> Imported:
     _check_pixels(options)
+    with files.reading(Path(weights), f"as {source['format']}"):
+        chain, known = _affine_of_images(chain, known)
     chain, grey = in_colours(chain)
     bgr = False if grey else options.bgr if options.bgr is not None else known.bgr
     mean = options.mean
@@ -159,6 +161,24 @@ def _imported(
         "mean_file": options.mean_file and Path(options.mean_file).name,
     }
     return Imported(net, preprocessing, names, source | used, titles)
+
+
+def _affine_of_images(chain: list[Link], known: _Known) -> tuple[list[Link], _Known]:
+    """The chain without what scales and shifts images before its first layer, such as a batch norm,
+    which becomes part of what the graph subtracts and divides by. Padding then stands for the mean,
+    as there. What turns colours round, by a factor below zero, stays."""
+    while chain and isinstance(affine := chain[0], Affine) and (affine.factor > 0).all():
+        values = (affine.factor, affine.shift)
+        if any(array.shape not in ((1,), (CHANNELS,)) for array in values):
+            raise ValueError(f"{affine.name}: values for {len(affine.factor)} colours")
+        factor, shift = (array.reshape(-1, 1, 1) for array in values)
+        mean = np.float64(0) if known.graph_mean is None else known.graph_mean
+        scale = np.float64(1) if known.graph_scale is None else known.graph_scale
+        known = dataclasses.replace(
+            known, graph_mean=mean - scale * shift / factor, graph_scale=scale / factor
+        )
+        chain = chain[1:]
+    return chain, known
 
 
 def _exported(

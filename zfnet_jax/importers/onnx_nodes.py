@@ -27,6 +27,7 @@ from zfnet_jax.layer_specs import PoolKind
 _LAST = ("Softmax", "LogSoftmax")  # may follow the class scores
 _FLATTENS = ("Flatten", "Reshape")
 _KINDS: dict[str, PoolKind] = {"MaxPool": "max", "AveragePool": "average"}
+_RECTIFIERS = ("Relu", "LeakyRelu", "PRelu", "Clip")
 _PREPROCESSING = ("Sub", "Add", "Mul", "Div")
 
 # What a transposition makes of images and maps: whether their channels are last.
@@ -94,8 +95,8 @@ class NodeReader:
             self._preprocess(node, constants)
         elif kind == "Conv":
             self.chain.append(_filters(name, attributes, constants))
-        elif kind == "Relu":
-            self.chain.append(Rectifier(name))
+        elif kind in _RECTIFIERS or (kind in ("Min", "Max") and self.chain):
+            self.chain.append(_rectifier(name, kind, attributes, constants))
         elif kind == "LRN":
             size, alpha = int(attributes.get("size", 0)), float(attributes.get("alpha", 1e-4))
             beta, bias = float(attributes.get("beta", 0.75)), float(attributes.get("bias", 1.0))
@@ -214,6 +215,42 @@ def _axes(attributes: dict[str, Any], constants: Constants) -> list[int]:
     if len(constants) > 1 and constants[1] is not None:
         return sorted(int(axis) for axis in constants[1].ravel())
     return sorted(attributes.get("axes", []))
+
+
+def _rectifier(name: str, kind: str, attributes: dict[str, Any], constants: Constants) -> Rectifier:
+    """A relu, leaky with one slope for all maps, or capped, or its cap alone."""
+    if kind == "Relu":
+        return Rectifier(name)
+    if kind == "LeakyRelu":
+        return Rectifier(name, _not_negative(name, "slope", attributes.get("alpha", 0.01)))
+    if kind == "PRelu":
+        slopes = np.zeros(0) if len(constants) < 2 or constants[1] is None else constants[1]
+        if not slopes.size or (slopes != slopes.flat[0]).any():
+            raise ValueError(f"{name}: {len(np.unique(slopes))} slopes; one for all maps is known")
+        return Rectifier(name, _not_negative(name, "slope", slopes.flat[0]))
+    value = next((array for array in constants if array is not None), np.zeros(0))
+    if kind == "Clip":  # attributes before opset 11
+        ends = [constants[n] if len(constants) > n else None for n in (1, 2)]
+        low, high = (
+            attributes.get(word) if end is None else end.item()
+            for word, end in zip(("min", "max"), ends)
+        )
+    elif value.size != 1 or len(constants) != 2:
+        raise ValueError(f"{name}: {kind} of a constant {list(value.shape)}, expected one number")
+    else:
+        low, high = (value.item(), None) if kind == "Max" else (None, value.item())
+    low = None if low is None or low <= np.finfo(np.float32).min else low
+    high = None if high is None or high >= np.finfo(np.float32).max else high
+    if low not in (None, 0):
+        raise ValueError(f"{name}: values below {low:g} become that; expected 0")
+    slope = 1.0 if low is None else 0.0
+    return Rectifier(name, slope, None if high is None else _not_negative(name, "cap", high))
+
+
+def _not_negative(name: str, what: str, value: Any) -> float:
+    if not 0 <= value < np.inf:
+        raise ValueError(f"{name}: its {what} is {value:g}, expected 0 or more")
+    return float(value)
 
 
 def _filters(name: str, attributes: dict[str, Any], constants: Constants) -> Filters:

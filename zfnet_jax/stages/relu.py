@@ -48,4 +48,5 @@ class Relu(Stage):
         does = f"leaky relu {slope:g}" if slope else "relu"
         if cap is not None:
             does += f", at most {cap:g}"
-        return Words((does,), up=does, down=f"rectify, leaky {slope:g}" if slope else "rectify")
+        back = f"rectify, leaky {slope:g}" if slope else "rectify"
+        return Words((does,), up=does, down=back, leaves="rectified")

@@ -123,8 +123,8 @@ def project_winners(
     used = _used(images)
     if writer:
         _add_arrays(writer, run, images, used)
-    params = parallel.replicate({name: run.params[name] for name in images})
     stages, rules = run.architecture.map_stages, Down(rectify, overlap)
+    params = parallel.replicate({s.weights: run.params[s.weights] for s in stages if s.weights})
     needed = {*images, *(name for stage in stages for name in stage.reads(rules))}
 
     def pictures(block: _Block) -> tuple[_Block, list[_Pictures]]:

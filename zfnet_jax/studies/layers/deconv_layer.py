@@ -11,6 +11,7 @@ from zfnet_jax.data import augment
 from zfnet_jax.pooling import switch_positions
 from zfnet_jax.runs.run import Run
 from zfnet_jax.stages.max_pool import MaxPool
+from zfnet_jax.stages.relu import Relu
 from zfnet_jax.stages.stage import Down, Stage, Up
 
 Arrays = dict[str, np.ndarray]
@@ -21,7 +22,8 @@ def deconv_layer(run: Run, photo: np.ndarray, layer: str, count: int) -> Arrays:
 
     On the way up: filter, rectify, pool. On the way down: what the layer above reconstructs from
     all of its maps (in the last layer: the pooled maps themselves) is unpooled with the switches,
-    rectified, and filtered with the transposed filters.
+    rectified, and filtered with the transposed filters. What a layer does after its first max pool
+    is undone before 'from_above'.
 
     Args:
       run: the net.
@@ -37,10 +39,10 @@ def deconv_layer(run: Run, photo: np.ndarray, layer: str, count: int) -> Arrays:
       [N, h, w, 2] int32, (row, column) of each maximum in the H x W map, and 'pool' (window,
       stride, rows of padding above, columns of padding at the left); of the way down, 'from_above'
       [N, h, w], 'unpooled' [N, H, W] and 'unpooled_rectified' [N, H, W].
-      'filters' [N, k, k, c] are the maps' filters. At the bottom, 'input' is what the layer filters
-      and 'reconstruction' what all its maps together give back of it: for the first layer
-      [H0, W0, C], the photo's crop (uint8) and pixels; for others [n, H0, W0], the n = count
-      strongest input maps 'input_map' [n].
+      'rectifies': whether a relu comes before the pool. 'filters' [N, k, k, c] are the maps'
+      filters. At the bottom, 'input' is what the layer filters and 'reconstruction' what all its
+      maps together give back of it: for the first layer [H0, W0, C], the photo's crop (uint8) and
+      pixels; for others [n, H0, W0], the n = count strongest input maps 'input_map' [n].
 
     Raises:
       ValueError: the layer has no max pool, or there is no such layer.
@@ -48,11 +50,13 @@ def deconv_layer(run: Run, photo: np.ndarray, layer: str, count: int) -> Arrays:
     net = run.architecture
     number = net.stages_to(layer)[-1].number
     own = [n for n, stage in enumerate(net.map_stages) if stage.number == number]
-    pools = [stage for n in own if isinstance(stage := net.map_stages[n], MaxPool)]
+    stages = net.map_stages[own[0] : own[-1] + 1]
+    pools = [stage for stage in stages if isinstance(stage, MaxPool)]
     if layer != net.map_stages[own[0]].name or not pools:
         switched = ", ".join(net.switched) or "there is none"
         raise ValueError(f"Fig. 1 needs a layer with a max pool ({switched}), not {layer!r}")
-    filters, pool = net.map_stages[own[0]], pools[0]
+    filters, pool = stages[0], pools[0]
+    between, after = stages[1 : stages.index(pool)], stages[stages.index(pool) + 1 :]
     inputs = run.inputs(photo[None])
     _, activations = run.forward(inputs)
 
@@ -68,7 +72,7 @@ def deconv_layer(run: Run, photo: np.ndarray, layer: str, count: int) -> Arrays:
     below, before_pool = before(filters), before(pool)
     filtered, _ = filters.forward(below, weights, Up(jnp.float32, "highest"))
     pooled, switches = activations[pool.name], activations[pool.switches]
-    above, from_above = "", pooled
+    above, from_above = "", activations[[s.name for s in stages if s.projects][-1]]
     if net.map_stages[-1].number > number:
         over = net.map_stages[own[-1] + 1]
         above = over.name
@@ -76,8 +80,10 @@ def deconv_layer(run: Run, photo: np.ndarray, layer: str, count: int) -> Arrays:
             net, run.params, activations, above, activations[above], run.input_size
         )
         from_above = reconstructed[f"layer{over.number}"]
+    for stage in reversed(after):
+        from_above = down(stage, from_above) if stage.projects else from_above
     unpooled = rectified = down(pool, from_above)
-    for stage in reversed(net.map_stages[own[0] + 1 : net.map_stages.index(pool)]):
+    for stage in reversed(between):
         rectified = down(stage, rectified) if stage.projects else rectified
     back = down(filters, rectified)
     window, stride, pads = pool.pool.window, pool.pool.stride, pool.pool.pads
@@ -91,6 +97,7 @@ def deconv_layer(run: Run, photo: np.ndarray, layer: str, count: int) -> Arrays:
         "filters": np.moveaxis(np.asarray(weights["kernel"]), 3, 0)[numbers],
         "switches": _in_the_map(switches, window, stride, corner)[numbers],
         "pool": np.array([window, stride, *corner]),
+        "rectifies": np.array(any(isinstance(stage, Relu) for stage in between)),
     }
     for name, maps in {
         "filtered": filtered,

@@ -107,7 +107,7 @@ def _rows(net: Architecture, image_size: tuple[int, int], channels: int) -> list
             row = dataclasses.replace(
                 row,
                 down=f"{given}   {_by(shapes[name])}",
-                down_by="; ".join(w.down for w in words),
+                down_by="; ".join(w.down for w in words if w.down),
                 crossing=_last(w.crosses for w in words),
             )
             given = _last(w.leaves for w in words)

@@ -47,15 +47,21 @@ def figure1(arrays: Arrays) -> Figure:
         axis.text(x + half / 2, 0.2, text, ha="center", weight="bold", size="large")
     above = str(arrays["above"]).removeprefix("conv")
     source = f"reconstructed by layer {above}" if above else "the pooled maps themselves"
+    rectifies = bool(arrays.get("rectifies", True))
+    rectify = "rectify" if rectifies else "(no relu before the pool)"
     down = [
         (source, "from_above", "max unpooling"),
-        ("unpooled maps", "unpooled", "rectify"),
-        ("rectified unpooled maps", "unpooled_rectified", f"filter $F_{{{number}}}^T$"),
+        ("unpooled maps", "unpooled", rectify),
+        (
+            "rectified unpooled maps" if rectifies else "unpooled maps",
+            "unpooled_rectified",
+            f"filter $F_{{{number}}}^T$",
+        ),
         (f"reconstruction of what layer {number} sees", "reconstruction", ""),
     ]
     up = [
         ("pooled maps", "pooled", "max pooling"),
-        ("rectified maps", "rectified", "rectify"),
+        ("rectified maps" if rectifies else "filtered maps", "rectified", rectify),
         ("filtered maps", "filtered", f"filter $F_{{{number}}}$"),
         (f"what layer {number} sees", "input", ""),
     ]

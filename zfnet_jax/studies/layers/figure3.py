@@ -14,7 +14,7 @@ from matplotlib.patches import Polygon
 from zfnet_jax import geometry
 from zfnet_jax.architecture import Architecture
 from zfnet_jax.report.figures import page_width, sheet
-from zfnet_jax.stages.stage import Stage
+from zfnet_jax.stages.stage import POINT, Stage
 
 FRONT, TOP, FACE = "#cbd5e1", "#f4f6f9", "#e6ebf2"
 FILTER_COLOUR = "#d95f02"
@@ -118,7 +118,8 @@ def _columns(net: Architecture, image_size: tuple[int, int], channels: int) -> l
     image = _Block((*image_size, channels), _side(net.stages[0]))
     columns = [_Column("Image", (image,), 1.15, ())]
     for stages, after in zip(groups, [*groups[1:], None]):
-        names = dict.fromkeys(stage.name for stage in stages if stage.projects)
+        own = [s for s in stages if s is stages[0] or (s.projects and s.window != POINT)]
+        names = dict.fromkeys(stage.name for stage in own)
         blocks = [_Block(shapes[name]) for name in names]
         blocks[-1] = dataclasses.replace(blocks[-1], filter=_side(after[0]) if after else 0)
         is_output = stages[-1].scores
