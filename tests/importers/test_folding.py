@@ -1,0 +1,77 @@
+"""Batch norms, scales and biases folded forwards, against what they do as they stand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests import slow_reference as slow
+from zfnet_jax.importers.chain import Affine, Dropout, Filters, Rectifier, Weights
+from zfnet_jax.importers.folding import folded
+
+RNG = np.random.default_rng(0)
+FACTOR, SHIFT = np.array([2.0, -1.0, 0.5, 3.0]), np.array([1.0, 0.0, -2.0, 0.25])
+AFFINE = Affine("scale", FACTOR, SHIFT)
+RELU = Rectifier("relu")
+
+
+def filters(padding: int, groups: int) -> Filters:
+    weight = RNG.normal(size=(6, 4 // groups, 3, 3)).astype(np.float32)
+    return Filters("conv", weight, np.ones(6, np.float32), 2, padding, groups)
+
+
+def convolved(link: Filters, x: np.ndarray) -> np.ndarray:
+    kernel = link.weight.transpose(2, 3, 1, 0)
+    return slow.convolve(x, kernel, 2, link.padding, link.groups) + link.bias
+
+
+@pytest.mark.parametrize("before", [[], [RELU]], ids=["first of all", "after a relu"])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_into_a_convolution_without_padding(before, groups):
+    x = RNG.normal(size=(2, 7, 8, 4))
+    link = filters(0, groups)
+    *rest, found = folded([*before, AFFINE, link])
+    assert rest == before
+    np.testing.assert_allclose(
+        convolved(found, x), convolved(link, x * FACTOR + SHIFT), rtol=1e-5, atol=1e-5
+    )
+
+
+def test_into_a_padded_convolution_goes_what_shifts_nothing():
+    x = RNG.normal(size=(2, 7, 8, 4))
+    link = filters(1, 1)
+    assert folded([AFFINE, link]) == [AFFINE, link]
+    (found,) = folded([Affine("scale", FACTOR, 0 * SHIFT), link])
+    np.testing.assert_allclose(
+        convolved(found, x), convolved(link, x * FACTOR), rtol=1e-5, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_into_a_dense_layer_that_reads_maps(channels_last):
+    """Through dropout that scales in evaluation, with what it leaves of the shift."""
+    x = RNG.normal(size=(5, 3, 2, 4))
+    order = (0, 1, 2, 3) if channels_last else (0, 3, 1, 2)
+    weight = RNG.normal(size=(3, 24)).astype(np.float32)
+    link = Weights("fc", weight, np.ones(3, np.float32), channels_last)
+    dropout = Dropout("drop", 0.25, scales_training=False)
+    *rest, found = folded([RELU, AFFINE, dropout, link])
+    assert rest == [RELU, dropout]
+    expected = (0.75 * (x * FACTOR + SHIFT)).transpose(order).reshape(5, -1) @ weight.T + 1
+    sums = 0.75 * x.transpose(order).reshape(5, -1) @ found.weight.T + found.bias
+    np.testing.assert_allclose(sums, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_two_become_one():
+    one, *rest = folded([RELU, AFFINE, Affine("bias", np.ones(1), np.ones(1)), RELU])[1:]
+    assert rest == [RELU]
+    np.testing.assert_array_equal((one.factor, one.shift), (FACTOR, SHIFT + 1))
+    capped = Rectifier("relu6", 0.5, 6.0)
+    assert folded([Rectifier("leaky", 0.5), capped]) == [Rectifier("leaky", 0.25, 6.0)]
+    assert folded([capped, RELU]) == [Rectifier("relu6", 0.0, 6.0)]
+
+
+def test_values_for_other_maps_are_named():
+    message = r"scale: \[4\] and \[4\] values for 6 maps or units"
+    with pytest.raises(ValueError, match=message):
+        folded([filters(0, 1), AFFINE])
