@@ -21,7 +21,7 @@ from zfnet_jax.importers import importing, write
 from zfnet_jax.importers.caffe_proto import message
 from zfnet_jax.importers.chain import RegionPool
 from zfnet_jax.importers.pools import region_pool
-from zfnet_jax.layer_specs import Pool
+from zfnet_jax.layer_specs import Pool, Rectifier
 from zfnet_jax.report.tiles import moved_inside
 from zfnet_jax.runs.run import Run, load_photo, open_run
 from zfnet_jax.studies.features import study
@@ -312,7 +312,8 @@ def test_a_photo_goes_through_scripts_visualize_as_it_is(small_zf, tmp_path):
 
 
 def test_batch_norm_and_scale_answer_alike(tmp_path):
-    """Straight after a convolution, each a layer; sums of statistics and their number."""
+    """Straight after a convolution, each a layer; sums of statistics and their number. The relu
+    after them leaks."""
     text = caffe_nets.alexnet()
     net, rng = caffe_nets.weights(text), np.random.default_rng(0)
     maps = foreign.MAPS[0]
@@ -323,6 +324,8 @@ def test_batch_norm_and_scale_answer_alike(tmp_path):
     )
     place = text.index('layer { name: "relu1"')
     text = text[:place] + added + text[place:]
+    leaky = 'type: "ReLU" relu_param { negative_slope: 0.1 }'
+    text = text[:place] + text[place:].replace('type: "ReLU"', leaky, 1)
     arrays = {
         "BatchNorm": [rng.normal(size=maps) * 99, rng.uniform(1, 9, maps) * 99, np.array([99.0])],
         "Scale": [rng.uniform(0.5, 2, maps), rng.normal(size=maps)],
@@ -335,6 +338,7 @@ def test_batch_norm_and_scale_answer_alike(tmp_path):
             blob.shape.dim.append(len(array))
     paths = caffe_nets.save(tmp_path, text, net)
     run = imported_run(paths, dataclasses.replace(OPTIONS, image_size=240))
+    assert run.architecture.convs[0].then[0] == Rectifier(0.1)
     check_answers(paths, run, foreign.images(240, 1), ALEXNET_LAYERS)
 
 

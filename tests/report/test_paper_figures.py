@@ -142,6 +142,35 @@ def test_the_reconstruction_is_that_of_the_deconvnet(tiny_run, photo):
             deconv_layer(run, photo, wrong, count=2)
 
 
+def test_a_layer_that_pools_first_and_goes_on_after_it(photo):
+    """Its relu, scale and second pool come before what is unpooled by the first."""
+    then = (
+        {"kind": "max_pool", "window": 3, "stride": 2},
+        {"kind": "relu"},
+        {"kind": "affine"},
+        {"kind": "average_pool", "window": 2, "stride": 1},
+    )
+    net = architectures.small()
+    net.layers, net.dense = ("conv1", "conv2"), ()
+    net.conv1 = ConfigDict({"maps": 6, "kernel": 5, "stride": 3, "then": then})
+    run = _untrained(net, size=64)
+    arrays = deconv_layer(run, photo, "conv1", count=6)
+    assert not arrays["rectifies"]
+    np.testing.assert_array_equal(arrays["filtered"], arrays["rectified"])
+    assert arrays["pooled"].min() == 0
+    assert arrays["from_above"].shape == arrays["pooled"].shape
+    assert arrays["from_above"].min() == 0 > arrays["filtered"].min()
+    np.testing.assert_array_equal(arrays["unpooled"], arrays["unpooled_rectified"])
+    _, activations = run.forward(run.inputs(photo[None]))
+    expected = deconvnet.reconstructions(
+        run.architecture, run.params, activations, "conv2", activations["conv2"], (64, 64)
+    )["layer1"]
+    np.testing.assert_allclose(arrays["reconstruction"], expected[0], atol=1e-5)
+    with figures.use("paper"):
+        texts = [text.get_text() for text in figure1(arrays).axes[0].texts]
+    assert texts.count("(no relu before the pool)") == 2
+
+
 def test_contrast_norm_before_the_pool_is_what_the_pool_sees():
     net = architectures.alexnet()
     net.update_from_flattened_dict({f"conv{n}.maps": 8 for n in range(1, 6)} | {"dense": (4,)})

@@ -36,6 +36,7 @@ def test_rms_limit_rescales_only_filters_that_exceed_it():
     dense = np.full((2, 2), 9.0, np.float32)
     params = {
         "conv1": {"kernel": jnp.array(kernel, jnp.float32), "bias": jnp.full(6, 7.0)},
+        "affine1": {"scale": jnp.full(6, 9.0), "bias": jnp.zeros(6)},
         "fc6": {"kernel": jnp.array(dense), "bias": jnp.zeros(2)},
     }
     limited, share = limit_filter_rms(params, 0.1)
@@ -46,6 +47,7 @@ def test_rms_limit_rescales_only_filters_that_exceed_it():
         np.testing.assert_allclose(new[..., index], expected, rtol=1e-5)
     assert share == pytest.approx(3 / 6)
     np.testing.assert_array_equal(limited["conv1"]["bias"], params["conv1"]["bias"])
+    np.testing.assert_array_equal(limited["affine1"]["scale"], params["affine1"]["scale"])
     np.testing.assert_array_equal(limited["fc6"]["kernel"], dense)
 
 

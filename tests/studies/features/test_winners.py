@@ -11,8 +11,10 @@ import pytest
 
 from tests import slow_reference as slow
 from zfnet_jax import deconvnet, geometry
+from zfnet_jax.architecture import Architecture
 from zfnet_jax.cropped import Units, project_units
 from zfnet_jax.data.prepared import open_prepared
+from zfnet_jax.layer_specs import Affine
 from zfnet_jax.report.tiles import moved_inside, window_of
 from zfnet_jax.runs.run import Run, open_run
 from zfnet_jax.studies.features import mining, study
@@ -201,6 +203,25 @@ def test_projections_may_start_from_one(run, split, folder, tmp_path):
             value = recorded.winners[f"{layer}/value"][number][:, None, None, None]
             a, b = recorded.projection(layer, number), ones.projection(layer, number) * value
             np.testing.assert_allclose(a, b, atol=2e-3 * max(np.abs(a).max(), 1e-9))
+
+
+def test_a_scale_between_layers_is_projected_through(run, split, folder, tmp_path):
+    """One that doubles what the next filters halve, in the net's first two layers."""
+    first, second = run.architecture.convs[:2]
+    scaled = dataclasses.replace(first, then=(*first.then, Affine()))
+    trunk = Architecture((scaled, second), (), classes=0, dropout=0.0, classifier="none")
+    params = {
+        "conv1": run.params["conv1"],
+        "affine1": {"scale": np.full(first.maps, 2, np.float32), "bias": np.zeros(first.maps)},
+        "conv2": run.params["conv2"] | {"kernel": run.params["conv2"]["kernel"] / 2},
+    }
+    net = slow.exact_model(trunk)
+    same = dataclasses.replace(run, net=net, params=params, class_names=())
+    found, expected = load(make(same, split, tmp_path, k=1)), load(folder)
+    for layer in ("conv1", "conv2"):
+        for number in (0, 5):
+            a, b = (winners.projection(layer, number)[0] for winners in (found, expected))
+            np.testing.assert_allclose(a, b, atol=2e-3 * max(np.abs(b).max(), 1e-9))
 
 
 def test_an_interrupted_projection_leaves_nothing_but_the_pass(run, split, tmp_path):
