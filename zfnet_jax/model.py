@@ -38,7 +38,10 @@ class ZFNet(nn.Module):
 
     @nn.compact
     def __call__(
-        self, images: jax.Array, dropout_keys: jax.Array | None = None
+        self,
+        images: jax.Array,
+        dropout_keys: jax.Array | None = None,
+        frozen: tuple[str, ...] = (),
     ) -> tuple[jax.Array, Activations]:
         """Class scores of images, with everything computed on the way.
 
@@ -46,6 +49,7 @@ class ZFNet(nn.Module):
           images: [B, H, W, C], the per-pixel mean subtracted.
           dropout_keys: one key per image [B] to train with dropout, None to evaluate. Keyed by
             image, so that a step does not depend on how its images lie on devices.
+          frozen: layers that are computed as in evaluation, without dropout.
 
         Returns:
           logits [B, classes] float32, [B, 0] without a classifier; and the activations by name. For
@@ -55,6 +59,7 @@ class ZFNet(nn.Module):
         """
         net = self.architecture
         up = Up(self.dtype, self.precision, dropout_keys)
+        still = up._replace(dropout_keys=None)
         weighted = [stage for stage in net.stages if stage.weights]
         inits = {weighted[0]: self.first_init, weighted[-1]: self.logits_init}
         activations: Activations = {}
@@ -65,7 +70,7 @@ class ZFNet(nn.Module):
                 if stage.weights:
                     init = inits.get(stage) or self.kernel_init
                     weights = Parameters(stage, x.shape[1:], init, name=stage.weights)()
-                x, found = stage.forward(x, weights, up)
+                x, found = stage.forward(x, weights, still if stage.name in frozen else up)
             activations |= found
         if not net.stages[-1].scores:
             x = jnp.zeros((x.shape[0], 0), jnp.float32)

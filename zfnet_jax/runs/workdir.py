@@ -39,7 +39,12 @@ FREE_FIELDS = (
 )
 
 # Fields that came later, by dotted name, as runs of before were trained.
-LATER_FIELDS: Mapping[str, Any] = {"optimizer.drops": []}
+LATER_FIELDS: Mapping[str, Any] = {
+    "init_from": "",
+    "init_layers": [],
+    "frozen": [],
+    "optimizer.drops": [],
+}
 
 
 @contextlib.contextmanager
@@ -86,11 +91,14 @@ def claim(
     config: ConfigDict,
     train: Split,
     validation: Split,
+    *,
+    start: Mapping[str, Any] | None = None,
     check_resumed: Callable[[dict[str, Any]], None] | None = None,
 ) -> None:
     """Writes config.json and run.json, or checks that the run already there is the same one.
 
     Args:
+      start: where a run that starts from another net has its weights from, for run.json.
       check_resumed: looks at the config that the run had before, whose free fields may differ, and
         raises a ValueError where they may not in this way.
 
@@ -101,17 +109,17 @@ def claim(
     directory = Path(directory)
     class_titles = _read_titles(config, train)
     data = fingerprints(train, validation)
-    new = as_json(config)
+    new, run = as_json(config), {}
     if (earlier := saved_config(directory)) is not None:
         run = json.loads((directory / "run.json").read_text())
         if "imported" in run:
             raise ValueError(
-                f"{directory} holds an imported net, which is not trained on: choose another "
-                "--workdir"
+                f"{directory} holds an imported net, which is not trained on in its own folder:"
+                f" choose another --workdir, with --config.init_from={directory}"
             )
         differing = [
             f"{field} is {old!r} there and {now!r} here"
-            for field, (old, now) in _differences(earlier, new).items()
+            for field, (old, now) in _differences(earlier, _completed(new)).items()
             if not is_free(field)
         ]
         if run["data"] != data:
@@ -132,6 +140,7 @@ def claim(
                 "images": {"train": len(train), "validation": len(validation)},
                 "class_names": train.class_names,
                 **run_titles.record(class_titles),
+                **({"init_from": origin} if (origin := start or run.get("init_from")) else {}),
                 **_circumstances(),
                 "segments": segments(directory),
             },
@@ -143,10 +152,11 @@ def saved_config(directory: Path) -> dict[str, Any] | None:
     """The config of the run in a folder, with the fields that came later as it was trained; None
     if there is none yet."""
     path = directory / "config.json"
-    if not path.exists():
-        return None
-    result = json.loads(path.read_text())
-    result["model"] = architecture.completed(result["model"])
+    return _completed(json.loads(path.read_text())) if path.exists() else None
+
+
+def _completed(config: Mapping[str, Any]) -> dict[str, Any]:
+    result = {**config, "model": architecture.completed(config["model"])}
     for name, value in LATER_FIELDS.items():
         *sections, field = name.split(".")
         holder = result[sections[0]] if sections else result

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 from absl import logging
 from ml_collections import ConfigDict
 
@@ -66,7 +67,8 @@ def culprit_of(state: TrainState, loss: jax.Array) -> str:
     first (in the momentum that they enter), the new parameters.
     """
     names = list(array_tree.named_leaves(state.params))
-    ordered = ["the loss", *(f"the gradient of {name}" for name in names[::-1])]
+    trained = array_tree.named_leaves(optax.tree_utils.tree_get(state.momentum, "trace"))
+    ordered = ["the loss", *(f"the gradient of {name}" for name in list(trained)[::-1])]
     ordered += [f"the parameter {name}" for name in names]
     return ordered[int(_first_not_finite(state, loss))]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax
@@ -17,6 +17,7 @@ from zfnet_jax.data import augment
 from zfnet_jax.data.batches import Batch
 from zfnet_jax.model import ZFNet
 from zfnet_jax.parallel import mean_over_devices
+from zfnet_jax.training import layers
 from zfnet_jax.training.optimizer import Params, limit_filter_rms
 
 
@@ -27,7 +28,7 @@ class TrainState:
     Attributes:
       step: updates done, int32 scalar.
       params: the model's parameters.
-      momentum: state of `optimizer.momentum`.
+      momentum: state of `optimizer.momentum`, of the parameters that are trained.
       rate_scale: the plateau's factor on the learning rate, float32 scalar.
       sums: training metrics summed over the steps of this epoch, float32 scalars.
     """
@@ -42,12 +43,14 @@ class TrainState:
 SUMS = ("loss", "top1", "top5", "clipped", "steps")
 
 
-def initial_state(params: Params, transform: optax.GradientTransformation) -> TrainState:
-    """The state before the first step."""
+def initial_state(
+    params: Params, transform: optax.GradientTransformation, frozen: Sequence[str] = ()
+) -> TrainState:
+    """The state before the first step; parameters named in `frozen` are not trained."""
     return TrainState(
         step=jnp.int32(0),
         params=params,
-        momentum=transform.init(params),
+        momentum=transform.init(layers.without(params, frozen)),
         rate_scale=jnp.float32(1),
         sums={name: jnp.float32(0) for name in SUMS},
     )
@@ -63,12 +66,14 @@ def make_train_step(
     """The train step of a run: (state, mean [S, S, C], a device's rows of a batch) -> state, loss.
 
     Crop, flip and subtract the mean, forward, backward, SGD, RMS limit (Section 3). Mapped over
-    devices: gradients and metrics are averaged over them.
+    devices: gradients and metrics are averaged over them. Of the layers that `config.frozen` names
+    there is no gradient, and below the lowest that is trained no way back.
     """
     parts = config.optimizer.accumulation
+    frozen = layers.params_of(model.architecture, config.frozen)
 
     def loss_of(
-        params: Params, mean: jax.Array, batch: Batch[jax.Array], epoch: jax.Array
+        trained: Params, params: Params, mean: jax.Array, batch: Batch[jax.Array], epoch: jax.Array
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         keys = jax.vmap(jax.random.split)(augment.image_keys(config.seed, epoch, batch.index))
         images = augment.random_crops(
@@ -79,7 +84,9 @@ def make_train_step(
             config.augment.crops,
             config.augment.scale,
         )
-        logits, _ = model.apply({"params": params}, images, dropout_keys=keys[:, 1])
+        logits, _ = model.apply(
+            {"params": params | trained}, images, dropout_keys=keys[:, 1], frozen=frozen
+        )
         targets = optax.smooth_labels(
             jax.nn.one_hot(batch.labels, logits.shape[1]), config.optimizer.label_smoothing
         )
@@ -92,16 +99,18 @@ def make_train_step(
     def gradients(
         params: Params, mean: jax.Array, batch: Batch[jax.Array], epoch: jax.Array
     ) -> tuple[Params, dict[str, jax.Array]]:
+        trained = layers.without(params, frozen)
         if parts == 1:
-            return gradient_of(params, mean, batch, epoch)
+            return gradient_of(trained, params, mean, batch, epoch)
         # Accumulation: the mean over equal parts of the rows, one after the other.
         split = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), batch)
 
         def add(total: Any, part: Batch[jax.Array]) -> tuple[Any, None]:
-            return jax.tree.map(jnp.add, total, gradient_of(params, mean, part, epoch)), None
+            part = gradient_of(trained, params, mean, part, epoch)
+            return jax.tree.map(jnp.add, total, part), None
 
         shapes = jax.eval_shape(
-            gradient_of, params, mean, jax.tree.map(lambda x: x[0], split), epoch
+            gradient_of, trained, params, mean, jax.tree.map(lambda x: x[0], split), epoch
         )
         zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
         total, _ = lax.scan(add, zeros, split)
@@ -112,18 +121,23 @@ def make_train_step(
     ) -> tuple[TrainState, jax.Array]:
         epoch, step_of_epoch = jnp.divmod(state.step, steps_per_epoch)
         grads, metrics = mean_over_devices(gradients(state.params, mean, batch, epoch))
-        updates, momentum = transform.update(grads, state.momentum, state.params)
+        trained = layers.without(state.params, frozen)
+        updates, momentum = transform.update(grads, state.momentum, trained)
         rate = schedule(state.step) * state.rate_scale
-        params = jax.tree.map(lambda p, u: p - rate * u, state.params, updates)
+        trained = jax.tree.map(lambda p, u: p - rate * u, trained, updates)
         clipped = jnp.float32(0)
         if config.optimizer.rms_limit:
-            params, clipped = limit_filter_rms(params, config.optimizer.rms_limit)
+            trained, clipped = limit_filter_rms(trained, config.optimizer.rms_limit)
         news = {**metrics, "clipped": clipped, "steps": jnp.float32(1)}
         sums = {
             name: jnp.where(step_of_epoch == 0, 0, state.sums[name]) + news[name] for name in SUMS
         }
         state = dataclasses.replace(
-            state, step=state.step + 1, params=params, momentum=momentum, sums=sums
+            state,
+            step=state.step + 1,
+            params=state.params | trained,
+            momentum=momentum,
+            sums=sums,
         )
         return state, metrics["loss"]
 

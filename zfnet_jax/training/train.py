@@ -22,12 +22,14 @@ from zfnet_jax.data import augment, batches, splits
 from zfnet_jax.data.images import Split
 from zfnet_jax.runs import array_tree, workdir
 from zfnet_jax.runs.checkpoint import Checkpoints, newest_step
-from zfnet_jax.training import nonfinite, optimizer, preemption
+from zfnet_jax.training import layers, nonfinite, optimizer, preemption
 from zfnet_jax.training.evaluation import Evaluator, make_evaluator
 from zfnet_jax.training.metrics import MetricsWriter, top_ks
 from zfnet_jax.training.nonfinite import NonFiniteError
+from zfnet_jax.training.optimizer import Params
 from zfnet_jax.training.profile import StepProfile
 from zfnet_jax.training.progress import Progress, Waiting, epoch_line, step_line
+from zfnet_jax.training.start import from_net
 from zfnet_jax.training.step import TrainState, initial_state, make_train_step
 from zfnet_jax.training.step_log import StepLog, Sums
 
@@ -95,6 +97,7 @@ def train_and_evaluate(
     if config.model.get("classifier") == "none":
         raise ValueError("model.classifier is 'none': a net without classes cannot be trained")
     net = model.from_config(config.model, classes=len(train.class_names))
+    layers.check_frozen(net.architecture, config.frozen)
     transform = optimizer.momentum(config.optimizer)
     schedule = optimizer.learning_rate_schedule(
         config.optimizer,
@@ -104,6 +107,23 @@ def train_and_evaluate(
     )
     assert train.mean is not None  # training splits have one
     crop, channels = config.augment.crop, train.mean.shape[2]
+    frozen = layers.params_of(net.architecture, config.frozen)
+    steps_made = newest_step(directory / "checkpoints")
+
+    def first_params() -> Params:
+        return model.initial_params(net, config.seed, crop, channels)
+
+    start = None
+    if config.init_from and steps_made is None:  # a run that has begun needs no other
+        start = from_net(
+            config, net.architecture, jax.eval_shape(first_params), train.class_names, train.mean
+        )
+    distributed.agree({"init_from": start.record if start else None})
+
+    def initial() -> TrainState:
+        params = first_params() | (start.params if start else {})
+        return initial_state(params, transform, frozen)
+
     step = make_train_step(net, config, transform, schedule, steps_per_epoch)
     job = _Job(
         config=config,
@@ -112,9 +132,8 @@ def train_and_evaluate(
         stop_after_steps=stop_after_steps,
         steps_per_epoch=steps_per_epoch,
         schedule=schedule,
-        initial=lambda: initial_state(
-            model.initial_params(net, config.seed, crop, channels), transform
-        ),
+        initial=initial,
+        mean=start.mean if start else train.mean,
         train_step=parallel.map_over_devices(
             nonfinite.watched(step), in_axes=(None, None, None, 0), donate=(0,)
         ),
@@ -123,15 +142,17 @@ def train_and_evaluate(
     )
     jax.eval_shape(job.initial)  # a net that its images do not fit fails with nothing written
     with workdir.held(directory), preemption.Watch() as watch:
-        steps_made = newest_step(directory / "checkpoints") or 0
-        epochs_begun = -(-steps_made // steps_per_epoch)
+        epochs_begun = -(-(steps_made or 0) // steps_per_epoch)
         workdir.claim(
             directory,
             config,
             train,
             validation,
-            lambda earlier: optimizer.check_resumed(earlier, config, epochs_begun),
+            start=start.record if start else None,
+            check_resumed=lambda earlier: optimizer.check_resumed(earlier, config, epochs_begun),
         )
+        if start and parallel.speaks():
+            print(start.words, flush=True)
         checkpoints = Checkpoints(
             directory / "checkpoints",
             keep_latest=config.checkpoint.keep_latest,
@@ -162,6 +183,7 @@ class _Job:
     steps_per_epoch: int
     schedule: optax.Schedule
     initial: Callable[[], TrainState]
+    mean: np.ndarray
     train_step: Callable[..., Any]
     evaluate: Evaluator
     filters_picture: Callable[[np.ndarray], np.ndarray] | None
@@ -185,12 +207,13 @@ def _train(
     """Trains from the newest checkpoint, or the start, to the end. See `train_and_evaluate`."""
     config, train, steps_per_epoch = job.config, job.train, job.steps_per_epoch
     total_steps = config.epochs * steps_per_epoch
-    state, plateau = job.initial(), optimizer.Plateau()
+    state, mean, plateau = job.initial(), job.mean, optimizer.Plateau()
     logged: Sums = {}
-    restored = checkpoints.restore_latest({"state": state, "mean": train.mean})
+    restored = checkpoints.restore_latest({"state": state, "mean": mean})
     if restored:
         _, arrays, record = restored
-        state, plateau = arrays["state"], optimizer.Plateau(**record["plateau"])
+        state, mean = arrays["state"], arrays["mean"]
+        plateau = optimizer.Plateau(**record["plateau"])
         logged = record.get("logged", {})
     if rollbacks > plateau.rollbacks:
         plateau = plateau.rolled_back(rollbacks, config.rollback.rate_factor)
@@ -207,7 +230,7 @@ def _train(
     distributed.agree({"step": step, "restored state": digest})
     if step < end:
         workdir.begin_segment(job.directory, step)
-    state, healthy, mean = parallel.replicate((state, np.bool_(True), train.mean))
+    state, healthy, mean = parallel.replicate((state, np.bool_(True), mean))
     metrics = MetricsWriter(
         job.directory, resume_step=step if restored else -1, is_writer=parallel.is_writer()
     )

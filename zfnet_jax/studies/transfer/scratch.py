@@ -139,8 +139,9 @@ def load(
 
 
 def _recipe(recipe: ConfigDict, options: ScratchOptions) -> ConfigDict:
-    """The recipe with the epochs that are asked for."""
+    """The recipe with the epochs that are asked for, from nothing."""
     recipe = recipe.copy_and_resolve_references()
+    recipe.init_from, recipe.init_layers, recipe.frozen = "", (), ()
     recipe.epochs = options.epochs or recipe.epochs
     return recipe
 
