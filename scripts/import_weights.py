@@ -17,7 +17,7 @@ from absl import flags
 
 from zfnet_jax.command import import_flags, shell
 
-_NET = import_flags.define()
+_NET = import_flags.NetFlags()
 _WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder; not there yet.", required=True)
 
 
@@ -26,7 +26,7 @@ def main() -> None:
     from zfnet_jax.importers import write
 
     base = zfnet.get_config()
-    imported = _NET(base)
+    imported = _NET.read(base)
     config = write.write_workdir(_WORKDIR.value, imported, base)
     layers = ", ".join(config.model.layers)
     # In float64: a float32 sum of so many pixels is off in its first digit after the point.

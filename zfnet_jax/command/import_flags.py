@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,51 +15,78 @@ if TYPE_CHECKING:
 flags.disclaim_key_flags()  # they belong to the script, whose --help shows them
 
 
-def define() -> Callable[[ConfigDict], Imported]:
-    """Defines the flags; returns what reads the net once they are parsed.
+class NetFlags:
+    """The flags, defined as it is made; read once they are parsed."""
 
-    It takes a config whose fields of the model hold where the file says nothing; errors as in
-    `importing`.
-    """
-    weights = flags.DEFINE_string(
-        "weights", None, ".pth, .safetensors, .onnx or .caffemodel.", required=True
-    )
-    kind = flags.DEFINE_enum(
-        "format", None, ["pytorch", "onnx", "caffe"], "Of the weights; by default by their content."
-    )
-    preset = flags.DEFINE_string("preset", None, "PyTorch: what net the tensors are of.")
-    prototxt = flags.DEFINE_string("prototxt", None, "Caffe: the file of the architecture.")
-    output = flags.DEFINE_string(
-        "output", None, "Caffe: last layer to read, if not the class scores."
-    )
-    classes = flags.DEFINE_string("classes", None, "File of class names, one per line.")
-    order = flags.DEFINE_enum("order", None, ["rgb", "bgr"], "Order of the colours that it takes.")
-    mean = flags.DEFINE_list(
-        "mean", None, "Subtracted from pixels: R,G,B, or one for all; 0 to 255."
-    )
-    mean_file = flags.DEFINE_string("mean_file", None, "Mean per pixel: .binaryproto or .npy.")
-    scale = flags.DEFINE_list("scale", None, "What pixels are divided by: one number, or R,G,B.")
-    size = flags.DEFINE_integer("image_size", None, "Smallest side of photos after resizing.")
-    crop = flags.DEFINE_integer("crop", None, "Side of the centre crop that the net sees.")
+    def __init__(self) -> None:
+        self._weights = flags.DEFINE_string(
+            "weights", None, ".pth, .safetensors, .onnx or .caffemodel.", required=True
+        )
+        self._format = flags.DEFINE_enum(
+            "format",
+            None,
+            ["pytorch", "onnx", "caffe"],
+            "Of the weights; by default by their content.",
+        )
+        self._preset = flags.DEFINE_string("preset", None, "PyTorch: what net the tensors are of.")
+        self._prototxt = flags.DEFINE_string(
+            "prototxt", None, "Caffe: the file of the architecture."
+        )
+        self._output = flags.DEFINE_string(
+            "output", None, "Caffe: last layer to read, if not the class scores."
+        )
+        self._classes = flags.DEFINE_string(
+            "classes", None, "File of class names, one per line, in the net's order."
+        )
+        self._order = flags.DEFINE_enum(
+            "order", None, ["rgb", "bgr"], "Order of the colours that it takes."
+        )
+        self._mean = flags.DEFINE_list(
+            "mean", None, "Subtracted from pixels: R,G,B, or one for all; 0 to 255."
+        )
+        self._mean_file = flags.DEFINE_string(
+            "mean_file", None, "Mean per pixel: .binaryproto or .npy."
+        )
+        self._scale = flags.DEFINE_list(
+            "scale", None, "What pixels are then divided by: one number, or R,G,B; 1."
+        )
+        self._size = flags.DEFINE_integer(
+            "image_size", None, "Smallest side of photos after resizing, pixels."
+        )
+        self._crop = flags.DEFINE_integer(
+            "crop", None, "Side of the centre crop that the net sees, pixels."
+        )
 
-    def read(base: ConfigDict) -> Imported:
+    def read(self, base: ConfigDict) -> Imported:
+        """The net; errors as in `importing`.
+
+        Args:
+          base: a config whose fields of the model hold where the file says nothing.
+        """
         from zfnet_jax.importers import importing  # after the flags, so that --help needs no jax
 
+        order, mean, scale = self._order.value, self._mean.value, self._scale.value
         options = importing.Options(
-            preset=preset.value,
-            prototxt=prototxt.value,
-            output=output.value,
-            bgr=None if order.value is None else order.value == "bgr",
-            mean=None if mean.value is None else np.array(_numbers("mean", mean.value), np.float32),
-            mean_file=mean_file.value,
-            scale=None if scale.value is None else _scale(_numbers("scale", scale.value)),
-            image_size=size.value,
-            crop=crop.value,
-            class_names=classes.value,
+            preset=self._preset.value,
+            prototxt=self._prototxt.value,
+            output=self._output.value,
+            bgr=None if order is None else order == "bgr",
+            mean=None if mean is None else np.array(_numbers("mean", mean), np.float32),
+            mean_file=self._mean_file.value,
+            scale=None if scale is None else _scale(_numbers("scale", scale)),
+            image_size=self._size.value,
+            crop=self._crop.value,
+            class_names=self._classes.value,
         )
-        return importing.from_file(weights.value, options, base, kind.value)
+        return importing.from_file(self._weights.value, options, base, self._format.value)
 
-    return read
+    def given(self) -> list[str]:
+        """What a shell is told of them: those that were given."""
+        return [
+            f"--{one.name}={','.join(one.value) if isinstance(one.value, list) else one.value}"
+            for one in vars(self).values()
+            if one.present
+        ]
 
 
 def _numbers(flag: str, values: list[str]) -> tuple[float, ...]:

@@ -71,9 +71,9 @@ class Below:
                 else:
                     self._leave_out(entry.name, EMPTY)
 
-    def photos(self) -> Iterator[Photo]:
-        """All photos, in whatever folders."""
-        yield from self._photos("", linked=False)
+    def photos(self, inside: str = "") -> Iterator[Photo]:
+        """All photos, in whatever folders, or those inside one of the folders."""
+        yield from self._photos(inside, linked=False)
 
     def _leave_out(self, key: str, reason: str) -> None:
         self.left_out.append({"key": key, "reason": reason})
@@ -171,9 +171,10 @@ def seem_deeper(keys: Iterable[str]) -> str:
     """A line where the classes may be the folders in the class folders; empty if they are not."""
     folders: dict[str, set[str]] = {}
     for key in keys:
-        name, *inside = key.split("/")[:-1]
-        if not inside:
+        *parents, _ = key.split("/")
+        if len(parents) < 2:
             return ""
+        name, *inside = parents
         folders.setdefault(name, set()).add(inside[0])
     several = [
         f"{name}/{one}"

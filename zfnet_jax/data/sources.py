@@ -103,7 +103,13 @@ class FolderSource:
       class_names: the folders that hold photos.
     """
 
-    def __init__(self, folder: str, field: str = "folder"):
+    def __init__(self, folder: str, field: str = "folder", *, plain: bool = False):
+        """
+        Args:
+          field: what a message calls the folder.
+          plain: whether photos that lie in no class folder, where there is none, are one class,
+            called as the folder is.
+        """
         self._folder = _plain(folder)
         root = Path(folder)
         if not folder:
@@ -114,8 +120,14 @@ class FolderSource:
         self._keys: list[str] = []
         self._labels: list[int] = []
         below, classes = folders.Below(root), []
+        found = list(below.by_class())
+        if plain and not found:
+            self._root, name = root.resolve().parent, root.resolve().name
+            below = folders.Below(self._root)
+            photos = list(below.photos(name))
+            found = [(name, photos)] if photos else []
         listing, written = hashlib.sha256(), hashlib.sha256()
-        for name, photos in below.by_class():
+        for name, photos in found:
             for photo in photos:
                 self._keys.append(photo.key)
                 self._labels.append(len(classes))

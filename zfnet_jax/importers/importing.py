@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from zfnet_jax.importers import caffe, files, onnx, own, pytorch
 from zfnet_jax.importers.assemble import assemble
 from zfnet_jax.importers.chain import CHANNELS, Affine, Link, in_colours
-from zfnet_jax.importers.preprocessing import HALF_OF_PIXELS, Preprocessing, read_class_names
+from zfnet_jax.importers.preprocessing import HALF_OF_PIXELS, Order, Pixels, read_class_names
 from zfnet_jax.importers.write import Imported, digest_of_file
 
 
@@ -134,6 +134,7 @@ def _imported(
         chain, known = _affine_of_images(chain, known)
     chain, grey = in_colours(chain)
     bgr = False if grey else options.bgr if options.bgr is not None else known.bgr
+    order: Order | None = "grey" if grey else None if bgr is None else "bgr" if bgr else "rgb"
     mean = options.mean
     if mean is not None and options.mean_file is not None:
         raise ValueError("--mean and --mean_file: give one of them")
@@ -145,8 +146,9 @@ def _imported(
                 " multiply it by 255"
             )
     with files.reading(Path(weights), f"as {source['format']}"):
-        preprocessing = _preprocessing(options, mean, known, bgr)
-        net = assemble(chain, preprocessing.crop, bgr=bool(bgr), base=base.model)
+        pixels, size, crop = _asked(options, mean, known, order)
+        net = assemble(chain, crop, bgr=bool(bgr), base=base.model)
+        preprocessing = pixels.together(size, crop)
     names, titles = tuple(f"class {n}" for n in range(net.classes)), {}
     if options.class_names is not None and not net.classes:
         raise ValueError(
@@ -157,10 +159,10 @@ def _imported(
     used = {
         "preset": options.preset,
         "prototxt": options.prototxt and Path(options.prototxt).name,
-        "order": "grey" if grey else "bgr" if bgr else "rgb",
+        "order": order,
         "mean_file": options.mean_file and Path(options.mean_file).name,
     }
-    return Imported(net, preprocessing, names, source | used, titles)
+    return Imported(net, preprocessing, names, source | used, titles, pixels)
 
 
 def _affine_of_images(chain: list[Link], known: _Known) -> tuple[list[Link], _Known]:
@@ -202,48 +204,50 @@ def _refuse(options: Options, names: Iterable[str], why: str) -> None:
             raise ValueError(f"leave out --{flag}: {why}")
 
 
-def _preprocessing(
-    options: Options, mean: np.ndarray | None, known: _Known, bgr: bool | None
-) -> Preprocessing:
-    """What is given, else known; `mean`: the one given.
+def _asked(
+    options: Options, mean: np.ndarray | None, known: _Known, order: Order | None
+) -> tuple[Pixels, int, int]:
+    """What is given, else known, of pixels; and the sides of images and of crops.
+
+    Args:
+      mean: the one given.
 
     Raises:
-      ValueError: neither says something; or `Preprocessing` refuses it.
+      ValueError: neither says something; or the graph takes pixels from 0 to 1.
     """
     crop, size = options.crop or known.crop, options.image_size or known.image_size
     mean = mean if mean is not None else known.mean
-    if mean is None and known.takes_pixels:
+    if mean is None and (known.takes_pixels or known.graph_mean is not None):
         mean = np.zeros(CHANNELS, np.float32)
     lacking = {
-        "in which order it takes colours: --order=rgb|bgr": bgr,
+        "in which order it takes colours: --order=rgb|bgr": order,
         "how many pixels of an image it sees: --crop=N": crop,
         "to how many pixels photos are resized: --image_size=N": size,
         "what is subtracted from pixels: --mean=R,G,B or --mean_file (--mean=0,0,0 for nothing)"
-        ", and --scale if they are divided then": mean if known.graph_mean is None else True,
+        ", and --scale if they are divided then": mean,
     }
     if told := [what for what, said in lacking.items() if said is None]:
         raise ValueError(f"the file does not say {'; '.join(told)}")
     assert crop is not None
     assert size is not None
-    assert bgr is not None
+    assert mean is not None
+    assert order is not None
     scale = options.scale if options.scale is not None else known.scale
-    scale = np.asarray(1.0 if scale is None else scale, float)
-    # The graph's own comes second: ((x - mean) / scale - its mean) / its scale.
+    scale = 1.0 if scale is None else scale
+    pixels = Pixels(order, mean, scale)
+    bgr = order == "bgr"
     if known.graph_mean is not None:
         graphs = _rgb(known.graph_mean, bgr)
-        if graphs.any() and np.abs(graphs).max() <= 1 and (scale == 1).all():
+        if graphs.any() and np.abs(graphs).max() <= 1 and (np.asarray(scale) == 1).all():
             raise ValueError(
                 f"it subtracts {_listed(graphs.mean((0, 1)))} itself: it takes pixels from 0 to 1,"
                 " which go from 0 to 255 here: --scale=255"
             )
         graphs = graphs.ravel() if graphs.shape[:2] == (1, 1) else own.widened(graphs, size)
-        mean = (0 if mean is None else mean) + scale * graphs
+        pixels = dataclasses.replace(pixels, graph_mean=graphs)
     if known.graph_scale is not None:
-        scale = scale * _rgb(known.graph_scale, bgr).ravel()
-    scale = tuple(scale.tolist()) if scale.ndim else float(scale)
-    mean = np.asarray(mean, np.float32)
-    mean = np.broadcast_to(mean, CHANNELS) if mean.shape == (1,) else mean
-    return Preprocessing(size, crop, mean, scale)
+        pixels = dataclasses.replace(pixels, graph_scale=_rgb(known.graph_scale, bgr).ravel())
+    return pixels, size, crop
 
 
 def _check_pixels(options: Options) -> None:

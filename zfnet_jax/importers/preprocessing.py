@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from zfnet_jax.data import titles
+
+Order = Literal["rgb", "bgr", "grey"]  # of the colours that a net takes
 
 LARGEST_IMAGE = 4096  # pixels a side: a mean of more would be a defect of its file
 HALF_OF_PIXELS = 127  # of their range: no smaller number brings them to one about 1 wide
@@ -51,6 +54,34 @@ class Preprocessing:
         """[image_size, image_size, 3] float32."""
         shape = (self.image_size, self.image_size, 3)
         return np.ascontiguousarray(np.broadcast_to(self.mean, shape), np.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Pixels:
+    """What happens to pixels before a net's first layer: what its user was asked for, and then what
+    its own graph does: ((pixels - mean) / scale - graph_mean) / graph_scale.
+
+    Attributes:
+      order: of the colours that the net takes.
+      mean, scale: as in `Preprocessing`.
+      graph_mean, graph_scale: of the graph, numbers or arrays [H, W, 3], red, green, blue.
+    """
+
+    order: Order
+    mean: np.ndarray
+    scale: float | tuple[float, ...] = 1.0
+    graph_mean: np.ndarray | float = 0.0
+    graph_scale: np.ndarray | float = 1.0
+
+    def together(self, image_size: int, crop: int) -> Preprocessing:
+        """Both as one: (pixels - mean) / scale. Errors as of `Preprocessing`."""
+        scale = np.asarray(self.scale, float)
+        mean = np.asarray(self.mean + scale * self.graph_mean, np.float32)
+        mean = np.broadcast_to(mean, 3) if mean.shape == (1,) else mean
+        scale = scale * self.graph_scale
+        return Preprocessing(
+            image_size, crop, mean, tuple(scale.tolist()) if scale.ndim else float(scale)
+        )
 
 
 def read_class_names(path: str | Path, classes: int) -> tuple[tuple[str, ...], dict[str, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import platform
 import shutil
 import tempfile
@@ -16,9 +17,10 @@ from ml_collections import ConfigDict
 
 from zfnet_jax import files
 from zfnet_jax.importers.net import Net
-from zfnet_jax.importers.preprocessing import Preprocessing
-from zfnet_jax.runs import titles, workdir
+from zfnet_jax.importers.preprocessing import Pixels, Preprocessing
+from zfnet_jax.runs import array_tree, titles, workdir
 from zfnet_jax.runs.checkpoint import Checkpoints
+from zfnet_jax.runs.run import open_run
 from zfnet_jax.training import optimizer
 from zfnet_jax.training.step import initial_state
 
@@ -33,6 +35,7 @@ class Imported:
       class_names: in the order of the class scores.
       class_titles: what people call them, by name; of those that have titles.
       source: where it comes from, for run.json: format, file, digest and options.
+      pixels: what `preprocessing` was made of; None of a file of ours, which says it itself.
     """
 
     net: Net
@@ -40,6 +43,7 @@ class Imported:
     class_names: tuple[str, ...]
     source: Mapping[str, Any]
     class_titles: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    pixels: Pixels | None = None
 
 
 def write_workdir(directory: str | Path, imported: Imported, base: ConfigDict) -> ConfigDict:
@@ -71,6 +75,36 @@ def write_workdir(directory: str | Path, imported: Imported, base: ConfigDict) -
     return config
 
 
+def write_once(directory: str | Path, imported: Imported, base: ConfigDict) -> None:
+    """`write_workdir`, unless the folder holds this very net already.
+
+    Raises:
+      FileExistsError: it holds another, or the same with other preprocessing.
+    """
+    directory = Path(directory)
+    if not (directory / "run.json").exists():
+        write_workdir(directory, imported, base)
+        return
+    there, config = open_run(directory), run_config(imported, base)
+    of_images = ("data.image_size", "augment.crop", "augment.scale")
+    same = {
+        "layers or weights": there.weights_digest == array_tree.tree_digest(imported.net.params)
+        and workdir.as_json(config)["model"] == _model_of(directory),
+        "mean": there.mean_digest == array_tree.digest(imported.preprocessing.mean_image),
+        "names of classes": there.class_names == imported.class_names
+        and titles.given(directory) == dict(imported.class_titles),
+        **{
+            name.split(".")[1]: _field(config, name) == _field(there.config, name)
+            for name in of_images
+        },
+    }
+    if differing := [what for what, alike in same.items() if not alike]:
+        raise FileExistsError(
+            f"{directory} holds a net with other {', '.join(differing)}: choose another folder, or"
+            " remove it"
+        )
+
+
 def run_config(imported: Imported, base: ConfigDict) -> ConfigDict:
     """The config of the imported net's run."""
     config = ConfigDict(base.to_dict())
@@ -89,6 +123,15 @@ def digest_of_file(path: str | Path) -> str:
     """SHA-256."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _field(config: ConfigDict, name: str) -> Any:
+    section, field = name.split(".")
+    return np.asarray(config[section][field]).tolist()
+
+
+def _model_of(directory: Path) -> Any:
+    return json.loads((directory / "config.json").read_text(encoding="utf-8"))["model"]
 
 
 def _write(directory: Path, imported: Imported, config: ConfigDict) -> None:

@@ -143,6 +143,8 @@ def _facts(
         "Input": f"{config['augment']['crop']} x {config['augment']['crop']} pixels",
         "Classes": str(len(run["class_names"])),
     }
+    if imported := run.get("imported"):
+        facts["Imported from"] = imported["file"]
     images = run.get("images", {})
     if images:
         facts["Images"] = ", ".join(f"{count:,} {split}" for split, count in images.items())

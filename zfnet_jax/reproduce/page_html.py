@@ -18,6 +18,10 @@ from zfnet_jax.reproduce.gather import Report, Shown
 from zfnet_jax.reproduce.page_markdown import atlas_links
 
 _TEMPLATE = Path(__file__).with_name("assets") / "index.html"
+_OF_CONFIG = (
+    "Every field of the training's config, as it was run.",
+    "Every field of the run's config; the net was imported, so those of its training are defaults.",
+)
 _SMALL = 1200  # pixels: a narrower picture is shown at half its size, not stretched
 
 
@@ -30,7 +34,7 @@ def page(report: Report) -> str:
     )
     config = (
         '<section>\n<h2>Config</h2>\n<article id="config">\n'
-        '<p class="look">Every field of the training\'s config, as it was run.</p>\n'
+        f'<p class="look">{_OF_CONFIG["Imported from" in report.facts]}</p>\n'
         '<details class="config"><summary>All fields</summary>'
         f'<div class="table"><table>\n{rows}\n</table></div></details>\n</article>\n</section>'
     )

@@ -58,7 +58,7 @@ def make_plan(reproduction: Reproduction) -> list[Step]:
         errors.table(reproduction, 3, sources.sweeps, of_errors),
     ]
     steps += _elsewhere(reproduction)
-    return _reasoned(steps)
+    return reasoned(steps)
 
 
 def _elsewhere(reproduction: Reproduction) -> list[Step]:
@@ -99,6 +99,17 @@ def _elsewhere(reproduction: Reproduction) -> list[Step]:
     ]
 
 
+def reasoned(steps: Sequence[Step]) -> list[Step]:
+    """The steps, each that needs one that cannot be made missing for the same reason."""
+    found: dict[str, Step] = {}
+    for step in steps:
+        reasons = dict.fromkeys(reason for n in step.needs if (reason := found[n].missing))
+        if reasons and not step.missing:
+            step = dataclasses.replace(step, missing="; ".join(reasons))
+        found[step.name] = step
+    return list(found.values())
+
+
 def select(steps: Sequence[Step], names: Sequence[str]) -> set[str]:
     """Names of these steps and of all that they need; all steps if there is no name.
 
@@ -116,14 +127,3 @@ def select(steps: Sequence[Step], names: Sequence[str]) -> set[str]:
         found.add(name)
         wanted += by_name[name].needs
     return found
-
-
-def _reasoned(steps: Sequence[Step]) -> list[Step]:
-    """The steps, each that needs one that cannot be made missing for the same reason."""
-    found: dict[str, Step] = {}
-    for step in steps:
-        reasons = dict.fromkeys(reason for n in step.needs if (reason := found[n].missing))
-        if reasons and not step.missing:
-            step = dataclasses.replace(step, missing="; ".join(reasons))
-        found[step.name] = step
-    return list(found.values())

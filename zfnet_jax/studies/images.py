@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from zfnet_jax.data.folders import few
 from zfnet_jax.data.images import Relabelled, Split
 from zfnet_jax.data.prepare import prepare_split
 from zfnet_jax.data.prepared import open_prepared, read_manifest
-from zfnet_jax.data.sources import FolderSource
+from zfnet_jax.data.sources import FolderSource, content
 from zfnet_jax.names import fit
 from zfnet_jax.runs.run import Run
 
@@ -52,8 +53,8 @@ def folder_of(run: Run, split: str, where: str | None = None) -> Path:
 
     Args:
       where: instead of the run's own a folder that holds prepared splits, or is one, or one of
-        photos in class folders. Those count as validation images; they are decoded once, at the
-        size that the net was trained on, to data/NAME-SIZE-DIGEST.
+        photos, in class folders or in none. Those count as validation images; they are decoded
+        once, at the size that the net was trained on, to data/NAME-SIZE-DIGEST.
 
     Raises:
       FileNotFoundError: there are none.
@@ -82,7 +83,8 @@ def folder_of(run: Run, split: str, where: str | None = None) -> Path:
             f"{where} holds no prepared images: photos in class folders count as validation images"
             f" (--split=validation), not as {split}"
         )
-    return _decoded(run, split, where)
+    source = FolderSource(where, "--prepared_dir", plain=True)
+    return decoded(run, source, Path("data"), Path(where).resolve().name)
 
 
 def decode_for(run: Run, source: Source, folder: Path, *, workers: int, progress: bool) -> None:
@@ -136,15 +138,18 @@ def in_classes_of(run: Run, split: Split) -> Split:
     return Relabelled(split, number[split.labels], run.class_names, fingerprint)
 
 
-def _decoded(run: Run, split: str, where: str) -> Path:
-    """The split prepared from photos in class folders; one process of several prepares it."""
-    source = FolderSource(where, "--prepared_dir")
-    digest = source.describe()["listing_sha256"][:8]
-    name = f"{Path(where).resolve().name}-{run.config.data.image_size}-{digest}"
-    folder = Path("data") / name / split
+def decoded(run: Run, source: Source, folder: Path, name: str) -> Path:
+    """Images as validation images at the size that the net takes, prepared in a folder of their own
+    in `folder` unless they are; one process of several prepares them. Returns that folder.
+
+    ValueError: too many photos are unreadable.
+    """
+    about = json.dumps(content(source.describe()), sort_keys=True).encode()
+    digest = source.describe().get("listing_sha256") or hashlib.sha256(about).hexdigest()
+    where = folder / f"{name}-{run.config.data.image_size}-{digest[:8]}" / "validation"
     workers = min(os.cpu_count() or 1, 1 + len(source) // _PER_WORKER)
-    parallel.by_writer(lambda: decode_for(run, source, folder, workers=workers, progress=True))
-    return folder
+    parallel.by_writer(lambda: decode_for(run, source, where, workers=workers, progress=True))
+    return where
 
 
 def _in(data: ConfigDict, where: str) -> ConfigDict:

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from zfnet_jax import parallel
-from zfnet_jax.data.images import Split
+from zfnet_jax.data.images import Split, evenly_spread
 from zfnet_jax.files import whole_file, write_json
 from zfnet_jax.runs.run import Run
 from zfnet_jax.studies.context import Context
@@ -27,7 +27,8 @@ COUNT = 5  # photos of the paper's Fig. 5
 
 @dataclasses.dataclass(frozen=True)
 class Photo:
-    """A photo to look into: where it lies, its class, and what it is called in the data set."""
+    """A photo to look into: where it lies, its class ('' where the net does not know it), and what
+    it is called in the data set."""
 
     path: Path
     label: str
@@ -50,11 +51,11 @@ class Chosen:
     named: bool
 
     def first(self, count: int) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-        """Files, classes and keys of the first `count`."""
+        """Files, classes and keys of the first `count`; no classes where one is not known."""
         few = self.photos[:count]
         return (
             tuple(str(one.path) for one in few),
-            tuple(one.label for one in few),
+            tuple(one.label for one in few) if all(one.label for one in few) else (),
             tuple(one.key for one in few),
         )
 
@@ -77,6 +78,51 @@ def step(context: Context, named: Named, evaluation: Step) -> Step:
         options={"count": COUNT},
         missing=evaluation.missing and f"{evaluation.missing}; or name photos with --image",
     )
+
+
+def spread(context: Context, count: int) -> Step:
+    """Takes the first validation image of each of some classes, or of too few classes images evenly
+    spread, whether or not the net knows their classes."""
+
+    def make() -> Made:
+        split = context.split("validation")
+        try:
+            known = in_classes_of(context.run, split)
+        except ValueError:
+            known = None
+        rows = _spread_rows(split, count)
+
+        def write() -> Made:
+            records, files = [], []
+            for row, pixels in zip(rows.tolist(), split.rows(rows), strict=True):
+                file = context.report / "photos" / f"{row}.png"
+                files.append(_save(pixels, file))
+                label = class_label(context.run, int(known.labels[row])) if known else ""
+                records.append({"path": file.name, "class": label, "key": split.keys[row]})
+            return Made([*files, _write(context, records, named=False)])
+
+        return parallel.by_writer(write)
+
+    lacks = context.lacks("validation")
+    return Step(
+        "photos",
+        "Choosing images to look into",
+        make,
+        options={
+            "count": count,
+            "of": "classes",
+            "data": None if lacks else context.split("validation").fingerprint,
+        },
+        missing=lacks,
+    )
+
+
+def _spread_rows(split: Split, count: int) -> np.ndarray:
+    """Rows of the images that `spread` takes, ascending."""
+    _, first = np.unique(split.labels, return_index=True)
+    if len(first) < count:
+        return evenly_spread(split, count).chosen
+    return np.sort(first[np.arange(count) * len(first) // count])
 
 
 def chosen(context: Context) -> Chosen:

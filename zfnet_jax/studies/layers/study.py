@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+from matplotlib.figure import Figure
+
+from zfnet_jax.names import fit
 from zfnet_jax.runs.run import Run, load_photo
 from zfnet_jax.studies import photos, saved
 from zfnet_jax.studies.context import Context
 from zfnet_jax.studies.drawing import draw
+from zfnet_jax.studies.layers import strongest
 from zfnet_jax.studies.layers.deconv_layer import Arrays, deconv_layer
 from zfnet_jax.studies.layers.diagram import deconvnet_diagram
 from zfnet_jax.studies.layers.figure1 import figure1
 from zfnet_jax.studies.layers.figure3 import figure3
-from zfnet_jax.studies.layers.options import Options
+from zfnet_jax.studies.layers.options import Options, StrongestOptions
+from zfnet_jax.studies.layers.strongest_figure import figure_strongest
 from zfnet_jax.studies.options import arguments, command, identity
 from zfnet_jax.studies.saved import Result, Subject
 from zfnet_jax.studies.step import Entry, Made, Step
@@ -73,6 +82,45 @@ def fig1(context: Context) -> Step:
             "2.1",
             "Follow one map up on the right and down on the left: below, each value from"
             " above returns to the place of the maximum that its switch remembers.",
+        ),
+    )
+
+
+def strongest_step(context: Context, count: int) -> Step:
+    """What every layer sees in the first photos chosen."""
+    options = StrongestOptions()
+
+    def make() -> Made:
+        images, _, keys = photos.chosen(context).first(count)
+        drawings: dict[str, Callable[[], Figure]] = {}
+        commands, maps = [], dict[str, set[int]]()
+        for number, image in enumerate(images, start=1):
+            photo = load_photo(image, context.run.config.data.image_size)
+            arrays = strongest.strongest_maps(context.run, photo, options.maps)
+            for layer in arrays["layers"].tolist():
+                maps.setdefault(layer, set()).update(arrays[f"{layer}/map"].tolist())
+            arrays |= {"class_names": np.array(context.run.class_titles)}
+            name = f"layers{number}"
+            drawings[name] = functools.partial(figure_strongest, arrays)
+            asked = arguments(dataclasses.replace(options, image=image))
+            out = f"--out={context.figures / name}.png"
+            commands.append(context.command("visualize", *asked, out))
+        names = ", ".join(f"{number}: {fit(key)}" for number, key in enumerate(keys, start=1))
+        return Made(draw(context, drawings), [f"Photos {names}."], maps, commands)
+
+    return Step(
+        "layers",
+        "Drawing what every layer sees in a photo",
+        make,
+        needs=("photos",),
+        options=identity(options) | context.titles,
+        images=count * len(context.run.architecture.convs) * options.maps,
+        seconds=5 * count,
+        entry=Entry(
+            "What each layer sees in a photo",
+            "4",
+            "Of each layer the strongest maps: what the strongest unit of each responds to, above"
+            " the part of the photo that it sees.",
         ),
     )
 
