@@ -38,17 +38,24 @@ def links(name: str, kind: str, fields: Any, blobs: Mapping[str, list[Any]]) -> 
     Raises:
       ValueError: the layer has no place in a net of this family, or a tensor does not fit it.
     """
-    if kind in _NOTHING:
+    if kind in _NOTHING or _flattens(kind, fields):
         return []
     if kind == "Convolution":
         return [_filters(name, fields.convolution_param, blobs)]
     if kind == "ReLU":
         return [Rectifier(name, _slope(name, fields.relu_param.negative_slope))]
+    if kind == "PReLU":
+        return [_leaky(name, blobs)]
     if kind == "LRN":
         norm = fields.lrn_param
         if norm.norm_region:  # Caffe's layer takes k as 1 there, whatever the file says
             return [Norm(name, norm.local_size, 1.0, norm.alpha, norm.beta, "within_map")]
         return [Norm(name, norm.local_size, norm.k, norm.alpha, norm.beta)]
+    if kind == "Power":
+        power = fields.power_param
+        if power.power != 1:
+            raise ValueError(f"{name}: a power of {power.power:g}")
+        return [Affine(name, np.array([power.scale]), np.array([power.shift]))]
     if kind in ("BatchNorm", "Scale", "Bias"):
         return [_affine(name, kind, fields, blobs)]
     if kind == "Pooling":
@@ -71,6 +78,17 @@ def _slope(name: str, slope: float) -> float:
     if not 0 <= slope < np.inf:
         raise ValueError(f"{name}: a relu with a slope of {slope:g}, expected 0 or more")
     return float(str(np.float32(slope)))
+
+
+def _flattens(kind: str, fields: Any) -> bool:
+    """Whether a layer only makes vectors of maps, as dense layers do themselves."""
+    reshape = fields.reshape_param
+    return (
+        kind == "Reshape"
+        and list(reshape.shape.dim) == [0, -1]
+        and not reshape.axis
+        and reshape.num_axes == -1
+    )
 
 
 def _filters(name: str, fields: Any, blobs: Mapping[str, list[Any]]) -> Filters:
@@ -107,6 +125,14 @@ def _weights(name: str, fields: Any, blobs: Mapping[str, list[Any]]) -> Weights:
         )
     bias = np.zeros(len(weight), np.float32) if bias is None else bias.reshape(-1)
     return Weights(name, weight, bias)
+
+
+def _leaky(name: str, blobs: Mapping[str, list[Any]]) -> Rectifier:
+    """A relu with a slope that was learned: one for all maps, or the same for each."""
+    slopes = {value for blob in blobs.get(name, []) for value in to_array(blob, name).flat}
+    if len(slopes) != 1:
+        raise ValueError(f"layer {name}: a PReLU of {len(slopes)} slopes, expected one for all maps")
+    return Rectifier(name, _slope(name, slopes.pop()))
 
 
 def _affine(name: str, kind: str, fields: Any, blobs: Mapping[str, list[Any]]) -> Affine:

@@ -35,7 +35,12 @@ _MESSAGES: dict[str, dict[str, tuple[Any, ...]]] = {
         "height": (3, "int64"),
         "width": (4, "int64"),
     },
-    "NetStateRule": {"phase": (1, "Phase")},
+    "NetStateRule": {
+        "phase": (1, "Phase"),
+        "min_level": (2, "int64"),
+        "max_level": (3, "int64"),
+        "stage": (4, "string*"),
+    },
     "BatchNormParameter": {"eps": (3, "float", "1e-5")},
     "BiasParameter": {"axis": (1, "int64", "1"), "num_axes": (2, "int64", "1")},
     "ScaleParameter": {
@@ -95,7 +100,17 @@ _MESSAGES: dict[str, dict[str, tuple[Any, ...]]] = {
         "global_pooling": (12, "bool", "false"),
         "round_mode": (13, "RoundMode"),
     },
+    "PowerParameter": {
+        "power": (1, "float", "1"),
+        "scale": (2, "float", "1"),
+        "shift": (3, "float", "0"),
+    },
     "ReLUParameter": {"negative_slope": (1, "float", "0")},
+    "ReshapeParameter": {
+        "shape": (1, "BlobShape"),
+        "axis": (2, "int64", "0"),
+        "num_axes": (3, "int64", "-1"),
+    },
     "ROIPoolingParameter": {
         "pooled_h": (1, "uint32", "0"),
         "pooled_w": (2, "uint32", "0"),
@@ -120,7 +135,9 @@ _MESSAGES: dict[str, dict[str, tuple[Any, ...]]] = {
         "inner_product_param": (117, "InnerProductParameter"),
         "lrn_param": (118, "LRNParameter"),
         "pooling_param": (121, "PoolingParameter"),
+        "power_param": (122, "PowerParameter"),
         "relu_param": (123, "ReLUParameter"),
+        "reshape_param": (133, "ReshapeParameter"),
         "data_param": (107, "DataParameter"),
         "dummy_data_param": (109, "DummyDataParameter"),
         "image_data_param": (115, "DataParameter"),
@@ -132,8 +149,9 @@ _MESSAGES: dict[str, dict[str, tuple[Any, ...]]] = {
         "input_param": (143, "InputParameter"),
         "roi_pooling_param": (8266711, "ROIPoolingParameter"),
     },
-    # Layers as files of 2014 hold them.
+    # Layers as files of 2014 hold them, and those of 2013: see `caffe_upgrade`.
     "V1LayerParameter": {
+        "layer": (1, "V0LayerParameter"),
         "bottom": (2, "string*"),
         "top": (3, "string*"),
         "name": (4, "string"),
@@ -146,6 +164,7 @@ _MESSAGES: dict[str, dict[str, tuple[Any, ...]]] = {
         "inner_product_param": (17, "InnerProductParameter"),
         "lrn_param": (18, "LRNParameter"),
         "pooling_param": (19, "PoolingParameter"),
+        "power_param": (21, "PowerParameter"),
         "relu_param": (30, "ReLUParameter"),
         "data_param": (11, "DataParameter"),
         "dummy_data_param": (26, "DummyDataParameter"),
@@ -153,6 +172,31 @@ _MESSAGES: dict[str, dict[str, tuple[Any, ...]]] = {
         "memory_data_param": (22, "MemoryDataParameter"),
         "window_data_param": (20, "DataParameter"),
         "transform_param": (36, "TransformationParameter"),
+    },
+    "V0LayerParameter": {
+        "name": (1, "string"),
+        "type": (2, "string"),
+        "num_output": (3, "uint32"),
+        "biasterm": (4, "bool", "true"),
+        "pad": (7, "uint32", "0"),
+        "kernelsize": (8, "uint32"),
+        "group": (9, "uint32", "1"),
+        "stride": (10, "uint32", "1"),
+        "pool": (11, "PoolMethod"),
+        "dropout_ratio": (12, "float", "0.5"),
+        "local_size": (13, "uint32", "5"),
+        "alpha": (14, "float", "1"),
+        "beta": (15, "float", "0.75"),
+        "scale": (17, "float", "1"),
+        "cropsize": (20, "uint32", "0"),
+        "k": (22, "float", "1"),
+        "blobs": (50, "BlobProto*"),
+        # ShaoqingRen/SPP_net's, in text alone: their numbers are not published.
+        "conv_param": (2001, "ConvolutionParameter"),
+        "pool_param": (2002, "PoolingParameter"),
+        "inner_product_param": (2003, "InnerProductParameter"),
+        "lrn_param": (2004, "LRNParameter"),
+        "dropout_param": (2005, "DropoutParameter"),
     },
     "NetParameter": {
         "name": (1, "string"),
@@ -183,11 +227,19 @@ _ENUMS: dict[str, dict[str, int]] = {
 
 # The names that the types of 2014 have today.
 V1_TYPES = {
-    "CONVOLUTION": "Convolution", "DROPOUT": "Dropout", "FLATTEN": "Flatten",
-    "INNER_PRODUCT": "InnerProduct", "LRN": "LRN", "POOLING": "Pooling", "RELU": "ReLU",
-    "SOFTMAX": "Softmax", "SOFTMAX_LOSS": "SoftmaxWithLoss", "DATA": "Data",
-    "DUMMY_DATA": "DummyData", "HDF5_DATA": "HDF5Data", "IMAGE_DATA": "ImageData",
-    "MEMORY_DATA": "MemoryData", "WINDOW_DATA": "WindowData",
+    "NONE": "None", "ABSVAL": "AbsVal", "ACCURACY": "Accuracy", "ARGMAX": "ArgMax",
+    "BNLL": "BNLL", "CONCAT": "Concat", "CONTRASTIVE_LOSS": "ContrastiveLoss",
+    "CONVOLUTION": "Convolution", "DATA": "Data", "DECONVOLUTION": "Deconvolution",
+    "DROPOUT": "Dropout", "DUMMY_DATA": "DummyData", "EUCLIDEAN_LOSS": "EuclideanLoss",
+    "ELTWISE": "Eltwise", "EXP": "Exp", "FLATTEN": "Flatten", "HDF5_DATA": "HDF5Data",
+    "HDF5_OUTPUT": "HDF5Output", "HINGE_LOSS": "HingeLoss", "IM2COL": "Im2col",
+    "IMAGE_DATA": "ImageData", "INFOGAIN_LOSS": "InfogainLoss", "INNER_PRODUCT": "InnerProduct",
+    "LRN": "LRN", "MEMORY_DATA": "MemoryData",
+    "MULTINOMIAL_LOGISTIC_LOSS": "MultinomialLogisticLoss", "MVN": "MVN", "POOLING": "Pooling",
+    "POWER": "Power", "RELU": "ReLU", "SIGMOID": "Sigmoid",
+    "SIGMOID_CROSS_ENTROPY_LOSS": "SigmoidCrossEntropyLoss", "SILENCE": "Silence",
+    "SOFTMAX": "Softmax", "SOFTMAX_LOSS": "SoftmaxWithLoss", "SPLIT": "Split", "SLICE": "Slice",
+    "TANH": "TanH", "WINDOW_DATA": "WindowData", "THRESHOLD": "Threshold",
 }  # fmt: skip
 
 
