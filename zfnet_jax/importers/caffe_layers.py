@@ -131,7 +131,7 @@ def _leaky(name: str, blobs: Mapping[str, list[Any]]) -> Rectifier:
     """A relu with a slope that was learned: one for all maps, or the same for each."""
     slopes = {value for blob in blobs.get(name, []) for value in to_array(blob, name).flat}
     if len(slopes) != 1:
-        raise ValueError(f"layer {name}: a PReLU of {len(slopes)} slopes, expected one for all maps")
+        raise ValueError(f"layer {name}: a PReLU of {len(slopes)} slopes, expected one for all")
     return Rectifier(name, _slope(name, slopes.pop()))
 
 
