@@ -1,7 +1,8 @@
-"""Imports a net from PyTorch, ONNX or Caffe into a run's folder.
+"""Imports a net from PyTorch, ONNX, Keras, TensorFlow.js or Caffe into a run's folder.
 
 python -m scripts.import_weights --preset=NAME --weights=FILE.pth --workdir=DIR
 python -m scripts.import_weights --weights=FILE.onnx --workdir=DIR --order=bgr ...
+python -m scripts.import_weights --weights=FILE.h5|FILE.keras|model.json --workdir=DIR ...
 python -m scripts.import_weights --weights=FILE.caffemodel --prototxt=FILE --workdir=DIR ...
 
 From then on scripts.visualize, scripts.mine, scripts.occlusion and the others work on DIR. What the

@@ -347,7 +347,7 @@ def test_a_file_is_named_for_what_it_is(format_, content, message, whole, tmp_pa
     ("entries", "message"),
     [
         (("net/data.pkl", "net/code/__torch__.py"), "a TorchScript program, which is never run"),
-        (("config.json", "model.weights.h5"), "a .keras file: convert it to ONNX"),
+        (("config.json", "model.weights.h5"), "a .keras file: --format=keras reads it"),
         (("conv1.npy", "fc8.npy"), "a NumPy archive"),
     ],
 )
@@ -476,6 +476,6 @@ def test_nothing_optional_is_loaded_by_importing_the_package():
     code = (
         "import sys; from zfnet_jax.importers import importing; from zfnet_jax.exporters import "
         "compiled, onnx, safetensors; "
-        "assert not {'torch', 'onnx', 'onnxruntime', 'safetensors'} & set(sys.modules)"
+        "assert not {'h5py', 'torch', 'onnx', 'onnxruntime', 'safetensors'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

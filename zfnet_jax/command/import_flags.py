@@ -20,12 +20,15 @@ class NetFlags:
 
     def __init__(self) -> None:
         self._weights = flags.DEFINE_string(
-            "weights", None, ".pth, .safetensors, .onnx or .caffemodel.", required=True
+            "weights",
+            None,
+            ".pth, .safetensors, .onnx, .h5, .keras, model.json or .caffemodel.",
+            required=True,
         )
         self._format = flags.DEFINE_enum(
             "format",
             None,
-            ["pytorch", "onnx", "caffe"],
+            ["pytorch", "onnx", "keras", "caffe"],
             "Of the weights; by default by their content.",
         )
         self._preset = flags.DEFINE_string("preset", None, "PyTorch: what net the tensors are of.")
@@ -33,7 +36,7 @@ class NetFlags:
             "prototxt", None, "Caffe: the file of the architecture."
         )
         self._output = flags.DEFINE_string(
-            "output", None, "Caffe: last layer to read, if not the class scores."
+            "output", None, "Caffe, Keras: last layer to read, if not the class scores."
         )
         self._classes = flags.DEFINE_string(
             "classes", None, "File of class names, one per line, in the net's order."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import stat
 import struct
 import zipfile
 from collections.abc import Iterator
@@ -20,10 +21,10 @@ _KINDS = {
     "torchscript": ("a TorchScript program, which is never run", "save its state_dict()"),
     "onnx": ("an ONNX model", "--format=onnx reads it"),
     "caffe": ("a .caffemodel", "--format=caffe reads it"),
-    "hdf5": ("an HDF5 file, as Keras writes them", "convert it to ONNX"),
-    "keras": ("a .keras file", "convert it to ONNX"),
-    "npz": ("a NumPy archive", "give weights of PyTorch, ONNX or Caffe"),
-    "npy": ("a NumPy array", "give weights of PyTorch, ONNX or Caffe"),
+    "hdf5": ("an HDF5 file, as Keras writes them", "--format=keras reads it"),
+    "keras": ("a .keras file", "--format=keras reads it"),
+    "npz": ("a NumPy archive", "give weights of PyTorch, ONNX, Keras or Caffe"),
+    "npy": ("a NumPy array", "give weights of PyTorch, ONNX, Keras or Caffe"),
     "gzip": ("compressed (gzip)", "unpack it"),
     "text": ("a text file", "give the file of the weights"),
 }
@@ -31,6 +32,9 @@ _FORMATS = {
     "safetensors": "pytorch",
     "pytorch": "pytorch",
     "onnx": "onnx",
+    "hdf5": "keras",
+    "keras": "keras",
+    "text": "keras",  # model.json
     "caffe": "caffe",
 }
 _MAGIC = {
@@ -78,6 +82,26 @@ def format_of(path: Path) -> str:
         formats = "|".join(dict.fromkeys(_FORMATS.values()))
         raise ValueError(f"{path} does not say what format it has: --format={formats}")
     return _FORMATS[kind]
+
+
+def beside(folder: Path, name: str, what: str) -> Path:
+    """A plain file in the folder of the file that says that `what` lies in it.
+
+    Raises:
+      ValueError: it is not there, a link or no plain file, or the name leads anywhere else.
+    """
+    if name in ("", ".", "..") or any(mark in name for mark in "/\\\0"):
+        raise ValueError(
+            f"{what} lies in the file {name!r}: only files in the model's own folder are read"
+        )
+    path = folder / name
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        raise ValueError(f"{what} lies in {name}, which must be beside the model") from None
+    if not stat.S_ISREG(mode):
+        raise ValueError(f"{what} lies in {name}, which is a link or no plain file")
+    return path
 
 
 def _kind(path: Path) -> str:

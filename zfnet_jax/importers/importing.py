@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from zfnet_jax.importers import caffe, files, onnx, own, pytorch
 from zfnet_jax.importers.assemble import assemble
 from zfnet_jax.importers.chain import CHANNELS, Affine, Link, in_colours
+from zfnet_jax.importers.keras import read as keras
 from zfnet_jax.importers.preprocessing import HALF_OF_PIXELS, Order, Pixels, read_class_names
 from zfnet_jax.importers.write import Imported, digest_of_file
 
@@ -24,8 +25,8 @@ class Options:
     Attributes:
       preset: name of the architecture, for PyTorch (see `presets`).
       prototxt: the architecture's file, for Caffe.
-      output: which of a Caffe net's layers gives the class scores, if there are several, or is the
-        last of a trunk.
+      output: which layer of a Caffe or Keras net is its last, if not its own: that of the class
+        scores, or the last of a trunk.
       bgr: whether the net takes blue, green, red; of grey images nobody asks.
       mean: [3], red, green, blue, or [1] for all.
       mean_file: a mean per pixel, .binaryproto or .npy, in the net's order of channels.
@@ -119,6 +120,16 @@ def from_caffe(weights: str | Path, options: Options, base: ConfigDict) -> Impor
         mean = net.mean[::-1] if options.bgr and net.mean is not None else net.mean
         known = _Known(crop=_square(net.input_size), mean=mean, scale=net.scale)
     return _imported(_source("caffe", weights), weights, net.chain, options, base, known)
+
+
+def from_keras(weights: str | Path, options: Options, base: ConfigDict) -> Imported:
+    """An .h5 or .keras file, or a model.json of TensorFlow.js. Errors as in `keras.read`."""
+    _refuse(options, ("preset", "prototxt"), "the file says it")
+    net = keras.read(weights, options.crop, options.output)
+    with files.reading(Path(weights), "a Keras model"):
+        known = _Known(crop=options.crop or _square(net.input_size))
+    source = _source("keras", weights, net.beside)
+    return _imported(source, weights, net.chain, options, base, known)
 
 
 def _imported(
@@ -330,4 +341,4 @@ def _source(kind: str, weights: str | Path, beside: Iterable[Path] = ()) -> dict
     return source | ({"beside": more} if more else {})
 
 
-READERS = {"pytorch": from_pytorch, "onnx": from_onnx, "caffe": from_caffe}
+READERS = {"pytorch": from_pytorch, "onnx": from_onnx, "keras": from_keras, "caffe": from_caffe}

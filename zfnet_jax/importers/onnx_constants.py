@@ -4,7 +4,6 @@ constants alone."""
 from __future__ import annotations
 
 import math
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -87,17 +86,7 @@ class Constants:
 
         fields = {entry.key: entry.value for entry in tensor.external_data}
         place = fields.get("location", "")
-        if place in ("", ".", "..") or any(mark in place for mark in "/\\\0"):
-            raise ValueError(
-                f"{name} lies in the file {place!r}: only files in the model's own folder are read"
-            )
-        path = self._folder / place
-        try:
-            mode = path.lstat().st_mode
-        except FileNotFoundError:
-            raise ValueError(f"{name} lies in {place}, which must be beside the model") from None
-        if not stat.S_ISREG(mode):
-            raise ValueError(f"{name} lies in {place}, which is a link or no plain file")
+        path = files.beside(self._folder, place, name)
         dtype = helper.tensor_dtype_to_np_dtype(tensor.data_type)
         size = math.prod(tensor.dims) * dtype.itemsize
         given = [fields.get("offset", "0"), fields.get("length", str(size))]

@@ -1,0 +1,500 @@
+"""What the layers of a Keras net need of its weights, and the links of a chain that they become.
+
+All that the config says is checked here, before a byte of the weights is read: how many maps and,
+where images have a known size, how many pixels each layer has.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from zfnet_jax.importers.chain import (
+    Affine,
+    Dropout,
+    Filters,
+    GlobalPool,
+    Link,
+    Rectifier,
+    Softmax,
+    Weights,
+    WindowPool,
+    batch_norm,
+)
+from zfnet_jax.importers.keras.layers import Layer
+from zfnet_jax.layer_specs import PoolKind
+
+# Nothing happens in them in evaluation.
+_NOTHING = (
+    "ActivityRegularization", "GaussianDropout", "GaussianNoise", "SpatialDropout2D",
+    "RandomBrightness", "RandomContrast", "RandomFlip", "RandomRotation", "RandomTranslation",
+    "RandomZoom",
+)  # fmt: skip
+_OF_MAPS = (
+    "Conv2D", "DepthwiseConv2D", "MaxPooling2D", "AveragePooling2D", "GlobalMaxPooling2D",
+    "GlobalAveragePooling2D", "ZeroPadding2D",
+)  # fmt: skip
+_LARGEST = 2**24  # any number of a config
+
+Pair = tuple[int, int]  # rows, columns
+Pads = tuple[Pair, Pair]  # (top, bottom), (left, right)
+_NO_PADS: Pads = ((0, 0), (0, 0))
+
+
+@dataclasses.dataclass(frozen=True)
+class Planned:
+    """What becomes of a layer.
+
+    Attributes:
+      tensors: name and shape of each, in Keras's order.
+      links: makes the links from them.
+    """
+
+    layer: Layer
+    tensors: tuple[tuple[str, tuple[int, ...]], ...]
+    links: Callable[..., list[Link]]
+
+
+def plan(layers: Sequence[Layer], crop: int | None) -> tuple[list[Planned], Pair | None]:
+    """What becomes of each layer, and the (H, W) of images where the config says it.
+
+    Args:
+      crop: pixels a side of the images if they are not those of the config.
+
+    Raises:
+      ValueError: names the first layer that has no place in such a net.
+    """
+    spatial = [layer for layer in layers if layer.kind in _OF_MAPS]
+    planner = _Planner(bool(spatial) and _is_first(spatial[0]), crop)
+    planned = [planner.add(layer) for layer in layers]
+    planner.end()
+    return [one for one in planned if one is not None], planner.input_size
+
+
+class _Planner:
+    """Goes through the layers, first to last.
+
+    Args:
+      channels_first: whether maps are [B, C, H, W], else [B, H, W, C].
+    """
+
+    def __init__(self, channels_first: bool, crop: int | None) -> None:
+        self.input_size: Pair | None = None
+        self._crop = crop
+        self._channels_first = channels_first
+        self._maps = 0  # of images, then of maps, then units; 0: nothing said yet
+        self._size: Pair | None = None  # of maps; None: not known
+        self._flat = False
+        self._flattened_last = False  # whether in the order row, column, map
+        self._pads = _NO_PADS  # of zeros, which the next layer takes over
+        self._pad_name = ""
+        self._positive = False  # whether no value is below 0
+        self._ended: Softmax | None = None
+
+    def add(self, layer: Layer) -> Planned | None:
+        self._see_shape(layer)
+        kind, config = layer.kind, layer.config
+        if kind == "InputLayer":
+            return None
+        if not self._maps:
+            raise ValueError(f"{layer.title}: the shape of its images is not said")
+        if kind in _NOTHING:
+            return None
+        if self._ended and not (kind in ("Flatten", "Reshape", "Dropout") or _is_linear(layer)):
+            raise ValueError(f"{layer.title}: it follows {self._ended.name}, a softmax")
+        if kind in _OF_MAPS:
+            self._check_maps(layer)
+        if kind == "Dropout":
+            rate = _number(layer, "rate", 0.5)
+            return None if self._ended else Planned(layer, (), lambda: [Dropout(layer.name, rate)])
+        if kind in ("Activation", "ReLU", "LeakyReLU", "Softmax"):
+            rectifiers = self._activation(layer, _as_activation(layer))
+            return Planned(layer, (), lambda: list(rectifiers))
+        if kind == "ZeroPadding2D":
+            self._zeros(layer)
+            return None
+        if kind == "Conv2D":
+            return self._filters(layer)
+        if kind == "DepthwiseConv2D":
+            return self._depthwise(layer)
+        if kind in ("MaxPooling2D", "AveragePooling2D"):
+            return self._pool(layer, "max" if kind == "MaxPooling2D" else "average")
+        self._check_padded(layer)
+        if kind in ("GlobalMaxPooling2D", "GlobalAveragePooling2D"):
+            return self._global_pool(layer, "max" if kind == "GlobalMaxPooling2D" else "average")
+        if kind in ("Flatten", "Reshape"):
+            self._flatten(layer)
+            return None
+        if kind == "Dense":
+            return self._dense(layer)
+        if kind in ("BatchNormalization", "Normalization"):
+            return self._normalisation(layer)
+        if kind == "Rescaling":
+            self._positive = False
+            factor, shift = (self._values(layer, n, config.get(n)) for n in ("scale", "offset"))
+            return Planned(layer, (), lambda: [Affine(layer.name, factor, shift)])
+        raise ValueError(f"{layer.title}: a net of this family has no {kind} here")
+
+    def end(self) -> None:
+        if self._pads != _NO_PADS:
+            raise ValueError(f"{self._pad_name}: nothing follows that could be padded")
+
+    def _see_shape(self, layer: Layer) -> None:
+        """The shape of images, from the first layer that says one: [batch, ...]."""
+        config = layer.config
+        shape = config.get("batch_shape") or config.get("batch_input_shape")
+        if self._maps or shape is None:
+            return
+        if not isinstance(shape, Sequence) or isinstance(shape, str) or len(shape) != 4:
+            raise ValueError(f"{layer.title}: its images are {shape}, expected four axes")
+        sides = [shape[n] for n in ((2, 3) if self._channels_first else (1, 2))]
+        self._maps = _whole(layer, "channels", shape[1 if self._channels_first else 3])
+        if None not in sides:
+            rows, columns = (_whole(layer, "image", side) for side in sides)
+            self._size = self.input_size = rows, columns
+        if self._crop is not None:
+            self._size = self._crop, self._crop
+
+    def _check_maps(self, layer: Layer) -> None:
+        if self._flat:
+            raise ValueError(f"{layer.title}: it reads maps, but they are flat there")
+        if _is_first(layer) != self._channels_first:
+            raise ValueError(f"{layer.title}: its channels are not where those of others are")
+
+    def _check_padded(self, layer: Layer) -> None:
+        if self._pads != _NO_PADS:
+            raise ValueError(
+                f"{self._pad_name}: zeros around what {layer.title} reads; only a convolution or a"
+                " pool takes them over"
+            )
+
+    def _activation(self, layer: Layer, given: Any) -> list[Link]:
+        """What an activation does; zeros around maps stay zeros in all that are known."""
+        name, options = _activation(layer, given)
+        if name == "linear":
+            return []
+        if name == "softmax":
+            self._check_padded(layer)
+            axis = options.get("axis", -1)
+            axis = axis[0] if isinstance(axis, Sequence) and len(axis) == 1 else axis
+            classes = 1 if self._flat or self._channels_first else 3
+            if axis not in (-1, classes) or (self._channels_first and not self._flat):
+                raise ValueError(f"{layer.title}: a softmax that is not over the classes")
+            self._ended = Softmax(layer.name)
+            return [self._ended]
+        limit, threshold = options.get("max_value"), options.get("threshold")
+        slope = options.get("negative_slope", options.get("alpha"))
+        if name == "relu6":
+            limit = 6.0
+        if name == "leaky_relu" and slope is None:
+            slope = 0.3 if layer.kind == "LeakyReLU" else 0.2
+        if name not in ("relu", "relu6", "leaky_relu") or threshold:
+            name = f"{name} with a threshold" if threshold else name
+            raise ValueError(f"{layer.title}: a net of this family has no activation {name}")
+        slope = _real(layer, "slope", slope or 0.0)
+        self._positive = not slope
+        cap = None if limit is None else _real(layer, "max_value", limit)
+        return [Rectifier(layer.name, slope, cap)]
+
+    def _zeros(self, layer: Layer) -> None:
+        given = layer.config.get("padding", 1)
+        if isinstance(given, Sequence) and len(given) == 2:
+            sides = [[side, side] if isinstance(side, int) else side for side in given]
+        else:
+            sides = [[given, given]] * 2
+        try:
+            (top, bottom), (left, right) = (
+                (_whole(layer, "padding", n, least=0) for n in side) for side in sides
+            )
+        except TypeError:
+            raise ValueError(f"{layer.title}: its padding is {given}") from None
+        self._pads = _added(self._pads, ((top, bottom), (left, right)))
+        self._pad_name = layer.title
+
+    def _window(self, layer: Layer, kernel: Pair, strides: Pair, dilation: Pair) -> Pads:
+        """Padding of a convolution or pool, the zeros before it apart; goes on to its maps.
+
+        'same' as TensorFlow has it: as many units as pixels, divided by the stride and rounded up,
+        and of an odd number of pixels the larger half behind (tensorflow.org/api_docs/python/tf/nn,
+        "Notes on padding").
+        """
+        rule = layer.config.get("padding", "valid")
+        if rule not in ("same", "valid"):
+            raise ValueError(f"{layer.title}: its padding is {rule!r}, expected same or valid")
+        pads, size = [], []
+        for axis in (0, 1):
+            reach = (kernel[axis] - 1) * dilation[axis] + 1
+            stride, zeros = strides[axis], sum(self._pads[axis])
+            there = None if self._size is None else self._size[axis] + zeros
+            if rule == "valid":
+                total = 0
+            elif stride == 1:
+                total = reach - 1
+            elif there is None:
+                raise ValueError(f"{layer.title}: its padding depends on the images' size: --crop")
+            else:
+                total = max((-(-there // stride) - 1) * stride + reach - there, 0)
+            pads.append((total // 2, total - total // 2))
+            if there is not None:
+                size.append((there + total - reach) // stride + 1)
+                if size[-1] < 1:
+                    raise ValueError(
+                        f"{layer.title}: {there} pixels are fewer than its window of {reach}"
+                    )
+        self._size = (size[0], size[1]) if size else None
+        return pads[0], pads[1]
+
+    def _filters(self, layer: Layer) -> Planned:
+        maps = _whole(layer, "filters", layer.config.get("filters"))
+        groups = _whole(layer, "groups", layer.config.get("groups", 1))
+        if self._maps % groups or maps % groups:
+            raise ValueError(f"{layer.title}: {self._maps} and {maps} maps in {groups} groups")
+        kernel = _pair(layer, "kernel_size")
+        shape = (*kernel, self._maps // groups, maps)
+        return self._convolution(layer, "kernel", kernel, shape, maps, groups)
+
+    def _depthwise(self, layer: Layer) -> Planned:
+        each = _whole(layer, "depth_multiplier", layer.config.get("depth_multiplier", 1))
+        kernel = _pair(layer, "kernel_size")
+        shape = (*kernel, self._maps, each)
+        return self._convolution(
+            layer, "depthwise_kernel", kernel, shape, self._maps * each, self._maps
+        )
+
+    def _convolution(
+        self, layer: Layer, role: str, kernel: Pair, shape: tuple[int, ...], maps: int, groups: int
+    ) -> Planned:
+        strides, dilation = _pair(layer, "strides", 1), _pair(layer, "dilation_rate", 1)
+        pads = _added(self._pads, self._window(layer, kernel, strides, dilation))
+        self._pads, self._maps, self._positive = _NO_PADS, maps, False
+        rectifiers = self._activation(layer, layer.config.get("activation"))
+        _one(layer, "kernel_size", kernel)
+        stride, padding = _one(layer, "strides", strides), _symmetric(layer, pads)
+        if dilation != (1, 1):
+            raise ValueError(f"{layer.title}: a dilation of {list(dilation)}")
+
+        def links(weight: np.ndarray, bias: np.ndarray | None = None) -> list[Link]:
+            # A depthwise kernel [k, k, maps, n] has n filters for each map, one after the other.
+            weight = weight.reshape(*weight.shape[:2], -1, maps).transpose(3, 2, 0, 1)
+            bias = np.zeros(maps, np.float32) if bias is None else bias
+            return [Filters(layer.name, weight, bias, stride, padding, groups), *rectifiers]
+
+        return Planned(layer, ((role, shape), *_bias(layer, maps)), links)
+
+    def _dense(self, layer: Layer) -> Planned:
+        if not self._flat:
+            raise ValueError(f"{layer.title}: it reads maps, which no Flatten has made flat")
+        units = _whole(layer, "units", layer.config.get("units"))
+        shape, last = (self._maps, units), self._flattened_last
+        self._maps, self._positive, self._flattened_last = units, False, False
+        rectifiers = self._activation(layer, layer.config.get("activation"))
+
+        def links(weight: np.ndarray, bias: np.ndarray | None = None) -> list[Link]:
+            bias = np.zeros(units, np.float32) if bias is None else bias
+            return [Weights(layer.name, weight.T, bias, channels_last=last), *rectifiers]
+
+        return Planned(layer, (("kernel", shape), *_bias(layer, units)), links)
+
+    def _pool(self, layer: Layer, kind: PoolKind) -> Planned:
+        window = _pair(layer, "pool_size", 2)
+        strides = window if layer.config.get("strides") is None else _pair(layer, "strides")
+        zeros = self._pads
+        pads = self._window(layer, window, strides, (1, 1))
+        if zeros != _NO_PADS:
+            # Padding is no maximum, and zeros are none either where a value is at least 0; in a
+            # mean the zeros count and the padding of 'same' does not.
+            fits = self._positive if kind == "max" else pads == _NO_PADS
+            if not fits:
+                raise ValueError(f"{self._pad_name}: zeros that {layer.title} does not take over")
+        self._pads = _NO_PADS
+        padding = _same_axes(layer, _added(zeros, pads))
+        side, stride = _one(layer, "pool_size", window), _one(layer, "strides", strides)
+        link = WindowPool(
+            layer.name, kind, side, stride, padding, ceil=False, counts_padding=zeros != _NO_PADS
+        )
+        return Planned(layer, (), lambda: [link])
+
+    def _global_pool(self, layer: Layer, kind: PoolKind) -> Planned:
+        self._size, self._flat = (1, 1), not layer.config.get("keepdims", False)
+        return Planned(layer, (), lambda: [GlobalPool(layer.name, kind)])
+
+    def _flatten(self, layer: Layer) -> None:
+        """Flatten, and Reshape where it does the same or nothing."""
+        if layer.kind == "Reshape":
+            given = layer.config.get("target_shape")
+            shape = list(given) if isinstance(given, Sequence) else [given]
+            ones = [1, 1, self._maps]
+            if len(shape) == 3 and (self._flat or self._size == (1, 1)):
+                if shape != (ones[::-1] if self._channels_first else ones):
+                    raise ValueError(f"{layer.title}: it reshapes to {shape}")
+                self._flat, self._size = False, (1, 1)
+                return
+            units = self._maps * (1 if self._flat or not self._size else math.prod(self._size))
+            if shape not in ([-1], [units]):
+                raise ValueError(f"{layer.title}: it reshapes to {shape}")
+        if self._flat:
+            return
+        if self._size is None:
+            raise ValueError(f"{layer.title}: its units depend on the images' size: --crop")
+        turns = layer.kind == "Flatten" and layer.config.get("data_format") == "channels_first"
+        if turns and not self._channels_first and self._size != (1, 1):
+            raise ValueError(f"{layer.title}: its channels are not where those of others are")
+        # With channels first it puts them last before it flattens, if it is told so.
+        self._flattened_last = turns or not self._channels_first
+        self._maps *= math.prod(self._size)
+        self._flat = True
+
+    def _normalisation(self, layer: Layer) -> Planned:
+        config, units = layer.config, self._maps
+        axis = config.get("axis", -1)
+        axis = axis[0] if isinstance(axis, Sequence) and len(axis) == 1 else axis
+        places = (-1, 1) if self._flat else (1, -3) if self._channels_first else (-1, 3)
+        if axis not in places:
+            raise ValueError(f"{layer.title}: its axis is {axis}, expected that of the maps")
+        self._positive = False
+        if layer.kind == "Normalization":
+            return self._standardisation(layer)
+        epsilon = _number(layer, "epsilon", 1e-3)
+        roles = ["gamma"] * bool(config.get("scale", True))
+        roles += ["beta"] * bool(config.get("center", True)) + ["moving_mean", "moving_variance"]
+
+        def links(*tensors: np.ndarray) -> list[Link]:
+            by = dict(zip(roles, tensors))
+            mean, variance = by["moving_mean"], by["moving_variance"]
+            gamma, beta = by.get("gamma", 1.0), by.get("beta", 0.0)
+            return [batch_norm(layer.name, mean, variance, epsilon, gamma, beta)]
+
+        return Planned(layer, tuple((role, (units,)) for role in roles), links)
+
+    def _standardisation(self, layer: Layer) -> Planned:
+        """Mean and deviation of data, given or, by `adapt`, learned."""
+        given = [layer.config.get(name) for name in ("mean", "variance")]
+        if layer.config.get("invert"):
+            raise ValueError(f"{layer.title}: one that is inverted")
+
+        def link(mean: np.ndarray, variance: np.ndarray) -> list[Link]:
+            # Keras keeps the deviation from 0 in this way.
+            deviation = np.maximum(np.sqrt(variance.astype(np.float64)), 1e-7)
+            return [Affine(layer.name, 1 / deviation, -mean / deviation)]
+
+        if None in given:
+            shapes = (("mean", (self._maps,)), ("variance", (self._maps,)), ("count", ()))
+            return Planned(layer, shapes, lambda mean, variance, _: link(mean, variance))
+        mean, variance = (self._values(layer, "mean", value) for value in given)
+        mean, variance = np.broadcast_arrays(mean, variance)
+        return Planned(layer, (), lambda: link(mean, variance))
+
+    def _values(self, layer: Layer, name: str, given: Any) -> np.ndarray:
+        """Numbers of a config, one for all channels or one for each: [1] or [C]."""
+        while isinstance(given, Mapping):  # Keras 3's form of arrays
+            config = given.get("config")
+            given = config.get("value") if isinstance(config, Mapping) else None
+        try:
+            values = np.array(0.0 if given is None else given, np.float64).reshape(-1)
+        except (TypeError, ValueError):
+            values = np.zeros(0)
+        if values.size not in (1, self._maps):
+            raise ValueError(f"{layer.title}: its {name} is {given}")
+        return values
+
+
+def _as_activation(layer: Layer) -> Any:
+    """What an activation's layer does, as other layers say it of theirs."""
+    return layer.config.get("activation") if layer.kind == "Activation" else {
+        "class_name": layer.kind, "config": layer.config,
+    }  # fmt: skip
+
+
+def _activation(layer: Layer, given: Any) -> tuple[str, Mapping[str, Any]]:
+    """Name and options of an activation, which configs say as a name or as what makes it."""
+    names = {"ReLU": "relu", "LeakyReLU": "leaky_relu", "Softmax": "softmax", "Linear": "linear"}
+    options: Mapping[str, Any] = {}
+    if isinstance(given, Mapping):
+        kind, config = given.get("class_name"), given.get("config")
+        if kind == "function":
+            given = config
+        else:
+            given, options = (
+                names.get(str(kind), kind),
+                config if isinstance(config, Mapping) else {},
+            )
+    given = "linear" if given is None else given
+    if not isinstance(given, str):
+        raise ValueError(f"{layer.title}: its activation is {given!r}")
+    return given, options
+
+
+def _is_linear(layer: Layer) -> bool:
+    return layer.kind == "Activation" and _activation(layer, _as_activation(layer))[0] == "linear"
+
+
+def _is_first(layer: Layer) -> bool:
+    """Whether a layer's channels come first."""
+    given = layer.config.get("data_format") or "channels_last"
+    if given not in ("channels_last", "channels_first"):
+        raise ValueError(f"{layer.title}: its data_format is {given!r}")
+    return given == "channels_first"
+
+
+def _bias(layer: Layer, units: int) -> list[tuple[str, tuple[int, ...]]]:
+    return [("bias", (units,))] if layer.config.get("use_bias", True) else []
+
+
+def _added(first: Pads, second: Pads) -> Pads:
+    (top, bottom), (left, right) = (
+        tuple(a + b for a, b in zip(one, other)) for one, other in zip(first, second)
+    )
+    return (top, bottom), (left, right)
+
+
+def _pair(layer: Layer, field: str, default: int | None = None) -> Pair:
+    given = layer.config.get(field, default)
+    both = (
+        list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given] * 2
+    )
+    if len(both) == 1:
+        both *= 2
+    if len(both) != 2:
+        raise ValueError(f"{layer.title}: its {field} is {given}, expected two numbers")
+    return _whole(layer, field, both[0]), _whole(layer, field, both[1])
+
+
+def _whole(layer: Layer, field: str, given: Any, least: int = 1) -> int:
+    if isinstance(given, bool) or not isinstance(given, int) or not least <= given <= _LARGEST:
+        raise ValueError(f"{layer.title}: its {field} is {given!r}")
+    return given
+
+
+def _number(layer: Layer, field: str, default: float) -> float:
+    return _real(layer, field, layer.config.get(field, default))
+
+
+def _real(layer: Layer, field: str, given: Any) -> float:
+    if isinstance(given, Mapping) and isinstance(config := given.get("config"), Mapping):
+        given = config.get("value")  # of some versions of Keras, which have an array there
+    if isinstance(given, bool) or not isinstance(given, int | float) or not math.isfinite(given):
+        raise ValueError(f"{layer.title}: its {field} is {given!r}")
+    return float(given)
+
+
+def _one(layer: Layer, field: str, pair: Pair) -> int:
+    if pair[0] != pair[1]:
+        raise ValueError(f"{layer.title}: its {field} is {list(pair)}, expected one number twice")
+    return pair[0]
+
+
+def _same_axes(layer: Layer, pads: Pads) -> Pair:
+    if pads[0] != pads[1]:
+        raise ValueError(f"{layer.title}: its padding {list(pads)} is not the same along both axes")
+    return pads[0]
+
+
+def _symmetric(layer: Layer, pads: Pads) -> int:
+    before, after = _same_axes(layer, pads)
+    if before != after:
+        raise ValueError(f"{layer.title}: padded by {before} pixels before and {after} after")
+    return before
