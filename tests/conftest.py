@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import socket
@@ -16,7 +17,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import quickstart
-from tests import photo_folders
+from tests import forked, photo_folders
 from tests.photo_folders import save_photos
 from tests.quick_compiler import use_quick_compiler
 from zfnet_jax.data.prepare import prepare
@@ -28,9 +29,12 @@ from zfnet_jax.training import train
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
-ROOT = Path(__file__).parent.parent
+ROOT = forked.ROOT
 
 use_quick_compiler()  # before the first program
+
+# Tracing makes many small objects: Python would look through all that was imported again and again.
+GARBAGE = (50_000, 20, 100)
 
 MIN_SECONDS = 0.1  # what compiles faster is not worth a file
 
@@ -47,6 +51,13 @@ BROWSER_FLAGS = (
     "--host-resolver-rules=MAP * ~NOTFOUND",  # the page must need no network
     "--window-size=1400,900",
 )
+
+
+def pytest_collection_finish() -> None:
+    """What is there by now stays: the garbage collector need not look at it."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GARBAGE)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -190,7 +201,7 @@ def tiny(config: ConfigDict, prepared_dir: Path) -> ConfigDict:
 
 def start_training(
     workdir: Path, prepared_dir: Path, *arguments: str, devices: int = 1
-) -> subprocess.Popen:
+) -> forked.Popen:
     """Starts scripts.train in a process of its own, with simulated CPU devices."""
     overrides = OVERRIDES | {"data.prepared_dir": str(prepared_dir)}
     fields = (f"--config.{field}={value}" for field, value in overrides.items())
@@ -200,16 +211,10 @@ def start_training(
 
 def start_script(
     name: str, *arguments: str, devices: int = 1, stderr: int = subprocess.PIPE
-) -> subprocess.Popen:
+) -> forked.Popen:
     """Starts a script in a process of its own, with simulated CPU devices."""
-    return subprocess.Popen(
-        [sys.executable, "-m", f"scripts.{name}", *arguments],
-        cwd=ROOT,
-        env=os.environ | simulated(devices),
-        stdout=subprocess.PIPE,
-        stderr=stderr,
-        text=True,
-    )
+    command = [sys.executable, "-m", f"scripts.{name}", *arguments]
+    return forked.Popen(command, env=os.environ | simulated(devices), stderr=stderr)
 
 
 def simulated(devices: int) -> dict[str, str]:
@@ -236,7 +241,7 @@ def run_script(name: str, *arguments: str, devices: int = 1, processes: int = 1)
     return [output for output, _ in outputs]
 
 
-def finish(process: subprocess.Popen) -> str:
+def finish(process: forked.Popen) -> str:
     """Waits for a started training; its output. Fails the test unless it ended well."""
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output[-3000:]

@@ -11,6 +11,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import architectures, imagenette, quickstart, zfnet
+from tests import forked
 from tests.conftest import ROOT
 from zfnet_jax import architecture, geometry, model
 from zfnet_jax.runs import titles, workdir
@@ -129,13 +130,7 @@ class Split(list):
 )
 def test_a_wrong_field_names_the_nearest_right_one(override, message, tmp_path):
     command = [sys.executable, "-m", "scripts.train", "--config=configs/zfnet.py"]
-    result = subprocess.run(
-        [*command, f"--workdir={tmp_path}", override],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    result = forked.run([*command, f"--workdir={tmp_path}", override])
     assert result.returncode != 0
     assert message in result.stderr
 

@@ -6,12 +6,12 @@ import functools
 import importlib
 import re
 import shlex
-import subprocess
 import sys
 
 import pytest
 from ml_collections import ConfigDict
 
+from tests import forked
 from tests.conftest import ROOT
 
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -30,7 +30,7 @@ def commands(text: str) -> list[str]:
 @functools.cache
 def flags_of(script: str) -> frozenset[str]:
     command = [sys.executable, "-m", f"scripts.{script}", "--help"]
-    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    shown = forked.run(command).stdout
     return frozenset(re.findall(r"^  -*(?:-\w,)?--(?:\[no\])?(\w+)", shown, flags=re.MULTILINE))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
 import sys
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -12,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from tests.conftest import ROOT, simulated
+from tests import forked
+from tests.conftest import simulated
 from tests.every_pass import every_pass
 from zfnet_jax import parallel, passes
 
@@ -22,18 +22,14 @@ JOBS = [
 ]
 
 
-def started(arguments: list[object], devices: int, processes: int) -> list[subprocess.Popen[str]]:
+def started(arguments: list[object], devices: int, processes: int) -> list[forked.Popen]:
     """The processes of one job, each with so many devices."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         address = f"127.0.0.1:{probe.getsockname()[1]}"
     return [
-        subprocess.Popen(
+        forked.Popen(
             [sys.executable, "-m", "tests.every_pass", *map(str, arguments), *job],
-            cwd=ROOT,
             env=os.environ | simulated(devices),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
         )
         for number in range(processes)
         for job in ([address, str(processes), str(number)] if processes > 1 else [],)

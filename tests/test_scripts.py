@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import ROOT
+from tests import forked
 from zfnet_jax.data.pictures import draw
 
 
 def run_script(*arguments: str) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", f"scripts.{arguments[0]}", *arguments[1:]]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return forked.run(command)
 
 
 def test_draw_picture_writes_the_picture(tmp_path):

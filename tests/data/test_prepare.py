@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests import forked
 from tests.conftest import ROOT
 from tests.photo_folders import SIZE, config, contents, damage, run, run_split, save_photos
 from zfnet_jax.data import unfinished as partial
@@ -212,8 +213,7 @@ def test_script_prepares_verifies_and_fails_in_one_line(folder_data, tmp_path):
 
     def script(*flags: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "scripts.prepare_data", f"--config={tmp_path}/config.py"]
-        root = ROOT
-        return subprocess.run([*command, *flags], cwd=root, capture_output=True, text=True)
+        return forked.run([*command, *flags])
 
     prepared = script("--workers=1")
     assert prepared.returncode == 0, prepared.stderr

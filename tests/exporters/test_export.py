@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 from configs import zfnet
-from tests import caffe_nets, foreign
-from tests.conftest import ROOT
+from tests import caffe_nets, foreign, forked
 from zfnet_jax.data import augment
 from zfnet_jax.exporters import compiled, onnx, parity, safetensors
 from zfnet_jax.importers import importing, own, write
@@ -201,10 +200,9 @@ def test_an_export_that_answers_otherwise_is_not_kept(kind, zf, tmp_path, monkey
 
 def test_the_script(tiny_run, tmp_path):
     pytest.importorskip("safetensors", reason="safetensors is not installed")
-    done = subprocess.run(
+    done = forked.run(
         [sys.executable, "-m", "scripts.export_weights", f"--workdir={tiny_run}",
-         "--format=safetensors", f"--out={tmp_path / 'net.safetensors'}"],
-        cwd=ROOT, capture_output=True, text=True, check=False,
+         "--format=safetensors", f"--out={tmp_path / 'net.safetensors'}"]
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     assert "class scores differ by at most" in done.stdout

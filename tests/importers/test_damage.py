@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from configs import zfnet
-from tests import caffe_nets
+from tests import caffe_nets, forked
 from tests.conftest import ROOT
 from zfnet_jax import architecture
 from zfnet_jax.command import shell
@@ -446,10 +446,9 @@ def test_the_script_says_it_in_one_line(whole, tmp_path):
         (bad, ["--mean=1,2,3"], shell.WRONG),
         (good, ["--mean=123.68,116.779,103.939", f"--classes={tmp_path / 'names.txt'}"], 0),
     ):
-        done = subprocess.run(
+        done = forked.run(
             [sys.executable, "-m", "scripts.import_weights", "--format=caffe",
-             f"--weights={path}", f"--workdir={tmp_path / 'run'}", *arguments, *extra],
-            cwd=ROOT, capture_output=True, text=True, check=False,
+             f"--weights={path}", f"--workdir={tmp_path / 'run'}", *arguments, *extra]
         )  # fmt: skip
         assert done.returncode == code, done.stderr[-2000:]
         if code:

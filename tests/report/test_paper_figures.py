@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from configs import architectures
-from tests.conftest import ROOT
+from tests import forked
 from tests.mined_folder import write_mined
 from zfnet_jax import architecture, deconvnet, model
 from zfnet_jax.data.pictures import draw
@@ -433,4 +433,4 @@ def test_the_script_says_what_is_missing(tiny_run, tmp_path):
 
 def _script(*arguments: str) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "scripts.figures", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return forked.run(command)

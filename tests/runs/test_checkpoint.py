@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.conftest import ROOT
+from tests import forked
 from zfnet_jax import parallel
 from zfnet_jax.runs import checkpoint
 from zfnet_jax.runs.checkpoint import (
@@ -456,12 +456,9 @@ def test_two_processes_save_one_checkpoint_and_fall_back_together(tmp_path):
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
     workers = [
-        subprocess.Popen(
+        forked.Popen(
             [sys.executable, "-c", _WORKER, address, str(index), str(tmp_path)],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
         )
         for index in range(2)
     ]

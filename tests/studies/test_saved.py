@@ -6,7 +6,6 @@ import dataclasses
 import json
 import os
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -15,7 +14,8 @@ import types
 import numpy as np
 import pytest
 
-from tests.conftest import ROOT, simulated
+from tests import forked
+from tests.conftest import simulated
 from zfnet_jax import lock
 from zfnet_jax.runs import provenance
 from zfnet_jax.studies import saved
@@ -175,12 +175,9 @@ def test_no_process_goes_on_before_the_writer_is_done(tiny_run, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as probe:
         address = f"127.0.0.1:{probe.getsockname()[1]}"
     processes = [
-        subprocess.Popen(
+        forked.Popen(
             [sys.executable, "-c", TOGETHER, address, str(number), tiny_run, tmp_path],
-            cwd=ROOT,
             env=os.environ | simulated(1),
-            stderr=subprocess.PIPE,
-            text=True,
         )
         for number in range(2)
     ]

@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,8 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from configs import ablations, architectures, ensemble
-from tests.conftest import ROOT, simulated
+from tests import forked
+from tests.conftest import ROOT, start_script
 from zfnet_jax.sweep import local, lock
 from zfnet_jax.sweep.execute import Row, execute, make_rows
 from zfnet_jax.sweep.local import LocalLauncher, Slot
@@ -429,15 +429,8 @@ def test_the_plan_is_saved_for_tables(plan, tmp_path):
 # The script, with real trainings.
 
 
-def start(*arguments: str) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-m", "scripts.sweep", *arguments],
-        cwd=ROOT,
-        env=os.environ | simulated(devices=2),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def start(*arguments: str) -> forked.Popen:
+    return start_script("sweep", *arguments, devices=2)
 
 
 def test_an_unknown_launcher_is_refused(tmp_path):

@@ -15,7 +15,8 @@ import pytest
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from tests.conftest import ROOT, copied, run_script
+from tests import forked
+from tests.conftest import copied, run_script
 from tests.report.test_paper_figures import check_labels, images_of
 from zfnet_jax.data.landmarks import PartPhotos, draw_pictures, read_photos
 from zfnet_jax.report import figures
@@ -529,7 +530,7 @@ def test_it_is_another_result_where_anything_differs(run, faces, tmp_path, monke
 
 def script(*arguments: str) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "scripts.correspondence", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return forked.run(command)
 
 
 def test_dog_faces(run, photos):

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from configs import ablations, ensemble
-from tests.conftest import ROOT
+from tests import forked
 from zfnet_jax.report.table import Cell, Number, Table, csv_text, from_json, latex, markdown
 from zfnet_jax.studies import paper
 from zfnet_jax.studies.errors import predictions
@@ -399,7 +399,7 @@ def test_latex_is_whole_and_escaped(table2):
 def test_the_script_writes_all_and_says_what_is_wrong(table3, tmp_path):
     def run_script(*arguments: str) -> subprocess.CompletedProcess:
         command = [sys.executable, "-m", "scripts.tables", "--table=3", *arguments]
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        return forked.run(command)
 
     out = tmp_path / "new" / "tables"
     result = run_script(f"--sweep={table3}", f"--out={out}", "--resamples=500")

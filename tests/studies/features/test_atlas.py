@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import ROOT
+from tests import forked
 from tests.fake_mined import CLASSES, CROP, DEAD, FEW, LAYERS, WINNERS, colours, write_mined
 from zfnet_jax.names import fit
 from zfnet_jax.studies.features import atlas, sprites
@@ -181,7 +181,7 @@ def test_an_atlas_is_replaced_whole_or_not_at_all(tmp_path):
 def test_the_script_says_where_the_page_is_or_what_is_missing(tmp_path):
     def run(*arguments: str) -> subprocess.CompletedProcess:
         command = [sys.executable, "-m", "scripts.atlas", f"--workdir={tmp_path}", *arguments]
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        return forked.run(command)
 
     nothing = run()
     assert nothing.returncode != 0

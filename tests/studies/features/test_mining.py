@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import signal
-import subprocess
 import sys
 import time
 from concurrent import futures
@@ -13,7 +12,8 @@ import jax
 import numpy as np
 import pytest
 
-from tests.conftest import ROOT, copied, run_script
+from tests import forked
+from tests.conftest import copied, run_script
 from zfnet_jax import notebook
 from zfnet_jax.data.prepared import PreparedSplit
 from zfnet_jax.runs.run import Run
@@ -195,12 +195,8 @@ def test_the_script_killed_in_the_middle_goes_on(tiny_run, run, split, tmp_path)
     whole = features(dataclasses.replace(run, directory=tmp_path / "whole"), split)
     workdir = copied(tiny_run, tmp_path / "cut")
     for program, code in (["-c", KILLED], -signal.SIGKILL), (["-m", "scripts.mine"], 0):
-        done = subprocess.run(
-            [sys.executable, *program, f"--workdir={workdir}", "--batch_size=8"],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-        )
+        command = [sys.executable, *program, f"--workdir={workdir}", "--batch_size=8"]
+        done = forked.run(command)
         assert done.returncode == code, done.stderr
         if code:
             left = [path.name for path in (workdir / "studies" / "features").glob("[!.]*")]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import subprocess
 import sys
 
 import jax
@@ -12,7 +11,7 @@ import pytest
 from matplotlib.image import imread
 from PIL import Image
 
-from tests.conftest import ROOT
+from tests import forked
 from zfnet_jax import deconvnet
 from zfnet_jax.data.pictures import draw
 from zfnet_jax.report import figures
@@ -93,13 +92,7 @@ def test_the_script_writes_a_picture_that_can_be_drawn_again(tiny_run, photo, tm
     path, out = tmp_path / "a photo <1>.png", tmp_path / "out" / "layers.png"
     Image.fromarray(photo).save(path)
     command = [sys.executable, "-m", "scripts.visualize", f"--workdir={tiny_run}"]
-    result = subprocess.run(
-        [*command, f"--image={path}", f"--out={out}", "--maps=4"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    result = forked.run([*command, f"--image={path}", f"--out={out}", "--maps=4"])
     assert result.returncode == 0, result.stderr
     assert str(out) in result.stdout
     with np.load(out.with_suffix(".npz")) as arrays:
