@@ -86,7 +86,8 @@ def _conv(
     pool: dict[str, Any] | None = None,
     contrast_norm: bool = False,
 ) -> ConfigDict:
-    """One conv layer. A pooling window of 0 means no pool; the fields stay, to be overridden."""
+    """One conv layer: filter, relu, pool, norm. A pooling window of 0 means no pool; the fields
+    stay, to be overridden. `zfnet_jax/layer_fields.py` has the form for layers in another order."""
     no_pool = {"window": 0, "stride": 2, "padding": 0, "rounding": "floor"}
     return ConfigDict(
         {

@@ -53,9 +53,10 @@ class ZFNet(nn.Module):
 
         Returns:
           logits [B, classes] float32, [B, 0] without a classifier; and the activations by name. For
-          layer n: 'conv{n}' the rectified maps, 'switches{n}' and 'pool{n}', 'norm{n}', each
-          [B, H, W, C], where the layer has them; 'fc{n}' [B, units] for dense layers, as the next
-          layer reads them in evaluation. What nobody uses costs nothing under jit.
+          layer n: 'conv{n}' the rectified maps, 'switches{n}' and 'pool{n}', 'norm{n}', 'affine{n}'
+          where the layer has them, 'pool{n}_2' of a second one, each [B, H, W, C]; 'fc{n}'
+          [B, units] for dense layers, as the next layer reads them in evaluation. What nobody uses
+          costs nothing under jit.
         """
         net = self.architecture
         up = Up(self.dtype, self.precision, dropout_keys)

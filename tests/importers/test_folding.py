@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests import slow_reference as slow
+from zfnet_jax.importers import importing
 from zfnet_jax.importers.chain import Affine, Dropout, Filters, Rectifier, Weights
 from zfnet_jax.importers.folding import folded
 
@@ -69,6 +70,24 @@ def test_two_become_one():
     capped = Rectifier("relu6", 0.5, 6.0)
     assert folded([Rectifier("leaky", 0.5), capped]) == [Rectifier("leaky", 0.25, 6.0)]
     assert folded([capped, RELU]) == [Rectifier("relu6", 0.0, 6.0)]
+
+
+def test_a_batch_norm_of_images_is_preprocessing():
+    """Near zero it subtracts little, which says nothing of pixels from 0 to 1 if a mean was
+    subtracted before."""
+    scale = Affine("scale", np.full(3, 2.0), np.array([-1.0, 0, 1]))
+    chain, known = importing._affine_of_images([scale, RELU], importing._Known(crop=8))
+    assert chain == [RELU]
+    options = importing.Options(image_size=8)
+    mean = np.array([120.0, 110.0, 100.0])
+    pixels, *sides = importing._asked(options, mean, known, "rgb")
+    found = pixels.together(*sides)
+    np.testing.assert_allclose(found.mean, [120.5, 110.0, 99.5])
+    assert found.scale == (0.5, 0.5, 0.5)
+    with pytest.raises(ValueError, match="it takes pixels from 0 to 1"):
+        importing._asked(options, None, known, "rgb")
+    turned = [Affine("scale", -scale.factor, scale.shift), RELU]
+    assert importing._affine_of_images(turned, known) == (turned, known)
 
 
 def test_values_for_other_maps_are_named():

@@ -249,7 +249,8 @@ def _asked(
     bgr = order == "bgr"
     if known.graph_mean is not None:
         graphs = _rgb(known.graph_mean, bgr)
-        if graphs.any() and np.abs(graphs).max() <= 1 and (np.asarray(scale) == 1).all():
+        nothing_before = not np.any(mean) and (np.asarray(scale) == 1).all()
+        if graphs.any() and np.abs(graphs).max() <= 1 and nothing_before:
             raise ValueError(
                 f"it subtracts {_listed(graphs.mean((0, 1)))} itself: it takes pixels from 0 to 1,"
                 " which go from 0 to 255 here: --scale=255"
