@@ -123,7 +123,8 @@ def _figure3(_: Path) -> Drawn:
     from zfnet_jax.studies.layers.diagram import deconvnet_diagram
     from zfnet_jax.studies.layers.figure3 import figure3
 
-    config, classes = _CONFIG.value, _CLASSES.value
+    config = _CONFIG.value
+    classes = 0 if config and config.model.get("classifier") == "none" else _CLASSES.value
     if config is None:
         workdir = Path(_required("workdir"))
         config = ConfigDict(json.loads((workdir / "config.json").read_text()))

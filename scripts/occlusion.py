@@ -5,7 +5,8 @@ python -m scripts.occlusion --workdir=DIR --image=PHOTO [--image=PHOTO ...] [--l
 For every position of the square: the summed activity of the strongest map of a layer, the
 probability of a class and the most probable class. Arrays and figure go to a folder of their own in
 WORKDIR/studies/occlusion/. Without --label the class is the most probable one of the uncovered
-photo. Sizes not given are shares of what the net sees: of 224 pixels, 48 and 8.
+photo; a net without a classifier has the map's activity alone. Sizes not given are shares of what
+the net sees: of 224 pixels, 48 and 8.
 """
 
 from __future__ import annotations
@@ -57,8 +58,16 @@ def main() -> None:
 
 
 def _print_answers(arrays: dict[str, np.ndarray]) -> None:
-    """For each photo how far the probability falls, and how often another class wins."""
+    """For each photo how far the probability falls, and how often another class wins; without
+    classes how far the map's activity falls."""
     for n, name in enumerate(arrays["names"]):
+        if "label" not in arrays:
+            lowest = arrays["activity"][n].min() / max(arrays["whole_activity"][n], 1e-9)
+            print(
+                f"{fit(name)}: map {arrays['map'][n]} of {arrays['layer']}, at worst {lowest:.1%}"
+                " of its activity; the net has no classifier"
+            )
+            continue
         label = arrays["label"][n]
         other = np.mean(arrays["class"][n] != arrays["whole_class"][n])
         print(

@@ -36,9 +36,10 @@ def main() -> None:
     drawn = arrays | {"class_names": np.array(run.class_titles)}
     with figures.use("screen"):
         figures.save(figure_strongest(drawn), out)
-    best = np.argsort(-arrays["probabilities"], kind="stable")[:3]
-    answer = (f"{run.class_titles[place]} {arrays['probabilities'][place]:.1%}" for place in best)
-    print(f"the net's answer: {', '.join(answer)}")
+    if run.class_names:
+        best = np.argsort(-arrays["probabilities"], kind="stable")[:3]
+        answer = (f"{run.class_titles[n]} {arrays['probabilities'][n]:.1%}" for n in best)
+        print(f"the net's answer: {', '.join(answer)}")
     print(f"step {run.step}: {out}, its arrays in {out.with_suffix('.npz')}")
 
 

@@ -85,7 +85,8 @@ def occlude(run: Run, photo: Photo, label: str | None = None) -> Arrays:
 
     Args:
       photo: a file or its pixels.
-      label: the class whose probability is asked for; the most probable one if not given.
+      label: the class whose probability is asked for; the most probable one if not given. A net
+        without a classifier has none: what the square does to a map is measured alone.
 
     Returns:
       the arrays of `studies.occlusion.measure.occlude`, of one photo.

@@ -141,7 +141,7 @@ def _facts(
         "First layer": f"{convs[0]['kernel']} x {convs[0]['kernel']}, stride {convs[0]['stride']}",
         "Dense layers": ", ".join(map(str, model["dense"])) or "none",
         "Input": f"{config['augment']['crop']} x {config['augment']['crop']} pixels",
-        "Classes": str(len(run["class_names"])),
+        "Classes": str(len(run["class_names"]) or "none, it has no classifier"),
     }
     if imported := run.get("imported"):
         facts["Imported from"] = imported["file"]

@@ -205,8 +205,8 @@ def _table(tried: Sequence[check.Tried], photos: int) -> Table:
 def _cannot_name(context: Context) -> str | None:
     """Why it cannot be told whether the net names the photos right; None if it can."""
     names, split = context.run.class_names, context.split("validation")
-    if not names:
-        return "the net has no classes"
+    if context.run.lacks_classes:
+        return context.run.lacks_classes
     if all(name == f"class {number}" for number, name in enumerate(names)):
         return (
             "the file does not name the classes: --classes=FILE, one name per line in their order"

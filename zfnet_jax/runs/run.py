@@ -31,7 +31,7 @@ class Run:
       net: the module, computing in float32 at the highest precision.
       params: its parameters.
       mean: [S, S, C] float32, the training set's per-pixel mean.
-      class_names: in the order of the logits.
+      class_names: in the order of the logits; none without a classifier.
     """
 
     directory: Path
@@ -50,6 +50,12 @@ class Run:
     def input_size(self) -> tuple[int, int]:
         """(H, W) of what the net sees, pixels."""
         return (self.config.augment.crop, self.config.augment.crop)
+
+    @property
+    def lacks_classes(self) -> str | None:
+        """What to say where class scores are needed; None where the net has them."""
+        name = self.directory.resolve().name
+        return None if self.class_names else f"{name} has no classifier, which this needs"
 
     @functools.cached_property
     def class_titles(self) -> tuple[str, ...]:
@@ -72,7 +78,7 @@ class Run:
         return augment.centre_crops(jnp.asarray(images), jnp.asarray(self.mean), crop, scale)
 
     def forward(self, inputs: jax.Array) -> tuple[jax.Array, Activations]:
-        """Logits [B, classes] and activations, see `ZFNet`."""
+        """Logits [B, classes], [B, 0] without a classifier, and activations, see `ZFNet`."""
         return _forward(self.net, self.params, inputs)
 
 

@@ -61,6 +61,8 @@ class Context:
         Args:
           of_classes: whether the net must know their classes.
         """
+        if of_classes and self.run.lacks_classes:
+            return self.run.lacks_classes
         try:
             split = self.split(name)
             if of_classes:

@@ -107,8 +107,11 @@ def in_classes_of(run: Run, split: Split) -> Split:
     unless several ids have that title.
 
     Raises:
-      ValueError: the net does not know a class of theirs, or has several of its name.
+      ValueError: the net has no classifier, does not know a class of theirs, or has several of
+        its name.
     """
+    if not run.class_names:
+        raise ValueError(run.lacks_classes)
     if tuple(split.class_names) == run.class_names:
         return split
     own: dict[str, list[int]] = {}

@@ -70,6 +70,10 @@ def step(context: Context, named: Named, evaluation: Step) -> Step:
     """Gathers the photos; `evaluation` tells which validation images the net answers right."""
     if named.images:
         return _named(context, named)
+    if context.run.lacks_classes:
+        any_class = spread(context, COUNT)
+        missing = any_class.missing and f"{any_class.missing}; or name photos with --image"
+        return dataclasses.replace(any_class, missing=missing)
     return Step(
         name="photos",
         title="Choosing validation images to look into",
@@ -136,8 +140,12 @@ def chosen(context: Context) -> Chosen:
 def class_numbers(run: Run, paths: Sequence[str | Path], labels: Sequence[str]) -> np.ndarray:
     """The classes [N] int32 of photos by name; without names those of the folders they lie in.
 
+    Of a net without classes all are -1.
+
     ValueError: there is no such class, or there are not as many names as photos.
     """
+    if not run.class_names and not labels:
+        return np.full(len(paths), -1, np.int32)
     if labels and len(labels) != len(paths):
         raise ValueError(
             f"{len(paths)} photos but {len(labels)} classes: give one for each, or none"
@@ -154,6 +162,8 @@ def class_number(run: Run, name: str, where: str = "", source: str = "") -> int:
 
     ValueError, with `where` before it and `source` after the name: there is none, or several.
     """
+    if not run.class_names:
+        raise ValueError(f"{where}the class {name!r}: {run.lacks_classes}")
     found = [number for number, one in enumerate(run.class_names) if one == name]
     found = found or [number for number, one in enumerate(run.class_titles) if one == name]
     # Of two classes of one title each is followed by its name.
@@ -168,7 +178,10 @@ def class_number(run: Run, name: str, where: str = "", source: str = "") -> int:
 
 
 def class_label(run: Run, number: int) -> str:
-    """What `class_number` finds a class by: its name, or where others share it its title."""
+    """What `class_number` finds a class by: its name, or where others share it its title; '' for
+    -1, no class."""
+    if number < 0:
+        return ""
     name = run.class_names[number]
     return name if run.class_names.count(name) == 1 else run.class_titles[number]
 

@@ -68,7 +68,7 @@ def training(context: Context) -> Step:
 def evaluate(context: Context, scoring: ScoreOptions) -> Step:
     """The run's own error on the validation images."""
     options = Options()
-    lacks, split = context.lacks(options.split), None
+    lacks, split = context.run.lacks_classes or context.lacks(options.split), None
     if not lacks:
         split = context.split(options.split)
         try:

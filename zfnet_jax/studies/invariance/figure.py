@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MultipleLocator
 
-from zfnet_jax.names import told_apart
+from zfnet_jax.names import fit, told_apart
 from zfnet_jax.report.figures import page_width
 from zfnet_jax.report.mosaic import mosaic
 from zfnet_jax.report.text import all_within, legend
@@ -37,7 +37,8 @@ def figure5(arrays: Arrays) -> Figure:
     """One row per transformation: the photos, distances of each layer, the true class.
 
     Each photo has one colour, at the edge of its pictures and of its curves. Distances are shares
-    of the norm of the untransformed photo's features, so that photos and layers compare.
+    of the norm of the untransformed photo's features, so that photos and layers compare. Without a
+    classifier there is no class, and the photos' files are named instead.
 
     Args:
       arrays: of up to ten photos, from `study.of_photos`.
@@ -56,11 +57,15 @@ def figure5(arrays: Arrays) -> Figure:
         _pictures(axis, arrays[f"{kind}/photo"], arrays[f"{kind}/shown"])
         axis.set_xlabel(AXES[str(kind)])
     axes[0, 0].set_title("photos", pad=12)
-    shown, labels = told_apart(arrays["class_names"]), arrays["labels"].tolist()
+    if "class" in arrays:
+        shown, named = told_apart(arrays["class_names"]), arrays["labels"].tolist()
+    else:
+        shown = [fit(name.split("/")[-1]) for name in arrays["names"].tolist()]
+        named = list(range(photos))
     room = page_width() / min(COLUMNS, photos) - HANDLE
-    short = all_within({label: shown[label] for label in labels}, room)
+    short = all_within({number: shown[number] for number in named}, room)
     lines = [
-        Line2D([], [], color=colour, label=short[label]) for colour, label in zip(COLOURS, labels)
+        Line2D([], [], color=colour, label=short[number]) for colour, number in zip(COLOURS, named)
     ]
     _legend(figure, lines)
     return figure
@@ -83,15 +88,14 @@ def figure5_summary(arrays: Arrays) -> Figure:
             axis.plot(amounts, right.mean(axis=0), color="0.25", ls="--", marker=_marker(amounts))
 
     figure, _ = _panels(arrays, draw, pictures=None)
-    _legend(
-        figure,
-        [
-            Line2D([], [], color=colour, label=f"mean of {len(arrays['labels'])} images"),
-            Patch(color=colour, alpha=0.36, lw=0, label="half of them (quartiles)"),
-            Patch(color=colour, alpha=0.13, lw=0, label="nine of ten"),
-            Line2D([], [], color="0.25", ls="--", label="share of right answers"),
-        ],
-    )
+    handles: list[Artist] = [
+        Line2D([], [], color=colour, label=f"mean of {len(arrays['labels'])} images"),
+        Patch(color=colour, alpha=0.36, lw=0, label="half of them (quartiles)"),
+        Patch(color=colour, alpha=0.13, lw=0, label="nine of ten"),
+    ]
+    if "class" in arrays:
+        handles.append(Line2D([], [], color="0.25", ls="--", label="share of right answers"))
+    _legend(figure, handles)
     return figure
 
 
@@ -100,7 +104,8 @@ def _panels(
 ) -> tuple[Figure, np.ndarray]:
     """The grid of panels, [kinds, columns]; `pictures` is the first column's share of a panel."""
     kinds, layers = ([str(name) for name in arrays[key]] for key in ("kinds", "layers"))
-    ratios = ([pictures] if pictures else []) + [1.0] * (len(layers) + 1)
+    has_classes = "class" in arrays
+    ratios = ([pictures] if pictures else []) + [1.0] * (len(layers) + has_classes)
     panel = page_width() / sum(ratios) * (SQUARE if pictures else FLAT)
     height = panel * len(kinds) + 0.3
     figure = Figure(figsize=(page_width(), height), layout="constrained")
@@ -113,9 +118,10 @@ def _panels(
         for axis, layer in zip(row, layers):
             draw(axis, amounts, arrays[f"{kind}/relative/{layer}"], None)
             axis.set_ylabel("distance / norm")
-        right = arrays[f"{kind}/class"] == arrays["labels"][:, None]
-        draw(row[-1], amounts, arrays[f"{kind}/probability"], right)
-        row[-1].set(ylabel="probability", ylim=(0, 1.02))
+        if has_classes:
+            right = arrays[f"{kind}/class"] == arrays["labels"][:, None]
+            draw(row[-1], amounts, arrays[f"{kind}/probability"], right)
+            row[-1].set(ylabel="probability", ylim=(0, 1.02))
         for axis in row:
             axis.set(xlabel=AXES[kind], xlim=_limits(amounts))
             axis.spines[["top", "right"]].set_visible(False)
@@ -127,7 +133,8 @@ def _panels(
             axis.set_ylim(0, top)
         number = "".join(filter(str.isdigit, layer))
         plots[0, column].set_title(f"layer {number} ({layer})")
-    plots[0, -1].set_title("true class")
+    if has_classes:
+        plots[0, -1].set_title("true class")
     return figure, axes
 
 

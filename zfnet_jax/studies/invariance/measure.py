@@ -62,7 +62,8 @@ def measure(
       [N] int32, the most probable one, both of the untransformed photo; and per kind
       '{kind}/amount' [T], '{kind}/distance/{layer}' [N, T] float32, Euclidean,
       '{kind}/relative/{layer}' [N, T], the same divided by 'norm/{layer}', NaN where that is zero,
-      '{kind}/probability' [N, T] and '{kind}/class' [N, T].
+      '{kind}/probability' [N, T] and '{kind}/class' [N, T]. A net without a classifier has no
+      probabilities and classes, and the labels say nothing of it.
 
     Raises:
       ValueError: there are no images, a label or layer that the net does not have, or an amount
@@ -89,6 +90,7 @@ def _make_step(
     run: Run, kind: Kind, layers: tuple[str, ...]
 ) -> Callable[..., dict[str, jax.Array]]:
     """(params, mean, amounts [1 + T], the first of them none, batch) -> arrays [b, 1 + T]."""
+    has_classes = run.lacks_classes is None
     crop, scale = run.config.augment.crop, run.config.augment.scale
 
     def step(
@@ -114,10 +116,11 @@ def _make_step(
             )
             result = {f"distance/{n}": _norm(features[n] - reference[n]) for n in layers}
             result |= {f"norm/{n}": _norm(features[n]) for n in layers}
-            result["probability"] = jnp.take_along_axis(
-                probabilities, batch.labels[:, None], axis=1
-            )[:, 0]
-            result["class"] = jnp.argmax(probabilities, axis=1).astype(jnp.int32)
+            if has_classes:
+                result["probability"] = jnp.take_along_axis(
+                    probabilities, batch.labels[:, None], axis=1
+                )[:, 0]
+                result["class"] = jnp.argmax(probabilities, axis=1).astype(jnp.int32)
             return reference, result
 
         shapes, _ = jax.eval_shape(look, amounts[0])
@@ -151,9 +154,10 @@ def _result(
                 "a feature is not finite: the net's weights or a photo's are damaged"
             )
         result |= {f"norm/{layer}": joined[f"norm/{layer}"][:, 0] for layer in layers}
-        result |= {name: joined[name][:, 0] for name in ("probability", "class")}
+        answers = [name for name in ("probability", "class") if name in joined]
+        result |= {name: joined[name][:, 0] for name in answers}
         result[f"{kind}/amount"] = np.asarray(sweeps[kind], np.float32)
-        for name in (*(f"distance/{layer}" for layer in layers), "probability", "class"):
+        for name in (*(f"distance/{layer}" for layer in layers), *answers):
             result[f"{kind}/{name}"] = joined[name][:, 1:]
         for layer in layers:
             norms, distances = result[f"norm/{layer}"][:, None], joined[f"distance/{layer}"][:, 1:]
@@ -194,7 +198,7 @@ def _check(run: Run, images: Images, sweeps: Sweeps, layers: Sequence[str]) -> N
     (size, _, channels), classes = run.mean.shape, len(run.class_names)
     for kind, amounts in sweeps.items():
         transforms.check_amounts(kind, np.asarray(amounts), size, run.config.augment.crop)
-    for label in np.asarray(images.labels):
+    for label in np.asarray(images.labels) if classes else ():
         if not 0 <= label < classes:
             raise ValueError(f"there is no class {label}: the net tells {classes} apart, from 0 on")
     shapes = jax.eval_shape(

@@ -34,8 +34,8 @@ def statistics(arrays: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
       distance grew in proportion; 'linearity': {layer: `linearity`}; 'late_rise': {layer: median
       over images of `late_rise`}; these four are absent where no amount transforms the photo;
       'points': at no, half the last and the last deviation, or at TURNS, 'deviation', 'distance'
-      {layer: mean}, 'probability', mean, of the true class, and 'top1', the share of images whose
-      most probable class is the true one.
+      {layer: mean}, and of nets with classes 'probability', mean, of the true class, and 'top1',
+      the share of images whose most probable class is the true one.
     """
     layers = [str(layer) for layer in arrays["layers"]]
     return [_of_kind(arrays, cast(Kind, str(kind)), layers) for kind in arrays["kinds"]]
@@ -126,8 +126,7 @@ def _untransformed(arrays: Mapping[str, np.ndarray], layers: list[str]) -> dict[
     return {
         "deviation": 0.0,
         "distance": dict.fromkeys(layers, 0.0),
-        "probability": float(arrays["probability"].mean()),
-        "top1": float(np.mean(arrays["class"] == arrays["labels"])),
+        **_answers(arrays, "", slice(None)),
     }
 
 
@@ -139,13 +138,26 @@ def _point(
     at: float,
 ) -> dict[str, Any]:
     near = _near(deviations, at)
-    right = arrays[f"{kind}/class"][:, near] == arrays["labels"][:, None]
     return {
         "deviation": float(at),
         "distance": {n: _mean(values[:, near]) for n, values in distances.items()},
-        "probability": float(arrays[f"{kind}/probability"][:, near].mean()),
-        "top1": float(right.mean()),
+        **_answers(arrays, f"{kind}/", near),
     }
+
+
+def _answers(
+    arrays: Mapping[str, np.ndarray], of: str, near: np.ndarray | slice
+) -> dict[str, float]:
+    """How well the true class is known, if there are classes: of the untransformed photos, or at
+    some amounts of a transformation."""
+    if f"{of}class" not in arrays:
+        return {}
+    classes, probabilities = (
+        arrays[f"{of}{name}"].reshape(len(arrays["labels"]), -1)[:, near]
+        for name in ("class", "probability")
+    )
+    right = classes == arrays["labels"][:, None]
+    return {"probability": float(probabilities.mean()), "top1": float(right.mean())}
 
 
 def _near(deviations: np.ndarray, at: float) -> np.ndarray:

@@ -69,7 +69,7 @@ def of_photos(run: Run, options: PhotoOptions, *, progress: bool) -> Result:
     if not options.images:
         raise ValueError("invariance needs at least one image")
     numbers = photos.class_numbers(run, options.images, options.labels)
-    labels = tuple(photos.class_label(run, number) for number in numbers)
+    labels = tuple(photos.class_label(run, number) for number in numbers if number >= 0)
     asked = dataclasses.replace(resolved(run, options), labels=labels)
     size = run.config.data.image_size
     images = Photos(np.stack([load_photo(path, size) for path in options.images]), numbers)
@@ -79,8 +79,9 @@ def of_photos(run: Run, options: PhotoOptions, *, progress: bool) -> Result:
         arrays |= transformed(run, images.images, sweeps(asked), SHOWN)
         return arrays | {"names": np.array([short_name(path) for path in options.images])}
 
-    named = zip(labels[:2], options.images)
-    words = (*(f"{label}-{Path(path).stem}" for label, path in named), *asked.layers)
+    stems = [Path(path).stem for path in options.images[:2]]
+    named = [f"{label}-{stem}" for label, stem in zip(labels, stems)] or stems
+    words = (*named, *asked.layers)
     command = saved.command_of(run, NAME, options)
     return saved.measured_once(
         run, Subject(NAME, asked, words), curves, command=command, about=_ABOUT
@@ -106,7 +107,8 @@ def of_split(
     Raises:
       ValueError: see `options.sweeps`, `measure.measure` and `images.in_classes_of`.
     """
-    images = evenly_spread(in_classes_of(run, split), options.count)
+    known = split if run.lacks_classes else in_classes_of(run, split)
+    images = evenly_spread(known, options.count)
     asked = dataclasses.replace(resolved(run, options), count=len(images))
 
     def curves() -> Arrays:
@@ -125,7 +127,8 @@ def of_split(
 def fig5(context: Context, count: int) -> Step:
     """Fig. 5, of the photos chosen, and over `count` validation images or all that there are."""
     run = context.run
-    split = None if context.lacks("validation", of_classes=True) else context.split("validation")
+    lacks = context.lacks("validation", of_classes=not run.lacks_classes)
+    split = None if lacks else context.split("validation")
     many = SplitOptions(count=min(count, len(split)) if split else 0)
     asked = resolved(run, many)
 
@@ -136,6 +139,8 @@ def fig5(context: Context, count: int) -> Step:
         files = [*draw(context, {"figure5": lambda: figure5(few.drawn)}), *few.files]
         commands = [few.about["command"], few.drawn_by("5", context.figures)]
         notes = chosen.left_out(len(COLOURS))
+        if run.lacks_classes:
+            notes.append("No probability of the true class: the net has no classifier.")
         if split is None or not many.count:
             notes.append("No summary over many images: there are no validation images.")
             return Made(files, notes, commands=commands)

@@ -49,15 +49,16 @@ def rises(results: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def answers(results: Sequence[Mapping[str, Any]]) -> Table:
-    """Distances and answers at some amounts of each transformation."""
+    """Distances, and answers if the net has classes, at some amounts of each transformation."""
     layers = results[0]["layers"]
+    of_classes = {"probability": ("probability of the true class", ".3f"), "top1": ("top-1", ".1%")}
+    known = {name: how for name, how in of_classes.items() if name in results[0]["points"][0]}
     rows = [
         (
             result["kind"] if index else "none",
             point["deviation"],
             *(point["distance"][layer] for layer in layers),
-            point["probability"],
-            point["top1"],
+            *(point[name] for name in known),
         )
         for place, result in enumerate(results)
         for index, point in enumerate(result["points"])
@@ -68,8 +69,7 @@ def answers(results: Sequence[Mapping[str, Any]]) -> Table:
             Column("transformation"),
             Column("by", ".4g"),
             *(Column(f"{layer} distance / norm", ".2f") for layer in layers),
-            Column("probability of the true class", ".3f"),
-            Column("top-1", ".1%"),
+            *(Column(*how) for how in known.values()),
         ),
         rows=tuple(rows),
         name="answers",

@@ -29,8 +29,8 @@ def strongest_maps(run: Run, photo: np.ndarray, count: int, layers: Sequence[str
 
     Returns:
       'photo' [H, W, C] uint8, the crop that the net saw; 'probabilities' [classes] and
-      'class_names'; 'layers', names of the layers; and per layer, with K = count or the
-      number of maps if that is smaller:
+      'class_names', empty without a classifier; 'layers', names of the layers; and per layer, with
+      K = count or the number of maps if that is smaller:
       '{layer}/map' [K], '{layer}/activation' [K], '{layer}/position' [K, 2] (row, column),
       '{layer}/window' [K, 4], the receptive field (top, left, bottom, right) in pixels of the
       crop, which may leave it, and '{layer}/projection' [K, H, W, C] float32.

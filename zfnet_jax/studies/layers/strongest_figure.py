@@ -24,7 +24,7 @@ CLASSES = 5  # in the list of answers
 
 
 def figure_strongest(arrays: Arrays) -> Figure:
-    """The photo on the left with the net's answer, beside it one row per layer.
+    """The photo on the left with the net's answer, if it has classes; beside it one row per layer.
 
     A row has the layer's strongest maps: the projection of the strongest unit, and under it the
     patch of the photo that the unit sees. A net of many layers has two columns of them.
@@ -60,6 +60,8 @@ def _photo_and_classes(
     axis.text(left, top - 0.5 * line, "what the net saw", weight="bold")
     place(axis, _colours(photo), left, top, side, tall)
     top += tall + 1.6 * line
+    if not len(probabilities):  # the net has no classifier
+        return
     axis.text(left, top, "probability of class", weight="bold")
     best = np.argsort(-probabilities, kind="stable")[:CLASSES].tolist()
     names = told_apart(arrays["class_names"])

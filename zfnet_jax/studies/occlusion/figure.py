@@ -34,7 +34,8 @@ def figure7(arrays: Arrays, mined: Winners | None) -> Figure:
     (a) The photo, with the square where it costs the class most. (b) For each position of the
     square's centre the summed activity of the layer's strongest map. (c) The strongest unit of that
     map projected, in a black box, and the map's strongest activations in other photos, projected.
-    (d) The probability of the class, and (e) the most probable class.
+    (d) The probability of the class, and (e) the most probable class. Without a classifier (d) and
+    (e) are left out, and (a) has the square where it costs the map most.
 
     Args:
       arrays: see above.
@@ -42,6 +43,7 @@ def figure7(arrays: Arrays, mined: Winners | None) -> Figure:
     """
     line = mpl.rcParams["font.size"] * 1.45 / 72
     bar, key = 2.9 * line, KEY * line
+    has_classes = "class" in arrays
     side = (page_width() - 2 * MARGIN - 5 * GUTTER - 2 * bar - key) / 6
     widths = (side, side + bar, side, side, side + bar, side)
     left = MARGIN + np.cumsum((0.0, *(width + GUTTER for width in widths)))[:6]
@@ -49,7 +51,7 @@ def figure7(arrays: Arrays, mined: Winners | None) -> Figure:
     count = len(arrays["photo"])
     figure, axis = sheet(page_width(), 1.9 * line + count * step + 0.2 * line)
     heads = ("(a) photo", "(b) activity", "(c) projections", "", "(d) probability", "(e) class")
-    for x, head in zip(left, heads, strict=True):
+    for x, head in zip(left, heads if has_classes else heads[:4], strict=False):
         if head:
             axis.text(x, 1.2 * line, head, weight="bold")
     for n in range(count):
@@ -68,7 +70,6 @@ def _row(
     side: float,
     line: float,
 ) -> None:
-    name = told_apart(arrays["class_names"])[arrays["label"][n]]
     photo = fit(arrays["names"][n])  # a file's name alone, such as 1.jpg, may say too little
     if width(photo, "small") > side:
         photo = within(photo.split("/")[-1], side, "small")
@@ -77,36 +78,50 @@ def _row(
         f"map {arrays['map'][n]} of {arrays['layer']}",
         "in this photo",
         "in other photos",
-        within(name, side, "small"),
     )
     place(axis, covered(arrays, n), left[0], top, side, side)
-    activity, probability = arrays["activity"][n], arrays["probability"][n]
+    activity = arrays["activity"][n]
     _heat(axis, arrays, n, activity, (0, activity.max()), left[1], top, side)
     _bar(axis, 0, activity.max(), "{:.3g}", left[1] + side, top, side, line)
     _projection(axis, arrays, n, left[2], top, side)
     others = _others(arrays, mined, n, side)
     if others is not None:
         place(axis, others, left[3], top, side, side)
-    _heat(axis, arrays, n, probability, (0, 1), left[4], top, side)
+    for x, caption, shown in zip(left, captions, (1, 1, 1, others is not None), strict=False):
+        if shown:
+            _caption(axis, x, top + side, line, caption)
+    _caption(
+        axis,
+        left[1],
+        top + side + 0.9 * line,
+        line,
+        f"{float(arrays['whole_activity'][n]):.3g} uncovered",
+    )
+    if "class" not in arrays:
+        return
+    _heat(axis, arrays, n, arrays["probability"][n], (0, 1), left[4], top, side)
     _bar(axis, 0, 1, "{:g}", left[4] + side, top, side, line)
     _labels(axis, arrays, n, left[5], top, side, line)
-    for x, caption, shown in zip(left, captions, (1, 1, 1, others is not None, 1), strict=False):
-        if shown:
-            y = top + side + 0.95 * line
-            axis.text(x, y, caption, size="small", color="0.35", parse_math=False)
-    whole = (
-        f"{float(arrays['whole_activity'][n]):.3g} uncovered",
+    name = told_apart(arrays["class_names"])[arrays["label"][n]]
+    _caption(axis, left[4], top + side, line, within(name, side, "small"))
+    _caption(
+        axis,
+        left[4],
+        top + side + 0.9 * line,
+        line,
         f"{float(arrays['whole_probability'][n]):.1%} uncovered",
     )
-    for x, text in zip(left[[1, 4]], whole, strict=True):
-        axis.text(x, top + side + 1.85 * line, text, size="small", color="0.35")
+
+
+def _caption(axis: Axes, x: float, bottom: float, line: float, text: str) -> None:
+    axis.text(x, bottom + 0.95 * line, text, size="small", color="0.35", parse_math=False)
 
 
 def covered(arrays: Arrays, n: int) -> np.ndarray:
-    """Photo n with the square where the class's probability is lowest, [H, W, C] uint8."""
-    row, column = np.unravel_index(
-        arrays["probability"][n].argmin(), arrays["probability"][n].shape
-    )
+    """Photo n with the square where the class's probability is lowest, or without classes the
+    map's activity, [H, W, C] uint8."""
+    cost = arrays.get("probability", arrays["activity"])[n]
+    row, column = np.unravel_index(cost.argmin(), cost.shape)
     photo, square = arrays["photo"][n].copy(), int(arrays["square"])
     top, left = arrays["rows"][row], arrays["columns"][column]
     window = np.s_[top : top + square, left : left + square]

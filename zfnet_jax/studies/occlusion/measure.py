@@ -76,7 +76,8 @@ def occlude(
       of the uncovered photos 'whole_activity', 'whole_probability' and 'whole_class', each [P];
       'label' [P] int32, the class of 'probability', 'map' [P] int32, the map of 'activity', and
       'position' [P, 2] int32, (row, column) of that map's strongest unit; 'photo' and 'fill'
-      [P, H, W, C] uint8, what the net saw and what the square shows; and 'square'.
+      [P, H, W, C] uint8, what the net saw and what the square shows; and 'square'. Without a
+      classifier there is no probability, class or label.
 
     Raises:
       ValueError: there is no photo, the square does not fit, or there is no such layer or class.
@@ -86,6 +87,8 @@ def occlude(
     rows, columns = (geometry.square_starts(n, square, stride) for n in run.input_size)
     if not len(photos):
         raise ValueError("occlusion needs at least one photo")
+    if labels is not None and run.lacks_classes:
+        raise ValueError(run.lacks_classes)
     if labels is not None and not all(0 <= label < len(run.class_names) for label in labels):
         raise ValueError(f"classes are 0 to {len(run.class_names) - 1}, got {list(labels)}")
     grid = Grid(run.input_size, rows, columns, square)
@@ -126,7 +129,7 @@ def occlude(
             )
     result = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
     for name in ("activity", "probability"):
-        if not np.isfinite(result[name]).all():
+        if name in result and not np.isfinite(result[name]).all():
             raise FloatingPointError(f"{name} is not finite: the net's weights are damaged")
     return result | {
         "rows": np.array(rows, np.int32),
@@ -168,10 +171,13 @@ def _make_steps(
         maps = activations[layer]
         number = units.strongest_maps(maps, 1)[0][:, 0]
         position = jnp.stack(units.strongest_position(maps, number), axis=1)
-        label = jnp.argmax(logits, axis=1).astype(jnp.int32) if labels is None else labels
+        label = labels
+        if label is None and logits.shape[1]:
+            label = jnp.argmax(logits, axis=1).astype(jnp.int32)
         whole = _answers(logits, _chosen(maps, number), label)
         whole = {f"whole_{name}": value for name, value in whole.items()}
-        whole |= {"label": label, "map": number, "position": position.astype(jnp.int32)}
+        whole |= {"map": number, "position": position.astype(jnp.int32)}
+        whole |= {} if label is None else {"label": label}
         if form == "fast":
             state: Any = unoccluded(net, params, inputs, fills, grid, layer, number)
         else:
@@ -186,12 +192,16 @@ def _make_steps(
             inputs, fills, number = maps
             logits, activations = model.forward(net, params, _covered(inputs, fills, grid, squares))
             activity = _chosen(activations[layer], number[squares.photo])
-        return _answers(logits, activity, label[squares.photo])
+        return _answers(logits, activity, None if label is None else label[squares.photo])
 
     return prepare, passes.gathered(step)
 
 
-def _answers(logits: jax.Array, activity: jax.Array, label: jax.Array) -> dict[str, jax.Array]:
+def _answers(
+    logits: jax.Array, activity: jax.Array, label: jax.Array | None
+) -> dict[str, jax.Array]:
+    if label is None:  # the net has no classifier
+        return {"activity": activity}
     probabilities = jax.nn.softmax(logits)
     return {
         "activity": activity,

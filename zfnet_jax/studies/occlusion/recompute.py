@@ -50,7 +50,7 @@ class Unoccluded(NamedTuple):
       number: [G] the chosen map of the chosen layer.
       chosen: [G, h, w, 1] that map.
       activity: [G] its sum.
-      logits: [G, classes].
+      logits: [G, classes], [G, 0] without a classifier.
     """
 
     fill: jax.Array
@@ -183,6 +183,9 @@ def _outputs(net: ZFNet, params: Params, step: Step, raw: jax.Array) -> dict[str
 
 
 def _dense(net: ZFNet, params: Params, x: jax.Array) -> jax.Array:
+    """Logits from the last maps, as `ZFNet` has them."""
+    if not net.architecture.stages[-1].scores:
+        return jnp.zeros((x.shape[0], 0), jnp.float32)
     for stage in net.architecture.stages[len(net.architecture.map_stages) :]:
         x = _forward(net, params, stage, x)
     return x

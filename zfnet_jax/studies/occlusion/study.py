@@ -137,6 +137,8 @@ def fig7(context: Context, mining: Step, mined: Callable[[Context], Winners]) ->
         others = None if mining.missing else mined(context)
         files = draw(context, {"figure7": lambda: figure7(arrays, others)})
         notes = [f"A square of {square} pixels every {stride}, of the {crop} that the net sees."]
+        if context.run.lacks_classes:
+            notes.append("No probabilities and classes: the net has no classifier.")
         return Made(
             [*files, *result.files],
             [*notes, *chosen.left_out(COUNT)],

@@ -155,16 +155,21 @@ def table(
     if number == 7:
         used = [dataclasses.replace(one, nets=None) for one in used]
     stands_in = names == [STAND_IN]
+    notes = []
+    if number != 7 and context.run.architecture.classifier != "dense":
+        notes.append(
+            "No nets trained from scratch: this one has no dense layer to size by classes."
+        )
 
     def make() -> Made:
         found = {one.data.name: one.results(context.run) for one in used}
         if not stands_in:
             made = caltech_table(number, found)
-            return Made(write_tables(context, f"table{number}", [made]))
+            return Made(write_tables(context, f"table{number}", [made]), notes)
         protocol = trials[STAND_IN].data.protocol
         counts = (protocol.layers,) if number == 7 else protocol.table
         made = stand_in_table(number, found[STAND_IN], counts)
-        return Made(write_tables(context, f"table{number}", [made]), [STANDS_IN])
+        return Made(write_tables(context, f"table{number}", [made]), [STANDS_IN, *notes])
 
     # Of the stand-in there is no table but in the report.
     command = context.command("tables", f"--table={number}", f"--out={context.report / 'tables'}")

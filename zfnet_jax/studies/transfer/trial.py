@@ -23,7 +23,8 @@ class Trial:
     Attributes:
       heads: on features of the layers, for Tables 4, 5 and 7 and Fig. 9.
       recipe: config that nets are trained with on the folds alone.
-      nets: those nets, for Tables 4 and 5 and Fig. 9; None if there are none.
+      nets: those nets, for Tables 4 and 5 and Fig. 9; None if there are none, as of nets whose last
+        maps are class scores, or that have none: of other classes they would be other nets.
     """
 
     data: DataSet
@@ -73,6 +74,6 @@ def trial_of(
         asked(softmax_layers, "softmax", (protocol.layers,)),
     )
     nets = None
-    if scratch_folds:
+    if scratch_folds and run.architecture.classifier == "dense":
         nets = ScratchOptions(data=data.name, per_class=protocol.table, folds=scratch_folds)
     return Trial(data, heads, recipe, nets)
