@@ -3,6 +3,9 @@
 Every field can be overridden on the command line: `--config.model.conv3.maps=512`. A layer is
 removed by leaving its name out of the list: `--config.model.layers="('conv1','conv2','conv5')"`.
 The twelve nets of Table 3 are such overrides (`table3`).
+
+All end in dense layers. In a config of one's own `model.classifier = "maps"` and `model.dense = ()`
+make the last maps the class scores, one unit each, as after a global average pool.
 """
 
 from __future__ import annotations
