@@ -126,6 +126,12 @@ def fig7(context: Context, mining: Step, mined: Callable[[Context], Winners]) ->
     asked = resolved(context.run, Options())
     square, stride, layer = asked.square, asked.stride, asked.layer
     crop = context.run.config.augment.crop
+    look = (
+        "The probability of the class should fall where the square covers the object, and the"
+        " strongest map where it covers what the map's projection shows."
+    )
+    if context.run.lacks_classes:
+        look = "The map should fall where the square covers what its projection shows."
 
     def make() -> Made:
         chosen = photos.chosen(context)
@@ -153,8 +159,7 @@ def fig7(context: Context, mining: Step, mined: Callable[[Context], Winners]) ->
         entry=Entry(
             "Figure 7: occlusion",
             "4.2",
-            "The probability of the class should fall where the square covers the object, and the"
-            " strongest map where it covers what the map's projection shows.",
+            look,
             "When the object is covered, activity and probability of the class drop strongly.",
         ),
         needs=("photos",) if mining.missing else ("photos", "mine"),
