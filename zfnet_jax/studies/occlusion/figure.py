@@ -43,15 +43,15 @@ def figure7(arrays: Arrays, mined: Winners | None) -> Figure:
     """
     line = mpl.rcParams["font.size"] * 1.45 / 72
     bar, key = 2.9 * line, KEY * line
-    has_classes = "class" in arrays
-    side = (page_width() - 2 * MARGIN - 5 * GUTTER - 2 * bar - key) / 6
+    columns, bars = (6, 2 * bar + key) if "class" in arrays else (4, bar)
+    side = (page_width() - 2 * MARGIN - (columns - 1) * GUTTER - bars) / columns
     widths = (side, side + bar, side, side, side + bar, side)
-    left = MARGIN + np.cumsum((0.0, *(width + GUTTER for width in widths)))[:6]
+    left = MARGIN + np.cumsum((0.0, *(width + GUTTER for width in widths)))[:columns]
     step = side + 2.6 * line
     count = len(arrays["photo"])
     figure, axis = sheet(page_width(), 1.9 * line + count * step + 0.2 * line)
     heads = ("(a) photo", "(b) activity", "(c) projections", "", "(d) probability", "(e) class")
-    for x, head in zip(left, heads if has_classes else heads[:4], strict=False):
+    for x, head in zip(left, heads, strict=False):
         if head:
             axis.text(x, 1.2 * line, head, weight="bold")
     for n in range(count):
