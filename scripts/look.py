@@ -60,6 +60,7 @@ def _tell(out: Path, found: Look) -> None:
     print(f"\nthe net, as a run's folder: {out}")
     print(f"  {command('import_weights', f'--workdir={out}', *_NET.given())}")
     print(f"the photos, as it takes them: {found.photos}")
+    check: list[str] = []
     for row in found.rows:
         title = row.step.entry.heading if row.step.entry else row.step.title
         record = read_record(out, row.step.name)
@@ -68,12 +69,16 @@ def _tell(out: Path, found: Look) -> None:
             continue
         files = [Path(name) for name in record["files"]]
         shown = [path for path in files if path.name == "index.html"]
-        shown = shown or [path for path in files if path.suffix == ".png"]
+        shown = shown or [path for path in files if path.suffix in (".png", ".md")]
         shown = shown or sorted({path.parent for path in files})
         print(f"{title}: {', '.join(str(out / path) for path in shown)}".removesuffix(": "))
         for line in [*record["notes"], *record["commands"]]:
             print(f"  {line}")
-    print(f"all of it: {found.page}")
+        if row.step.name == "check":
+            check = record["notes"]
+    print(f"all of it, on one page: {found.page}")
+    for line in check:  # last, where it is not overlooked
+        print(line)
 
 
 if __name__ == "__main__":
