@@ -217,21 +217,21 @@ def save_keras(path: Path, model: dict[str, Any], stored: Weights, **options: An
     """As `model.save('x.keras')` of Keras 3: groups are called by the classes of the layers."""
     content = io.BytesIO()
     with h5py.File(content, "w") as file:
-        _save_layers(file, model, stored)
+        save_layers(file, model, stored)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("metadata.json", json.dumps({"keras_version": "3.10.0"}))
         archive.writestr("config.json", json.dumps(model))
         archive.writestr("model.weights.h5", content.getvalue(), **options)
 
 
-def _save_layers(group: Any, model: dict[str, Any], stored: Weights) -> None:
+def save_layers(group: Any, model: dict[str, Any], stored: Weights) -> None:
     counts: dict[str, int] = {}
     for entry in model["config"]["layers"]:
         kind = re.sub("([a-z])([A-Z])", r"\1_\2", entry["class_name"]).lower()
         counts[kind] = counts.get(kind, -1) + 1
         inner = group.create_group(f"layers/{kind}_{counts[kind]}".removesuffix("_0"))
         if entry["class_name"] == "Sequential":
-            _save_layers(inner, entry, stored)
+            save_layers(inner, entry, stored)
         variables = inner.create_group("vars")
         variables.attrs["name"] = _name(entry)
         for number, (_, array) in enumerate(stored.get(_name(entry), [])):

@@ -97,6 +97,50 @@ def test_a_functional_chain_is_read_from_its_graph(keras, tmp_path):
     assert [link.name for link in straight.chain][:3] == ["filtered1", "norm", "conv1"]
 
 
+def test_a_model_inside_is_counted_from_its_second_use_by_keras_2(tmp_path):
+    inner = NET[1][1]["layers"]
+    model = keras_nets.functional([image(SIZE), conv("c", 4), flatten()], 2)
+    model["config"]["layers"][1] = {
+        **keras_nets.sequential(inner, "features"),
+        "name": "features",
+        "inbound_nodes": [[["image", 0, 0, {}]]],
+    }
+    model["config"]["layers"][2]["inbound_nodes"] = [[["features", 1, 0, {}]]]
+    stored = keras_nets.weights([image(SIZE), *inner])
+    keras_nets.save_h5(tmp_path / "net.h5", model, stored)
+    assert read.read(tmp_path / "net.h5").chain[0].name == "filtered1"
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_weights_alone_need_the_config_of_their_layers(version, tmp_path):
+    """The layers may lie elsewhere in the model whose weights they are, beside others."""
+    layers = [image(8), conv("a", 4), conv("b", 5)]
+    stored = keras_nets.weights(layers)
+    path, described = tmp_path / "net.weights.h5", tmp_path / "net.json"
+    described.write_text(json.dumps(keras_nets.sequential(layers)))
+    if version == 2:
+        keras_nets.save_h5(path, keras_nets.sequential(layers), stored)
+        with h5py.File(path, "a") as file:
+            del file.attrs["model_config"]
+            for name, value in file["model_weights"].attrs.items():
+                file.attrs[name] = value
+            for name in list(file["model_weights"]):
+                file.move(f"model_weights/{name}", name)
+            del file["model_weights"]
+    else:
+        other = ("Sequential", {"name": "block", "layers": [conv("side", 1), *layers[1:]]})
+        stored["side"] = [("kernel", np.zeros((1, 1, 1, 1), np.float32))]
+        with h5py.File(path, "w") as file:
+            keras_nets.save_layers(file, keras_nets.sequential([other]), stored)
+    net = read.read(path, architecture=described)
+    assert [link.name for link in net.chain] == ["a", "b"]
+    np.testing.assert_array_equal(net.chain[1].weight.transpose(2, 3, 1, 0), stored["b"][0][1])
+    assert "--architecture=FILE.json" in said_of(path)
+    described.write_text(json.dumps(keras_nets.sequential([*layers, conv("c", 2)])))
+    with pytest.raises(ValueError, match="Conv2D c: the file has no"):
+        read.read(path, architecture=described)
+
+
 @pytest.mark.parametrize("packed", ["float16", "uint8", "uint16"])
 def test_packed_weights_of_tensorflow_js(packed, tmp_path):
     stored = keras_nets.weights(NET)

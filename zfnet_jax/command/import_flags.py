@@ -35,6 +35,9 @@ class NetFlags:
         self._prototxt = flags.DEFINE_string(
             "prototxt", None, "Caffe: the file of the architecture."
         )
+        self._architecture = flags.DEFINE_string(
+            "architecture", None, "Keras, weights alone: what model.to_json() wrote, FILE.json."
+        )
         self._output = flags.DEFINE_string(
             "output", None, "Caffe, Keras: last layer to read, if not the class scores."
         )
@@ -72,6 +75,7 @@ class NetFlags:
         options = importing.Options(
             preset=self._preset.value,
             prototxt=self._prototxt.value,
+            architecture_json=self._architecture.value,
             output=self._output.value,
             bgr=None if order is None else order == "bgr",
             mean=None if mean is None else np.array(_numbers("mean", mean), np.float32),

@@ -25,6 +25,7 @@ class Options:
     Attributes:
       preset: name of the architecture, for PyTorch (see `presets`).
       prototxt: the architecture's file, for Caffe.
+      architecture_json: for Keras's weights alone, the file of the layers; see `keras.read`.
       output: which layer of a Caffe or Keras net is its last, if not its own: that of the class
         scores, or the last of a trunk.
       bgr: whether the net takes blue, green, red; of grey images nobody asks.
@@ -38,6 +39,7 @@ class Options:
 
     preset: str | None = None
     prototxt: str | Path | None = None
+    architecture_json: str | Path | None = None
     output: str | None = None
     bgr: bool | None = None
     mean: np.ndarray | None = None
@@ -83,7 +85,7 @@ def from_file(
 
 def from_pytorch(weights: str | Path, options: Options, base: ConfigDict) -> Imported:
     """A state_dict of a preset's net, or an export of ours. Errors as in `pytorch`."""
-    _refuse(options, ("prototxt", "output"), "only Caffe's files need it")
+    _refuse(options, ("prototxt", "output", "architecture_json"), "only other formats need it")
     tensors, metadata = pytorch.read_tensors(weights)
     if own.KEY in metadata:
         return _exported(_source("pytorch", weights), weights, options, tensors, metadata)
@@ -99,7 +101,11 @@ def from_pytorch(weights: str | Path, options: Options, base: ConfigDict) -> Imp
 
 def from_onnx(weights: str | Path, options: Options, base: ConfigDict) -> Imported:
     """A graph. Errors as in `onnx`."""
-    _refuse(options, ("preset", "prototxt", "output"), "an ONNX graph says it itself")
+    _refuse(
+        options,
+        ("preset", "prototxt", "output", "architecture_json"),
+        "an ONNX graph says it itself",
+    )
     graph = onnx.read(weights)
     source = _source("onnx", weights, graph.beside)
     if own.KEY in graph.metadata:
@@ -112,7 +118,7 @@ def from_onnx(weights: str | Path, options: Options, base: ConfigDict) -> Import
 
 def from_caffe(weights: str | Path, options: Options, base: ConfigDict) -> Imported:
     """A .caffemodel and its .prototxt. Errors as in `caffe`."""
-    _refuse(options, ("preset",), "the prototxt says it")
+    _refuse(options, ("preset", "architecture_json"), "the prototxt says it")
     if options.prototxt is None:
         raise ValueError(f"{weights} needs the file of its architecture: --prototxt")
     net = caffe.read(weights, options.prototxt, options.output)
@@ -125,7 +131,7 @@ def from_caffe(weights: str | Path, options: Options, base: ConfigDict) -> Impor
 def from_keras(weights: str | Path, options: Options, base: ConfigDict) -> Imported:
     """An .h5 or .keras file, or a model.json of TensorFlow.js. Errors as in `keras.read`."""
     _refuse(options, ("preset", "prototxt"), "the file says it")
-    net = keras.read(weights, options.crop, options.output)
+    net = keras.read(weights, options.crop, options.output, options.architecture_json)
     with files.reading(Path(weights), "a Keras model"):
         known = _Known(crop=options.crop or _square(net.input_size))
     source = _source("keras", weights, net.beside)
@@ -170,6 +176,7 @@ def _imported(
     used = {
         "preset": options.preset,
         "prototxt": options.prototxt and Path(options.prototxt).name,
+        "architecture": options.architecture_json and Path(options.architecture_json).name,
         "order": order,
         "mean_file": options.mean_file and Path(options.mean_file).name,
     }
@@ -211,7 +218,11 @@ def _exported(
 def _refuse(options: Options, names: Iterable[str], why: str) -> None:
     for name in names:
         if getattr(options, name) is not None:
-            flag = {"bgr": "order", "class_names": "classes"}.get(name, name)
+            flag = {
+                "bgr": "order",
+                "class_names": "classes",
+                "architecture_json": "architecture",
+            }.get(name, name)
             raise ValueError(f"leave out --{flag}: {why}")
 
 

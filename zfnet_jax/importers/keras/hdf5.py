@@ -6,9 +6,10 @@ config says, which lie in the file itself.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from zfnet_jax.importers.keras.plan import Planned
 # What may be done to an array's bytes (gzip, shuffle, checksum), and how much gzip makes smaller.
 _FILTERS = {"1", "2", "3"}
 _GZIP = 1032
+_DEEPEST = 12  # groups in groups
 
 
 def legacy_tensors(root: Any, planned: Planned) -> list[np.ndarray]:
@@ -30,7 +32,7 @@ def legacy_tensors(root: Any, planned: Planned) -> list[np.ndarray]:
     if not wanted:
         return []
     group = child(root, layer.path[0], layer.title)
-    names = _listed(group.attrs, "weight_names")
+    names = listed(group.attrs, "weight_names")
     if len(layer.path) > 1:  # of a model: the tensors of all its layers
         there = [(name.split(":")[0].split("/"), name) for name in names]
         names = []
@@ -73,6 +75,40 @@ def archive_tensors(root: Any, planned: Planned) -> list[np.ndarray]:
     ]
 
 
+def tensors_of_weights(root: Any) -> Callable[[Planned], list[np.ndarray]]:
+    """What reads a layer's tensors in a file of weights alone, without the config of its layers:
+    that of `model.save_weights`, of any version."""
+    if listed(root.attrs, "layer_names"):
+        return lambda planned: legacy_tensors(root, planned)
+    named: dict[str, list[str]] = {}
+    for path, group in _groups(root, ""):
+        if path.endswith("/vars") and len(group) and "name" in group.attrs:
+            named.setdefault(_text(group.attrs["name"]), []).append(path.removesuffix("/vars"))
+
+    def read(planned: Planned) -> list[np.ndarray]:
+        # Where a layer lies in its model is not where it lies in a model that has it as a part.
+        places = named.get(planned.layer.name, [])
+        if len(places) == 1:
+            layer = dataclasses.replace(planned.layer, place=places[0])
+            planned = dataclasses.replace(planned, layer=layer)
+        return archive_tensors(root, planned)
+
+    return read
+
+
+def _groups(group: Any, path: str, depth: int = 0) -> Iterator[tuple[str, Any]]:
+    import h5py
+
+    if depth > _DEEPEST:
+        raise ValueError(f"{path[:80]}: groups in groups")
+    for name in group:
+        if isinstance(group.get(name, getlink=True), h5py.HardLink):
+            inner, place = group[name], f"{path}/{name}".lstrip("/")
+            if isinstance(inner, h5py.Group):
+                yield place, inner
+                yield from _groups(inner, place, depth + 1)
+
+
 def _array(group: Any, name: str, shape: tuple[int, ...], what: str) -> np.ndarray:
     dataset = child(group, name, what, is_array=True)
     if dataset.dtype.kind != "f":
@@ -107,7 +143,7 @@ def child(group: Any, path: str, what: str, is_array: bool = False) -> Any:
     return group
 
 
-def _listed(attributes: Mapping[str, Any], name: str) -> list[str]:
+def listed(attributes: Mapping[str, Any], name: str) -> list[str]:
     """A list of names, which Keras cuts into several where it is long."""
     if name in attributes:
         return [_text(value) for value in np.asarray(attributes[name]).ravel()]
@@ -115,7 +151,7 @@ def _listed(attributes: Mapping[str, Any], name: str) -> list[str]:
     for part in itertools.count():
         if f"{name}{part}" not in attributes:
             return names
-        names += _listed(attributes, f"{name}{part}")
+        names += listed(attributes, f"{name}{part}")
     return names
 
 

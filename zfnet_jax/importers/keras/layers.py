@@ -133,6 +133,8 @@ def _way(
         nodes = entry.get("inbound_nodes") or []
         if entry["class_name"] == "InputLayer" or not nodes:
             return list(way)[::-1]
+        if entry["class_name"] in MODELS and len(nodes) == 1:
+            node = 0  # Keras 2 counts a first use, of its own making
         if not isinstance(nodes, Sequence) or not 0 <= node < len(nodes):
             raise ValueError(f"{name}: what it reads is not said")
         read = _references(nodes[node])

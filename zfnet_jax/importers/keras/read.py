@@ -45,12 +45,18 @@ class KerasNet:
     beside: tuple[Path, ...] = ()
 
 
-def read(path: str | Path, crop: int | None = None, output: str | None = None) -> KerasNet:
+def read(
+    path: str | Path,
+    crop: int | None = None,
+    output: str | None = None,
+    architecture: str | Path | None = None,
+) -> KerasNet:
     """Reads a net.
 
     Args:
       crop: pixels a side of the images if they are not those of the file.
       output: name of the last layer, if not the net's own.
+      architecture: for weights alone, a file of the layers as `model.to_json()` writes them.
 
     Raises:
       ValueError: h5py is not installed; the file is damaged or too large, or holds no such chain:
@@ -58,20 +64,39 @@ def read(path: str | Path, crop: int | None = None, output: str | None = None) -
     """
     path = Path(path)
     kind = files.check(path, "hdf5", "keras", "text")
+    model = None if architecture is None else _described(Path(architecture))
     with files.reading(path, "a Keras model"):
         if kind == "hdf5":
-            return _from_h5(path, crop, output)
+            return _from_h5(path, crop, output, model)
+        if model is not None:
+            raise ValueError("leave out --architecture: the file says it")
         if kind == "keras":
             return _from_archive(path, crop, output)
         return _from_json(path, crop, output)
 
 
-def _from_h5(path: Path, crop: int | None, output: str | None) -> KerasNet:
+def _described(path: Path) -> Any:
+    """The JSON of a model's layers."""
+    files.check(path, "text")
+    with files.reading(path, "an architecture of Keras"):
+        if path.stat().st_size > _LARGEST_TEXT:
+            raise ValueError("it is larger than any description of a net")
+        return _json(path.read_bytes())
+
+
+def _from_h5(path: Path, crop: int | None, output: str | None, model: Any) -> KerasNet:
     h5py = _h5py()
     with h5py.File(path, "r") as file:
-        if "model_config" not in file.attrs:
+        has_config = "model_config" in file.attrs
+        if has_config and model is not None:
+            raise ValueError("leave out --architecture: the file says it")
+        if model is not None:
+            planned, size = plan(layers.chain(model, output), crop)
+            return _net(planned, size, hdf5.tensors_of_weights(file))
+        if not has_config:
             raise ValueError(
-                "it holds weights alone, without the config of its layers: save the whole model"
+                "it holds weights alone, without the config of its layers: save the whole model,"
+                " or give what model.to_json() writes as --architecture=FILE.json"
             )
         planned, size = plan(layers.chain(_json(file.attrs["model_config"]), output), crop)
         root = hdf5.child(file, "model_weights", "the model")
