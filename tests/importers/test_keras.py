@@ -269,6 +269,17 @@ def test_hostile_hdf5_is_refused(tmp_path):
     assert "not floating point" in broken(dtype="i4")
 
 
+def test_a_heap_that_has_no_end_is_refused(tmp_path):
+    """HDF5 would read it for ever."""
+    layers = [image(8), conv("c", 4), flatten(), dense("d")]
+    path = save("h5", tmp_path, keras_nets.sequential(layers), keras_nets.weights(layers))
+    content = bytearray(path.read_bytes())
+    place = content.index(b"GCOL") + 16
+    content[place : place + 16] = bytes(16)
+    path.write_bytes(content)
+    assert "its global heap at byte" in said_of(path)
+
+
 def test_hostile_archives_are_refused(tmp_path):
     layers = [image(8), conv("c", 4), flatten(), dense("d")]
     model, path = keras_nets.sequential(layers), tmp_path / "net.keras"
