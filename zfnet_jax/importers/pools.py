@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 from zfnet_jax.importers.chain import AnyPool, GlobalPool, RegionPool, WindowPool
-from zfnet_jax.layer_specs import LARGEST_WINDOW, Pool, pixels_inside
+from zfnet_jax.layer_specs import Pool, pixels_inside
+from zfnet_jax.pooling import LARGEST_WINDOW
 
 
 def same_pool(link: AnyPool, size: int, crop: int) -> Pool:
@@ -15,12 +16,13 @@ def same_pool(link: AnyPool, size: int, crop: int) -> Pool:
       ValueError: no pool here has them.
     """
     pool = _same_pool(link, size, crop)
-    if pool.kind == "max" and pool.window > LARGEST_WINDOW and pool.pads(size) + (size,) != (
-        0, 0, pool.window,
+    side = pool.windows[0].size
+    if pool.kind == "max" and side**2 > LARGEST_WINDOW and pool.pads(size) + (size,) != (
+        0, 0, side,
     ):  # fmt: skip
         raise ValueError(
-            f"{link.name}: a max pool of {pool.window} pixels of {size}; {LARGEST_WINDOW} at most"
-            " are known, or the whole map"
+            f"{link.name}: a max pool of {side} pixels of {size}; 16 at most are known, or the"
+            " whole map"
         )
     return pool
 
