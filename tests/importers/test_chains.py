@@ -172,7 +172,8 @@ def test_a_net_of_grey_images_takes_the_mean_of_colours(tmp_path):
     theirs = onnx_chains.answers(model, SIZE, 1, x)
     names = ("conv1", "conv2", "conv3", "logits")
     foreign.same(dict(activations) | {"logits": logits}, {name: theirs[name] for name in names})
-    seed = units.strongest_unit(activations["conv3"], 1)
+    active = int(np.asarray(activations["conv3"]).max(axis=(0, 1, 2)).argmax())
+    seed = units.strongest_unit(activations["conv3"], active)
     pixels = deconvnet.project(
         run.architecture, run.params, activations, "conv3", seed, run.input_size
     )
@@ -218,9 +219,6 @@ def test_what_follows_the_filters_in_order(tmp_path):
          r"Transpose t: a transposition \[0, 1, 3, 2\]"),
         ([conv(1), pool(1, "Max", 17, 1), ("Flatten", {}), GEMM],
          "MaxPool pool1: a max pool of 17 x 17 pixels of 38 x 38; 256 at most, 16 x 16, are known"),
-        ([conv(1), pool(1, "Average", 3, 1, pads=[0, 0, 1, 3], count_include_pad=1),
-          ("Flatten", {}), GEMM],
-         r"AveragePool pool1: pool: window and stride must be at least 1 and padding in \[0, window"),
         ([conv(1), pool(1, "Max", 3, 1, dilations=[1, 2]), ("Flatten", {}), GEMM],
          r"MaxPool pool1: a pool whose dilations are \[1, 2\]"),
         ([conv(1), ("BatchNormalization", {"training_mode": 1})],
