@@ -17,7 +17,9 @@ def same_pool(link: AnyPool, size: Pair, crop: int) -> Pool:
       ValueError: no pool here has them.
     """
     if isinstance(link, RegionPool):
-        return region_pool(link, size, crop)
+        if size[0] != size[1]:
+            raise ValueError(f"{link.name}: RoI pooling of {by(size)} units, expected a square")
+        return region_pool(link, size[0], crop)
     if isinstance(link, GlobalPool):
         return Pool(size, size, kind=link.kind)
     try:
@@ -60,15 +62,14 @@ def _same_windows(one: Pool, other: Pool, size: Pair) -> bool:
     return not means or all(one.counts(n, axis) == other.counts(n, axis) for axis, n in axes)
 
 
-def region_pool(link: RegionPool, shape: Pair, crop: int) -> Pool:
+def region_pool(link: RegionPool, size: int, crop: int) -> Pool:
     """RoI pooling of the whole image, where its windows lie as regularly as a pool's.
 
     As in Fast R-CNN's layer: the region ends at the rounded position of the last pixel, and
     window i of n covers units floor(i * size / n) to ceil((i + 1) * size / n).
     """
-    size = shape[0]
-    if shape[0] != shape[1] or not 1 <= link.side <= size:
-        raise ValueError(f"{link.name}: RoI pooling of {by(shape)} units to {link.side}")
+    if not 1 <= link.side <= size:
+        raise ValueError(f"{link.name}: RoI pooling of {size} units to {link.side}")
     region = int((crop - 1) * link.scale + 0.5) + 1
     starts = [i * region // link.side for i in range(link.side)]
     ends = [min(-(-(i + 1) * region // link.side), size) for i in range(link.side)]
