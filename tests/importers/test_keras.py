@@ -33,11 +33,11 @@ OPTIONS = importing.Options(
 NET: list[keras_nets.Layer] = [
     image(SIZE),
     ("Sequential", {"name": "features", "layers": [
-        conv("filtered1", 6, padding="same", use_bias=False),
+        conv("filtered1", 6, (4, 3), padding="same", use_bias=False),
         batch_norm("norm", scale=False), activation("conv1", "relu"),
-        pool("pool1", "Max", 2), ("Dropout", {"name": "drop", "rate": 0.5}),
+        pool("pool1", "Max", 3, 2, padding="same"), ("Dropout", {"name": "drop", "rate": 0.5}),
     ]}),
-    ("ZeroPadding2D", {"name": "zeros", "padding": [[1, 1], [1, 1]]}),
+    ("ZeroPadding2D", {"name": "zeros", "padding": [[0, 1], [1, 0]]}),
     conv("filtered2", 8, strides=[2, 2], groups=2), ("ReLU", {"name": "conv2"}),
     pool("pool2", "Average", 3, 1, padding="same"), ("RandomFlip", {"name": "flip"}),
     flatten(), dense("fc3", 5, activation="relu"),

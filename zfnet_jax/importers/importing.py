@@ -342,7 +342,10 @@ def read_mean(path: str | Path, bgr: bool) -> np.ndarray:
 
 def _square(size: tuple[int, int] | None) -> int | None:
     if size is not None and size[0] != size[1]:
-        raise ValueError(f"it takes images of {size[0]} x {size[1]} pixels, expected square ones")
+        raise ValueError(
+            f"it takes images of {size[0]} x {size[1]} pixels, expected square ones, as photos are"
+            " prepared here"
+        )
     return size[0] if size else None
 
 
