@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import runpy
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,6 +34,9 @@ class NetFlags:
             "Of the weights; by default by their content.",
         )
         self._preset = flags.DEFINE_string("preset", None, "PyTorch: what net the tensors are of.")
+        self._architecture = flags.DEFINE_string(
+            "architecture", None, "PyTorch: config of the net that the tensors are of, FILE[:ARG]."
+        )
         self._prototxt = flags.DEFINE_string(
             "prototxt", None, "Caffe: the file of the architecture."
         )
@@ -74,6 +79,7 @@ class NetFlags:
         order, mean, scale = self._order.value, self._mean.value, self._scale.value
         options = importing.Options(
             preset=self._preset.value,
+            architecture=read_config(self._architecture.value),
             prototxt=self._prototxt.value,
             architecture_json=self._architecture.value,
             output=self._output.value,
@@ -94,6 +100,19 @@ class NetFlags:
             for one in vars(self).values()
             if one.present
         ]
+
+
+def read_config(name: str | None) -> ConfigDict | None:
+    """What `get_config` of a config file returns; `name` is FILE or FILE:ARG."""
+    if name is None:
+        return None
+    path, *arg = name.split(":", 1)
+    if not Path(path).is_file():
+        raise ValueError(f"--architecture={name}: there is no file {path}")
+    get_config = runpy.run_path(path).get("get_config")
+    if get_config is None:
+        raise ValueError(f"--architecture={name}: {path} has no function get_config")
+    return get_config(*arg)
 
 
 def _numbers(flag: str, values: list[str]) -> tuple[float, ...]:

@@ -75,13 +75,19 @@ def region_pool(link: RegionPool, size: int, crop: int) -> Pool:
     ends = [min(-(-(i + 1) * region // link.side), size) for i in range(link.side)]
     window, stride = ends[0], max(1, starts[1] if link.side > 1 else 1)
     regular = all(
-        (start, end) == (i * stride, i * stride + window)
+        (start, end) == (i * stride, min(i * stride + window, size)) and start < end
         for i, (start, end) in enumerate(zip(starts, ends))
     )
-    if region != size or not regular:
-        raise ValueError(
-            f"{link.name}: RoI pooling of {size} x {size} units to {link.side} x {link.side} has"
-            f" windows that are not evenly spaced; choose images whose maps have {2 * link.side},"
-            f" {2 * link.side + 1}, {3 * link.side}, ... units a side (--crop)"
-        )
-    return Pool(window, stride)
+    # Where the maps end before the region, the last windows are partial.
+    for rounding in ("floor", "ceil"):
+        pool = Pool(window, stride, rounding=rounding)
+        reaches = size <= (link.side - 1) * stride + window
+        if regular and reaches and window <= size and pool.size(size) == link.side:
+            return pool
+    # Regions of n, n + 1, 2 n, 2 n + 1 ... units have windows at equal distances.
+    regions = [times * link.side + more for times in (1, 2, 3) for more in (0, 1)]
+    sizes = ", ".join(str(round((n - 1) / link.scale) + 1) for n in regions if n > 1)
+    raise ValueError(
+        f"{link.name}: RoI pooling of {size} x {size} units to {link.side} x {link.side} has"
+        f" windows that are not evenly spaced; choose images of about {sizes} pixels (--crop)"
+    )
