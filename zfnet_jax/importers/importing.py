@@ -95,7 +95,8 @@ def from_pytorch(weights: str | Path, options: Options, base: ConfigDict) -> Imp
     source = _source("pytorch", weights)
     if options.architecture is not None:
         _refuse(options, ("preset",), "--architecture says what net it is")
-        model = options.architecture.get("model", options.architecture)
+        config = options.architecture
+        model = config.model if "model" in config else config
         with files.reading(Path(weights), "as --architecture has it"):
             chain, source["matched"] = matching.match(tensors, model)
         return _imported(source, weights, chain, options, base, _Known())
@@ -130,7 +131,7 @@ def from_onnx(weights: str | Path, options: Options, base: ConfigDict) -> Import
 
 def from_caffe(weights: str | Path, options: Options, base: ConfigDict) -> Imported:
     """A .caffemodel and its .prototxt. Errors as in `caffe`."""
-    _refuse(options, ("preset", "architecture_json"), "the prototxt says it")
+    _refuse(options, ("preset", "architecture", "architecture_json"), "the prototxt says it")
     if options.prototxt is None:
         raise ValueError(f"{weights} needs the file of its architecture: --prototxt")
     net = caffe.read(weights, options.prototxt, options.output)
