@@ -34,14 +34,14 @@ class NetFlags:
             "Of the weights; by default by their content.",
         )
         self._preset = flags.DEFINE_string("preset", None, "PyTorch: what net the tensors are of.")
-        self._architecture = flags.DEFINE_string(
-            "architecture", None, "PyTorch: config of the net that the tensors are of, FILE[:ARG]."
-        )
         self._prototxt = flags.DEFINE_string(
             "prototxt", None, "Caffe: the file of the architecture."
         )
         self._architecture = flags.DEFINE_string(
-            "architecture", None, "Keras, weights alone: what model.to_json() wrote, FILE.json."
+            "architecture",
+            None,
+            "The layers of weights alone. PyTorch: a config, FILE.py or FILE.py:ARG; Keras: what"
+            " model.to_json() wrote, FILE.json.",
         )
         self._output = flags.DEFINE_string(
             "output", None, "Caffe, Keras: last layer to read, if not the class scores."
@@ -77,11 +77,13 @@ class NetFlags:
         from zfnet_jax.importers import importing  # after the flags, so that --help needs no jax
 
         order, mean, scale = self._order.value, self._mean.value, self._scale.value
+        architecture = self._architecture.value
+        is_json = architecture is not None and architecture.endswith(".json")
         options = importing.Options(
             preset=self._preset.value,
-            architecture=read_config(self._architecture.value),
+            architecture=None if is_json else read_config(architecture),
             prototxt=self._prototxt.value,
-            architecture_json=self._architecture.value,
+            architecture_json=architecture if is_json else None,
             output=self._output.value,
             bgr=None if order is None else order == "bgr",
             mean=None if mean is None else np.array(_numbers("mean", mean), np.float32),

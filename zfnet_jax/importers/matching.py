@@ -123,7 +123,9 @@ class _Matcher:
         module = self._take("filters", conv.name, *shapes)
         weight, bias = _weight_and_bias(module)
         self.chain.append(
-            Filters(module.name, weight, bias, conv.stride, conv.padding, conv.groups)
+            Filters(
+                module.name, weight, bias, conv.stride, conv.padding, conv.groups, conv.dilation
+            )
         )
         norms = self.norms(conv.name)
         places = sum(isinstance(part, layer_specs.Affine) for part in conv.then)
@@ -218,10 +220,9 @@ def _link(name: str, part: layer_specs.Part) -> Link:
         case layer_specs.Rectifier():
             return Rectifier(name, part.slope, part.cap)
         case layer_specs.Pool():
-            padding = (part.padding, part.padding)
             ceil = part.rounding == "ceil"
             return WindowPool(
-                name, part.kind, part.window, part.stride, padding, ceil, part.counts_padding
+                name, part.kind, part.window, part.stride, part.padding, ceil, part.counts_padding
             )
         case layer_specs.ContrastNorm():
             share = part.neighbours if part.alpha_convention == "sum" else 1
