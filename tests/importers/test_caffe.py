@@ -416,7 +416,7 @@ def test_where_regions_are_evenly_pooled():
         ("pool: MAX", "pool: STOCHASTIC", "pool1: stochastic pooling"),
         ("pooled_w: 6", "pooled_w: 5", "roi_pool5: it pools to 6 x 5 values"),
         ("scale_train: false", "scale_train: true", "must be the same after every layer"),
-        ("stride: 2 group", "stride: 2 stride: 3 group", r"conv1: its stride is \[2, 3\]"),
+        ("stride: 2 group", "stride: 2 stride: 3 stride: 1 group", r"conv1: its stride is \[2, 3"),
         ("layer {", "layer {{", "cannot be read: ParseError"),
     ],
 )  # fmt: skip
