@@ -398,9 +398,15 @@ def test_preprocessing_of_a_data_layer_is_recovered(tmp_path):
 
 
 def test_where_regions_are_evenly_pooled():
-    """A region of 6 k or 6 k + 1 units; 224-pixel images give 15, whose windows are uneven."""
+    """A region of 6 k or 6 k + 1 units; 224-pixel images give 15, whose windows are uneven. Maps of
+    16 units of a region of 18 (VGG_CNN_M at 280 pixels): the last window is partial."""
     region = RegionPool("roi", 6, 1 / 16)
-    for size, crop, pool in ((12, 184, Pool(2, 2)), (13, 192, Pool(3, 2)), (18, 280, Pool(3, 3))):
+    for size, crop, pool in (
+        (12, 184, Pool(2, 2)),
+        (13, 192, Pool(3, 2)),
+        (18, 280, Pool(3, 3)),
+        (16, 280, Pool(3, 3, rounding="ceil")),
+    ):
         assert region_pool(region, size, crop) == pool
     with pytest.raises(ValueError, match=r"roi: RoI pooling of 15 x 15 units.*evenly spaced"):
         region_pool(region, 15, 224)
