@@ -10,6 +10,7 @@ if [ $# = 0 ]; then # not while working on one room's tests
   lint-imports --no-cache --no-logo
   pyrefly check
 fi
+unset PYTHONDONTWRITEBYTECODE # or each of the many processes would compile all files anew
 # Most of the time is compiling, on one core each: so many tests at once as there are cores (one more
 # gains nothing), and who is done takes over half of what another has left. One file alone starts sooner
 # without workers.

@@ -16,7 +16,6 @@ softmax on the layers that the paper has none for.
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +24,7 @@ from absl import flags
 
 from zfnet_jax.command import shell, study_flags
 from zfnet_jax.studies.transfer.options import Options
-from zfnet_jax.studies.transfer.protocols import PROTOCOLS
+from zfnet_jax.studies.transfer.protocols import PROTOCOLS, TABLE7_LAYERS
 
 if TYPE_CHECKING:
     from zfnet_jax.data.prepared import PreparedSplit
@@ -75,7 +74,6 @@ def main() -> None:
 
 def _asked(run: Run, options: Options) -> Options:
     """The options with what is not given as the table or figure wants it."""
-    from zfnet_jax.studies.transfer import features  # after the flags
 
     protocol = PROTOCOLS.get(options.data)
     there = run.architecture.outputs
@@ -94,12 +92,9 @@ def _asked(run: Run, options: Options) -> Options:
         per_class = protocol.curve if _FIGURE.value else protocol.table
         asked = dataclasses.replace(asked, per_class=per_class)
     if _TABLE.value == "7" and protocol is not None:
-        layers, left_out = features.of_table7(run)
-        if left_out and not options.layers:
-            print(left_out, file=sys.stderr)
         asked = dataclasses.replace(
             asked,
-            layers=layers,
+            layers=tuple(there[number] for number in TABLE7_LAYERS if number in there),
             heads=("svm", "softmax"),
             per_class=(protocol.layers,),
         )

@@ -36,6 +36,17 @@ use_quick_compiler()  # before the first program
 # Tracing makes many small objects: Python would look through all that was imported again and again.
 GARBAGE = (50_000, 20, 100)
 
+# Files with tests that take tens of seconds.
+DEAREST = (
+    "test_distributed.py",
+    "test_extending.py",
+    "test_faults.py",
+    "test_passes.py",
+    "test_reproduce.py",
+    "test_slurm.py",
+    "test_sweep.py",
+)
+
 MIN_SECONDS = 0.1  # what compiles faster is not worth a file
 
 # Of headless Chromium.
@@ -51,6 +62,11 @@ BROWSER_FLAGS = (
     "--host-resolver-rules=MAP * ~NOTFOUND",  # the page must need no network
     "--window-size=1400,900",
 )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The dearest first, so that all workers end together."""
+    items.sort(key=lambda item: item.path.name not in DEAREST)
 
 
 def pytest_collection_finish() -> None:
@@ -141,8 +157,14 @@ def tiny_config(prepared_pictures: Path) -> ConfigDict:
 
 
 @pytest.fixture(scope="session")
-def tiny_run(prepared_pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run of `tiny_config`, trained to its end."""
+def tiny_run(deep_run: Path) -> Path:
+    """The folder of a run of `tiny_config`, trained to its end. In some rooms it is shallow."""
+    return deep_run
+
+
+@pytest.fixture(scope="session")
+def deep_run(prepared_pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A `tiny_run` of all five layers of maps."""
     workdir = tmp_path_factory.mktemp("tiny_run")
     recipe = tiny(quickstart.get_config(), prepared_pictures)
     train.train_and_evaluate(recipe, workdir, filters_picture=filter_mosaic)
@@ -170,6 +192,27 @@ def _imported(
     from tests import without_dense
 
     return without_dense.import_run(kind, factory.mktemp(kind), prepared_dir)
+
+
+# The first and the last layer of maps: programs of half the size, which compile in half the time.
+SHALLOW = {"model.layers": ("conv1", "conv5")}
+
+
+@pytest.fixture
+def shallow_config(tiny_config: ConfigDict) -> ConfigDict:
+    """`tiny_config` with two layers of maps, for what does not depend on how many there are."""
+    tiny_config.update_from_flattened_dict(SHALLOW)
+    return tiny_config
+
+
+@pytest.fixture(scope="session")
+def shallow_run(prepared_pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of `shallow_config`, trained to its end."""
+    workdir = tmp_path_factory.mktemp("shallow_run")
+    recipe = tiny(quickstart.get_config(), prepared_pictures)
+    recipe.update_from_flattened_dict(SHALLOW)
+    train.train_and_evaluate(recipe, workdir, filters_picture=filter_mosaic)
+    return workdir
 
 
 def copied(tiny_run: Path, folder: Path) -> Path:

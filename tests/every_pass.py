@@ -37,7 +37,7 @@ from zfnet_jax.studies.transfer.options import Options as TransferOptions
 from zfnet_jax.studies.transfer.options import ScratchOptions
 from zfnet_jax.training.evaluation import make_evaluator
 
-COUNTS, BATCH = (30, 2), 16
+COUNTS, BATCH = (30, 2), 14
 
 
 def every_pass(run: Run, split: PreparedSplit, folder: Path) -> dict[str, np.ndarray]:
@@ -48,7 +48,7 @@ def every_pass(run: Run, split: PreparedSplit, folder: Path) -> dict[str, np.nda
         for count in COUNTS
         for name, array in _passes(run, _first(split, count)).items()
     }
-    found |= _heads(run, split) | _nets(run, split) | _faces(run)
+    found |= _covered(run, split) | _heads(run, split) | _nets(run, split) | _faces(run)
     return {name: np.asarray(array) for name, array in (found | _pairs(run)).items()}
 
 
@@ -75,9 +75,20 @@ def _passes(run: Run, split: PreparedSplit) -> dict[str, np.ndarray | float]:
     paths = features.extract(run, split, ["pool1", "fc7"], **options)
     sweeps = {"vertical": np.array([-3.0, 5])}
     moved = measure(run, Photos(split.images, split.labels), sweeps, ["pool1", "fc7"], **options)
-    # 25 squares of two photos, then as few as one.
+    return {
+        **{f"mined, {name}": array for some in pictures for name, array in some.items()},
+        **{f"{n} crops, {name}": array for n in (1, 10) for name, array in predicted[n].items()},
+        **make_evaluator(run.net, config, split)(run.params, run.mean),
+        **{f"features, {name}": np.load(path) for name, path in paths.items()},
+        **{f"moved, {name}": array for name, array in moved.items()},
+    }
+
+
+def _covered(run: Run, split: PreparedSplit) -> dict[str, np.ndarray]:
+    """25 squares of two photos, then as few as one."""
+    options = {"batch_size": BATCH, "progress": False}
     covered = {
-        f"{square} pixels": occlude(
+        square: occlude(
             run,
             split.images[:photos],
             None,
@@ -91,12 +102,9 @@ def _passes(run: Run, split: PreparedSplit) -> dict[str, np.ndarray | float]:
         for photos, square in ((2, 14), (1, run.input_size[0]))
     }
     return {
-        **{f"mined, {name}": array for some in pictures for name, array in some.items()},
-        **{f"{n} crops, {name}": array for n in (1, 10) for name, array in predicted[n].items()},
-        **make_evaluator(run.net, config, split)(run.params, run.mean),
-        **{f"features, {name}": np.load(path) for name, path in paths.items()},
-        **{f"moved, {name}": array for name, array in moved.items()},
-        **{f"{n}, {name}": array for n, found in covered.items() for name, array in found.items()},
+        f"{square} pixels, {name}": array
+        for square, found in covered.items()
+        for name, array in found.items()
     }
 
 

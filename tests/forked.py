@@ -34,8 +34,6 @@ ROOT = Path(__file__).parent.parent
 # Define flags, which a program has only if it imports them itself.
 _NOT_BEFORE = ("zfnet_jax.command", "zfnet_jax.__main__")
 
-_OUT, _ERR = 1, 2
-
 
 class Popen:
     """As `subprocess.Popen`, for [sys.executable, "-m" or "-c", module or code, *arguments]."""
@@ -53,9 +51,14 @@ class Popen:
         assert (python, kind) in ((sys.executable, "-m"), (sys.executable, "-c"))
         self.args: Sequence[str] = args
         self.returncode: int | None = None
-        self._pipes = {_OUT: tempfile.TemporaryFile(), _ERR: tempfile.TemporaryFile()}  # noqa: SIM115
-        out = self._pipes[_OUT] if stdout == subprocess.PIPE else stdout
-        err = {subprocess.PIPE: self._pipes[_ERR], subprocess.STDOUT: out}.get(stderr, stderr)
+        # In place of pipes, which might be full.
+        self._out, self._err = (
+            tempfile.TemporaryFile() if where == subprocess.PIPE else None  # noqa: SIM115
+            for where in (stdout, stderr)
+        )
+        out = self._out or stdout
+        err = self._err or (out if stderr == subprocess.STDOUT else stderr)
+        self._written = ["", ""]
         self._connection = socket.socket(socket.AF_UNIX)
         self._connection.connect(_server())
         socket.send_fds(self._connection, [b"."], [out.fileno(), err.fileno()])
@@ -77,17 +80,13 @@ class Popen:
             self.returncode = int(self._answers.readline())
             self._answers.close()
             self._connection.close()
+            self._written = [_read(pipe) for pipe in (self._out, self._err)]
         return self.returncode
 
     def communicate(self, timeout: float | None = None) -> tuple[str, str]:
         """What it wrote to its pipes; nothing where it has none."""
         self.wait(timeout)
-        said = []
-        for pipe in self._pipes.values():
-            pipe.seek(0)
-            said.append(pipe.read().decode())
-            pipe.close()
-        return said[0], said[1]
+        return self._written[0], self._written[1]
 
     def send_signal(self, number: int) -> None:
         if self.poll() is None:
@@ -105,6 +104,14 @@ def run(args: Sequence[str], **options: object) -> subprocess.CompletedProcess[s
     process = Popen(args, **options)
     out, err = process.communicate()
     return subprocess.CompletedProcess(args, process.wait(), out, err)
+
+
+def _read(pipe: IO | None) -> str:
+    if pipe is None:
+        return ""
+    with pipe:
+        pipe.seek(0)
+        return pipe.read().decode()
 
 
 @functools.cache

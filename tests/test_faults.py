@@ -10,6 +10,7 @@ import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -19,12 +20,13 @@ import optax
 import pytest
 
 from scripts.soak import TINY, train_arguments
-from tests.conftest import ROOT
+from tests import forked
+from tests.conftest import ROOT, SHALLOW
 from tests.training.test_train import final_state, largest_difference, metrics_without_times
 from zfnet_jax import lock, model, parallel
 from zfnet_jax.data.batches import Batch
 from zfnet_jax.runs.checkpoint import open_checkpoints
-from zfnet_jax.training import nonfinite, optimizer, preemption, train
+from zfnet_jax.training import nonfinite, optimizer, preemption, soak, train
 from zfnet_jax.training.metrics import read_metrics
 from zfnet_jax.training.soak import Soak, differences
 from zfnet_jax.training.step import TrainState, initial_state, make_train_step
@@ -39,7 +41,7 @@ def saved_steps(workdir: Path) -> list[int]:
 
 
 def test_a_signal_saves_after_the_step_and_the_run_goes_on_exactly(
-    tiny_config, tiny_run, tmp_path, monkeypatch
+    shallow_config, shallow_run, tmp_path, monkeypatch
 ):
     number = signal.SIGUSR1  # the short soak has SIGTERM
     told = preemption.Watch.told
@@ -53,12 +55,12 @@ def test_a_signal_saves_after_the_step_and_the_run_goes_on_exactly(
     with monkeypatch.context() as patch:
         patch.setattr(preemption.Watch, "told", tell)
         with pytest.raises(preemption.PreemptedError, match=f"{number.name}: saved at step 6"):
-            train.train_and_evaluate(tiny_config, tmp_path)
+            train.train_and_evaluate(shallow_config, tmp_path)
     assert signal.getsignal(number) == before
     assert saved_steps(tmp_path)[-1] == 6
-    train.train_and_evaluate(tiny_config, tmp_path)
-    assert largest_difference(final_state(tiny_run)[1], final_state(tmp_path)[1]) == 0
-    assert metrics_without_times(tmp_path) == metrics_without_times(tiny_run)
+    train.train_and_evaluate(shallow_config, tmp_path)
+    assert largest_difference(final_state(shallow_run)[1], final_state(tmp_path)[1]) == 0
+    assert metrics_without_times(tmp_path) == metrics_without_times(shallow_run)
 
 
 def test_processes_that_were_not_joined_are_told_before_they_train(monkeypatch):
@@ -68,27 +70,38 @@ def test_processes_that_were_not_joined_are_told_before_they_train(monkeypatch):
         preemption.Watch()
 
 
-def test_a_short_soak_ends_bit_identical(prepared_pictures, tiny_config, tmp_path):
+@pytest.fixture
+def small_soak(shallow_config, monkeypatch) -> Callable[..., Soak]:
+    """Makes a soak of `epochs` of the net with two layers; the config gets these, too."""
+    monkeypatch.setattr(soak, "subprocess", forked)
+
+    def make(prepared_dir: Path, epochs: int, **options: object) -> Soak:
+        shallow_config.update_from_flattened_dict(TINY | SHALLOW | {"epochs": epochs})
+        (layers,) = (f"--config.{field}={value}" for field, value in SHALLOW.items())
+        return Soak([*train_arguments(prepared_dir, epochs), layers], **options)
+
+    return make
+
+
+def test_a_short_soak_ends_bit_identical(prepared_pictures, shallow_config, small_soak, tmp_path):
     """`python -m scripts.soak` is the long form."""
-    epochs = 14  # so many that it goes on for seconds after a kill
-    tiny_config.update_from_flattened_dict(TINY | {"epochs": epochs})
-    train.train_and_evaluate(tiny_config, tmp_path / "unbroken")
-    soak = Soak(train_arguments(prepared_pictures, epochs=epochs))
-    chance = random.Random(0)
-    killed = soak.kill(tmp_path / "broken", signal.SIGKILL, chance)
+    soaked = small_soak(prepared_pictures, epochs=8)  # it goes on for seconds after a kill
+    train.train_and_evaluate(shallow_config, tmp_path / "unbroken")
+    chance = random.Random(4)  # 0.15 and 0.14 s after the first save
+    killed = soaked.kill(tmp_path / "broken", signal.SIGKILL, chance)
     assert "exit codes [-9]" in killed
-    told = soak.kill(tmp_path / "broken", signal.SIGTERM, chance)
+    told = soaked.kill(tmp_path / "broken", signal.SIGTERM, chance)
     assert f"exit codes [{preemption.EXIT_CODE}]" in told
-    train.train_and_evaluate(tiny_config, tmp_path / "broken")
+    train.train_and_evaluate(shallow_config, tmp_path / "broken")
     assert differences(tmp_path / "unbroken", tmp_path / "broken") == []
 
 
 def test_a_killed_process_takes_the_others_down_and_the_run_goes_on(
-    prepared_pictures, tiny_config, tmp_path
+    prepared_pictures, shallow_config, small_soak, tmp_path
 ):
-    soak = Soak(train_arguments(prepared_pictures, epochs=40), processes=2, seconds_to_end=60)
+    soaked = small_soak(prepared_pictures, epochs=40, processes=2, seconds_to_end=60)
     workdir = tmp_path / "pair"
-    told = soak.kill(workdir, signal.SIGKILL, random.Random(1))
+    told = soaked.kill(workdir, signal.SIGKILL, random.Random(37))  # process 0
     said = workdir.with_suffix(".log").read_text()
     if "to process 0" in told and f"{-signal.SIGABRT}]" in told:
         pass  # JAX's own abort was first, see docs/cluster.md
@@ -96,8 +109,7 @@ def test_a_killed_process_takes_the_others_down_and_the_run_goes_on(
         named = "error: process . of 2 has ended without a word; process . of 2 ends"
         assert re.search(named, said), told
     step = saved_steps(workdir)[-1]
-    tiny_config.update_from_flattened_dict(TINY | {"epochs": 40})
-    train.train_and_evaluate(tiny_config, workdir, stop_after_steps=step + 1)
+    train.train_and_evaluate(shallow_config, workdir, stop_after_steps=step + 1)
     assert saved_steps(workdir)[-1] == step + 1
 
 
@@ -177,7 +189,7 @@ def test_a_train_step_has_no_branch_and_asks_nothing_of_the_host(tiny_config):
 
 
 def test_a_step_is_named_though_the_host_looks_at_every_eighth_only(
-    tiny_config, tmp_path, monkeypatch
+    shallow_config, tmp_path, monkeypatch
 ):
     def make(*_):
         def step(state, _mean, _batch):
@@ -189,14 +201,14 @@ def test_a_step_is_named_though_the_host_looks_at_every_eighth_only(
     heard = []
     monkeypatch.setattr(train, "make_train_step", make)
     monkeypatch.setattr(preemption.Watch, "told", lambda _, step: heard.append(step))
-    tiny_config.batch_size = 2
+    shallow_config.batch_size = 2
     with pytest.raises(nonfinite.NonFiniteError, match="the loss is not finite at step 11"):
-        train.train_and_evaluate(tiny_config, tmp_path)
+        train.train_and_evaluate(shallow_config, tmp_path)
     assert heard[-1] == 15  # the sixteenth was started and looked back
 
 
 def test_an_overflow_before_a_save_is_never_saved_and_a_rollback_halves_the_rate(
-    tiny_config, tmp_path, monkeypatch
+    shallow_config, tmp_path, monkeypatch
 ):
     """The loss of step 6 is finite, its parameters are not while the rate is above a third."""
     make = train.make_train_step
@@ -212,10 +224,10 @@ def test_an_overflow_before_a_save_is_never_saved_and_a_rollback_halves_the_rate
         return poisoned
 
     monkeypatch.setattr(train, "make_train_step", make_poisoned)
-    tiny_config.checkpoint.every_steps = 3
-    tiny_config.on_nonfinite, tiny_config.rollback.max_times = "rollback", 1
+    shallow_config.checkpoint.every_steps = 3
+    shallow_config.on_nonfinite, shallow_config.rollback.max_times = "rollback", 1
     with pytest.raises(nonfinite.NonFiniteError, match="is not finite at step 6") as error:
-        train.train_and_evaluate(tiny_config, tmp_path)
+        train.train_and_evaluate(shallow_config, tmp_path)
     assert "the parameter conv1/bias" in str(error.value)
     noted = json.loads((tmp_path / "nonfinite-6.json").read_text())
     assert noted["tensor"] == "the parameter conv1/bias"
@@ -223,8 +235,8 @@ def test_an_overflow_before_a_save_is_never_saved_and_a_rollback_halves_the_rate
     assert json.dumps(noted["images"][0]) in str(error.value)
     assert saved_steps(tmp_path)[-1] == 4
 
-    tiny_config.rollback.max_times = 2
-    train.train_and_evaluate(tiny_config, tmp_path)
+    shallow_config.rollback.max_times = 2
+    train.train_and_evaluate(shallow_config, tmp_path)
     records = read_metrics(tmp_path)
     assert [record["step"] for record in records] == [4, 8, 12]
     assert records[-1]["learning_rate"] < 0.25 * records[0]["learning_rate"]
@@ -234,13 +246,13 @@ def test_an_overflow_before_a_save_is_never_saved_and_a_rollback_halves_the_rate
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(arrays))
 
 
-def test_wrong_ways_back_are_refused(tiny_config, tmp_path):
-    tiny_config.on_nonfinite = "ignore"
+def test_wrong_ways_back_are_refused(shallow_config, tmp_path):
+    shallow_config.on_nonfinite = "ignore"
     with pytest.raises(ValueError, match="must be 'stop' or 'rollback', got 'ignore'"):
-        train.train_and_evaluate(tiny_config, tmp_path)
-    tiny_config.on_nonfinite, tiny_config.rollback.rate_factor = "rollback", 2.0
+        train.train_and_evaluate(shallow_config, tmp_path)
+    shallow_config.on_nonfinite, shallow_config.rollback.rate_factor = "rollback", 2.0
     with pytest.raises(ValueError, match=r"rate_factor must lie between 0 and 1, got 2\.0"):
-        train.train_and_evaluate(tiny_config, tmp_path)
+        train.train_and_evaluate(shallow_config, tmp_path)
 
 
 # The folder.
@@ -283,20 +295,20 @@ def test_without_locks_in_the_file_system_the_named_process_counts(tmp_path, mon
 # Tensorstore's other writes end after orbax has closed its event loop on the first error.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_full_disk_stops_with_its_reason_and_the_run_goes_on_from_the_last_checkpoint(
-    tiny_config, tiny_run, tmp_path
+    shallow_config, shallow_run, tmp_path
 ):
-    train.train_and_evaluate(tiny_config, tmp_path, stop_after_steps=4)
+    train.train_and_evaluate(shallow_config, tmp_path, stop_after_steps=4)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
     try:
         with pytest.raises(OSError, match=r"could not write a checkpoint in .*File too large"):
-            train.train_and_evaluate(tiny_config, tmp_path)
+            train.train_and_evaluate(shallow_config, tmp_path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert saved_steps(tmp_path) == [4]
-    train.train_and_evaluate(tiny_config, tmp_path)
-    assert largest_difference(final_state(tiny_run)[1], final_state(tmp_path)[1]) == 0
-    assert metrics_without_times(tmp_path) == metrics_without_times(tiny_run)
+    train.train_and_evaluate(shallow_config, tmp_path)
+    assert largest_difference(final_state(shallow_run)[1], final_state(tmp_path)[1]) == 0
+    assert metrics_without_times(tmp_path) == metrics_without_times(shallow_run)
 
 
 # Commands. They are run by one process, which forks for each after the slow imports.

@@ -12,19 +12,18 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from zfnet_jax import windows
-from zfnet_jax.windows import Pads, Sides
+from zfnet_jax.pooling import Pads
 
 
 def average_pool(
-    x: jax.Array, window: Sides, stride: Sides, pads: Pads, counts: tuple[jax.Array, jax.Array]
+    x: jax.Array, window: int, stride: int, pads: Pads, counts: tuple[jax.Array, jax.Array]
 ) -> jax.Array:
     """The mean of each window, with zeros around the maps.
 
     Args:
       x: maps [B, H, W, C].
-      window: sides of the window, pixels: one number or (rows, columns).
-      stride: step between windows, pixels: one number or (down, across).
+      window: side of the square window, pixels.
+      stride: step between windows, pixels.
       pads: ((top, bottom), (left, right)) pixels of zeros around the maps.
       counts: for rows [h] or [B, h], and for columns [w] or [B, w]: a unit is the sum of its window
         divided by the product of its two.
@@ -34,10 +33,12 @@ def average_pool(
     """
     edges = [(0, 0, 0), *((*pad, 0) for pad in pads), (0, 0, 0)]
     means = lax.pad(x, jnp.zeros((), x.dtype), edges).astype(jnp.float32)
-    for axis, k, s in zip((1, 2), windows.both(window), windows.both(stride), strict=True):
-        units = (means.shape[axis] - k) // s + 1
-        last = (units - 1) * s + 1
-        views = (lax.slice_in_dim(means, first, first + last, s, axis) for first in range(k))
+    for axis in (1, 2):
+        units = (means.shape[axis] - window) // stride + 1
+        last = (units - 1) * stride + 1
+        views = (
+            lax.slice_in_dim(means, first, first + last, stride, axis) for first in range(window)
+        )
         means = functools.reduce(jnp.add, views)
     return (means * _shares(counts)).astype(x.dtype)
 
@@ -45,8 +46,8 @@ def average_pool(
 def average_unpool(
     x: jax.Array,
     size: tuple[int, int],
-    window: Sides,
-    stride: Sides,
+    window: int,
+    stride: int,
     pads: Pads,
     counts: tuple[jax.Array, jax.Array],
 ) -> jax.Array:
@@ -60,13 +61,12 @@ def average_unpool(
       [B, H, W, C] float32.
     """
     spread = x * _shares(counts)
-    sides, strides = windows.both(window), windows.both(stride)
-    for axis, (pixels, pad, k, s) in enumerate(zip(size, pads, sides, strides, strict=True), 1):
-        last = (spread.shape[axis] - 1) * s + 1
+    for axis, (pixels, pad) in enumerate(zip(size, pads, strict=True), start=1):
+        last = (spread.shape[axis] - 1) * stride + 1
         total = jnp.zeros((), x.dtype)
-        for first in range(k):
+        for first in range(window):
             edges = [(0, 0, 0)] * 4
-            edges[axis] = (first, pixels + sum(pad) - first - last, s - 1)
+            edges[axis] = (first, pixels + sum(pad) - first - last, stride - 1)
             total += lax.pad(spread, jnp.zeros((), x.dtype), edges)
         spread = lax.slice_in_dim(total, pad[0], pad[0] + pixels, axis=axis)
     return spread

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -10,6 +11,13 @@ from configs import quickstart
 from zfnet_jax.data import augment
 
 SIZE, CROP, SCALE = 12, 8, 64.0
+
+
+# As they are used: each within one program.
+image_keys = jax.jit(augment.image_keys)
+random_crops = jax.jit(augment.random_crops, static_argnames=("crop", "rule", "scale"))
+ten_crops = jax.jit(augment.ten_crops, static_argnames=("crop", "scale"))
+centre_crops = jax.jit(augment.centre_crops, static_argnames=("crop", "scale"))
 
 
 @pytest.fixture
@@ -45,20 +53,17 @@ def which(crop: np.ndarray, candidates: np.ndarray) -> int:
 def test_training_crops_are_those_of_the_rule_and_all_occur(images, mean, rule, corners):
     drawn = set()
     for epoch in range(8):
-        keys = augment.image_keys(0, epoch, jnp.arange(len(images)))
-        crops = augment.random_crops(images, keys, mean, CROP, rule, SCALE)
+        keys = image_keys(0, epoch, jnp.arange(len(images)))
+        crops = np.asarray(random_crops(images, keys, mean, CROP, rule, SCALE))
         assert crops.shape == (len(images), CROP, CROP, 3)
-        drawn |= {
-            which(np.asarray(crop), views(image, mean, corners))
-            for crop, image in zip(crops, images)
-        }
+        drawn |= {which(crop, views(image, mean, corners)) for crop, image in zip(crops, images)}
     assert len(drawn) == 2 * len(corners)
 
 
 def test_a_draw_depends_on_seed_epoch_and_image_alone(images, mean):
     def crops(seed: int, epoch: int, rows: np.ndarray) -> np.ndarray:
-        keys = augment.image_keys(seed, epoch, jnp.asarray(rows))
-        return np.asarray(augment.random_crops(images[rows], keys, mean, CROP, "random", SCALE))
+        keys = image_keys(seed, epoch, jnp.asarray(rows))
+        return np.asarray(random_crops(images[rows], keys, mean, CROP, "random", SCALE))
 
     rows = np.array([5, 0, 31])
     together = crops(0, 3, np.arange(40))
@@ -69,10 +74,10 @@ def test_a_draw_depends_on_seed_epoch_and_image_alone(images, mean):
 
 def test_ten_crops_and_centre_crop(images, mean):
     corners = [(0, 0), (0, 4), (4, 0), (4, 4), (2, 2)]
-    ten = augment.ten_crops(jnp.asarray(images), jnp.asarray(mean), CROP, SCALE)
+    ten = np.asarray(ten_crops(images, mean, CROP, SCALE))
     for crops, image in zip(ten, images):
         np.testing.assert_allclose(crops, views(image, mean, corners), atol=1e-5)
-    centre = augment.centre_crops(jnp.asarray(images), jnp.asarray(mean), CROP, SCALE)
+    centre = centre_crops(images, mean, CROP, SCALE)
     np.testing.assert_allclose(centre, ten[:, 4], atol=1e-6)
 
 

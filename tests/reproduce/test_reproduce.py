@@ -27,6 +27,7 @@ from zfnet_jax.reproduce.contents import CHAPTERS
 from zfnet_jax.reproduce.record import FOLDER, fingerprints, is_done, read_record, write_record
 from zfnet_jax.reproduce.reproduction import Effort, Reproduction
 from zfnet_jax.runs import provenance
+from zfnet_jax.runs.run import open_run
 from zfnet_jax.studies import saved
 from zfnet_jax.studies.features import study as features
 from zfnet_jax.studies.features.options import Options as MiningOptions
@@ -51,8 +52,8 @@ class FakeReproduction:
 
 
 @pytest.fixture
-def reproduction(run, tmp_path) -> FakeReproduction:
-    return FakeReproduction(run, tmp_path)
+def reproduction(shallow_run, tmp_path) -> FakeReproduction:
+    return FakeReproduction(open_run(shallow_run), tmp_path)
 
 
 def fake(reproduction: FakeReproduction, name: str, *needs: str, made: list[str], **fields) -> Step:
@@ -236,8 +237,8 @@ def test_only_takes_steps_with_what_they_need():
         plan.select(steps, ["fig10"])
 
 
-def test_the_report_has_every_figure_and_table_in_the_papers_order(tiny_run):
-    steps = plan.make_plan(Reproduction(tiny_run))
+def test_the_report_has_every_figure_and_table_in_the_papers_order(shallow_run):
+    steps = plan.make_plan(Reproduction(shallow_run))
     entries = [step.entry for step in steps if step.entry]
     shown = [
         one.heading for chapter in CHAPTERS for one in entries if one.section in chapter.sections
@@ -249,9 +250,9 @@ def test_the_report_has_every_figure_and_table_in_the_papers_order(tiny_run):
     assert numbers == [*figures, "Table 1", *tables]
 
 
-def test_tables_4_and_5_can_do_without_nets_trained_from_scratch(tiny_run):
+def test_tables_4_and_5_can_do_without_nets_trained_from_scratch(shallow_run):
     def needs(**effort) -> dict[str, tuple[str, ...]]:
-        reproduction = Reproduction(tiny_run, effort=Effort(**effort))
+        reproduction = Reproduction(shallow_run, effort=Effort(**effort))
         return {step.name: step.needs for step in plan.make_plan(reproduction)}
 
     assert needs()["table4"] == ("transfer_pictures", "scratch_pictures")
@@ -260,8 +261,8 @@ def test_tables_4_and_5_can_do_without_nets_trained_from_scratch(tiny_run):
     assert "scratch_pictures" not in without
 
 
-def test_tables_2_and_3_each_say_which_nets_they_need(tiny_run):
-    missing = {step.name: step.missing for step in plan.make_plan(Reproduction(tiny_run))}
+def test_tables_2_and_3_each_say_which_nets_they_need(shallow_run):
+    missing = {step.name: step.missing for step in plan.make_plan(Reproduction(shallow_run))}
     for name, config, other in (
         ("table2", "ensemble", "ablations"),
         ("table3", "ablations", "ensemble"),
@@ -277,8 +278,8 @@ def test_durations_are_short(seconds, text):
     assert display.duration(seconds) == text
 
 
-def test_a_killed_reproduction_goes_on_and_redoes_nothing(tiny_run, tmp_path):
-    workdir = copied(tiny_run, tmp_path / "run")
+def test_a_killed_reproduction_goes_on_and_redoes_nothing(shallow_run, tmp_path):
+    workdir = copied(shallow_run, tmp_path / "run")
     steps = workdir / FOLDER
     arguments = (f"--workdir={workdir}", f"--only={ONLY}", "--draft")
     process = start_script("reproduce", *arguments, stderr=subprocess.STDOUT)
@@ -304,9 +305,9 @@ def test_a_killed_reproduction_goes_on_and_redoes_nothing(tiny_run, tmp_path):
     assert "0 of 5 steps to make" in output
 
 
-def test_what_was_mined_is_drawn_in_every_figure_of_it(tiny_run, tmp_path):
+def test_what_was_mined_is_drawn_in_every_figure_of_it(shallow_run, tmp_path):
     """Figs. 2, 4 and 6 and the atlas, as the paper has them whatever else was mined before."""
-    reproduction = Reproduction(copied(tiny_run, tmp_path / "run"))
+    reproduction = Reproduction(copied(shallow_run, tmp_path / "run"))
     other = MiningOptions(rectify="guided")
     features.measured(reproduction.run, reproduction.split("validation"), other, progress=False)
     steps = plan.make_plan(reproduction)

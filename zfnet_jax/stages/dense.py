@@ -22,7 +22,7 @@ class Dense(Stage):
     units: int
 
     @property
-    def windows(self) -> None:
+    def window(self) -> None:
         return None
 
     @property

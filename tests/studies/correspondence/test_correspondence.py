@@ -204,8 +204,8 @@ def test_p_values_by_hand():
 
 
 @pytest.fixture(scope="module")
-def run(tiny_run) -> Run:
-    return open_run(tiny_run)
+def run(deep_run) -> Run:
+    return open_run(deep_run)
 
 
 @pytest.fixture(scope="module")
@@ -463,8 +463,8 @@ def test_published_tables_are_whole():
             paper.table(3).cell(row, "Val Top-1")
 
 
-def test_the_script_measures_faces_and_pictures(tiny_run, folder, tmp_path):
-    workdir = copied(tiny_run, tmp_path / "net")
+def test_the_script_measures_faces_and_pictures(deep_run, folder, tmp_path):
+    workdir = copied(deep_run, tmp_path / "net")
     few = ["--draws=5", "--permutations=99", "--mask=0.2"]
     result = script(f"--workdir={workdir}", "--pictures=face", "--count=4", *few)
     assert result.returncode == 0, result.stderr

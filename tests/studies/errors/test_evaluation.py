@@ -15,7 +15,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from configs import quickstart
-from tests.conftest import run_script, start_script, tiny
+from tests.conftest import SHALLOW, run_script, start_script, tiny
 from zfnet_jax.data.images import Chosen, Crops, Photos
 from zfnet_jax.data.prepared import PreparedSplit
 from zfnet_jax.report import figures
@@ -36,7 +36,7 @@ from zfnet_jax.training.step import topk_hits
 def other_run(prepared_pictures, tmp_path_factory) -> Path:
     """The folder of a run like `tiny_run`, of another seed."""
     config = tiny(quickstart.get_config(), prepared_pictures)
-    config.seed, config.epochs = 1, 1
+    config.update_from_flattened_dict(SHALLOW | {"seed": 1, "epochs": 1})
     workdir = tmp_path_factory.mktemp("other_run")
     train.train_and_evaluate(config, workdir)
     return workdir
@@ -161,7 +161,7 @@ def test_two_processes_find_what_one_does(answered, tiny_run, tmp_path):
 
 def test_an_answer_that_is_no_number_stops_with_its_image(run, split):
     params = jax.tree.map(np.array, run.params)
-    params["conv3"]["bias"][2] = np.nan
+    params["conv5"]["bias"][2] = np.nan
     with pytest.raises(FloatingPointError, match="image 0 gives probabilities"):
         answers(dataclasses.replace(run, params=params), split)
 

@@ -23,7 +23,7 @@ from zfnet_jax.studies.features.options import Options
 from zfnet_jax.studies.features.winners import Winners, load
 from zfnet_jax.studies.saved import Result
 
-LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5")
+LAYERS = ("conv1", "conv5")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -229,10 +229,10 @@ def test_minings_with_other_options_lie_side_by_side_and_each_is_made_once(
     results.append(features(dataclasses.replace(here, step=8), split))
     assert len({one.folder for one in results}) == len(results)
     paper, few, guided = (load(one.folder) for one in results[:3])
-    np.testing.assert_array_equal(few.winners["conv3/image"], paper.winners["conv3/image"][:, :2])
-    np.testing.assert_array_equal(guided.winners["conv3/value"], paper.winners["conv3/value"])
+    np.testing.assert_array_equal(few.winners["conv5/image"], paper.winners["conv5/image"][:, :2])
+    np.testing.assert_array_equal(guided.winners["conv5/value"], paper.winners["conv5/value"])
     assert any(
-        (guided.projection("conv3", number) != paper.projection("conv3", number)).any()
+        (guided.projection("conv5", number) != paper.projection("conv5", number)).any()
         for number in range(12)
     )
     # The paper's is what one gets who asks for nothing else.
@@ -278,13 +278,13 @@ def test_of_two_at_once_one_waits_and_neither_removes_the_others(run, split, tmp
 
 def test_maps_that_nothing_activates_are_dead(run, split):
     params = jax.tree.map(np.array, run.params)
-    params["conv2"]["bias"][3] = -1e6
+    params["conv5"]["bias"][3] = -1e6
     found = mine(dataclasses.replace(run, params=params), split, k=40)
-    dead = mining.dead_maps(found, "conv2")
+    dead = mining.dead_maps(found, "conv5")
     assert 3 in dead
-    peaks = all_activations(run, split, "conv2").max(axis=(0, 1, 2))
+    peaks = all_activations(run, split, "conv5").max(axis=(0, 1, 2))
     np.testing.assert_array_equal(dead, np.flatnonzero((peaks <= 0) | (np.arange(12) == 3)))
-    assert (found["conv2/image"][3] == -1).all()
+    assert (found["conv5/image"][3] == -1).all()
     # More winners asked for than there are images.
     assert (found["conv1/image"][:, 30:] == -1).all()
     assert (found["conv1/value"][:, 30:] == 0).all()
@@ -292,6 +292,6 @@ def test_maps_that_nothing_activates_are_dead(run, split):
 
 def test_an_activation_that_is_no_number_stops_with_its_place(run, split):
     params = jax.tree.map(np.array, run.params)
-    params["conv3"]["bias"][2] = np.nan
-    with pytest.raises(FloatingPointError, match="conv3: image 0 gives map 2"):
+    params["conv5"]["bias"][2] = np.nan
+    with pytest.raises(FloatingPointError, match="conv5: image 0 gives map 2"):
         mine(dataclasses.replace(run, params=params), split)

@@ -94,8 +94,8 @@ def test_units_of_a_pool_are_projected_alone_too(overlap):
 
 
 @pytest.fixture(scope="module")
-def run(tiny_run) -> Run:
-    return open_run(tiny_run)
+def run(deep_run) -> Run:
+    return open_run(deep_run)
 
 
 @pytest.fixture(scope="module")

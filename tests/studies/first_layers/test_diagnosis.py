@@ -140,6 +140,16 @@ def test_alike_whatever_the_contrast_and_none_without_a_grid():
     assert grid_share([], 2) is None
 
 
+@pytest.fixture(scope="session")
+def tiny_run(deep_run):
+    return deep_run
+
+
+@pytest.fixture(scope="session")
+def run(deep_run):
+    return open_run(deep_run)
+
+
 @pytest.fixture
 def run_with_winners(tiny_run, tmp_path):
     """A copy of the tiny run whose last checkpoint was mined: 2 of 8 and 3 of 12 maps dead."""

@@ -7,6 +7,7 @@ import shlex
 import shutil
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -50,8 +51,12 @@ def outside_of(crop: int) -> np.ndarray:
     return np.random.default_rng(7).uniform(90, 160, (crop, crop, 3)).astype(np.float32)
 
 
+# As it is used: one program for all amounts.
+jitted = jax.jit(transforms.transform, static_argnames=("kind", "crop"))
+
+
 def transform(photos: np.ndarray, kind: str, amount: float, crop: int) -> np.ndarray:
-    return np.asarray(transforms.transform(photos, kind, amount, crop, outside_of(crop)))
+    return np.asarray(jitted(photos, kind, np.float32(amount), crop, outside_of(crop)))
 
 
 def cut(photos: np.ndarray, crop: int) -> np.ndarray:
@@ -191,7 +196,7 @@ def slow_measure(run: Run, split, sweeps, layers) -> dict[str, np.ndarray]:
                     down, right = (amount, 0) if kind == "vertical" else (0, amount)
                     view = shifted(photo, int(down), int(right), crop, mean)
                 else:
-                    view = np.asarray(transforms.transform(photo, kind, amount, crop, mean))
+                    view = np.asarray(jitted(photo, kind, np.float32(amount), crop, mean))
                 features, probabilities = look(view)
                 shape = (len(split.labels), len(amounts))
                 for layer in layers:
@@ -210,7 +215,7 @@ def slow_measure(run: Run, split, sweeps, layers) -> dict[str, np.ndarray]:
 
 
 def test_distances_and_answers_are_those_of_a_loop_over_photos(run, split):
-    layers = ("pool1", "conv4", "fc7")
+    layers = ("pool1", "conv5", "fc7")
     few = evenly_spread(split, 4)
     found = measure(run, few, SWEEPS, layers, batch_size=3, progress=False)
     images = Photos(few.rows(np.arange(4)), few.labels)
@@ -416,7 +421,7 @@ def test_what_is_measured_is_not_measured_again(run, split, files, tmp_path, mon
     assert study.of_photos(net, said, progress=False).about == first.about
     again = study.of_split(net, split, many, prepared_dir=None, progress=False)
     assert again.about == summary.about
-    for other in ({"vertical": "-6:6:3"}, {"layers": ("conv2",)}, {"labels": ("cat",)}):
+    for other in ({"vertical": "-6:6:3"}, {"layers": ("conv5",)}, {"labels": ("cat",)}):
         with pytest.raises(TypeError, match="NoneType"):  # it would measure
             study.of_photos(net, dataclasses.replace(one, **other), progress=False)
 
@@ -566,7 +571,7 @@ def test_images_that_are_chosen_lie_evenly(split):
         ({"sweeps": {"scale": np.array([1e-3])}}, "choose factors from 0.015625 to 56"),
         ({"sweeps": {"vertical": np.array([60.0])}}, "choose shifts from -59 to 59"),
         ({"sweeps": {"rotation": np.array([np.inf])}}, "amounts must be finite, got inf"),
-        ({"layers": ("norm1",)}, "no activation 'norm1': the net has conv1, conv2"),
+        ({"layers": ("norm1",)}, "no activation 'norm1': the net has conv1, conv5"),
     ],
 )
 def test_what_cannot_be_measured_says_so(run, changed, message):

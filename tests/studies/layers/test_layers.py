@@ -23,6 +23,16 @@ from zfnet_jax.studies.layers.options import Options
 from zfnet_jax.studies.layers.strongest_figure import figure_strongest
 
 
+@pytest.fixture(scope="session")
+def tiny_run(deep_run):
+    return deep_run
+
+
+@pytest.fixture(scope="session")
+def run(deep_run):
+    return open_run(deep_run)
+
+
 @pytest.fixture(scope="module")
 def photo() -> np.ndarray:
     return draw("face", 3, 64).image

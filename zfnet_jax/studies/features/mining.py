@@ -114,8 +114,10 @@ def _make_step(run: Run) -> Callable[..., State[jax.Array]]:
         index = lax.all_gather(batch.index, parallel.AXIS, tiled=True)
         new = {}
         for layer in layers:
-            peaks = activations[layer].max(axis=(1, 2)).astype(jnp.float32)
-            peaks = jnp.where(jnp.isnan(peaks), jnp.inf, peaks)
+            maps = activations[layer]
+            peaks = maps.max(axis=(1, 2)).astype(jnp.float32)
+            # XLA's maximum of several numbers on a CPU passes a NaN over.
+            peaks = jnp.where(jnp.isnan(maps).any(axis=(1, 2)), jnp.inf, peaks)
             # An image that does not activate the map comes after the zeros that are there.
             peaks = jnp.where(batch.mask[:, None] > 0, peaks, 0)
             peaks = lax.all_gather(peaks, parallel.AXIS, tiled=True).T
