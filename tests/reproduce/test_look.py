@@ -127,6 +127,23 @@ def test_a_wrong_order_of_colours_is_told(weights, colours, tmp_path):
     assert len(table.splitlines()) > 10
 
 
+def test_fewer_winners_are_less_work_and_are_those_shown(weights, colours, tmp_path):
+    """For deep nets: the projections of winners are most of a look."""
+    net = imported(weights, tmp_path, bgr=True)
+    context = looking.opened(tmp_path / "out", net, zfnet.get_config(), str(colours))
+    plan, one = (
+        {step.name: step for step in looking.make_plan(context, net.pixels, winners)}
+        for winners in (9, 1)
+    )
+    photos = len(context.split("validation"))
+    assert one["mine"].images - photos == (plan["mine"].images - photos) / 9
+    assert one["mine"].commands[0].split()[4] == "--k=1"
+    one["mine"].make()
+    (folder,) = (tmp_path / "out" / "studies" / "features").iterdir()
+    one["atlas"].make()  # of what is there, with nothing mined again
+    assert [folder] == list(folder.parent.iterdir())
+
+
 def test_photos_need_no_classes(weights, colours, tmp_path):
     snaps = Path(shutil.copytree(colours / "red", tmp_path / "snaps"))
     context, plan = steps(weights, tmp_path, snaps)

@@ -7,6 +7,7 @@ Of the plan of the paper it has the steps of that name; the others are below.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,16 +34,15 @@ from zfnet_jax.studies import photos
 from zfnet_jax.studies.context import Context
 from zfnet_jax.studies.drawing import write_tables
 from zfnet_jax.studies.features import study as features
+from zfnet_jax.studies.features.options import Options as Mining
 from zfnet_jax.studies.images import decoded, in_classes_of
 from zfnet_jax.studies.layers import study as layers
+from zfnet_jax.studies.memory import images_at_once
 from zfnet_jax.studies.occlusion import study as occlusion
 from zfnet_jax.studies.step import Entry, Made, Step
 
 PHOTOS = 3  # to look into
 CHECKED, TRIED = 200, 50  # photos that are named, and named with other preprocessings
-MEMORY = 2**31  # bytes of activations at a time
-
-
 PER_CLASS = 12  # built-in pictures
 
 
@@ -66,6 +66,7 @@ def look(
     base: ConfigDict,
     images: str | None,
     *,
+    winners: int = Mining.k,
     batch_size: int | None = None,
 ) -> Look:
     """Makes all that is not there yet.
@@ -75,7 +76,8 @@ def look(
       imported: the net.
       base: see `write.write_workdir`.
       images: folder of photos, in class folders or in none; None for the built-in pictures.
-      batch_size: images per step; as many as fit into MEMORY if None.
+      winners: per feature map; their projections are most of the work.
+      batch_size: images per step; see `images_at_once` if None.
 
     Raises:
       FileExistsError: `out` holds another net.
@@ -84,7 +86,7 @@ def look(
     reproduction = opened(out, imported, base, images)
     run, most = reproduction.run, reproduction.run.config.eval_batch_size
     run.config.eval_batch_size = batch_size or images_at_once(run, most)
-    rows = execute.make_rows(reproduction, make_plan(reproduction, imported.pixels))
+    rows = execute.make_rows(reproduction, make_plan(reproduction, imported.pixels, winners))
     execute.estimate(reproduction, rows)
     reproduction.report.mkdir(parents=True, exist_ok=True)
     with lock.locked(reproduction.report / "reproduce.lock", "a reproduction"):
@@ -104,33 +106,24 @@ def opened(out: Path, imported: Imported, base: ConfigDict, images: str | None) 
     return Reproduction(out, sources=Sources(prepared_dir=str(prepared)))
 
 
-def make_plan(context: Context, pixels: Pixels | None) -> list[Step]:
+def make_plan(context: Context, pixels: Pixels | None, winners: int = Mining.k) -> list[Step]:
     """The steps, each after those that it needs; what they cannot do without is in `missing`.
 
     Args:
       pixels: what the imported net's preprocessing was made of; None where its file says it itself.
+      winners: per feature map.
     """
-    mining = features.mine(context)
+    options = Mining(k=winners)
+    mining = features.mine(context, options)
     steps = [
         photos.spread(context, PHOTOS),
         _check(context, pixels),
         mining,
-        features.atlas_step(context),
+        features.atlas_step(context, options),
         layers.strongest_step(context, PHOTOS),
-        occlusion.fig7(context, mining, features.of_validation),
+        occlusion.fig7(context, mining, partial(features.of_validation, options=options)),
     ]
     return reasoned(steps)
-
-
-def images_at_once(run: Run, most: int) -> int:
-    """How many images have all their activations in MEMORY, `most` at most, at least one."""
-    size = run.config.data.image_size
-    one = jax.eval_shape(
-        lambda images: run.forward(run.inputs(images)),
-        jax.ShapeDtypeStruct((1, size, size, 3), np.uint8),
-    )
-    each = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(one))
-    return max(1, min(most, MEMORY // each))
 
 
 def _prepared(run: Run, images: str | None) -> Path:

@@ -17,7 +17,7 @@ from tests.conftest import copied, run_script
 from zfnet_jax import notebook
 from zfnet_jax.data.prepared import PreparedSplit
 from zfnet_jax.runs.run import Run
-from zfnet_jax.studies import saved
+from zfnet_jax.studies import memory, saved
 from zfnet_jax.studies.features import mining, study, winner_projection
 from zfnet_jax.studies.features.options import Options
 from zfnet_jax.studies.features.winners import Winners, load
@@ -123,6 +123,18 @@ def test_the_batch_size_does_not_matter(run, split, mined, repeated, batch_size)
         assert expected.keys() == found.keys()
         for name in expected:
             np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+
+
+def test_as_many_images_at_a_time_as_memory_has_room_for(run, split, mined, monkeypatch):
+    one = run.forward(run.inputs(split.rows(np.arange(1))))
+    each = sum(leaf.nbytes for leaf in jax.tree.leaves(one))
+    monkeypatch.setattr(memory, "ACTIVATIONS", 7 * each + 1)
+    assert [memory.images_at_once(run, most) for most in (5, 30)] == [5, 7]
+    found = mine(run, split)  # what locates the winners takes 7, too
+    for name in mined:
+        np.testing.assert_array_equal(found[name], mined[name], err_msg=name)
+    monkeypatch.setattr(memory, "ACTIVATIONS", each - 1)
+    assert memory.images_at_once(run, 30) == 1
 
 
 @pytest.fixture(scope="module")

@@ -21,10 +21,12 @@ from zfnet_jax.studies.features import atlas, chosen, mining, winner_projection,
 from zfnet_jax.studies.features.figure import figure2
 from zfnet_jax.studies.features.options import FigureOptions, Options
 from zfnet_jax.studies.features.winners import NAME, Winners, WinnersWriter
+from zfnet_jax.studies.memory import images_at_once
 from zfnet_jax.studies.options import arguments, command, identity
 from zfnet_jax.studies.saved import Result, Subject
 from zfnet_jax.studies.step import Entry, Made, Step
 
+AS_THE_PAPER = Options()
 _PROJECTION = 0.5  # what the projection of a winner costs, in images forwarded
 
 
@@ -46,7 +48,8 @@ def measured(
       run: the net.
       split: the images of `options.split`.
       options: see there.
-      batch_size: images per step of the pass, as the run evaluates if None; the result is the same.
+      batch_size: images per step of the pass, as the run evaluates if None, or as
+        many as memory has room for; the result is the same.
       prepared_dir: where the images lie, if not where the run's config says.
       progress: whether to show how far it is.
 
@@ -72,7 +75,7 @@ def measured(
             run,
             split,
             k=options.k,
-            batch_size=batch_size or run.config.eval_batch_size,
+            batch_size=batch_size or images_at_once(run, run.config.eval_batch_size),
             partial_path=unfinished_pass,
             progress=progress,
         )
@@ -110,14 +113,14 @@ def measured(
     return result
 
 
-def of_validation(context: Context) -> Winners:
-    """What is mined of the validation images as the paper does, mined now if it was not."""
-    return winners.load(_measured(context, context.run, Options()).folder)
+def of_validation(context: Context, options: Options = AS_THE_PAPER) -> Winners:
+    """What is mined of the validation images, mined now if it was not."""
+    return winners.load(_measured(context, context.run, options).folder)
 
 
-def mine(context: Context) -> Step:
+def mine(context: Context, options: Options = AS_THE_PAPER) -> Step:
     """The winners of every map over the validation images."""
-    options, lacks = Options(), context.lacks("validation")
+    lacks = context.lacks("validation")
     split = None if lacks else context.split("validation")
     return Step(
         name="mine",
@@ -165,11 +168,11 @@ def mine_epochs(context: Context, steps: Sequence[int]) -> Step:
     )
 
 
-def atlas_step(context: Context) -> Step:
+def atlas_step(context: Context, options: Options = AS_THE_PAPER) -> Step:
     out = context.report / "atlas"
 
     def make() -> Made:
-        folder = of_validation(context).folder
+        folder = of_validation(context, options).folder
 
         def write() -> list[Path]:
             atlas.write_atlas([folder], out, progress=False)
@@ -188,7 +191,7 @@ def atlas_step(context: Context) -> Step:
         entry=Entry(
             "All feature maps",
             "4",
-            "Every map of every layer, with its nine strongest images: sort by class purity"
+            "Every map of every layer, with its strongest images: sort by class purity"
             " to find the maps that stand for one class.",
         ),
     )

@@ -25,6 +25,7 @@ from zfnet_jax.report.tiles import moved_inside, part_inside
 from zfnet_jax.runs.run import Run
 from zfnet_jax.stages.stage import Down
 from zfnet_jax.studies.features.winners import NO_PATCH, WinnersWriter
+from zfnet_jax.studies.memory import images_at_once
 
 Arrays = dict[str, np.ndarray]
 Found = TypeVar("Found")
@@ -33,7 +34,7 @@ Found = TypeVar("Found")
 class _Portions(NamedTuple):
     """How much is under way at a time; of each size a program is compiled."""
 
-    images: int  # forwarded
+    images: int  # forwarded, unless their activations need too much memory
     units: int  # projected
 
 
@@ -253,7 +254,7 @@ def _of_blocks(
       images: of winners, by layer.
       needed: names of activations.
     """
-    rows, count = _used(images), _portions().images
+    rows, count = _used(images), images_at_once(run, _portions().images)
     params = parallel.replicate(run.params)
 
     def on_a_device(some: np.ndarray) -> Found:
