@@ -109,6 +109,14 @@ def get_config(arg: str = "zfnet") -> ConfigDict:
             "rate_factor": 0.5,  # the learning rate is multiplied by it each time
         }
     )
+    config.check = ConfigDict(
+        {
+            # A loss that has stood at chance for so many steps is told once, and why; 0: never.
+            "standing_steps": 1000,
+            "images": 32,  # of the batch that is looked at then, and by `train --check`
+            "by_heart_steps": 100,  # in which it is to be learned alone
+        }
+    )
     config.checkpoint = ConfigDict(
         {
             "keep_latest": 2,

@@ -1,6 +1,7 @@
 """Imports a net from PyTorch, ONNX, Keras, TensorFlow.js or Caffe into a run's folder.
 
 python -m scripts.import_weights --preset=NAME --weights=FILE.pth --workdir=DIR
+python -m scripts.import_weights --architecture=CONFIG --weights=FILE.pth --workdir=DIR ...
 python -m scripts.import_weights --weights=FILE.onnx --workdir=DIR --order=bgr ...
 python -m scripts.import_weights --weights=FILE.h5|FILE.keras|model.json --workdir=DIR ...
 python -m scripts.import_weights --weights=FILE.caffemodel --prototxt=FILE --workdir=DIR ...
@@ -41,6 +42,8 @@ def main() -> None:
         "maps": f"whose last maps are the scores of {classes}",
         "none": "no classifier",
     }[config.model.get("classifier", "dense")]
+    for line in imported.source.get("matched", ()):
+        print(line)
     print(
         f"{layers}, {ends}; images"
         f" of {config.augment.crop} of {config.data.image_size} pixels{grey}, mean {mean} (red,"

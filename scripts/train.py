@@ -1,6 +1,7 @@
 """Trains a net from a config file.
 
 python -m scripts.train --config=configs/imagenette.py --workdir=DIR [--config.FIELD=VALUE ...]
+python -m scripts.train --config=configs/imagenette.py --check
 
 The same command again goes on where it stopped. A run that is told to stop (SIGTERM, SIGINT and
 others) finishes its step, saves and exits with code 75.
@@ -17,9 +18,14 @@ from ml_collections import config_flags
 from zfnet_jax.command import shell
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The config file, 'FILE' or 'FILE:ARG'.")
-_WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder; made if missing.", required=True)
+_WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder; made if missing.")
 _STOP = flags.DEFINE_integer(
     "stop_after_steps", None, "Save and stop after this many updates.", lower_bound=1
+)
+_CHECK = flags.DEFINE_bool(
+    "check",
+    False,
+    "Train nothing: look at one batch, and say what would keep the net from learning.",
 )
 _PROFILE = flags.DEFINE_string(
     "profile_steps", None, "First and last step of those to profile, '100:110'."
@@ -32,6 +38,13 @@ def main() -> None:
     from zfnet_jax.report.mosaic import filter_mosaic
     from zfnet_jax.training import preemption, profile, train
 
+    if _CHECK.value:
+        from zfnet_jax.training import check
+
+        if parallel.is_writer():
+            print("\n".join(check.check(_CONFIG.value)))
+        return
+    assert _WORKDIR.value is not None  # see the validator
     workdir = Path(_WORKDIR.value)
     profiled = None if _PROFILE.value is None else profile.steps_of(_PROFILE.value)
     try:
@@ -49,4 +62,9 @@ def main() -> None:
 
 if __name__ == "__main__":
     flags.mark_flag_as_required("config")
+    flags.register_multi_flags_validator(
+        ("workdir", "check"),
+        lambda given: given["workdir"] or given["check"],
+        message="--workdir says where the run goes",
+    )
     shell.run(main, several=True, saves=True)

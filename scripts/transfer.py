@@ -16,6 +16,7 @@ softmax on the layers that the paper has none for.
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +25,7 @@ from absl import flags
 
 from zfnet_jax.command import shell, study_flags
 from zfnet_jax.studies.transfer.options import Options
-from zfnet_jax.studies.transfer.protocols import PROTOCOLS, TABLE7_LAYERS
+from zfnet_jax.studies.transfer.protocols import PROTOCOLS
 
 if TYPE_CHECKING:
     from zfnet_jax.data.prepared import PreparedSplit
@@ -74,6 +75,7 @@ def main() -> None:
 
 def _asked(run: Run, options: Options) -> Options:
     """The options with what is not given as the table or figure wants it."""
+    from zfnet_jax.studies.transfer import features  # after the flags
 
     protocol = PROTOCOLS.get(options.data)
     there = run.architecture.outputs
@@ -92,9 +94,12 @@ def _asked(run: Run, options: Options) -> Options:
         per_class = protocol.curve if _FIGURE.value else protocol.table
         asked = dataclasses.replace(asked, per_class=per_class)
     if _TABLE.value == "7" and protocol is not None:
+        layers, left_out = features.of_table7(run)
+        if left_out and not options.layers:
+            print(left_out, file=sys.stderr)
         asked = dataclasses.replace(
             asked,
-            layers=tuple(there[number] for number in TABLE7_LAYERS if number in there),
+            layers=layers,
             heads=("svm", "softmax"),
             per_class=(protocol.layers,),
         )

@@ -16,7 +16,7 @@ def build(nodes: list[Node], size: int, channels: int = 3, seed: int = 0) -> onn
 
     Args:
       nodes: kinds and attributes in order, each reading the one before. 'Conv' takes 'maps' and
-        'kernel', 'BatchNormalization' nothing, 'Gemm' 'units', 'Clip' and the
+        'kernel', one number or two, 'BatchNormalization' nothing, 'Gemm' 'units', 'Clip' and the
         like their constants 'c'; 'Add', 'Sub', 'Mul' and 'Div' make a
         constant for each map. A chain that begins with 'Transpose' has images [1, size, size,
         channels]. An attribute 'name' names what a node puts out.
@@ -35,7 +35,9 @@ def build(nodes: list[Node], size: int, channels: int = 3, seed: int = 0) -> onn
         if kind == "Conv":
             k, inner = attributes.pop("kernel"), maps // attributes.get("group", 1)
             maps = attributes.pop("maps")
-            weight = rng.normal(size=(maps, inner, k, k)) * np.sqrt(2 / (inner * k * k))
+            sides = (k, k) if isinstance(k, int) else k
+            scale = np.sqrt(2 / (inner * np.prod(sides)))
+            weight = rng.normal(size=(maps, inner, *sides)) * scale
             inputs.append(tensor(f"{name}_w", weight))
             if attributes.pop("bias", True):
                 inputs.append(tensor(f"{name}_b", rng.normal(size=maps) * 0.1))

@@ -113,7 +113,7 @@ class Architecture:
     @property
     def map_stages(self) -> tuple[Stage, ...]:
         """The stages of feature maps: those before the first whose units see all of the maps."""
-        return tuple(itertools.takewhile(lambda stage: stage.window is not None, self.stages))
+        return tuple(itertools.takewhile(lambda stage: stage.windows is not None, self.stages))
 
     @property
     def switched(self) -> tuple[str, ...]:

@@ -12,18 +12,19 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from zfnet_jax.pooling import Pads
+from zfnet_jax import windows
+from zfnet_jax.windows import Pads, Sides
 
 
 def average_pool(
-    x: jax.Array, window: int, stride: int, pads: Pads, counts: tuple[jax.Array, jax.Array]
+    x: jax.Array, window: Sides, stride: Sides, pads: Pads, counts: tuple[jax.Array, jax.Array]
 ) -> jax.Array:
     """The mean of each window, with zeros around the maps.
 
     Args:
       x: maps [B, H, W, C].
-      window: side of the square window, pixels.
-      stride: step between windows, pixels.
+      window: sides of the window, pixels: one number or (rows, columns).
+      stride: step between windows, pixels: one number or (down, across).
       pads: ((top, bottom), (left, right)) pixels of zeros around the maps.
       counts: for rows [h] or [B, h], and for columns [w] or [B, w]: a unit is the sum of its window
         divided by the product of its two.
@@ -33,12 +34,10 @@ def average_pool(
     """
     edges = [(0, 0, 0), *((*pad, 0) for pad in pads), (0, 0, 0)]
     means = lax.pad(x, jnp.zeros((), x.dtype), edges).astype(jnp.float32)
-    for axis in (1, 2):
-        units = (means.shape[axis] - window) // stride + 1
-        last = (units - 1) * stride + 1
-        views = (
-            lax.slice_in_dim(means, first, first + last, stride, axis) for first in range(window)
-        )
+    for axis, k, s in zip((1, 2), windows.both(window), windows.both(stride), strict=True):
+        units = (means.shape[axis] - k) // s + 1
+        last = (units - 1) * s + 1
+        views = (lax.slice_in_dim(means, first, first + last, s, axis) for first in range(k))
         means = functools.reduce(jnp.add, views)
     return (means * _shares(counts)).astype(x.dtype)
 
@@ -46,8 +45,8 @@ def average_pool(
 def average_unpool(
     x: jax.Array,
     size: tuple[int, int],
-    window: int,
-    stride: int,
+    window: Sides,
+    stride: Sides,
     pads: Pads,
     counts: tuple[jax.Array, jax.Array],
 ) -> jax.Array:
@@ -61,12 +60,13 @@ def average_unpool(
       [B, H, W, C] float32.
     """
     spread = x * _shares(counts)
-    for axis, (pixels, pad) in enumerate(zip(size, pads, strict=True), start=1):
-        last = (spread.shape[axis] - 1) * stride + 1
+    sides, strides = windows.both(window), windows.both(stride)
+    for axis, (pixels, pad, k, s) in enumerate(zip(size, pads, sides, strides, strict=True), 1):
+        last = (spread.shape[axis] - 1) * s + 1
         total = jnp.zeros((), x.dtype)
-        for first in range(window):
+        for first in range(k):
             edges = [(0, 0, 0)] * 4
-            edges[axis] = (first, pixels + sum(pad) - first - last, stride - 1)
+            edges[axis] = (first, pixels + sum(pad) - first - last, s - 1)
             total += lax.pad(spread, jnp.zeros((), x.dtype), edges)
         spread = lax.slice_in_dim(total, pad[0], pad[0] + pixels, axis=axis)
     return spread

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from zfnet_jax.layer_specs import Conv
+from zfnet_jax.windows import Window
 
 # Input maps, fewer than which a GPU's matrix units have too little to do: an image's.
 _FEW_MAPS = 8
@@ -28,14 +29,15 @@ def filter_maps(x: jax.Array, kernel: jax.Array, conv: Conv, precision: str) -> 
 
     Args:
       x: [B, H, W, input maps].
-      kernel: [k, k, input maps / groups, maps].
+      kernel: [k, l, input maps / groups, maps].
 
     Returns:
       [B, h, w, maps].
     """
     # XLA's CPU code is slow on strided convolutions and on their gradients, and cuDNN on those of
     # an image.
-    if conv.stride > 1 and conv.groups == 1:
+    strided = any(window.stride > 1 for window in conv.windows)
+    if strided and conv.groups == 1 and not _dilated(conv):
         return _strided(x, kernel, conv, precision)
     return plain(x, kernel, conv, precision)
 
@@ -45,8 +47,9 @@ def plain(x: jax.Array, kernel: jax.Array, conv: Conv, precision: str) -> jax.Ar
     return lax.conv_general_dilated(
         x,
         kernel,
-        window_strides=(conv.stride, conv.stride),
-        padding=[(conv.padding, conv.padding)] * 2,
+        window_strides=[window.stride for window in conv.windows],
+        padding=conv.pads,
+        rhs_dilation=[window.dilation for window in conv.windows],
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         feature_group_count=conv.groups,
         precision=precision,
@@ -100,22 +103,25 @@ def _on_accelerators(x: jax.Array, kernel: jax.Array, conv: Conv, precision: str
 
 
 def _folded(x: jax.Array, kernel: jax.Array, conv: Conv, precision: str) -> jax.Array:
-    """A convolution without stride of an image whose `stride` x `stride` pixels lie in one.
+    """A convolution without stride of an image where the pixels of a stride down and across lie in
+    one.
 
     For an image of three colours a GPU's matrix units stand idle otherwise: layer 1 in bfloat16
     takes a third of the time, in TF32 two thirds of PyTorch's (docs/speed.md).
     """
-    s, k, p, maps = conv.stride, conv.kernel, conv.padding, x.shape[3]
-    side = -(-k // s)
-    counts = [(n + 2 * p - k) // s + 1 for n in x.shape[1:3]]
-    edges = [(p, s * (count + side - 1) - n - p, 0) for count, n in zip(counts, x.shape[1:3])]
+    maps, (s, t), (high, wide) = x.shape[3], *_strides_and_phases(conv)
+    edges, more = [], []
+    for axis, (window, n, side) in enumerate(zip(conv.windows, x.shape[1:3], (high, wide))):
+        reached = window.stride * (conv.size(n, axis) + side - 1)
+        edges.append((window.before, reached - n - window.before, 0))
+        more.append((0, side * window.stride - window.size))
     x = lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), *edges, (0, 0, 0)))
-    x = x.reshape(x.shape[0], x.shape[1] // s, s, x.shape[2] // s, s, maps)
-    x = x.transpose(0, 1, 3, 2, 4, 5).reshape(*x.shape[:2], x.shape[3], s * s * maps)
-    kernel = jnp.pad(kernel, ((0, side * s - k), (0, side * s - k), (0, 0), (0, 0)))
-    kernel = kernel.reshape(side, s, side, s, maps, -1).transpose(0, 2, 1, 3, 4, 5)
-    kernel = kernel.reshape(side, side, s * s * maps, -1)
-    one_by_one = dataclasses.replace(conv, kernel=side, stride=1, padding=0)
+    x = x.reshape(x.shape[0], x.shape[1] // s, s, x.shape[2] // t, t, maps)
+    x = x.transpose(0, 1, 3, 2, 4, 5).reshape(*x.shape[:2], x.shape[3], s * t * maps)
+    kernel = jnp.pad(kernel, (*more, (0, 0), (0, 0)))
+    kernel = kernel.reshape(high, s, wide, t, maps, -1).transpose(0, 2, 1, 3, 4, 5)
+    kernel = kernel.reshape(high, wide, s * t * maps, -1)
+    one_by_one = dataclasses.replace(conv, kernel=(high, wide), stride=1, padding=0)
     return plain(x, kernel, one_by_one, precision)
 
 
@@ -143,15 +149,34 @@ def _kernel_gradient(
 
 
 def _columns(image: jax.Array, conv: Conv) -> jax.Array:
-    """What the filters see at each place: [H, W, C] to [h, w, k * k * C]."""
-    s, k, p = conv.stride, conv.kernel, conv.padding
-    h, w = ((n + 2 * p - k) // s + 1 for n in image.shape[:2])
-    image = lax.pad(image, jnp.zeros((), image.dtype), ((p, p, 0), (p, p, 0), (0, 0, 0)))
-    # First along the rows, so that the second joining copies runs of k * C numbers.
-    across = [image[:, column : column + (w - 1) * s + 1 : s] for column in range(k)]
+    """What the filters see at each place: [H, W, C] to [h, w, k * l * C]."""
+    edges = [(*pad, 0) for pad in conv.pads]
+    image = lax.pad(image, jnp.zeros((), image.dtype), (*edges, (0, 0, 0)))
+    rows, columns = conv.windows
+    # First along the rows, so that the second joining copies runs of l * C numbers.
+    across = [image[:, part] for part in views(columns, image.shape[1])]
     image = jnp.concatenate(across, axis=2)
-    down = [image[row : row + (h - 1) * s + 1 : s] for row in range(k)]
+    down = [image[part] for part in views(rows, image.shape[0])]
     return jnp.concatenate(down, axis=2)
+
+
+def views(window: Window, size: int) -> list[slice]:
+    """Of an axis of maps, padding among their `size` pixels, what each position of a filter sees at
+    all places."""
+    last = (size - window.reach) // window.stride * window.stride
+    firsts = range(0, window.reach, window.dilation)
+    return [slice(first, first + last + 1, window.stride) for first in firsts]
+
+
+def _dilated(conv: Conv) -> bool:
+    return any(window.dilation > 1 for window in conv.windows)
+
+
+def _strides_and_phases(conv: Conv) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Along rows and columns the stride, and how many filter positions lie a stride apart."""
+    rows, columns = conv.windows
+    strides = (rows.stride, columns.stride)
+    return strides, (-(-rows.size // rows.stride), -(-columns.size // columns.stride))
 
 
 def filter_transposed(
@@ -164,11 +189,11 @@ def filter_transposed(
     """Filters maps with the layer's filters transposed: the adjoint of its convolution.
 
     Each filter is flipped vertically and horizontally, input and output maps change places, and
-    the stride becomes a dilation of the maps.
+    the stride becomes a dilation of the maps; a dilation of the filters stays.
 
     Args:
       maps: [B, h, w, maps] of the layer.
-      kernel: [k, k, input maps / groups, maps], as the layer holds it.
+      kernel: [k, l, input maps / groups, maps], as the layer holds it.
       input_size: (H, W) of the layer's input.
 
     Returns:
@@ -176,7 +201,7 @@ def filter_transposed(
     """
     maps, kernel = maps.astype(jnp.float32), kernel.astype(jnp.float32)
     flipped = partial(filter_flipped, conv=conv, input_size=input_size, precision=precision)
-    if conv.groups > 1:
+    if conv.groups > 1 or _dilated(conv):
         return flipped(maps, kernel)
     columns = partial(transposed_by_columns, conv=conv, input_size=input_size, precision=precision)
     return lax.platform_dependent(maps, kernel, cpu=columns, default=flipped)
@@ -190,25 +215,26 @@ def filter_flipped(
     precision: str = "highest",
 ) -> jax.Array:
     """`filter_transposed` as a convolution of the dilated maps with flipped filters."""
-    k, _, fan_in, out = kernel.shape
+    *sides, fan_in, out = kernel.shape
     # Input and output maps change places by name alone: cuDNN's transposed convolution is found
     # only where the flip is the last thing that happens to the filters.
     order = "HWOI"
     if conv.groups > 1:
-        kernel = kernel.reshape(k, k, fan_in, conv.groups, out // conv.groups)
-        kernel = kernel.transpose(0, 1, 4, 3, 2).reshape(k, k, -1, conv.groups * fan_in)
+        kernel = kernel.reshape(*sides, fan_in, conv.groups, out // conv.groups)
+        kernel = kernel.transpose(0, 1, 4, 3, 2).reshape(*sides, -1, conv.groups * fan_in)
         order = "HWIO"
     pads = []
-    for size, full in zip(maps.shape[1:3], input_size, strict=True):
-        before = k - 1 - conv.padding
-        dilated = (size - 1) * conv.stride + 1
-        pads.append((before, full - dilated - before + k - 1))
+    for size, full, window in zip(maps.shape[1:3], input_size, conv.windows, strict=True):
+        before = window.reach - 1 - window.before
+        dilated = (size - 1) * window.stride + 1
+        pads.append((before, full - dilated - before + window.reach - 1))
     return lax.conv_general_dilated(
         maps,
         lax.rev(kernel, (0, 1)),
         window_strides=(1, 1),
         padding=pads,
-        lhs_dilation=(conv.stride, conv.stride),
+        lhs_dilation=[window.stride for window in conv.windows],
+        rhs_dilation=[window.dilation for window in conv.windows],
         dimension_numbers=("NHWC", order, "NHWC"),
         feature_group_count=conv.groups,
         precision=precision,
@@ -222,40 +248,43 @@ def transposed_by_columns(
     input_size: tuple[int, int],
     precision: str,
 ) -> jax.Array:
-    """The adjoint of `filter_maps` without groups, see `filter_transposed`.
+    """The adjoint of `filter_maps` without groups and dilation, see `filter_transposed`.
 
     One matrix product weighs each unit's filter by its value; then every filter position of these
     columns goes back to the pixels under it. Pixels that lie a stride apart are added up together:
     what reaches them lies densely in the columns.
     """
-    s, k, p = conv.stride, conv.kernel, conv.padding
-    side, (h, w), channels = -(-k // s), maps.shape[1:3], kernel.shape[2]
+    (down, across, channels), (h, w) = kernel.shape[:3], maps.shape[1:3]
+    (s, t), (high, wide) = _strides_and_phases(conv)
     matrix = kernel.reshape(-1, kernel.shape[3]).T
     zero = jnp.zeros((), maps.dtype)
 
     def phase(columns: jax.Array, first: tuple[int, int]) -> jax.Array:
-        """Every s-th pixel from `first` on: [h + side - 1, w + side - 1, C]."""
-        total = jnp.zeros((h + side - 1, w + side - 1, channels), columns.dtype)
-        for row in range(first[0], k, s):
-            for column in range(first[1], k, s):
-                edges = [(n // s, side - 1 - n // s, 0) for n in (row, column)]
+        """Every pixel a stride further from `first` on: [h + high - 1, w + wide - 1, C]."""
+        total = jnp.zeros((h + high - 1, w + wide - 1, channels), columns.dtype)
+        for row in range(first[0], down, s):
+            for column in range(first[1], across, t):
+                places = ((row // s, high), (column // t, wide))
+                edges = [(place, side - 1 - place, 0) for place, side in places]
                 total += lax.pad(columns[:, :, row, column], zero, (*edges, (0, 0, 0)))
         return total
 
     def transpose_one(image: jax.Array) -> jax.Array:
-        columns = jnp.dot(image, matrix, precision=precision).reshape(h, w, k, k, channels)
+        columns = jnp.dot(image, matrix, precision=precision).reshape(h, w, down, across, channels)
         rows = [
-            jnp.stack([phase(columns, (row, column)) for column in range(s)], axis=2)
+            jnp.stack([phase(columns, (row, column)) for column in range(t)], axis=2)
             for row in range(s)
         ]
-        return jnp.stack(rows, axis=1)  # [h + side - 1, s, w + side - 1, s, C]
+        return jnp.stack(rows, axis=1)  # [h + high - 1, s, w + wide - 1, t, C]
 
     columns_bytes = h * w * matrix.shape[1] * maps.dtype.itemsize
     at_once = min(max(1, _CACHED // columns_bytes), maps.shape[0])
     x = lax.map(transpose_one, maps, batch_size=at_once)
-    height, width = ((n + side - 1) * s for n in (h, w))
-    x = x.reshape(-1, height, width, channels)
+    size = ((h + high - 1) * s, (w + wide - 1) * t)
+    x = x.reshape(-1, *size, channels)
     # What the filters reach of the input: not its padding, and zeros beyond the last filter.
-    after = [full + p - n for full, n in zip(input_size, (height, width), strict=True)]
-    edges = ((0, 0, 0), (-p, after[0], 0), (-p, after[1], 0), (0, 0, 0))
-    return lax.pad(x, zero, edges)
+    edges = [
+        (-window.before, full + window.before - n, 0)
+        for window, full, n in zip(conv.windows, input_size, size, strict=True)
+    ]
+    return lax.pad(x, zero, ((0, 0, 0), *edges, (0, 0, 0)))

@@ -19,7 +19,7 @@ from zfnet_jax import geometry
 from zfnet_jax.architecture import Architecture
 from zfnet_jax.geometry import Tile
 from zfnet_jax.pooling import Overlap
-from zfnet_jax.stages.stage import POINT, Down, Frame, Place, Rectify, Stage
+from zfnet_jax.stages.stage import Down, Frame, Place, Rectify, Stage
 
 Array = TypeVar("Array")  # of NumPy or JAX
 
@@ -64,12 +64,13 @@ def project_units(
       net, params, activations, image_size, rectify, overlap, precision: as in `project`.
 
     Returns:
-      [N, s, s, image channels] float32, s the size of the layer's receptive field; zero outside
-      the image.
+      [N, s, t, image channels] float32, s and t the sides of the layer's receptive field; zero
+      outside the image.
     """
     stages = net.stages_to(layer)
-    tiles = list(zip(*(geometry.cone(net, layer, size) for size in image_size), strict=True))
-    sizes = list(zip(*(geometry.sizes(stages, size) for size in image_size), strict=False))
+    axes = list(enumerate(image_size))
+    tiles = list(zip(*(geometry.cone(net, layer, size, axis) for axis, size in axes), strict=True))
+    sizes = list(zip(*(geometry.sizes(stages, size, axis) for axis, size in axes), strict=True))
     position = (units.row, units.column)
     rules = Down(rectify, overlap, precision)
     seed = jax.nn.one_hot(units.index, activations[layer].shape[3])
@@ -109,13 +110,14 @@ def _down(
         maps = jnp.pad(maps, edges, constant_values=none)
         read[name] = _take_tiles(maps, tiles, units, 2 * ring)
     x = jnp.pad(x, edges)
-    window, stride, _ = stage.window or POINT
-    height, width = ((n - 1) * stride + window for n in x.shape[1:3])
+    rows, columns = (stage.along(axis) for axis in (0, 1))
+    height = (x.shape[1] - 1) * rows.stride + rows.reach
+    width = (x.shape[2] - 1) * columns.stride + columns.reach
     first = tuple(start - ring for start in _starts(tiles, units))
     frame = Frame((height, width), ((0, 0), (0, 0)), Place(geometry.both_axes(first), size))
     x = stage.down(x, read, stage.own(params), frame, rules)
-    edge = ring * stride
-    return x[:, edge : height - edge, edge : width - edge]
+    down, across = ring * rows.stride, ring * columns.stride
+    return x[:, down : height - down, across : width - across]
 
 
 def _cut_tiles(x: jax.Array, tiles: Sequence[Tile], position: Sequence[jax.Array]) -> jax.Array:

@@ -83,7 +83,7 @@ def reconstructions(
       that conv layer; 'layer1' has the shape of the images.
     """
     stages = net.stages_to(layer)
-    heights, widths = (geometry.sizes(stages, size) for size in image_size)
+    heights, widths = (geometry.sizes(stages, n, axis) for axis, n in enumerate(image_size))
     rules = Down(rectify, overlap, precision)
     x = seed.astype(jnp.float32)
     result = {}
@@ -103,7 +103,7 @@ def down(
     rules: Down,
 ) -> jax.Array:
     """The way down of one stage, from all of what it puts out [B, h, w, C] to its input, (H, W)."""
-    pads = geometry.both_axes(stage.pads(n) for n in size)
+    pads = geometry.both_axes(stage.pads(n, axis) for axis, n in enumerate(size))
     frame = Frame(size, pads, Place((0, 0), size))
     read = {name: activations[name] for name in stage.reads(rules)}
     return stage.down(x, read, stage.own(params), frame, rules)

@@ -1,6 +1,7 @@
 """Integer arithmetic of layers: sizes, paddings, receptive fields. No arrays.
 
-Everything is per axis: images need not be square.
+Everything is per axis, 0 of rows and 1 of columns: neither images nor windows need be square. Where
+all windows are, the axis makes no difference.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from collections.abc import Iterable
 from typing import TypeVar
 
 from zfnet_jax.architecture import Architecture
-from zfnet_jax.stages.stage import POINT, Stage, Window
+from zfnet_jax.stages.stage import Stage
+from zfnet_jax.windows import POINT, Window
 
 T = TypeVar("T")
 
@@ -21,19 +23,19 @@ def both_axes(items: Iterable[T]) -> tuple[T, T]:
     return rows, columns
 
 
-def sizes(stages: Iterable[Stage], size: int) -> list[int]:
+def sizes(stages: Iterable[Stage], size: int, axis: int = 0) -> list[int]:
     """Pixels along one axis of the image, and after each stage of maps."""
     result = [size]
     for stage in stages:
-        result.append(stage.size(result[-1]))
+        result.append(stage.size(result[-1], axis))
     return result
 
 
-def layer_sizes(architecture: Architecture, size: int) -> dict[str, int]:
+def layer_sizes(architecture: Architecture, size: int, axis: int = 0) -> dict[str, int]:
     """Pixels along one axis of every layer of maps that a projection can start from, by name
     ('conv1', 'pool1', ...), for an image of `size` pixels."""
     stages = architecture.map_stages
-    after = zip(stages, sizes(stages, size)[1:], strict=True)
+    after = zip(stages, sizes(stages, size, axis)[1:], strict=True)
     return {stage.name: units for stage, units in after if stage.projects}
 
 
@@ -66,7 +68,7 @@ class ReceptiveField:
         return first, first + self.size
 
 
-def receptive_field(architecture: Architecture, layer: str) -> ReceptiveField:
+def receptive_field(architecture: Architecture, layer: str, axis: int = 0) -> ReceptiveField:
     """The receptive field of a layer of maps, 'conv3' or 'pool5', along one axis.
 
     It is what filters and pools reach, and so a projection. Contrast norm within maps lets units
@@ -74,18 +76,25 @@ def receptive_field(architecture: Architecture, layer: str) -> ReceptiveField:
     """
     field = ReceptiveField(size=1, jump=1, start=0)
     for stage in architecture.stages_to(layer):
-        window, stride, padding = _projected(stage)
+        window = _projected(stage, axis)
         field = ReceptiveField(
-            size=field.size + (window - 1) * field.jump,
-            jump=field.jump * stride,
-            start=field.start - padding * field.jump,
+            size=field.size + (window.reach - 1) * field.jump,
+            jump=field.jump * window.stride,
+            start=field.start - window.before * field.jump,
         )
     return field
 
 
-def _projected(stage: Stage) -> Window:
+def receptive_fields(
+    architecture: Architecture, layer: str
+) -> tuple[ReceptiveField, ReceptiveField]:
+    """`receptive_field` along rows and along columns."""
+    return both_axes(receptive_field(architecture, layer, axis) for axis in (0, 1))
+
+
+def _projected(stage: Stage, axis: int) -> Window:
     """What a projection through a stage reaches."""
-    return stage.window if stage.projects and stage.window else POINT
+    return stage.along(axis) if stage.projects else POINT
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,24 +118,24 @@ class Tile:
     cuts: tuple[int, ...] = ()
 
 
-def cone(architecture: Architecture, layer: str, size: int) -> list[Tile]:
+def cone(architecture: Architecture, layer: str, size: int, axis: int = 0) -> list[Tile]:
     """The tiles that a projection from single units of a layer passes through, along one axis, on
     its way down through an image of `size` pixels: what it reaches of the image, where it is the
     receptive field, then of what each of `Architecture.stages_to` puts out. The last is the unit.
     """
     stages = architecture.stages_to(layer)
-    *inputs, units = sizes(stages, size)
+    *inputs, units = sizes(stages, size, axis)
     tile = Tile(size=1, starts=tuple(range(units)))
     tiles = [tile]
     for depth in range(len(stages) - 1, -1, -1):
-        window, stride, padding = _projected(stages[depth])
-        reached = tuple(start * stride - padding for start in tile.starts)
-        reach = (tile.size - 1) * stride + window
+        window = _projected(stages[depth], axis)
+        reached = tuple(start * window.stride - window.before for start in tile.starts)
+        reach = (tile.size - 1) * window.stride + window.reach
         if depth:
             within = min(reach, inputs[depth])
             starts = tuple(max(0, min(r, inputs[depth] - within)) for r in reached)
         else:
-            field = receptive_field(architecture, layer)
+            field = receptive_field(architecture, layer, axis)
             within, starts = field.size, tuple(field.window(unit)[0] for unit in range(units))
         tile = _cut(reached, reach, starts, within)
         tiles.append(tile)
@@ -172,7 +181,9 @@ def square_starts(size: int, square: int, stride: int) -> tuple[int, ...]:
     return (*range(0, room, stride), room)
 
 
-def changed(architecture: Architecture, square: int, starts: tuple[int, ...]) -> dict[str, Span]:
+def changed(
+    architecture: Architecture, square: int, starts: tuple[int, ...], axis: int = 0
+) -> dict[str, Span]:
     """What changes where squares of pixels change: the units of every layer that see any of them.
 
     A span holds the changed units of its square and, as all are of one size, perhaps more after
@@ -189,15 +200,13 @@ def changed(architecture: Architecture, square: int, starts: tuple[int, ...]) ->
     last = [start + square - 1 for start in starts]
     spans = {"image": span}
 
-    def through(name: str, window: int, stride: int, padding: int) -> None:
-        nonlocal span, last
-        first = tuple(-((window - 1 - padding - start) // stride) for start in span.starts)
-        last = [max(s, (end + padding) // stride) for s, end in zip(first, last, strict=True)]
-        size = max(end - start + 1 for start, end in zip(first, last, strict=True))
-        span = spans[name] = Span(size, first)
-
     for stage in architecture.map_stages:
-        through(stage.name, *(stage.window or POINT))
+        window = stage.along(axis)
+        stride, before = window.stride, window.before
+        first = tuple(-((window.reach - 1 - before - start) // stride) for start in span.starts)
+        last = [max(s, (end + before) // stride) for s, end in zip(first, last, strict=True)]
+        size = max(end - start + 1 for start, end in zip(first, last, strict=True))
+        span = spans[stage.name] = Span(size, first)
     return spans
 
 
@@ -217,16 +226,16 @@ class Canvas:
     reach: int
 
 
-def canvas(changed: Span, output: Span, window: int, stride: int, padding: int) -> Canvas:
+def canvas(changed: Span, output: Span, window: Window) -> Canvas:
     """What a convolution, pool or norm reads to recompute a span of its output.
 
     Args:
       changed: the units of the input that are new.
       output: the units to recompute.
-      window, stride, padding: of the layer.
+      window: of the layer.
     """
-    read = [start * stride - padding for start in output.starts]
-    reach = (output.size - 1) * stride + window
+    read = [start * window.stride - window.before for start in output.starts]
+    reach = (output.size - 1) * window.stride + window.reach
     cut = max(0, *(r - start for r, start in zip(read, changed.starts, strict=True)))
     starts = tuple(r - cut for r in read)
     at = tuple(new - start for new, start in zip(changed.starts, starts, strict=True))

@@ -69,6 +69,8 @@ def conv_fields(conv: Conv, norm: ContrastNorm | None, norm_before_pool: bool) -
         for field in dataclasses.fields(conv)
         if field.name not in ("number", "then")
     }
+    if conv.dilation == 1:  # as in every net of the family
+        del fields["dilation"]
     if is_plain(conv, norm, norm_before_pool):
         return fields | {
             "relu": RELU in conv.then,

@@ -8,10 +8,12 @@ import math
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
+from zfnet_jax import windows
+from zfnet_jax.windows import Padding, Pads, Pair, Sides, Window
+
 Rounding = Literal["floor", "ceil"]
 PoolKind = Literal["max", "average"]
 
-LARGEST_WINDOW = 16  # pixels a side of a max pool but that of whole maps: a switch is a byte
 AlphaConvention = Literal["sum", "mean"]
 NormRegion = Literal["across_maps", "within_map"]
 # What follows the conv layers: dense layers, the last of them the class scores; nothing, as their
@@ -21,7 +23,8 @@ Classifier = Literal["dense", "maps", "none"]
 
 @dataclasses.dataclass(frozen=True)
 class Pool:
-    """Max or average pooling: square window, stride and padding in pixels.
+    """Max or average pooling: window, stride and padding in pixels, of each one number or one for
+    each axis, see `windows.Sides` and `windows.Padding`.
 
     Padding is never a maximum. In a mean it counts as zeros, or with `counts_padding` off not at
     all (Keras, and ONNX unless a graph says otherwise).
@@ -30,9 +33,9 @@ class Pool:
     leaves the last pixels out, 'ceil' adds a partial window (Krizhevsky's cuda-convnet, Caffe).
     """
 
-    window: int
-    stride: int
-    padding: int = 0
+    window: Sides
+    stride: Sides
+    padding: Padding = 0
     rounding: Rounding = "floor"
     kind: PoolKind = "max"
     counts_padding: bool = True
@@ -40,45 +43,57 @@ class Pool:
     puts_out: ClassVar[str] = "pool"
 
     def __post_init__(self) -> None:
-        if self.window < 1 or self.stride < 1 or not 0 <= self.padding < self.window:
-            raise ValueError(
-                f"pool: window and stride must be at least 1 and padding in [0, window), got {self}"
-            )
+        _simplify(self, "pool", sides=("window", "stride"))
+        for window in self.windows:
+            size, stride, *padding, _ = window
+            if size < 1 or stride < 1 or not all(0 <= n < size for n in padding):
+                raise ValueError(
+                    "pool: window and stride must be at least 1 and padding in [0, window), got"
+                    f" {self}"
+                )
         check_choice("pool.rounding", self.rounding, ("floor", "ceil"))
         check_choice("pool.kind", self.kind, ("max", "average"))
 
-    def size(self, size: int) -> int:
+    @property
+    def windows(self) -> tuple[Window, Window]:
+        """What its units read along rows and along columns."""
+        return _windows(self.window, self.stride, self.padding)
+
+    def size(self, size: int, axis: int = 0) -> int:
         """Pixels along one axis after pooling. ValueError if there is no window.
 
         With 'ceil' a last partial window counts if it starts inside the map or its left padding
         (the rule of Caffe and PyTorch), so that no window holds padding alone.
         """
-        room = size + 2 * self.padding - self.window
-        if room < 0 and not (self.rounding == "ceil" and room > -self.window):
+        window, stride, before, after, _ = self.windows[axis]
+        room = size + before + after - window
+        if room < 0 and not (self.rounding == "ceil" and room > -window):
             raise ValueError(
-                f"a map of {size} pixels is smaller than its {self.window}-pixel pooling window; "
+                f"a map of {size} pixels is smaller than its {window}-pixel pooling window; "
                 "use larger images or fewer layers"
             )
         if self.rounding == "floor":
-            return room // self.stride + 1
-        out = -(-room // self.stride) + 1
-        if (out - 1) * self.stride >= size + self.padding:
+            return room // stride + 1
+        out = -(-room // stride) + 1
+        if (out - 1) * stride >= size + before:
             out -= 1
         return max(out, 1)
 
-    def pads(self, size: int) -> tuple[int, int]:
+    def pads(self, size: int, axis: int = 0) -> Pair:
         """Padding (before, after) along one axis that makes every window whole."""
-        reach = (self.size(size) - 1) * self.stride + self.window
-        return self.padding, max(self.padding, reach - size - self.padding)
+        window, stride, before, after, _ = self.windows[axis]
+        reach = (self.size(size, axis) - 1) * stride + window
+        return before, max(after, reach - size - before)
 
-    def counts(self, size: int) -> list[int]:
+    def counts(self, size: int, axis: int = 0) -> list[int]:
         """Pixels along one axis that the mean of each unit is over, in a map of `size` pixels.
 
         What a partial window of 'ceil' has beyond map and padding never counts (Caffe, PyTorch).
         """
-        starts = [unit * self.stride - self.padding for unit in range(self.size(size))]
-        padding = self.padding if self.counts_padding else 0
-        return pixels_inside(starts, self.window, (-padding, size + padding))
+        window, stride, before, after, _ = self.windows[axis]
+        starts = [unit * stride - before for unit in range(self.size(size, axis))]
+        within = (-before, size + after) if self.counts_padding else (0, size)
+        return pixels_inside(starts, window, within)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,14 +174,17 @@ class Conv:
 
     number: int  # the paper's layer number; a removed layer leaves a gap
     maps: int
-    kernel: int
-    stride: int = 1
-    padding: int = 0
+    kernel: Sides
+    stride: Sides = 1
+    padding: Padding = 0
     groups: int = 1
+    dilation: Sides = 1  # pixels from one that a filter reads to the next
     then: tuple[Part, ...] = (RELU,)
 
     def __post_init__(self) -> None:
-        if min(self.maps, self.kernel, self.stride, self.groups) < 1 or self.padding < 0:
+        _simplify(self, self.name, sides=("kernel", "stride", "dilation"))
+        positive = [n for window in self.windows for n in (*window[:2], window.dilation)]
+        if min(self.maps, self.groups, *positive) < 1 or min(map(min, self.pads)) < 0:
             raise ValueError(f"{self.name}: sizes must be positive, got {self}")
         if self.maps % self.groups:
             raise ValueError(
@@ -204,12 +222,23 @@ class Conv:
         """Its first contrast norm."""
         return next((part for part in self.then if isinstance(part, ContrastNorm)), None)
 
-    def size(self, size: int) -> int:
+    @property
+    def windows(self) -> tuple[Window, Window]:
+        """What its units read along rows and along columns."""
+        return _windows(self.kernel, self.stride, self.padding, self.dilation)
+
+    @property
+    def pads(self) -> Pads:
+        """((top, bottom), (left, right)) pixels."""
+        return windows.pads(self.padding)
+
+    def size(self, size: int, axis: int = 0) -> int:
         """Pixels along one axis after the convolution. ValueError if nothing is left."""
-        out = (size + 2 * self.padding - self.kernel) // self.stride + 1
+        window = self.windows[axis]
+        out = (size + window.before + window.after - window.reach) // window.stride + 1
         if out < 1:
             raise ValueError(
-                f"{self.name}: an input of {size} pixels is smaller than its {self.kernel}-pixel "
+                f"{self.name}: an input of {size} pixels is smaller than its {window.reach}-pixel "
                 "filter; use larger images or fewer layers"
             )
         return out
@@ -238,6 +267,29 @@ def pixels_inside(starts: Sequence[int], window: int, within: tuple[int, int]) -
     before the second, along one axis."""
     first, end = within
     return [min(start + window, end) - max(start, first) for start in starts]
+
+
+def _windows(
+    size: Sides, stride: Sides, padding: Padding, dilation: Sides = 1
+) -> tuple[Window, Window]:
+    sizes, strides, dilations = windows.both(size), windows.both(stride), windows.both(dilation)
+    rows, columns = windows.pads(padding)
+    return (
+        Window(sizes[0], strides[0], *rows, dilations[0]),
+        Window(sizes[1], strides[1], *columns, dilations[1]),
+    )
+
+
+def _simplify(spec: Pool | Conv, name: str, sides: tuple[str, ...]) -> None:
+    """Brings each field to its one shortest form, so that equal layers are equal; what configs keep
+    as lists becomes hashable."""
+    for field in (*sides, "padding"):
+        shorten = windows.shortest_padding if field == "padding" else windows.shortest
+        try:
+            value = shorten(getattr(spec, field))
+        except ValueError as error:
+            raise ValueError(f"{name}: its {field}: {error}") from None
+        object.__setattr__(spec, field, value)
 
 
 def check_choice(field: str, value: str, choices: tuple[str, ...]) -> None:

@@ -26,18 +26,19 @@ def rows(options: Options) -> Iterator[Row]:
     from configs import architectures
     from zfnet_jax import architecture, geometry
     from zfnet_jax.convolution import filter_maps, plain
+    from zfnet_jax.windows import both
 
     net = architecture.from_config(architectures.zfnet(), classes=1000)
     sizes = geometry.layer_sizes(net, 224)
     size, channels = 224, 3
     for conv in net.convs:
-        out, k = sizes[conv.name], conv.kernel
+        out, sides = sizes[conv.name], both(conv.kernel)
         rng = np.random.default_rng(0)
         x, kernel, seed = (
             rng.normal(size=shape).astype(np.float32)
             for shape in (
                 (_BATCH, size, size, channels),
-                (k, k, channels, conv.maps),
+                (*sides, channels, conv.maps),
                 (_BATCH, out, out, conv.maps),
             )
         )
@@ -56,7 +57,7 @@ def rows(options: Options) -> Iterator[Row]:
             conv: Conv = conv,
         ) -> tuple[torch.Tensor | None, ...]:
             return torch.ops.aten.convolution_backward(
-                *(tseed, tx, tkernel, None, [conv.stride] * 2, [conv.padding] * 2),
+                *(tseed, tx, tkernel, None, both(conv.stride), [pad for pad, _ in conv.pads]),
                 *([1, 1], False, [0, 0], 1, which),
             )
 
@@ -69,7 +70,7 @@ def rows(options: Options) -> Iterator[Row]:
             }
             if which is None:
                 forms["PyTorch"] = lambda tx=tx, w=tkernel, c=conv: torch.nn.functional.conv2d(
-                    tx, w, None, c.stride, c.padding
+                    tx, w, None, c.stride, [pad for pad, _ in c.pads]
                 )
             else:
                 mask = [which == 0, which == 1, False]

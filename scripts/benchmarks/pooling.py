@@ -12,7 +12,7 @@ from scripts.benchmarks.trials import Form, Options, Row, Work, compare
 if TYPE_CHECKING:
     import jax
 
-    from zfnet_jax.pooling import Pads
+    from zfnet_jax.windows import Pads, Pair
 
 _BATCH = 16
 
@@ -24,13 +24,15 @@ def rows(options: Options) -> Iterator[Row]:
     from configs import architectures
     from zfnet_jax import architecture, geometry
     from zfnet_jax.pooling import max_pool_with_switches, max_unpool
+    from zfnet_jax.windows import both
 
     net = architecture.from_config(architectures.zfnet(), classes=1000)
     sizes = geometry.layer_sizes(net, 224)
     for conv in net.convs:
         if not conv.pool:
             continue
-        size, (window, stride) = sizes[conv.name], (conv.pool.window, conv.pool.stride)
+        size = sizes[conv.name]
+        window, stride = both(conv.pool.window), both(conv.pool.stride)
         pad = conv.pool.pads(size)
         pads = (pad, pad)
         rng = np.random.default_rng(0)
@@ -39,14 +41,14 @@ def rows(options: Options) -> Iterator[Row]:
         )
 
         def ours(
-            x: jax.Array, window: int = window, stride: int = stride, pads: Pads = pads
+            x: jax.Array, window: Pair = window, stride: Pair = stride, pads: Pads = pads
         ) -> tuple[jax.Array, jax.Array]:
             return max_pool_with_switches(x, window, stride, pads)
 
         def flax(
-            x: jax.Array, window: int = window, stride: int = stride, pads: Pads = pads
+            x: jax.Array, window: Pair = window, stride: Pair = stride, pads: Pads = pads
         ) -> jax.Array:
-            return nn.max_pool(x, (window, window), (stride, stride), pads)
+            return nn.max_pool(x, window, stride, pads)
 
         pooled, switches = jax.jit(ours)(x)
         shape, small = x.shape, np.shape(pooled)

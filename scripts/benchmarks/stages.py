@@ -81,15 +81,18 @@ class _Stages:
 
     def _convolution(self, conv: Conv, size: int, channels: int, out: int) -> Iterator[Row]:
         from zfnet_jax.convolution import filter_maps
+        from zfnet_jax.windows import both
 
-        kernel = (conv.kernel, conv.kernel, channels, conv.maps)
+        kernel = (*both(conv.kernel), channels, conv.maps)
         work = Work(
             flops=2 * math.prod(kernel) * out * out * self.batch,
             mode=self.mode,
         )
 
         def torchs(torch: ModuleType, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
-            return torch.nn.functional.conv2d(x, w, None, conv.stride, conv.padding)
+            return torch.nn.functional.conv2d(
+                x, w, None, conv.stride, [pad for pad, _ in conv.pads]
+            )
 
         yield from self._both_ways(
             conv.name,

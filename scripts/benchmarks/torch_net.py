@@ -12,6 +12,7 @@ from torch import nn
 from zfnet_jax import geometry
 from zfnet_jax.architecture import Architecture
 from zfnet_jax.layer_specs import Conv, plain_then
+from zfnet_jax.windows import Pair, Window
 
 
 class TorchZFNet(nn.Module):
@@ -32,7 +33,12 @@ class TorchZFNet(nn.Module):
         maps = params[architecture.convs[0].name]["kernel"].shape[2] if params else 3
         for conv in architecture.convs:
             layer = nn.Conv2d(
-                maps, conv.maps, conv.kernel, conv.stride, conv.padding, groups=conv.groups
+                maps,
+                conv.maps,
+                conv.kernel,
+                conv.stride,
+                _padding(conv.windows),
+                groups=conv.groups,
             )
             _fill(layer, params and params[conv.name], (3, 2, 0, 1))
             self.layers.add_module(conv.name, layer)
@@ -59,7 +65,7 @@ class TorchZFNet(nn.Module):
         if conv.pool:
             pool = conv.pool
             ceil = pool.rounding == "ceil"
-            layer = nn.MaxPool2d(pool.window, pool.stride, pool.padding, ceil_mode=ceil)
+            layer = nn.MaxPool2d(pool.window, pool.stride, _padding(pool.windows), ceil_mode=ceil)
             self.layers.add_module(f"pool{conv.number}", layer)
         if conv.contrast_norm:
             norm = conv.contrast_norm
@@ -88,3 +94,9 @@ def _fill(
         layer.weight.copy_(torch.from_numpy(np.array(params["kernel"]).transpose(order)))
         assert layer.bias is not None  # all layers have one
         layer.bias.copy_(torch.from_numpy(np.array(params["bias"])))
+
+
+def _padding(windows: tuple[Window, Window]) -> Pair:
+    """As PyTorch takes it, the same before and after."""
+    rows, columns = windows
+    return rows.before, columns.before

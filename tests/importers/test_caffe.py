@@ -8,6 +8,7 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from google.protobuf import text_format
 from PIL import Image
 
 from configs import quickstart, zfnet
@@ -17,7 +18,7 @@ from tests.conftest import run_script
 from zfnet_jax import deconvnet, units
 from zfnet_jax.data.prepare import prepare
 from zfnet_jax.data.prepared import open_prepared
-from zfnet_jax.importers import importing, write
+from zfnet_jax.importers import caffe_layers, importing, write
 from zfnet_jax.importers.caffe_proto import message
 from zfnet_jax.importers.chain import RegionPool
 from zfnet_jax.importers.pools import region_pool
@@ -397,9 +398,15 @@ def test_preprocessing_of_a_data_layer_is_recovered(tmp_path):
 
 
 def test_where_regions_are_evenly_pooled():
-    """A region of 6 k or 6 k + 1 units; 224-pixel images give 15, whose windows are uneven."""
+    """A region of 6 k or 6 k + 1 units; 224-pixel images give 15, whose windows are uneven. Maps of
+    16 units of a region of 18 (VGG_CNN_M at 280 pixels): the last window is partial."""
     region = RegionPool("roi", 6, 1 / 16)
-    for size, crop, pool in ((12, 184, Pool(2, 2)), (13, 192, Pool(3, 2)), (18, 280, Pool(3, 3))):
+    for size, crop, pool in (
+        (12, 184, Pool(2, 2)),
+        (13, 192, Pool(3, 2)),
+        (18, 280, Pool(3, 3)),
+        (16, 280, Pool(3, 3, rounding="ceil")),
+    ):
         assert region_pool(region, size, crop) == pool
     with pytest.raises(ValueError, match=r"roi: RoI pooling of 15 x 15 units.*evenly spaced"):
         region_pool(region, 15, 224)
@@ -415,7 +422,7 @@ def test_where_regions_are_evenly_pooled():
         ("pool: MAX", "pool: STOCHASTIC", "pool1: stochastic pooling"),
         ("pooled_w: 6", "pooled_w: 5", "roi_pool5: it pools to 6 x 5 values"),
         ("scale_train: false", "scale_train: true", "must be the same after every layer"),
-        ("stride: 2 group", "stride: 2 stride: 3 group", r"conv1: its stride is \[2, 3\]"),
+        ("stride: 2 group", "stride: 2 stride: 3 stride: 1 group", r"conv1: its stride is \[2, 3"),
         ("layer {", "layer {{", "cannot be read: ParseError"),
     ],
 )  # fmt: skip
@@ -425,3 +432,25 @@ def test_what_does_not_fit_is_named(old, new, message_, zf, tmp_path):
     options = dataclasses.replace(OPTIONS, prototxt=tmp_path / "net.prototxt")
     with pytest.raises(ValueError, match=message_):
         importing.from_caffe(paths[1], options, zfnet.get_config())
+
+
+def test_a_convolution_s_sides_dilation_and_depthwise_groups():
+    """However the file puts them: one number, two, or one each for height and width."""
+
+    def read(kind: str, fields: str, *shape: int):
+        layer = message("LayerParameter")()
+        text_format.Parse(f"convolution_param {{ num_output: 4 {fields} bias_term: false }}", layer)
+        blob = message("BlobProto")()
+        blob.shape.dim.extend(shape)
+        blob.data.extend(range(int(np.prod(shape))))
+        (link,) = caffe_layers.links("c", kind, layer, {"c": [blob]})
+        return link
+
+    sides = "kernel_h: 3 kernel_w: 5 stride_h: 2 stride_w: 1 pad_h: 0 pad_w: 2 dilation: 2"
+    link = read("Convolution", sides, 4, 3, 3, 5)
+    assert (link.stride, link.padding, link.dilation, link.groups) == ((2, 1), (0, 2), (2, 2), 1)
+    link = read("Convolution", "kernel_size: 3 kernel_size: 1 dilation: 1 dilation: 2", 4, 3, 3, 1)
+    assert (link.stride, link.padding, link.dilation) == ((1, 1), (0, 0), (1, 2))
+    assert read("ConvolutionDepthwise", "kernel_size: 3 pad: 1", 4, 1, 3, 3).groups == 4
+    with pytest.raises(ValueError, match=r"c: its stride is \[2, 0\], expected one number or two"):
+        read("Convolution", "kernel_size: 3 stride_h: 2", 4, 3, 3, 3)

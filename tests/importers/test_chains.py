@@ -48,6 +48,27 @@ TO_FIRST, TO_LAST = (("Transpose", {"perm": perm}) for perm in ([0, 3, 1, 2], [0
 
 # Nodes that are named as our activations are compared with them.
 CHAINS: dict[str, list[onnx_chains.Node]] = {
+    "sides, padding and dilation of each axis its own": [
+        conv(1, kernel=(3, 5), strides=[2, 1], pads=[0, 2, 1, 1], maps=6), relu(1),
+        ("MaxPool", {"name": "pool1", "kernel_shape": [2, 3], "strides": [1, 2],
+                     "pads": [1, 0, 0, 2]}),
+        conv(2, dilations=[2, 3], pads=[2, 3, 2, 3], group=6, maps=12), relu(2),
+        ("AveragePool", {"name": "pool2", "kernel_shape": [3, 2], "strides": [2, 1],
+                         "pads": [1, 0, 1, 1]}),
+        conv(3, kernel=(1, 4), dilations=[1, 2]), relu(3),
+        ("AveragePool", {"name": "pool3", "kernel_shape": [2, 2], "strides": [2, 2],
+                         "pads": [0, 0, 1, 1], "count_include_pad": 1}),
+        ("Flatten", {}), GEMM,
+    ],
+    "padding that follows from the size": [
+        conv(1, kernel=(4, 3), strides=[3, 2], auto_pad="SAME_LOWER"), relu(1),
+        ("MaxPool", {"name": "pool1", "kernel_shape": [2, 2], "strides": [2, 2],
+                     "auto_pad": "SAME_UPPER"}),
+        conv(2, kernel=2, auto_pad="SAME_UPPER"), relu(2),
+        ("AveragePool", {"name": "pool2", "kernel_shape": [2, 3], "strides": [1, 2],
+                         "auto_pad": "SAME_LOWER"}),
+        conv(3, kernel=2, auto_pad="VALID"), relu(3), ("Flatten", {}), GEMM,
+    ],
     "averages": [
         conv(1, kernel=5, strides=[2, 2]), relu(1),
         pool(1, "Average", 3, 2, pads=[1] * 4),
@@ -151,7 +172,8 @@ def test_a_net_of_grey_images_takes_the_mean_of_colours(tmp_path):
     theirs = onnx_chains.answers(model, SIZE, 1, x)
     names = ("conv1", "conv2", "conv3", "logits")
     foreign.same(dict(activations) | {"logits": logits}, {name: theirs[name] for name in names})
-    seed = units.strongest_unit(activations["conv3"], 1)
+    active = int(np.asarray(activations["conv3"]).max(axis=(0, 1, 2)).argmax())
+    seed = units.strongest_unit(activations["conv3"], active)
     pixels = deconvnet.project(
         run.architecture, run.params, activations, "conv3", seed, run.input_size
     )
@@ -196,10 +218,9 @@ def test_what_follows_the_filters_in_order(tmp_path):
         ([conv(1), ("Transpose", {"perm": [0, 1, 3, 2], "name": "t"}), relu(1)],
          r"Transpose t: a transposition \[0, 1, 3, 2\]"),
         ([conv(1), pool(1, "Max", 17, 1), ("Flatten", {}), GEMM],
-         "MaxPool pool1: a max pool of 17 pixels of 38; 16 at most are known, or the whole map"),
-        ([conv(1), pool(1, "Average", 3, 1, pads=[0, 0, 1, 1], count_include_pad=1),
-          ("Flatten", {}), GEMM],
-         "AveragePool pool1: average pool of 3 pixels, .*no pool here does"),
+         "MaxPool pool1: a max pool of 17 x 17 pixels of 38 x 38; 256 at most, 16 x 16, are known"),
+        ([conv(1), pool(1, "Max", 3, 1, dilations=[1, 2]), ("Flatten", {}), GEMM],
+         r"MaxPool pool1: a pool whose dilations are \[1, 2\]"),
         ([conv(1), ("BatchNormalization", {"training_mode": 1})],
          "BatchNormalization logits: a batch norm as in training; export the net for evaluation"),
         ([conv(1), ("LeakyRelu", {"alpha": -1.0, "name": "leaky"})],

@@ -33,11 +33,11 @@ OPTIONS = importing.Options(
 NET: list[keras_nets.Layer] = [
     image(SIZE),
     ("Sequential", {"name": "features", "layers": [
-        conv("filtered1", 6, padding="same", use_bias=False),
+        conv("filtered1", 6, (4, 3), padding="same", use_bias=False),
         batch_norm("norm", scale=False), activation("conv1", "relu"),
-        pool("pool1", "Max", 2), ("Dropout", {"name": "drop", "rate": 0.5}),
+        pool("pool1", "Max", 3, 2, padding="same"), ("Dropout", {"name": "drop", "rate": 0.5}),
     ]}),
-    ("ZeroPadding2D", {"name": "zeros", "padding": [[1, 1], [1, 1]]}),
+    ("ZeroPadding2D", {"name": "zeros", "padding": [[0, 1], [1, 0]]}),
     conv("filtered2", 8, strides=[2, 2], groups=2), ("ReLU", {"name": "conv2"}),
     pool("pool2", "Average", 3, 1, padding="same"), ("RandomFlip", {"name": "flip"}),
     flatten(), dense("fc3", 5, activation="relu"),
@@ -267,6 +267,17 @@ def test_hostile_hdf5_is_refused(tmp_path):
     assert "of which the file holds 0 at most" in broken()
     assert "expected [3, 3, 3, 4]" in broken(shape=(2**20, 2**20))
     assert "not floating point" in broken(dtype="i4")
+
+
+def test_a_heap_that_has_no_end_is_refused(tmp_path):
+    """HDF5 would read it for ever."""
+    layers = [image(8), conv("c", 4), flatten(), dense("d")]
+    path = save("h5", tmp_path, keras_nets.sequential(layers), keras_nets.weights(layers))
+    content = bytearray(path.read_bytes())
+    place = content.index(b"GCOL") + 16
+    content[place : place + 16] = bytes(16)
+    path.write_bytes(content)
+    assert "its global heap at byte" in said_of(path)
 
 
 def test_hostile_archives_are_refused(tmp_path):

@@ -29,9 +29,9 @@ SIDE = 12
 COLOURS = ("red", "green", "blue")
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A net that names the colour of its image: the strongest of three channels, blue first."""
+def colour_net(path: Path, *, classes: bool) -> Path:
+    """A net that names the colour of its image: the strongest of three channels, blue first; or its
+    trunk alone."""
     conv = np.zeros((3, 3, 3, 3), np.float32)
     conv[range(3), range(3), 1, 1] = 1
     dense = np.repeat(np.eye(3, dtype=np.float32)[::-1], (SIDE // 2) ** 2, axis=1)
@@ -43,17 +43,23 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
         helper.make_node("Flatten", ["pool"], ["flat"]),
         helper.make_node("Gemm", ["flat", "dense_w", "dense_b"], ["logits"], transB=1),
     ]
+    if not classes:
+        nodes, tensors = nodes[:3], {"conv_w": conv}
     float32 = TensorProto.FLOAT
     graph = helper.make_graph(
         nodes,
         "colours",
         [helper.make_tensor_value_info("image", float32, [1, 3, SIDE, SIDE])],
-        [helper.make_tensor_value_info("logits", float32, None)],
+        [helper.make_tensor_value_info(nodes[-1].output[0], float32, None)],
         [numpy_helper.from_array(array, name) for name, array in tensors.items()],
     )
-    path = tmp_path_factory.mktemp("net") / "colours.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), path)
     return path
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return colour_net(tmp_path_factory.mktemp("net") / "colours.onnx", classes=True)
 
 
 @pytest.fixture(scope="module")
@@ -68,11 +74,13 @@ def colours(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def imported(weights: Path, folder: Path, *, bgr: bool, mean: float = 0.0) -> Imported:
+def imported(
+    weights: Path, folder: Path, *, bgr: bool, mean: float = 0.0, classes: bool = True
+) -> Imported:
     (folder / "classes.txt").write_text("\n".join(COLOURS))
     options = importing.Options(
         bgr=bgr, mean=np.full(1, mean, np.float32), image_size=SIDE,
-        class_names=folder / "classes.txt",
+        class_names=folder / "classes.txt" if classes else None,
     )  # fmt: skip
     return importing.from_file(weights, options, zfnet.get_config())
 
@@ -109,9 +117,11 @@ def test_one_call_leaves_all_and_another_makes_nothing_again(weights, colours, t
         look(out, imported(weights, tmp_path, bgr=False), colours)
 
 
-def steps(weights: Path, folder: Path, images: Path) -> tuple[Context, dict[str, Step]]:
+def steps(
+    weights: Path, folder: Path, images: Path, *, classes: bool = True
+) -> tuple[Context, dict[str, Step]]:
     """Those of the net with the wrong order of colours."""
-    net = imported(weights, folder, bgr=False)
+    net = imported(weights, folder, bgr=False, classes=classes)
     context = looking.opened(folder / "out", net, zfnet.get_config(), str(images))
     return context, {step.name: step for step in looking.make_plan(context, net.pixels)}
 
@@ -154,3 +164,18 @@ def test_photos_need_no_classes(weights, colours, tmp_path):
     plan["photos"].make()
     images, labels, keys = photos.chosen(context).first(3)
     assert (len(images), labels, keys) == (2, (), ("snaps/0.png", "snaps/3.png"))
+
+
+def test_a_trunk_has_all_but_the_check(colours, tmp_path):
+    trunk = colour_net(tmp_path / "trunk.onnx", classes=False)
+    context, plan = steps(trunk, tmp_path, colours, classes=False)
+    assert {name: step.missing for name, step in plan.items() if step.missing} == {
+        "check": "out has no classifier, which this needs"
+    }
+    plan["photos"].make()
+    assert photos.chosen(context).first(3)[1] == ()
+
+
+def test_classes_without_names_are_asked_for(weights, colours, tmp_path):
+    _, plan = steps(weights, tmp_path, colours, classes=False)
+    assert "--classes=FILE" in (plan["check"].missing or "")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import runpy
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,7 +38,10 @@ class NetFlags:
             "prototxt", None, "Caffe: the file of the architecture."
         )
         self._architecture = flags.DEFINE_string(
-            "architecture", None, "Keras, weights alone: what model.to_json() wrote, FILE.json."
+            "architecture",
+            None,
+            "The layers of weights alone. PyTorch: a config, FILE.py or FILE.py:ARG; Keras: what"
+            " model.to_json() wrote, FILE.json.",
         )
         self._output = flags.DEFINE_string(
             "output", None, "Caffe, Keras: last layer to read, if not the class scores."
@@ -72,10 +77,13 @@ class NetFlags:
         from zfnet_jax.importers import importing  # after the flags, so that --help needs no jax
 
         order, mean, scale = self._order.value, self._mean.value, self._scale.value
+        architecture = self._architecture.value
+        is_json = architecture is not None and architecture.endswith(".json")
         options = importing.Options(
             preset=self._preset.value,
+            architecture=None if is_json else read_config(architecture),
             prototxt=self._prototxt.value,
-            architecture_json=self._architecture.value,
+            architecture_json=architecture if is_json else None,
             output=self._output.value,
             bgr=None if order is None else order == "bgr",
             mean=None if mean is None else np.array(_numbers("mean", mean), np.float32),
@@ -94,6 +102,19 @@ class NetFlags:
             for one in vars(self).values()
             if one.present
         ]
+
+
+def read_config(name: str | None) -> ConfigDict | None:
+    """What `get_config` of a config file returns; `name` is FILE or FILE:ARG."""
+    if name is None:
+        return None
+    path, *arg = name.split(":", 1)
+    if not Path(path).is_file():
+        raise ValueError(f"--architecture={name}: there is no file {path}")
+    get_config = runpy.run_path(path).get("get_config")
+    if get_config is None:
+        raise ValueError(f"--architecture={name}: {path} has no function get_config")
+    return get_config(*arg)
 
 
 def _numbers(flag: str, values: list[str]) -> tuple[float, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from zfnet_jax.stages.filters import Filter
 from zfnet_jax.stages.max_pool import MaxPool
 from zfnet_jax.stages.relu import Relu
 from zfnet_jax.stages.stage import Stage
+from zfnet_jax.windows import Pair, Window
 
 OPSET = 13
 
@@ -135,6 +137,18 @@ class _Graph:
                 tensors[:] = [names.get(name, name) for name in tensors]
 
 
+def _window(windows: tuple[Window, Window], pads: Sequence[Pair]) -> dict[str, list[int]]:
+    """The attributes of a node whose units read windows."""
+    (top, bottom), (left, right) = pads
+    said = {
+        "kernel_shape": [window.size for window in windows],
+        "strides": [window.stride for window in windows],
+        "pads": [top, left, bottom, right],
+    }
+    dilations = [window.dilation for window in windows]
+    return said if dilations == [1, 1] else said | {"dilations": dilations}
+
+
 @functools.singledispatch
 def _add_stage(stage: Stage, graph: _Graph, x: str, shape: tuple[int, ...]) -> str:
     """Adds the nodes of a stage, whose input x is [H, W, C] or [N]; returns their output."""
@@ -150,9 +164,7 @@ def _(stage: Filter, graph: _Graph, x: str, shape: tuple[int, ...]) -> str:
         "Conv",
         f"{stage.name}_filtered",
         [x, f"{stage.name}.weight", f"{stage.name}.bias"],
-        kernel_shape=[conv.kernel] * 2,
-        strides=[conv.stride] * 2,
-        pads=[conv.padding] * 4,
+        **_window(conv.windows, conv.pads),
         group=conv.groups,
     )
 
@@ -184,38 +196,29 @@ def _(stage: ScaleAndShift, graph: _Graph, x: str, shape: tuple[int, ...]) -> st
 
 @_add_stage.register
 def _(stage: MaxPool, graph: _Graph, x: str, shape: tuple[int, ...]) -> str:
-    (top, bottom), (left, right) = (stage.pads(n) for n in shape[:2])
-    return graph.add(
-        "MaxPool",
-        f"{stage.name}_pooled",
-        [x],
-        kernel_shape=[stage.pool.window] * 2,
-        strides=[stage.pool.stride] * 2,
-        pads=[top, left, bottom, right],
-    )
+    pads = [stage.pads(n, axis) for axis, n in enumerate(shape[:2])]
+    return graph.add("MaxPool", f"{stage.name}_pooled", [x], **_window(stage.windows, pads))
 
 
 @_add_stage.register
 def _(stage: AveragePool, graph: _Graph, x: str, shape: tuple[int, ...]) -> str:
     """Where only pixels of the maps count, or all of every window, the node says it; else its means
     are corrected."""
-    pool, name, sides = stage.pool, stage.name, shape[:2]
-    (top, bottom), (left, right) = (stage.pads(n) for n in sides)
-    counts = [np.array(pool.counts(n)) for n in sides]
-    within = [np.array(dataclasses.replace(pool, counts_padding=False).counts(n)) for n in sides]
+    pool, name, (rows, columns) = stage.pool, stage.name, stage.windows
+    inside, sides = dataclasses.replace(pool, counts_padding=False), list(enumerate(shape[:2]))
+    counts = [np.array(pool.counts(n, axis)) for axis, n in sides]
+    within = [np.array(inside.counts(n, axis)) for axis, n in sides]
     counts_inside = all((a == b).all() for a, b in zip(counts, within))
     mean = graph.add(
         "AveragePool",
         f"{name}_pooled",
         [x],
-        kernel_shape=[pool.window] * 2,
-        strides=[pool.stride] * 2,
-        pads=[top, left, bottom, right],
+        **_window(stage.windows, [stage.pads(n, axis) for axis, n in sides]),
         count_include_pad=int(not counts_inside),
     )
-    if counts_inside or all((n == pool.window).all() for n in counts):
+    if counts_inside or ((counts[0] == rows.size).all() and (counts[1] == columns.size).all()):
         return mean
-    shares = pool.window**2 / np.outer(*counts)
+    shares = rows.size * columns.size / np.outer(*counts)
     return graph.add("Mul", f"{name}_mean", [mean, graph.constant(f"{name}_shares", shares)])
 
 

@@ -23,12 +23,14 @@ from zfnet_jax.importers.chain import (
     Softmax,
     Weights,
     WindowPool,
+    sized,
 )
 from zfnet_jax.importers.folding import folded
 from zfnet_jax.importers.net import Net, checked
 from zfnet_jax.importers.pools import same_pool
 from zfnet_jax.layer_fields import conv_fields, is_plain, part_fields
 from zfnet_jax.layer_specs import Classifier, ContrastNorm, Conv, Part, Pool
+from zfnet_jax.windows import Pair, by
 
 After = Rectifier | Norm | Affine | AnyPool  # what may follow a convolution in its layer
 
@@ -53,20 +55,20 @@ def assemble(chain: Sequence[Link], crop: int, *, bgr: bool, base: ConfigDict) -
     dense = layers.dense
     convs: list[Conv] = []
     params: dict[str, dict[str, np.ndarray]] = {}
-    size, maps = crop, CHANNELS
+    size, maps = (crop, crop), CHANNELS
     for number, (filters, after) in enumerate(layers.convs, start=1):
-        conv, kernel = _conv(filters, number, maps)
+        conv, kernel = _conv(filters, number, maps, size)
         if number == 1 and bgr:
             if conv.groups > 1:
                 raise ValueError(f"{filters.name}: groups of colours, {conv.groups}")
             kernel = kernel[:, :, ::-1]
         params[conv.name] = {"kernel": kernel, "bias": filters.bias}
-        size, maps = conv.size(size), conv.maps
+        size, maps = (conv.size(size[0], 0), conv.size(size[1], 1)), conv.maps
         then: list[Part] = []
         for link in after:
             part = _part(link, size, crop)
             if isinstance(part, Pool):
-                size = part.size(size)
+                size = (part.size(size[0], 0), part.size(size[1], 1))
             then.append(part)
         convs.append(dataclasses.replace(conv, then=tuple(then)))
         for name, link in zip(convs[-1].then_names, after, strict=True):
@@ -88,22 +90,24 @@ def assemble(chain: Sequence[Link], crop: int, *, bgr: bool, base: ConfigDict) -
 
 
 def _without_dense(
-    conv: tuple[Filters, list[After]], softmax: Softmax | None, size: int
+    conv: tuple[Filters, list[After]], softmax: Softmax | None, size: Pair
 ) -> Classifier:
-    """What a chain of convolutions alone ends in; its last leaves maps of `size` x `size` units.
+    """What a chain of convolutions alone ends in; its last leaves maps of `size` units.
 
     They are class scores if the file says so by a softmax; or if they have one unit each and are
     what such nets end in: sums, as of a dense layer written as a convolution, or means of whole
     maps (NIN). Else the chain is a trunk: what follows its maps is not in the file.
     """
-    if softmax and size > 1:
+    if softmax and size != (1, 1):
         raise ValueError(
-            f"{softmax.name}: class scores of {size} x {size} units each, expected one: choose"
+            f"{softmax.name}: class scores of {by(size)} units each, expected one: choose"
             " smaller images (--crop)"
         )
     last = [conv[0], *conv[1]][-1]
     is_mean = isinstance(last, WindowPool | GlobalPool) and last.kind == "average"
-    return "maps" if softmax or (size == 1 and (is_mean or isinstance(last, Filters))) else "none"
+    return (
+        "maps" if softmax or (size == (1, 1) and (is_mean or isinstance(last, Filters))) else "none"
+    )
 
 
 class _Layers(NamedTuple):
@@ -156,7 +160,7 @@ def _split(chain: Sequence[Link]) -> _Layers:
     return _Layers(convs, dense, dropouts[:-1], rectifiers[:-1])
 
 
-def _part(link: After, size: int, crop: int) -> Part:
+def _part(link: After, size: Pair, crop: int) -> Part:
     """The same in our net, on maps of `size` pixels of images of `crop`."""
     match link:
         case Rectifier():
@@ -177,20 +181,23 @@ def _affine_params(link: Affine, maps: int) -> dict[str, np.ndarray]:
     return params
 
 
-def _conv(filters: Filters, number: int, inputs: int) -> tuple[Conv, np.ndarray]:
-    """Geometry and kernel [k, k, input maps / groups, maps] of a convolution."""
+def _conv(filters: Filters, number: int, inputs: int, size: Pair) -> tuple[Conv, np.ndarray]:
+    """Geometry and kernel [k, l, input maps / groups, maps] of a convolution of maps of `size`."""
     weight = filters.weight
-    if weight.ndim != 4 or weight.shape[2] != weight.shape[3] or not all(weight.shape):
-        raise _misfit(filters.name, "weight", weight, ["maps", inputs, "k", "k"])
+    if weight.ndim != 4 or not all(weight.shape):
+        raise _misfit(filters.name, "weight", weight, ["maps", inputs, "k", "l"])
+    maps, _, *sides = weight.shape
+    kernel = (sides[0], sides[1])
     conv = Conv(
         number=number,
-        maps=weight.shape[0],
-        kernel=weight.shape[2],
+        maps=maps,
+        kernel=kernel,
         stride=filters.stride,
-        padding=filters.padding,
+        padding=sized(filters.padding, kernel, filters.stride, filters.dilation, size),
         groups=filters.groups,
+        dilation=filters.dilation,
     )
-    expected = (conv.maps, inputs // conv.groups, conv.kernel, conv.kernel)
+    expected = (conv.maps, inputs // conv.groups, *kernel)
     if weight.shape != expected or inputs % conv.groups:
         raise _misfit(filters.name, "weight", weight, list(expected))
     _check_bias(filters, conv.maps)
@@ -198,19 +205,19 @@ def _conv(filters: Filters, number: int, inputs: int) -> tuple[Conv, np.ndarray]
 
 
 def _dense_params(
-    dense: Sequence[Weights], convs: int, maps: int, size: int
+    dense: Sequence[Weights], convs: int, maps: int, size: Pair
 ) -> dict[str, dict[str, np.ndarray]]:
     """Parameters of the dense layers after `convs` layers, of which the last has `maps` maps of
-    `size` x `size` units."""
-    params, inputs = {}, size * size * maps
+    `size` units."""
+    params, inputs = {}, size[0] * size[1] * maps
     names = [f"fc{convs + n}" for n in range(1, len(dense))] + ["logits"]
     for depth, (name, link) in enumerate(zip(names, dense)):
         weight = link.weight
         if weight.ndim != 2 or weight.shape[1] != inputs:
-            detail = f" = {maps} x {size} x {size} inputs" if not depth else ""
+            detail = f" = {maps} x {by(size)} inputs" if not depth else ""
             raise _misfit(link.name, "weight", weight, [weight.shape[0], inputs], detail)
         if not depth and not link.channels_last:  # as map, row, column there, as here otherwise
-            weight = weight.reshape(-1, maps, size, size).transpose(0, 2, 3, 1)
+            weight = weight.reshape(-1, maps, *size).transpose(0, 2, 3, 1)
             weight = weight.reshape(len(weight), -1)
         _check_bias(link, len(weight))
         params[name] = {"kernel": weight.T, "bias": link.bias}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,8 +23,10 @@ from zfnet_jax.importers.chain import (
     batch_norm,
 )
 from zfnet_jax.layer_specs import PoolKind
+from zfnet_jax.windows import Pair
 
 _NOTHING = ("Flatten", "Split")
+_DEPTHWISE = ("ConvolutionDepthwise", "DepthwiseConvolution")  # of widespread forks
 _KINDS: dict[int, PoolKind] = {0: "max", 1: "average"}
 
 
@@ -42,6 +45,9 @@ def links(name: str, kind: str, fields: Any, blobs: Mapping[str, list[Any]]) -> 
         return []
     if kind == "Convolution":
         return [_filters(name, fields.convolution_param, blobs)]
+    if kind in _DEPTHWISE:
+        filters = _filters(name, fields.convolution_param, blobs)
+        return [dataclasses.replace(filters, groups=len(filters.weight))]
     if kind == "ReLU":
         return [Rectifier(name, _slope(name, fields.relu_param.negative_slope))]
     if kind == "PReLU":
@@ -92,21 +98,20 @@ def _flattens(kind: str, fields: Any) -> bool:
 
 
 def _filters(name: str, fields: Any, blobs: Mapping[str, list[Any]]) -> Filters:
-    kernel = _side(name, "kernel", fields.kernel_size, fields.kernel_h, fields.kernel_w, 0)
-    if any(n != 1 for n in fields.dilation):
-        raise ValueError(f"{name}: a dilation of {list(fields.dilation)}")
+    kernel = _sides(name, "kernel", fields.kernel_size, fields.kernel_h, fields.kernel_w, 0)
     weight, bias = _stored(name, fields.bias_term, blobs)
-    expected = (fields.num_output, weight.size // max(1, fields.num_output * kernel**2), kernel)
-    expected = (*expected, kernel)
+    each = max(1, fields.num_output * kernel[0] * kernel[1])
+    expected = (fields.num_output, weight.size // each, *kernel)
     if weight.ndim != 4 or weight.shape != expected:
         raise ValueError(f"{name}: its weight is {list(weight.shape)}, expected {list(expected)}")
     return Filters(
         name,
         weight,
         np.zeros(len(weight), np.float32) if bias is None else bias.reshape(-1),
-        stride=_side(name, "stride", fields.stride, fields.stride_h, fields.stride_w, 1),
-        padding=_side(name, "pad", fields.pad, fields.pad_h, fields.pad_w, 0),
+        stride=_sides(name, "stride", fields.stride, fields.stride_h, fields.stride_w, 1),
+        padding=_sides(name, "pad", fields.pad, fields.pad_h, fields.pad_w, 0),
         groups=fields.group,
+        dilation=_sides(name, "dilation", fields.dilation, 0, 0, 1),
     )
 
 
@@ -164,19 +169,19 @@ def _pool(name: str, fields: Any) -> AnyPool:
     size = [fields.kernel_size] if fields.HasField("kernel_size") else []
     step = [fields.stride] if fields.HasField("stride") else []
     edge = [fields.pad] if fields.HasField("pad") else []
-    padding = _side(name, "pad", edge, fields.pad_h, fields.pad_w, 0)
-    window = _side(name, "kernel", size, fields.kernel_h, fields.kernel_w, 0)
-    stride = _side(name, "stride", step, fields.stride_h, fields.stride_w, 1)
+    padding = _sides(name, "pad", edge, fields.pad_h, fields.pad_w, 0)
+    window = _sides(name, "kernel", size, fields.kernel_h, fields.kernel_w, 0)
+    stride = _sides(name, "stride", step, fields.stride_h, fields.stride_w, 1)
     ceil = fields.round_mode == 0
-    return WindowPool(name, kind, window, stride, (padding, padding), ceil)
+    return WindowPool(name, kind, window, stride, padding, ceil)
 
 
-def _side(name: str, what: str, values: Any, height: int, width: int, default: int) -> int:
-    """One number for both axes, however the file puts it."""
-    numbers = set(values) or ({height, width} if height or width else {default})
-    if len(numbers) != 1 or max(numbers) > 1000 or (what != "pad" and 0 in numbers):
-        raise ValueError(f"{name}: its {what} is {sorted(numbers)}, expected one number")
-    return int(numbers.pop())
+def _sides(name: str, what: str, values: Any, height: int, width: int, default: int) -> Pair:
+    """Of rows and columns, however the file puts it."""
+    numbers = list(values) or ([height, width] if height or width else [default])
+    if len(numbers) > 2 or max(numbers) > 1000 or (what != "pad" and 0 in numbers):
+        raise ValueError(f"{name}: its {what} is {numbers}, expected one number or two")
+    return int(numbers[0]), int(numbers[-1])
 
 
 def _stored(

@@ -8,24 +8,31 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
 from zfnet_jax.layer_specs import NormRegion, PoolKind
+from zfnet_jax.windows import Padding, Pads, Pair, Sides, both, pads
 
 CHANNELS = 3  # red, green, blue
+
+# As many units as pixels, divided by the stride and rounded up; an odd pixel of padding comes last,
+# or first. How much there is depends on the size of the maps: `sized`.
+Same = Literal["same_upper", "same_lower"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Filters:
-    """A convolution: weight [maps, input maps / groups, k, k], bias [maps]."""
+    """A convolution: weight [maps, input maps / groups, k, l], bias [maps]."""
 
     name: str
     weight: np.ndarray
     bias: np.ndarray
-    stride: int
-    padding: int
+    stride: Sides
+    padding: Padding | Same
     groups: int = 1
+    dilation: Sides = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,16 +70,16 @@ class Norm:
 class WindowPool:
     """Max or average pool.
 
-    `padding`: before and after the maps, along both axes; `ceil`: partial windows count;
+    `ceil`: partial windows count;
     `counts_padding`: padding counts as zeros in a mean, or not at all. What a partial window has
     beyond the padding never counts.
     """
 
     name: str
     kind: PoolKind
-    window: int
-    stride: int
-    padding: tuple[int, int]
+    window: Sides
+    stride: Sides
+    padding: Padding | Same
     ceil: bool
     counts_padding: bool = True
 
@@ -122,6 +129,20 @@ class Softmax:
     """Says that what comes before it are the class scores; the last link, where a file has it."""
 
     name: str
+
+
+def sized(
+    padding: Padding | Same, window: Sides, stride: Sides, dilation: Sides, size: Pair
+) -> Pads:
+    """Padding around maps of `size` pixels."""
+    if not isinstance(padding, str):
+        return pads(padding)
+    ends = []
+    for n, k, s, d in zip(size, both(window), both(stride), both(dilation), strict=True):
+        total = max((-(-n // s) - 1) * s + (k - 1) * d + 1 - n, 0)
+        less, more = total // 2, total - total // 2
+        ends.append((less, more) if padding == "same_upper" else (more, less))
+    return ends[0], ends[1]
 
 
 AnyPool = WindowPool | GlobalPool | RegionPool

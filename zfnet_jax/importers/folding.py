@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from zfnet_jax import windows
 from zfnet_jax.importers.chain import Affine, Dropout, Filters, Link, Rectifier, Weights
 
 
@@ -57,7 +58,7 @@ def _take_affine(links: list[Link], link: Filters | Weights) -> Filters | Weight
     affine = links[place] if place >= 0 else None
     if not isinstance(affine, Affine) or link.weight.ndim not in (2, 4):
         return link
-    if isinstance(link, Filters) and np.any(link.padding) and affine.shift.any():
+    if isinstance(link, Filters) and _padded(link) and affine.shift.any():
         return link
     kept = 1.0
     for dropout in links[place + 1 :]:
@@ -94,3 +95,8 @@ def _values(affine: Affine, units: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _replaced(link: Filters | Weights, weight: np.ndarray, bias: np.ndarray) -> Filters | Weights:
     return dataclasses.replace(link, weight=weight.astype(np.float32), bias=bias.astype(np.float32))
+
+
+def _padded(filters: Filters) -> bool:
+    padding = filters.padding
+    return isinstance(padding, str) or any(map(any, windows.pads(padding)))

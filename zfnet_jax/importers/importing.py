@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from zfnet_jax.importers import caffe, files, onnx, own, pytorch
+from zfnet_jax.importers import caffe, files, matching, onnx, own, pytorch
 from zfnet_jax.importers.assemble import assemble
 from zfnet_jax.importers.chain import CHANNELS, Affine, Link, in_colours
 from zfnet_jax.importers.keras import read as keras
@@ -24,6 +24,7 @@ class Options:
 
     Attributes:
       preset: name of the architecture, for PyTorch (see `presets`).
+      architecture: for PyTorch, a config that has it, or its model section (see `matching`).
       prototxt: the architecture's file, for Caffe.
       architecture_json: for Keras's weights alone, the file of the layers; see `keras.read`.
       output: which layer of a Caffe or Keras net is its last, if not its own: that of the class
@@ -38,6 +39,7 @@ class Options:
     """
 
     preset: str | None = None
+    architecture: ConfigDict | None = None
     prototxt: str | Path | None = None
     architecture_json: str | Path | None = None
     output: str | None = None
@@ -84,18 +86,29 @@ def from_file(
 
 
 def from_pytorch(weights: str | Path, options: Options, base: ConfigDict) -> Imported:
-    """A state_dict of a preset's net, or an export of ours. Errors as in `pytorch`."""
+    """A state_dict of a preset's net or of an architecture, or an export of ours. Errors as in
+    `pytorch` and `matching`."""
     _refuse(options, ("prototxt", "output", "architecture_json"), "only other formats need it")
     tensors, metadata = pytorch.read_tensors(weights)
     if own.KEY in metadata:
         return _exported(_source("pytorch", weights), weights, options, tensors, metadata)
+    source = _source("pytorch", weights)
+    if options.architecture is not None:
+        _refuse(options, ("preset",), "--architecture says what net it is")
+        config = options.architecture
+        model = config.model if "model" in config else config
+        with files.reading(Path(weights), "as --architecture has it"):
+            chain, source["matched"] = matching.match(tensors, model)
+        return _imported(source, weights, chain, options, base, _Known())
     if options.preset is None:
-        raise ValueError(f"{weights} does not say what net it is of: name it with --preset")
+        raise ValueError(
+            f"{weights} does not say what net it is of: name it with --preset, or describe it with"
+            " --architecture"
+        )
     with files.reading(Path(weights), f"as {options.preset}"):
         chain, preset = pytorch.read_chain(tensors, options.preset)
         usual = preset.preprocessing
         known = _Known(False, usual.image_size, usual.crop, usual.mean, usual.scale)
-    source = _source("pytorch", weights)
     return _imported(source, weights, chain, options, base, known)
 
 
@@ -103,7 +116,7 @@ def from_onnx(weights: str | Path, options: Options, base: ConfigDict) -> Import
     """A graph. Errors as in `onnx`."""
     _refuse(
         options,
-        ("preset", "prototxt", "output", "architecture_json"),
+        ("preset", "architecture", "prototxt", "output", "architecture_json"),
         "an ONNX graph says it itself",
     )
     graph = onnx.read(weights)
@@ -118,7 +131,7 @@ def from_onnx(weights: str | Path, options: Options, base: ConfigDict) -> Import
 
 def from_caffe(weights: str | Path, options: Options, base: ConfigDict) -> Imported:
     """A .caffemodel and its .prototxt. Errors as in `caffe`."""
-    _refuse(options, ("preset", "architecture_json"), "the prototxt says it")
+    _refuse(options, ("preset", "architecture", "architecture_json"), "the prototxt says it")
     if options.prototxt is None:
         raise ValueError(f"{weights} needs the file of its architecture: --prototxt")
     net = caffe.read(weights, options.prototxt, options.output)
@@ -130,7 +143,7 @@ def from_caffe(weights: str | Path, options: Options, base: ConfigDict) -> Impor
 
 def from_keras(weights: str | Path, options: Options, base: ConfigDict) -> Imported:
     """An .h5 or .keras file, or a model.json of TensorFlow.js. Errors as in `keras.read`."""
-    _refuse(options, ("preset", "prototxt"), "the file says it")
+    _refuse(options, ("preset", "architecture", "prototxt"), "the file says it")
     net = keras.read(weights, options.crop, options.output, options.architecture_json)
     with files.reading(Path(weights), "a Keras model"):
         known = _Known(crop=options.crop or _square(net.input_size))
@@ -342,7 +355,10 @@ def read_mean(path: str | Path, bgr: bool) -> np.ndarray:
 
 def _square(size: tuple[int, int] | None) -> int | None:
     if size is not None and size[0] != size[1]:
-        raise ValueError(f"it takes images of {size[0]} x {size[1]} pixels, expected square ones")
+        raise ValueError(
+            f"it takes images of {size[0]} x {size[1]} pixels, expected square ones, as photos are"
+            " prepared here"
+        )
     return size[0] if size else None
 
 

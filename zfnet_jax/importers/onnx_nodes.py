@@ -16,6 +16,7 @@ from zfnet_jax.importers.chain import (
     Link,
     Norm,
     Rectifier,
+    Same,
     Softmax,
     Weights,
     WindowPool,
@@ -23,11 +24,13 @@ from zfnet_jax.importers.chain import (
 )
 from zfnet_jax.importers.onnx_constants import title
 from zfnet_jax.layer_specs import PoolKind
+from zfnet_jax.windows import Padding, Pair
 
 _LAST = ("Softmax", "LogSoftmax")  # may follow the class scores
 _FLATTENS = ("Flatten", "Reshape")
 _KINDS: dict[str, PoolKind] = {"MaxPool": "max", "AveragePool": "average"}
 _RECTIFIERS = ("Relu", "LeakyRelu", "PRelu", "Clip")
+_SAME: dict[str, Same] = {"SAME_UPPER": "same_upper", "SAME_LOWER": "same_lower"}
 _PREPROCESSING = ("Sub", "Add", "Mul", "Div")
 
 # What a transposition makes of images and maps: whether their channels are last.
@@ -260,32 +263,30 @@ def _filters(name: str, attributes: dict[str, Any], constants: Constants) -> Fil
     if weight.ndim != 4:
         raise ValueError(f"{name}: its weight is {list(weight.shape)}, expected four axes")
     bias = constants[2] if len(constants) > 2 else None
-    pads = _pads(name, attributes, weight.shape[2])
-    if pads[0] != pads[1]:
-        raise ValueError(f"{name}: padded by {pads[0]} pixels before and {pads[1]} after")
     shape = attributes.get("kernel_shape", weight.shape[2:])
     if list(shape) != list(weight.shape[2:]):
         raise ValueError(f"{name}: its weight is {list(weight.shape)}, expected {list(shape)} last")
-    _one(name, "dilations", attributes.get("dilations", [1, 1]), only=1)
     return Filters(
         name,
         weight,
         np.zeros(len(weight), np.float32) if bias is None else bias,
-        stride=_one(name, "strides", attributes.get("strides", [1, 1])),
-        padding=pads[0],
+        stride=_pair(name, "strides", attributes.get("strides", [1, 1])),
+        padding=_padding(name, attributes),
         groups=int(attributes.get("group", 1)),
+        dilation=_pair(name, "dilations", attributes.get("dilations", [1, 1])),
     )
 
 
 def _pool(name: str, kind: PoolKind, attributes: dict[str, Any]) -> WindowPool:
-    window = _one(name, "kernel_shape", attributes.get("kernel_shape", []))
-    _one(name, "dilations", attributes.get("dilations", [1, 1]), only=1)
+    dilations = _pair(name, "dilations", attributes.get("dilations", [1, 1]))
+    if dilations != (1, 1):
+        raise ValueError(f"{name}: a pool whose dilations are {list(dilations)}")
     return WindowPool(
         name,
         kind,
-        window,
-        stride=_one(name, "strides", attributes.get("strides", [1, 1])),
-        padding=_pads(name, attributes, window),
+        _pair(name, "kernel_shape", attributes.get("kernel_shape", [])),
+        stride=_pair(name, "strides", attributes.get("strides", [1, 1])),
+        padding=_padding(name, attributes),
         ceil=bool(attributes.get("ceil_mode", 0)),
         counts_padding=bool(attributes.get("count_include_pad", 0)),
     )
@@ -327,27 +328,24 @@ def _check_flatten(
         raise ValueError(f"{name}: it reshapes to {shape}, expected two axes")
 
 
-def _pads(name: str, attributes: dict[str, Any], window: int) -> tuple[int, int]:
-    """Padding before and after, the same along both axes."""
+def _padding(name: str, attributes: dict[str, Any]) -> Padding | Same:
     rule = attributes.get("auto_pad", b"NOTSET").decode()
-    if rule in ("SAME_UPPER", "SAME_LOWER"):
-        if _one(name, "strides", attributes.get("strides", [1, 1])) != 1 or window % 2 == 0:
-            raise ValueError(f"{name}: auto_pad {rule} of a strided or even window")
-        return window // 2, window // 2
+    if rule in _SAME:
+        return _SAME[rule]
     pads = [int(n) for n in attributes.get("pads", [0, 0, 0, 0])]
     if rule == "VALID":
         pads = [0, 0, 0, 0]
-    if len(pads) != 4 or pads[0] != pads[1] or pads[2] != pads[3] or min(pads) < 0:
-        raise ValueError(f"{name}: its padding {pads} is not the same along both axes")
-    return pads[0], pads[2]
+    if len(pads) != 4 or min(pads) < 0:
+        raise ValueError(f"{name}: its pads are {pads}, expected four of 0 or more")
+    return (pads[0], pads[2]), (pads[1], pads[3])
 
 
-def _one(name: str, field: str, values: Any, only: int | None = None) -> int:
-    """The one number that both axes share."""
+def _pair(name: str, field: str, values: Any) -> Pair:
+    """Of rows and of columns."""
     values = [int(n) for n in values]
-    if len(values) != 2 or values[0] != values[1] or values[0] < 1 or only not in (None, values[0]):
-        raise ValueError(f"{name}: its {field} are {values}, expected {only or 'n'} twice")
-    return values[0]
+    if len(values) != 2 or min(values) < 1:
+        raise ValueError(f"{name}: its {field} are {values}, expected two of 1 or more")
+    return values[0], values[1]
 
 
 def _attributes(node: Any) -> dict[str, Any]:

@@ -139,4 +139,4 @@ def _first_dense(net: Architecture) -> str:
 
 
 def _last_size(net: Architecture, image_size: tuple[int, int]) -> tuple[int, ...]:
-    return tuple(geometry.sizes(net.map_stages, size)[-1] for size in image_size)
+    return tuple(geometry.sizes(net.map_stages, n, axis)[-1] for axis, n in enumerate(image_size))

@@ -4,59 +4,62 @@ from __future__ import annotations
 
 import dataclasses
 
-from zfnet_jax.importers.chain import AnyPool, GlobalPool, RegionPool, WindowPool
-from zfnet_jax.layer_specs import LARGEST_WINDOW, Pool, pixels_inside
+from zfnet_jax.importers.chain import AnyPool, GlobalPool, RegionPool, WindowPool, sized
+from zfnet_jax.layer_specs import Pool, Rounding
+from zfnet_jax.pooling import LARGEST_WINDOW
+from zfnet_jax.windows import Pair, by
 
 
-def same_pool(link: AnyPool, size: int, crop: int) -> Pool:
+def same_pool(link: AnyPool, size: Pair, crop: int) -> Pool:
     """The pool with the same windows on maps of `size` pixels.
 
     Raises:
       ValueError: no pool here has them.
     """
-    pool = _same_pool(link, size, crop)
-    if pool.kind == "max" and pool.window > LARGEST_WINDOW and pool.pads(size) + (size,) != (
-        0, 0, pool.window,
-    ):  # fmt: skip
+    if isinstance(link, RegionPool):
+        if size[0] != size[1]:
+            raise ValueError(f"{link.name}: RoI pooling of {by(size)} units, expected a square")
+        return region_pool(link, size[0], crop)
+    if isinstance(link, GlobalPool):
+        return Pool(size, size, kind=link.kind)
+    try:
+        pool = _window_pool(link, size)
+        ends = [pool.pads(n, axis) for axis, n in enumerate(size)]
+    except ValueError as error:
+        raise ValueError(f"{link.name}: {error}") from None
+    sides = (pool.windows[0].size, pool.windows[1].size)
+    whole = sides == size and ends == [(0, 0)] * 2
+    if pool.kind == "max" and sides[0] * sides[1] > LARGEST_WINDOW and not whole:
         raise ValueError(
-            f"{link.name}: a max pool of {pool.window} pixels of {size}; {LARGEST_WINDOW} at most"
-            " are known, or the whole map"
+            f"{link.name}: a max pool of {by(sides)} pixels of {by(size)}; {LARGEST_WINDOW} at"
+            " most, 16 x 16, are known, or the whole map"
         )
     return pool
 
 
-def _same_pool(link: AnyPool, size: int, crop: int) -> Pool:
-    if isinstance(link, RegionPool):
-        return region_pool(link, size, crop)
-    if isinstance(link, GlobalPool):
-        return Pool(size, size, kind=link.kind)
-    before, after = link.padding
-    room = size + before + after - link.window
-    windows = (-(-room // link.stride) if link.ceil else room // link.stride) + 1
-    if link.ceil and (windows - 1) * link.stride >= size + before:
-        windows -= 1  # the last window would hold padding alone
-    for rounding in ("ceil", "floor") if link.ceil else ("floor", "ceil"):
-        pool = Pool(link.window, link.stride, before, rounding)
-        if pool.size(size) != windows:
-            continue
-        if link.kind == "max":
-            return pool
-        for counts_padding in (link.counts_padding, not link.counts_padding):
-            pool = dataclasses.replace(pool, kind="average", counts_padding=counts_padding)
-            if pool.counts(size) == _counts(link, size, windows):
-                return pool
-    raise ValueError(
-        f"{link.name}: {link.kind} pool of {link.window} pixels, stride"
-        f" {link.stride}, with {before} and {after} pixels of padding makes {windows} of {size}"
-        " units: no pool here does"
-    )
+def _window_pool(link: WindowPool, size: Pair) -> Pool:
+    """Padded as much after the maps as before them where that makes the same windows."""
+    padding = sized(link.padding, link.window, link.stride, 1, size)
+    roundings: tuple[Rounding, Rounding] = ("ceil", "floor") if link.ceil else ("floor", "ceil")
+    counts_padding = link.kind == "max" or link.counts_padding  # a maximum counts nothing
+    exact = Pool(link.window, link.stride, padding, roundings[0], link.kind, counts_padding)
+    (above, _), (left, _) = padding
+    for rounding in roundings:
+        for counts in (counts_padding, not counts_padding):
+            even = dataclasses.replace(
+                exact, padding=(above, left), rounding=rounding, counts_padding=counts
+            )
+            if _same_windows(even, exact, size):
+                return even
+    return exact
 
 
-def _counts(link: WindowPool, size: int, windows: int) -> list[int]:
-    """Pixels along an axis that each mean is over."""
-    starts = [window * link.stride - link.padding[0] for window in range(windows)]
-    before, after = link.padding if link.counts_padding else (0, 0)
-    return pixels_inside(starts, link.window, (-before, size + after))
+def _same_windows(one: Pool, other: Pool, size: Pair) -> bool:
+    axes = list(enumerate(size))
+    if any(one.size(n, axis) != other.size(n, axis) for axis, n in axes):
+        return False
+    means = one.kind == "average"
+    return not means or all(one.counts(n, axis) == other.counts(n, axis) for axis, n in axes)
 
 
 def region_pool(link: RegionPool, size: int, crop: int) -> Pool:
@@ -72,13 +75,19 @@ def region_pool(link: RegionPool, size: int, crop: int) -> Pool:
     ends = [min(-(-(i + 1) * region // link.side), size) for i in range(link.side)]
     window, stride = ends[0], max(1, starts[1] if link.side > 1 else 1)
     regular = all(
-        (start, end) == (i * stride, i * stride + window)
+        (start, end) == (i * stride, min(i * stride + window, size)) and start < end
         for i, (start, end) in enumerate(zip(starts, ends))
     )
-    if region != size or not regular:
-        raise ValueError(
-            f"{link.name}: RoI pooling of {size} x {size} units to {link.side} x {link.side} has"
-            f" windows that are not evenly spaced; choose images whose maps have {2 * link.side},"
-            f" {2 * link.side + 1}, {3 * link.side}, ... units a side (--crop)"
-        )
-    return Pool(window, stride)
+    # Where the maps end before the region, the last windows are partial.
+    for rounding in ("floor", "ceil"):
+        pool = Pool(window, stride, rounding=rounding)
+        reaches = size <= (link.side - 1) * stride + window
+        if regular and reaches and window <= size and pool.size(size) == link.side:
+            return pool
+    # Regions of n, n + 1, 2 n, 2 n + 1 ... units have windows at equal distances.
+    regions = [times * link.side + more for times in (1, 2, 3) for more in (0, 1)]
+    sizes = ", ".join(str(round((n - 1) / link.scale) + 1) for n in regions if n > 1)
+    raise ValueError(
+        f"{link.name}: RoI pooling of {size} x {size} units to {link.side} x {link.side} has"
+        f" windows that are not evenly spaced; choose images of about {sizes} pixels (--crop)"
+    )

@@ -7,6 +7,7 @@ tensors and plain containers and refuses everything else.
 from __future__ import annotations
 
 import pickle
+import re
 import warnings
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -98,10 +99,15 @@ def _read_safetensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]
         raise extras.missing("safetensors", "import") from None
     # As jax arrays, because NumPy's have no bfloat16.
     with files.reading(path, "weights as safetensors"), safe_open(path, "flax") as file:
-        stored = file.keys()
+        # The file has them in an order of its own: as a net's modules are usually numbered.
+        stored = sorted(file.keys(), key=_by_numbers)
         names = _renamed({name: name for name in stored})
         tensors = {name: np.asarray(file.get_tensor(its)) for name, its in names.items()}
         return tensors, dict(file.metadata() or {})
+
+
+def _by_numbers(name: str) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def _state_dict(content: Any) -> Mapping[str, Any]:

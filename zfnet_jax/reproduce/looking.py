@@ -88,6 +88,9 @@ def look(
     run.config.eval_batch_size = batch_size or images_at_once(run, most)
     rows = execute.make_rows(reproduction, make_plan(reproduction, imported.pixels, winners))
     execute.estimate(reproduction, rows)
+    waiting = [row.seconds for row in rows if row.state == "waiting"]
+    if waiting:
+        print(f"{len(waiting)} parts to make, about {display.duration(sum(waiting))} in all")
     reproduction.report.mkdir(parents=True, exist_ok=True)
     with lock.locked(reproduction.report / "reproduce.lock", "a reproduction"):
         try:

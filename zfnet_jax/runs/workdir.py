@@ -30,6 +30,7 @@ _LOOKS = 10  # for a file of another host, half a second apart: network file sys
 FREE_FIELDS = (
     "epochs",
     "checkpoint",
+    "check",
     "log_every_steps",
     "eval_batch_size",
     "data",

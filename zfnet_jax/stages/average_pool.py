@@ -16,21 +16,18 @@ from zfnet_jax.stages.stage import Activations, Down, Frame, Place, Up, Weights,
 class AveragePool(PoolStage):
     def forward(self, x: jax.Array, weights: Weights, up: Up) -> tuple[jax.Array, Activations]:
         height, width = x.shape[1:3]
-        units, place = (self.size(height), self.size(width)), Place((0, 0), (height, width))
-        y = average_pool(
-            x,
-            self.pool.window,
-            self.pool.stride,
-            (self.pads(height), self.pads(width)),
-            self._counts(place, units),
-        )
+        units, place = (self.size(height, 0), self.size(width, 1)), Place((0, 0), (height, width))
+        counts = self._counts(place, units)
+        y = average_pool(x, self.pool.window, self.pool.stride, self.pads_of(x), counts)
         return y, {self.name: y}
 
     def inside(self, x: jax.Array, weights: Weights, up: Up, place: Place) -> jax.Array:
-        window, stride = self.pool.window, self.pool.stride
-        height, width = ((n - window) // stride + 1 for n in x.shape[1:3])
-        none = ((0, 0), (0, 0))
-        return average_pool(x, window, stride, none, self._counts(place, (height, width)))
+        height, width = (
+            (n - window.size) // window.stride + 1
+            for window, n in zip(self.windows, x.shape[1:3], strict=True)
+        )
+        counts = self._counts(place, (height, width))
+        return average_pool(x, self.pool.window, self.pool.stride, ((0, 0), (0, 0)), counts)
 
     def down(
         self, x: jax.Array, read: Activations, weights: Weights, frame: Frame, down: Down
@@ -44,11 +41,13 @@ class AveragePool(PoolStage):
         """Pixels along rows and columns that the means of units are over, see `Pool.counts`."""
         rows, columns = (
             jnp.take(
-                jnp.asarray(self.pool.counts(size), jnp.float32),
+                jnp.asarray(self.pool.counts(size, axis), jnp.float32),
                 jnp.asarray(first)[..., None] + jnp.arange(number),
                 mode="clip",  # units outside the map are of no account
             )
-            for first, number, size in zip(place.first, units, place.size, strict=True)
+            for axis, first, number, size in zip(
+                (0, 1), place.first, units, place.size, strict=True
+            )
         )
         return rows, columns
 

@@ -9,7 +9,8 @@ import jax
 
 from zfnet_jax.contrast_norm import contrast_norm, norm_inside
 from zfnet_jax.layer_specs import ContrastNorm
-from zfnet_jax.stages.stage import Activations, Place, Stage, Up, Weights, Window, Words
+from zfnet_jax.stages.stage import Activations, Place, Stage, Up, Weights, Words
+from zfnet_jax.windows import Window
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,8 +20,9 @@ class Normalise(Stage):
     projects: ClassVar[bool] = False
 
     @property
-    def window(self) -> Window:
-        return Window(self.norm.window, 1, self.norm.window // 2)
+    def windows(self) -> tuple[Window, Window]:
+        edge = self.norm.window // 2
+        return (Window(self.norm.window, 1, edge, edge),) * 2
 
     def forward(self, x: jax.Array, weights: Weights, up: Up) -> tuple[jax.Array, Activations]:
         y = contrast_norm(x, self.norm)

@@ -22,7 +22,7 @@ class Dense(Stage):
     units: int
 
     @property
-    def window(self) -> None:
+    def windows(self) -> None:
         return None
 
     @property

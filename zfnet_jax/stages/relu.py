@@ -45,8 +45,8 @@ class Relu(Stage):
 
     def words(self) -> Words:
         slope, cap = dataclasses.astuple(self.rectifier)
-        does = f"leaky relu {slope:g}" if slope else "relu"
+        lines = [f"leaky relu {slope:g}" if slope else "relu"]
         if cap is not None:
-            does += f", at most {cap:g}"
-        back = f"rectify, leaky {slope:g}" if slope else "rectify"
-        return Words((does,), up=does, down=back, leaves="rectified")
+            lines.append(f"at most {cap:g}")
+        back = "leaky relu" if slope else "rectify"
+        return Words(tuple(lines), up=", ".join(lines), down=back, leaves="rectified")

@@ -15,7 +15,8 @@ import jax
 from jax.nn.initializers import Initializer
 from jax.typing import DTypeLike
 
-from zfnet_jax.pooling import Overlap, Pads
+from zfnet_jax.pooling import Overlap
+from zfnet_jax.windows import POINT, Pads, Pair, Window
 
 Activations = dict[str, jax.Array]
 Weights = Mapping[str, jax.Array]  # the parameters of one stage
@@ -25,17 +26,7 @@ Weights = Mapping[str, jax.Array]  # the parameters of one stage
 # which all rules pass by. 'guided': both.
 Rectify = Literal["deconvnet", "forward_mask", "guided"]
 
-
-class Window(NamedTuple):
-    """What a unit reads along one axis: `size` pixels, `stride` further on for the next unit; those
-    of the first unit start `padding` pixels before the map."""
-
-    size: int = 1
-    stride: int = 1
-    padding: int = 0
-
-
-POINT = Window()  # a unit reads the pixel where it is
+POINTS = (POINT, POINT)
 
 
 class Up(NamedTuple):
@@ -121,9 +112,9 @@ class Stage:
     outside: ClassVar[float] = 0.0
 
     @property
-    def window(self) -> Window | None:
-        """What a unit reads; None where it sees all of the maps."""
-        return POINT
+    def windows(self) -> tuple[Window, Window] | None:
+        """What a unit reads along rows and along columns; None where it sees all of the maps."""
+        return POINTS
 
     @property
     def weights(self) -> str:
@@ -145,20 +136,24 @@ class Stage:
         """Initialiser and shape of its parameters, for inputs of a shape [H, W, C] or [N]."""
         return {}
 
-    def size(self, size: int) -> int:
-        """Units along one axis, of `size` pixels before it. ValueError if there is none."""
-        window, stride, padding = self.window or POINT
-        return (size + 2 * padding - window) // stride + 1
+    def along(self, axis: int) -> Window:
+        """What a unit reads along one axis, 0 of rows and 1 of columns."""
+        return (self.windows or POINTS)[axis]
 
-    def pads(self, size: int) -> tuple[int, int]:
+    def size(self, size: int, axis: int = 0) -> int:
+        """Units along one axis, of `size` pixels before it. ValueError if there is none."""
+        window = self.along(axis)
+        return (size + window.before + window.after - window.reach) // window.stride + 1
+
+    def pads(self, size: int, axis: int = 0) -> Pair:
         """Padding (before, after) along one axis of `size` pixels that its windows reach."""
-        padding = (self.window or POINT).padding
-        return padding, padding
+        window = self.along(axis)
+        return window.before, window.after
 
     def shape(self, inputs: tuple[int, ...]) -> tuple[int, ...]:
         """Shape of what it puts out, [H, W, C] or [N], for inputs of a shape."""
         *sides, maps = inputs
-        return (*(self.size(side) for side in sides), maps)
+        return (*(self.size(side, axis) for axis, side in enumerate(sides)), maps)
 
     def forward(self, x: jax.Array, weights: Weights, up: Up) -> tuple[jax.Array, Activations]:
         """What it puts out, and what it leaves among the activations, by name."""

@@ -41,9 +41,7 @@ def learning_rate_schedule(
     2017); `config.warmup_epochs` climbs to it linearly; schedule 'cosine' goes down to zero at
     the last step, 'plateau' and 'constant' stay.
     """
-    peak = config.learning_rate
-    if config.scale_with_batch:
-        peak *= batch_size / config.reference_batch
+    peak = peak_rate(config, batch_size)
     warmup = round(config.warmup_epochs * steps_per_epoch)
     total = epochs * steps_per_epoch
     if config.schedule == "cosine":
@@ -108,6 +106,13 @@ def check_resumed(earlier: Mapping[str, Any], config: ConfigDict, epochs_begun: 
             " schedule's rate in every step depends on it: to train on, start another --workdir"
             " with --config.init_from; epochs can be added to schedules plateau and constant"
         )
+
+
+def peak_rate(config: ConfigDict, batch_size: int) -> float:
+    """The highest learning rate of the schedule."""
+    return config.learning_rate * (
+        batch_size / config.reference_batch if config.scale_with_batch else 1
+    )
 
 
 def limit_filter_rms(params: Params, radius: float) -> tuple[Params, jax.Array]:

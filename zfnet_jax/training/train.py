@@ -22,13 +22,14 @@ from zfnet_jax.data import augment, batches, splits
 from zfnet_jax.data.images import Split
 from zfnet_jax.runs import array_tree, workdir
 from zfnet_jax.runs.checkpoint import Checkpoints, newest_step
-from zfnet_jax.training import layers, nonfinite, optimizer, preemption
+from zfnet_jax.training import health, layers, nonfinite, optimizer, preemption
 from zfnet_jax.training.evaluation import Evaluator, make_evaluator
 from zfnet_jax.training.metrics import MetricsWriter, top_ks
 from zfnet_jax.training.nonfinite import NonFiniteError
 from zfnet_jax.training.optimizer import Params
 from zfnet_jax.training.profile import StepProfile
 from zfnet_jax.training.progress import Progress, Waiting, epoch_line, step_line
+from zfnet_jax.training.standing import Watch, at_chance, reasons
 from zfnet_jax.training.start import from_net
 from zfnet_jax.training.step import TrainState, initial_state, make_train_step
 from zfnet_jax.training.step_log import StepLog, Sums
@@ -128,6 +129,7 @@ def train_and_evaluate(
     job = _Job(
         config=config,
         directory=directory,
+        net=net,
         train=train,
         stop_after_steps=stop_after_steps,
         steps_per_epoch=steps_per_epoch,
@@ -178,6 +180,7 @@ class _Job:
 
     config: ConfigDict
     directory: Path
+    net: model.ZFNet
     train: Split
     stop_after_steps: int | None
     steps_per_epoch: int
@@ -254,6 +257,16 @@ def _train(
         scheduled = float(np.asarray(job.schedule(step - 1)))
         return scheduled * rate_scale((step - 1) // steps_per_epoch)
 
+    def look(totals: dict[str, jax.Array], *, epoch_ends: bool) -> dict[str, float]:
+        """The sums of this epoch as numbers; says so, if the loss stands at chance."""
+        numbers = {name: float(value) for name, value in totals.items()}
+        stands = standing.stands(numbers, epoch_ends=epoch_ends)
+        if stands and parallel.is_writer():
+            params = parallel.here(state.params)
+            found = reasons(health.of_run(job.net, config, params, train, job.mean, rate()))
+            logging.warning("%s", at_chance(*stands, standing.chance, found))
+        return numbers
+
     def check(keep: int) -> None:
         """NonFiniteError unless all steps that were started, but the last `keep`, are finite."""
         done = [unchecked.popleft() for _ in range(len(unchecked) - keep)]
@@ -265,6 +278,10 @@ def _train(
             bad.step, tensor, job.directory, train, config, plateau.rollbacks
         )
 
+    smoothing = config.optimizer.label_smoothing
+    standing = Watch(
+        health.chance(train.labels, len(train.class_names), smoothing), config.check.standing_steps
+    )
     every = config.checkpoint.every_steps
     mid_epoch_saves = range(0, total_steps, every) if every else ()
     unchecked: collections.deque[_Started] = collections.deque()
@@ -294,6 +311,8 @@ def _train(
                     line, times = log.record(step, state.sums, rate())
                     metrics.write(step, line, time_fields=times)
                     progress.line(step_line({"step": step, **line, **times}, title))
+                if standing.due(step) and step % steps_per_epoch:
+                    look(state.sums, epoch_ends=False)
                 if len(unchecked) > _AHEAD:
                     latest = unchecked[-1 - _AHEAD]
                     latest.loss.block_until_ready()
@@ -314,7 +333,7 @@ def _train(
                 progress.update(step, title=title, loss=unchecked[-1].loss)
             check(keep=0)
 
-            sums = {name: float(value) for name, value in state.sums.items()}
+            sums = look(state.sums, epoch_ends=True)
             seconds = time.monotonic() - began
             validated = job.evaluate(state.params, mean)
             nonfinite.check_validation(step, validated["loss"], plateau.rollbacks)

@@ -11,7 +11,7 @@ from zfnet_jax.data.voc import SPLITS
 from zfnet_jax.runs.run import Run
 from zfnet_jax.studies import saved
 from zfnet_jax.studies.context import Context
-from zfnet_jax.studies.transfer import data_sets, scratch, steps, study, voc
+from zfnet_jax.studies.transfer import data_sets, features, scratch, steps, study, voc
 from zfnet_jax.studies.transfer.options import VocOptions
 from zfnet_jax.studies.transfer.trial import Trial, trial_of
 
@@ -147,3 +147,13 @@ def test_what_was_not_measured_is_an_error(context, trial):
         steps.table(context, 4, {STAND_IN: trial}, {}).make()
     without = dataclasses.replace(trial, nets=None)
     steps.table(context, 4, {STAND_IN: without}, {}).make()
+
+
+def test_layers_of_large_features_are_left_out_of_table_7_and_told(context, trial, monkeypatch):
+    monkeypatch.setattr(features, "LARGEST", 300)
+    small = trial_of(context.run, trial.data, trial.recipe, folds=1, scratch_folds=1, curve=False)
+    before, after = trial.heads[1].layers, small.heads[1].layers
+    assert set(after) < set(before)
+    _, line = features.of_table7(context.run)
+    assert all(f"--layer={layer}" in line for layer in set(before) - set(after))
+    assert not any(f"--layer={layer} " in line for layer in after)

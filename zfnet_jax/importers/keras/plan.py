@@ -272,16 +272,13 @@ class _Planner:
         pads = _added(self._pads, self._window(layer, kernel, strides, dilation))
         self._pads, self._maps, self._positive = _NO_PADS, maps, False
         rectifiers = self._activation(layer, layer.config.get("activation"))
-        _one(layer, "kernel_size", kernel)
-        stride, padding = _one(layer, "strides", strides), _symmetric(layer, pads)
-        if dilation != (1, 1):
-            raise ValueError(f"{layer.title}: a dilation of {list(dilation)}")
 
         def links(weight: np.ndarray, bias: np.ndarray | None = None) -> list[Link]:
             # A depthwise kernel [k, k, maps, n] has n filters for each map, one after the other.
             weight = weight.reshape(*weight.shape[:2], -1, maps).transpose(3, 2, 0, 1)
             bias = np.zeros(maps, np.float32) if bias is None else bias
-            return [Filters(layer.name, weight, bias, stride, padding, groups), *rectifiers]
+            filters = Filters(layer.name, weight, bias, strides, pads, groups, dilation)
+            return [filters, *rectifiers]
 
         return Planned(layer, ((role, shape), *_bias(layer, maps)), links)
 
@@ -311,11 +308,8 @@ class _Planner:
             if not fits:
                 raise ValueError(f"{self._pad_name}: zeros that {layer.title} does not take over")
         self._pads = _NO_PADS
-        padding = _same_axes(layer, _added(zeros, pads))
-        side, stride = _one(layer, "pool_size", window), _one(layer, "strides", strides)
-        link = WindowPool(
-            layer.name, kind, side, stride, padding, ceil=False, counts_padding=zeros != _NO_PADS
-        )
+        counts, padding = zeros != _NO_PADS, _added(zeros, pads)
+        link = WindowPool(layer.name, kind, window, strides, padding, False, counts)
         return Planned(layer, (), lambda: [link])
 
     def _global_pool(self, layer: Layer, kind: PoolKind) -> Planned:
@@ -479,22 +473,3 @@ def _real(layer: Layer, field: str, given: Any) -> float:
     if isinstance(given, bool) or not isinstance(given, int | float) or not math.isfinite(given):
         raise ValueError(f"{layer.title}: its {field} is {given!r}")
     return float(given)
-
-
-def _one(layer: Layer, field: str, pair: Pair) -> int:
-    if pair[0] != pair[1]:
-        raise ValueError(f"{layer.title}: its {field} is {list(pair)}, expected one number twice")
-    return pair[0]
-
-
-def _same_axes(layer: Layer, pads: Pads) -> Pair:
-    if pads[0] != pads[1]:
-        raise ValueError(f"{layer.title}: its padding {list(pads)} is not the same along both axes")
-    return pads[0]
-
-
-def _symmetric(layer: Layer, pads: Pads) -> int:
-    before, after = _same_axes(layer, pads)
-    if before != after:
-        raise ValueError(f"{layer.title}: padded by {before} pixels before and {after} after")
-    return before

@@ -9,6 +9,7 @@ import dataclasses
 import io
 import json
 import math
+import mmap
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -86,6 +87,8 @@ def _described(path: Path) -> Any:
 
 def _from_h5(path: Path, crop: int | None, output: str | None, model: Any) -> KerasNet:
     h5py = _h5py()
+    with path.open("rb") as raw, mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        hdf5.check_heaps(content)
     with h5py.File(path, "r") as file:
         has_config = "model_config" in file.attrs
         if has_config and model is not None:
@@ -107,7 +110,9 @@ def _from_archive(path: Path, crop: int | None, output: str | None) -> KerasNet:
     h5py = _h5py()
     with zipfile.ZipFile(path) as archive:
         planned, size = plan(layers.chain(_json(_member(archive, "config.json")), output), crop)
-        with h5py.File(io.BytesIO(_member(archive, "model.weights.h5")), "r") as file:
+        content = _member(archive, "model.weights.h5")
+        hdf5.check_heaps(content)
+        with h5py.File(io.BytesIO(content), "r") as file:
             return _net(planned, size, lambda one: hdf5.archive_tensors(file, one))
 
 

@@ -24,6 +24,7 @@ from zfnet_jax.pooling import Overlap
 from zfnet_jax.report.tiles import moved_inside, part_inside
 from zfnet_jax.runs.run import Run
 from zfnet_jax.stages.stage import Down
+from zfnet_jax.studies import fields
 from zfnet_jax.studies.features.winners import NO_PATCH, WinnersWriter
 from zfnet_jax.studies.memory import images_at_once
 
@@ -67,7 +68,7 @@ def locate(
     count = 1 if one_per_image else k
     values = {n: np.zeros((*images[n].shape, count), np.float32) for n in layers}
     places = {n: np.zeros((*images[n].shape, count), np.int32) for n in layers}
-    sizes = geometry.layer_sizes(run.architecture, run.input_size[1])
+    columns = geometry.layer_sizes(run.architecture, run.input_size[1], axis=1)
 
     def strongest(block: _Block) -> list[_Located]:
         found = []
@@ -87,16 +88,14 @@ def locate(
     result: Arrays = {}
     for layer in layers:
         value, image, place = _strongest(values[layer], images[layer], places[layer], k)
-        field = geometry.receptive_field(run.architecture, layer)
-        position = np.stack(np.divmod(place, sizes[layer]), axis=-1)
-        first = position * field.jump + field.start
+        position = np.stack(np.divmod(place, columns[layer]), axis=-1)
         label = np.where(image < 0, -1, np.asarray(split.labels)[image])
         result |= {
             f"{layer}/value": value,
             f"{layer}/image": image,
             f"{layer}/label": label.astype(np.int32),
             f"{layer}/position": position.astype(np.int32),
-            f"{layer}/window": np.concatenate([first, first + field.size], -1).astype(np.int32),
+            f"{layer}/window": fields.seen_by(run.architecture, layer, position),
         }
     return result
 
@@ -185,8 +184,8 @@ def _add_arrays(
     writer.add("patches", "photo_rows", used.shape, np.int32, 0)
     writer.arrays["patches"]["photo_rows"][...] = used
     for layer, image in images.items():
-        size = geometry.receptive_field(run.architecture, layer).size
-        seen = (min(size, pixels) for pixels in run.input_size)
+        sides = geometry.receptive_fields(run.architecture, layer)
+        seen = (min(side.size, n) for side, n in zip(sides, run.input_size, strict=True))
         shape = (*image.shape, *seen, channels)
         writer.add("projections", f"{layer}/projection", shape, np.float16, 0)
         writer.add("projections", f"{layer}/scale", image.shape, np.float32, 1)

@@ -12,10 +12,12 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from zfnet_jax.windows import Sides, both
+
 _ANGLES = 2 * np.pi * np.arange(8) / 8  # of the places around a harmonic
 
 
-def grid_share(projections: Iterable[np.ndarray], stride: int) -> float | None:
+def grid_share(projections: Iterable[np.ndarray], stride: Sides) -> float | None:
     """The share of the power of projections that repeats every `stride` pixels.
 
     Seen through a Hann window, a pattern with the lattice's period stands out by its power at the
@@ -25,26 +27,27 @@ def grid_share(projections: Iterable[np.ndarray], stride: int) -> float | None:
     whose mean is subtracted.
 
     Args:
-      projections: [N, s, s, C] at a time; each counts equally, empty ones are left out.
-      stride: of the first layer, pixels.
+      projections: [N, s, t, C] at a time; each counts equally, empty ones are left out.
+      stride: of the first layer, pixels, one number or (down, across).
 
     Returns:
       the share; None if there is no lattice (stride 1), or nothing to measure.
     """
-    if stride < 2:
+    strides = both(stride)
+    if max(strides) < 2:
         return None
-    steps = np.arange(stride) / stride
-    harmonics = np.stack(np.meshgrid(steps, steps, indexing="ij"), axis=-1).reshape(-1, 2)[1:]
+    steps = (np.arange(n) / n for n in strides)
+    harmonics = np.stack(np.meshgrid(*steps, indexing="ij"), axis=-1).reshape(-1, 2)[1:]
     power, count, of_wave = np.zeros((len(harmonics), 1 + len(_ANGLES))), 0, 1.0
     for some in projections:
-        size = some.shape[1]
-        along = np.hanning(size + 2)[1:-1]
-        window = (along[:, None] * along)[..., None]
+        size = some.shape[1:3]
+        down, across = (np.hanning(n + 2)[1:-1] for n in size)
+        window = (down[:, None] * across)[..., None]
         # How much power a wave of power 1 has at its frequency, seen through the window.
         of_wave = window.sum() ** 2 / np.square(window).sum()
         # Just out of a peak, 2 / (size + 1) wide on each side, and nearer to it than to others.
-        radius = min(2.5 / (size + 1), 1 / (2 * stride))
-        circle = radius * np.stack([np.sin(_ANGLES), np.cos(_ANGLES)], axis=1)
+        radius = [min(2.5 / (n + 1), 1 / (2 * s)) for n, s in zip(size, strides, strict=True)]
+        circle = np.array(radius) * np.stack([np.sin(_ANGLES), np.cos(_ANGLES)], axis=1)
         places = harmonics[:, None] + np.concatenate([np.zeros((1, 2)), circle])
         for one in some:
             seen = (one - (one * window).sum(axis=(0, 1)) / window.sum()) * window
@@ -59,10 +62,13 @@ def grid_share(projections: Iterable[np.ndarray], stride: int) -> float | None:
 
 
 def _power_at(image: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """The power [P] of an image [s, s, C] at frequencies [P, 2] (vertical, horizontal), cycles per
+    """The power [P] of an image [s, t, C] at frequencies [P, 2] (vertical, horizontal), cycles per
     pixel, summed over channels."""
-    size, _, channels = image.shape
-    vertical, horizontal = np.exp(-2j * np.pi * places.T[:, :, None] * np.arange(size))
-    columns = (vertical @ image.reshape(size, -1)).reshape(-1, size, channels)
+    height, width, channels = image.shape
+    vertical, horizontal = (
+        np.exp(-2j * np.pi * place[:, None] * np.arange(size))
+        for place, size in zip(places.T, (height, width), strict=True)
+    )
+    columns = (vertical @ image.reshape(height, -1)).reshape(-1, width, channels)
     waves = np.einsum("pxc,px->pc", columns, horizontal)
     return np.square(np.abs(waves)).sum(axis=1)

@@ -17,6 +17,7 @@ from zfnet_jax.studies.features.winners import Winners
 from zfnet_jax.studies.first_layers.aliasing import grid_share
 from zfnet_jax.studies.first_layers.filters import filter_rms
 from zfnet_jax.studies.first_layers.spectrum import coverage
+from zfnet_jax.windows import Sides
 
 
 def diagnose(run: Run, mined: Winners | None) -> dict[str, Any]:
@@ -54,7 +55,7 @@ def diagnose(run: Run, mined: Winners | None) -> dict[str, Any]:
     }
 
 
-def _aliasing(mined: Winners, layer: str, stride: int) -> float | None:
+def _aliasing(mined: Winners, layer: str, stride: Sides) -> float | None:
     """Over all winners of a layer, one map in memory at a time."""
     here = mined.winners[f"{layer}/image"] >= 0
     maps = (mined.projection(layer, number)[one] for number, one in enumerate(here) if one.any())
@@ -65,7 +66,7 @@ def dominance(filters: np.ndarray) -> dict[str, float]:
     """Whether few filters outweigh the rest, from their RMS r_1, ..., r_M.
 
     Args:
-      filters: [M, k, k, C].
+      filters: [M, k, l, C].
 
     Returns:
       'median', 'largest': of the RMS;

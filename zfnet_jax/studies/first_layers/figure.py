@@ -15,6 +15,7 @@ from zfnet_jax.report.text import within
 from zfnet_jax.report.tiles import projection_tile
 from zfnet_jax.studies.features import chosen
 from zfnet_jax.studies.features.winners import Winners
+from zfnet_jax.windows import both, in_words, shortest
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -74,10 +75,11 @@ def _features(mined: Winners, count: int, wide: float) -> np.ndarray | None:
 
 
 def _settings(arrays: Arrays) -> str:
-    side = arrays["filters"].shape[1]
+    height, width = arrays["filters"].shape[1:3]
+    stride = in_words(shortest(both(arrays["stride"].tolist())))
     limit = float(arrays["rms_limit"])
     held = f"RMS limit {limit:g}" if limit else "no RMS limit"
-    return f"layer 1: {side} x {side}, stride {int(arrays['stride'])}, {held}"
+    return f"layer 1: {height} x {width}, stride {stride}, {held}"
 
 
 def _caption(mined: Winners) -> str:

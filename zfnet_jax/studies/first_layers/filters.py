@@ -13,7 +13,8 @@ def first_layer(run: Run) -> Arrays:
     """The filters of the first layer, and the settings that Fig. 6 compares.
 
     Returns:
-      'filters' [M, k, k, C] float32; 'rms' [M], each filter's root mean square; 'stride';
+      'filters' [M, k, l, C] float32; 'rms' [M], each filter's root mean square; 'stride', one
+      number or (down, across);
       'rms_limit' (0: none); 'run', the folder's name; 'step'.
     """
     conv = run.architecture.convs[0]
@@ -29,5 +30,5 @@ def first_layer(run: Run) -> Arrays:
 
 
 def filter_rms(filters: np.ndarray) -> np.ndarray:
-    """Root mean square [M] of filters [M, k, k, C], over rows, columns and input maps."""
+    """Root mean square [M] of filters [M, k, l, C], over rows, columns and input maps."""
     return np.sqrt(np.square(filters, dtype=np.float64).mean(axis=(1, 2, 3)))

@@ -12,6 +12,8 @@ import functools
 import numpy as np
 from scipy.optimize import nnls
 
+from zfnet_jax.windows import Sides, both
+
 SIZE = 64
 EDGES = (1 / 8, 1 / 4)  # where the mid frequencies begin and end, cycles per pixel
 
@@ -33,7 +35,7 @@ def coverage(filters: np.ndarray) -> dict[str, float]:
     which is 0 unless mid is below both others, and 1 if there is none at all.
 
     Args:
-      filters: [M, k, k, C], k at most SIZE.
+      filters: [M, k, l, C], k and l at most SIZE.
 
     Returns:
       'low', 'mid', 'high', which add up to 1 (all 0 if the filters are), and 'gap'.
@@ -44,7 +46,7 @@ def coverage(filters: np.ndarray) -> dict[str, float]:
         total += _in_bands(np.square(np.abs(waves)).sum(axis=2))
     if not total.sum():
         return {"low": 0.0, "mid": 0.0, "high": 0.0, "gap": 0.0}
-    shares, _ = nnls(leakage(filters.shape[1]), total / total.sum())
+    shares, _ = nnls(leakage((filters.shape[1], filters.shape[2])), total / total.sum())
     low, mid, high = (float(share) for share in shares / shares.sum())
     relative = np.array([low, mid, high]) / PINK
     smaller = min(relative[0], relative[2])
@@ -53,11 +55,11 @@ def coverage(filters: np.ndarray) -> dict[str, float]:
 
 
 @functools.cache
-def leakage(size: int) -> np.ndarray:
+def leakage(size: Sides) -> np.ndarray:
     """[3, 3]: of noise in each band alone (columns), the shares that filters of `size` pixels cut
     out of it have in the three bands (rows). In a band the power falls as 1/f^2."""
-    box = np.zeros((SIZE, SIZE))
-    box[:size, :size] = 1
+    box, (height, width) = np.zeros((SIZE, SIZE)), both(size)
+    box[:height, :width] = 1
     spread = np.fft.fft2(np.square(np.abs(np.fft.fft2(box))))
     columns = []
     for band in _bands():

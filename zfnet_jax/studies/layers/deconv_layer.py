@@ -13,6 +13,7 @@ from zfnet_jax.runs.run import Run
 from zfnet_jax.stages.max_pool import MaxPool
 from zfnet_jax.stages.relu import Relu
 from zfnet_jax.stages.stage import Down, Stage, Up
+from zfnet_jax.windows import Window
 
 Arrays = dict[str, np.ndarray]
 
@@ -37,9 +38,10 @@ def deconv_layer(run: Run, photo: np.ndarray, layer: str, count: int) -> Arrays:
       'rectified' [N, H, W] after the relu, 'before_pool' [N, H, W] what is pooled (the rectified
       maps, in nets that normalise first the normalised ones), 'pooled' [N, h, w], 'switches'
       [N, h, w, 2] int32, (row, column) of each maximum in the H x W map, and 'pool' (window,
-      stride, rows of padding above, columns of padding at the left); of the way down, 'from_above'
-      [N, h, w], 'unpooled' [N, H, W] and 'unpooled_rectified' [N, H, W].
-      'rectifies': whether a relu comes before the pool. 'filters' [N, k, k, c] are the maps'
+      stride, rows of padding above, columns of padding at the left; then the columns' window and
+      stride where they differ from the rows'); of the way down, 'from_above' [N, h, w], 'unpooled'
+      [N, H, W] and 'unpooled_rectified' [N, H, W].
+      'rectifies': whether a relu comes before the pool. 'filters' [N, k, l, c] are the maps'
       filters. At the bottom, 'input' is what the layer filters and 'reconstruction' what all its
       maps together give back of it: for the first layer [H0, W0, C], the photo's crop (uint8) and
       pixels; for others [n, H0, W0], the n = count strongest input maps 'input_map' [n].
@@ -86,8 +88,8 @@ def deconv_layer(run: Run, photo: np.ndarray, layer: str, count: int) -> Arrays:
     for stage in reversed(between):
         rectified = down(stage, rectified) if stage.projects else rectified
     back = down(filters, rectified)
-    window, stride, pads = pool.pool.window, pool.pool.stride, pool.pool.pads
-    corner = geometry.both_axes(pads(n)[0] for n in before_pool.shape[1:3])
+    rows, columns = pool.windows
+    differ = (columns.size, columns.stride) if rows[:2] != columns[:2] else ()
 
     numbers = np.asarray(units.strongest_maps(activations[layer], count)[0][0])
     result = {
@@ -95,8 +97,8 @@ def deconv_layer(run: Run, photo: np.ndarray, layer: str, count: int) -> Arrays:
         "above": np.array(above),
         "map": numbers,
         "filters": np.moveaxis(np.asarray(weights["kernel"]), 3, 0)[numbers],
-        "switches": _in_the_map(switches, window, stride, corner)[numbers],
-        "pool": np.array([window, stride, *corner]),
+        "switches": _in_the_map(switches, pool.windows)[numbers],
+        "pool": np.array([rows.size, rows.stride, rows.before, columns.before, *differ]),
         "rectifies": np.array(any(isinstance(stage, Relu) for stage in between)),
     }
     for name, maps in {
@@ -126,11 +128,13 @@ def _maps_first(maps: jax.Array) -> np.ndarray:
     return np.moveaxis(np.asarray(maps[0]), 2, 0)
 
 
-def _in_the_map(switches: jax.Array, window: int, stride: int, pad: tuple[int, int]) -> np.ndarray:
+def _in_the_map(switches: jax.Array, windows: tuple[Window, Window]) -> np.ndarray:
     """Switches [1, h, w, C] as positions in the map that was pooled: [C, h, w, 2] int32."""
     positions = []
-    for axis, inside in enumerate(switch_positions(switches, window)):
-        first = jnp.arange(switches.shape[axis + 1]) * stride - pad[axis]
+    sides = (windows[0].size, windows[1].size)
+    for axis, inside in enumerate(switch_positions(switches, sides)):
+        window = windows[axis]
+        first = jnp.arange(switches.shape[axis + 1]) * window.stride - window.before
         first = first[:, None, None] if axis == 0 else first[None, :, None]
         positions.append(_maps_first(first + inside.astype(jnp.int32)))
     return np.stack(positions, axis=-1).astype(np.int32)

@@ -152,11 +152,14 @@ def _arrow(axis: Axes, x: float, y: float, length: float, downwards: bool) -> No
 def _detail(axis: Axes, arrays: Arrays, top: float, side: float) -> None:
     """Pooling and unpooling of the first map, around its strongest unit, every number visible."""
     pooled, units = arrays["pooled"][0], _detail_units(arrays)
-    window, stride, *pads = (int(n) for n in arrays["pool"])
-    start = [unit.start * stride - pad for unit, pad in zip(units, pads)]
-    reach = (units[0].stop - units[0].start - 1) * stride + window
+    window, stride, top_pad, left_pad, *columns = (int(n) for n in arrays["pool"])
+    across = columns or (window, stride)
+    pools = ((window, stride, top_pad), (across[0], across[1], left_pad))
     pixels = tuple(
-        slice(max(s, 0), min(s + reach, n)) for s, n in zip(start, arrays["before_pool"].shape[1:])
+        slice(max(unit.start * stride - pad, 0), min((unit.stop - 1) * stride - pad + window, n))
+        for unit, (window, stride, pad), n in zip(
+            units, pools, arrays["before_pool"].shape[1:], strict=True
+        )
     )
     shape = [p.stop - p.start for p in pixels]
     # Also those of units just outside the detail, whose windows reach into it.

@@ -14,7 +14,8 @@ from matplotlib.patches import Polygon
 from zfnet_jax import geometry
 from zfnet_jax.architecture import Architecture
 from zfnet_jax.report.figures import page_width, sheet
-from zfnet_jax.stages.stage import POINT, Stage
+from zfnet_jax.stages.stage import POINTS, Stage
+from zfnet_jax.windows import Pair
 
 FRONT, TOP, FACE = "#cbd5e1", "#f4f6f9", "#e6ebf2"
 FILTER_COLOUR = "#d95f02"
@@ -28,7 +29,7 @@ class _Block:
     """Maps, or the units of a dense layer."""
 
     shape: tuple[int, ...]  # [rows, columns, maps] or [units]
-    filter: int = 0  # side of the filter that looks at these maps next
+    filter: Pair | None = None  # sides of the filter that looks at these maps next
 
     @property
     def maps(self) -> int:
@@ -115,13 +116,13 @@ def _lines(columns: list[_Column]) -> list[list[_Column]]:
 def _columns(net: Architecture, image_size: tuple[int, int], channels: int) -> list[_Column]:
     shapes = geometry.shapes(net, (*image_size, channels))
     groups = [list(group) for _, group in itertools.groupby(net.stages, lambda s: s.number)]
-    image = _Block((*image_size, channels), _side(net.stages[0]))
+    image = _Block((*image_size, channels), _filter(net.stages[0]))
     columns = [_Column("Image", (image,), 1.15, ())]
     for stages, after in zip(groups, [*groups[1:], None]):
-        own = [s for s in stages if s is stages[0] or (s.projects and s.window != POINT)]
+        own = [s for s in stages if s is stages[0] or (s.projects and s.windows != POINTS)]
         names = dict.fromkeys(stage.name for stage in own)
         blocks = [_Block(shapes[name]) for name in names]
-        blocks[-1] = dataclasses.replace(blocks[-1], filter=_side(after[0]) if after else 0)
+        blocks[-1] = dataclasses.replace(blocks[-1], filter=_filter(after[0]) if after else None)
         is_output = stages[-1].scores
         title = "Output" if is_output else f"Layer {stages[0].number}"
         share = 0.75 if is_output else 0.95 * len(blocks) if blocks[0].sides else 0.8
@@ -130,8 +131,8 @@ def _columns(net: Architecture, image_size: tuple[int, int], channels: int) -> l
     return columns
 
 
-def _side(stage: Stage) -> int:
-    return stage.window.size if stage.window else 0
+def _filter(stage: Stage) -> Pair | None:
+    return (stage.along(0).reach, stage.along(1).reach) if stage.windows else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,7 +176,8 @@ def _connect(axis: Axes, before: _Drawn, after: _Drawn) -> None:
     """From one block to the next: the filter's outline and where it leads, or an arrow."""
     target = (after.left, after.ground - 0.3 * after.tall)
     if before.block.filter and before.block.sides:
-        high, wide = (min(math.sqrt(before.block.filter / n), 1) for n in before.block.sides)
+        seen = zip(before.block.filter, before.block.sides, strict=True)
+        high, wide = (min(math.sqrt(pixels / n), 1) for pixels, n in seen)
         a, b = 0.5 - wide / 2, 0.3 * after.tall / before.tall
         b = min(b, 1 - high)
         corners = [

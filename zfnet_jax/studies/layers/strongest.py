@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from zfnet_jax import deconvnet, geometry, units
+from zfnet_jax import deconvnet, units
 from zfnet_jax.data import augment
 from zfnet_jax.model import Activations
 from zfnet_jax.runs.run import Run
+from zfnet_jax.studies import fields
 
 Arrays = dict[str, np.ndarray]
 
@@ -54,14 +55,12 @@ def strongest_maps(run: Run, photo: np.ndarray, count: int, layers: Sequence[str
         maps = activations[layer]
         numbers, values = units.strongest_maps(maps, count)
         rows, columns = jax.vmap(lambda n, m=maps: units.strongest_position(m, n))(numbers[0])
-        field = geometry.receptive_field(run.architecture, layer)
         positions = np.stack([rows[:, 0], columns[:, 0]], axis=1)
-        first = positions * field.jump + field.start
         result |= {
             f"{layer}/map": np.asarray(numbers[0]),
             f"{layer}/activation": np.asarray(values[0]),
             f"{layer}/position": positions,
-            f"{layer}/window": np.concatenate([first, first + field.size], axis=1),
+            f"{layer}/window": fields.seen_by(run.architecture, layer, positions),
             f"{layer}/projection": np.asarray(_project_each(run, activations, layer, numbers[0])),
         }
     return result

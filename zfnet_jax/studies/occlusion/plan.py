@@ -8,7 +8,7 @@ from zfnet_jax import geometry
 from zfnet_jax.architecture import Architecture
 from zfnet_jax.geometry import Canvas, Span
 from zfnet_jax.pooling import Pads
-from zfnet_jax.stages.stage import POINT, Stage
+from zfnet_jax.stages.stage import POINTS, Stage
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +49,10 @@ class Step:
 
 def make_plan(net: Architecture, grid: Grid) -> list[Step]:
     """All steps, the image first: windows as long as they are smaller than the maps."""
-    changed = [geometry.changed(net, grid.square, starts) for starts in (grid.rows, grid.columns)]
+    changed = [
+        geometry.changed(net, grid.square, starts, axis)
+        for axis, starts in enumerate((grid.rows, grid.columns))
+    ]
     plan, windows = _steps(net, grid.image_size), True
     before: tuple[Span, Span] | None = None
     for index, step in enumerate(plan):
@@ -60,10 +63,9 @@ def make_plan(net: Architecture, grid: Grid) -> list[Step]:
             break
         canvas = None
         if before and not step.stages[0].has_change:
-            reads = step.stages[0].window or POINT
             canvas = geometry.both_axes(
-                geometry.canvas(below, span, *reads)
-                for below, span in zip(before, spans, strict=True)
+                geometry.canvas(below, span, step.stages[0].along(axis))
+                for axis, (below, span) in enumerate(zip(before, spans, strict=True))
             )
             _widen(plan, index - 1, geometry.both_axes(axis.span for axis in canvas))
         plan[index] = dataclasses.replace(step, spans=spans, canvas=canvas)
@@ -76,11 +78,16 @@ def _steps(net: Architecture, image_size: tuple[int, int]) -> list[Step]:
     plan = [Step((), image_size)]
     for stage in net.map_stages:
         last = plan[-1]
-        if stage.window == POINT and last.stages:
+        if stage.windows == POINTS and last.stages:
             plan[-1] = dataclasses.replace(last, stages=(*last.stages, stage))
             continue
         plan[-1] = dataclasses.replace(last, outside=stage.outside)
-        plan.append(Step((stage,), geometry.both_axes(stage.size(n) for n in last.size)))
+        plan.append(
+            Step(
+                (stage,),
+                geometry.both_axes(stage.size(n, axis) for axis, n in enumerate(last.size)),
+            )
+        )
     return plan
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 
-from zfnet_jax import deconvnet, geometry, units
+from zfnet_jax import deconvnet, units
 from zfnet_jax.runs.run import Run, load_photo
-from zfnet_jax.studies import photos, saved
+from zfnet_jax.studies import fields, photos, saved
 from zfnet_jax.studies.context import Context
 from zfnet_jax.studies.drawing import draw
 from zfnet_jax.studies.features.winners import Winners
@@ -194,7 +194,5 @@ def _projections(
                 run.architecture, run.params, activations, layer, seed, run.input_size
             )[0]
         )
-    field = geometry.receptive_field(run.architecture, layer)
-    first = position * field.jump + field.start
-    window = np.concatenate([first, first + field.size], axis=1).astype(np.int32)
+    window = fields.seen_by(run.architecture, layer, position)
     return {"projection": np.stack(projections), "window": window}

@@ -28,8 +28,28 @@ from zfnet_jax.runs import array_tree, provenance
 from zfnet_jax.runs.run import Run
 from zfnet_jax.studies.saved import FOLDER
 from zfnet_jax.studies.transfer.gram import gram_matrix
+from zfnet_jax.studies.transfer.protocols import TABLE7_LAYERS
 from zfnet_jax.studies.transfer.scores import NAME
 from zfnet_jax.training.optimizer import Params
+
+LARGEST = 2**19  # values an image, of a layer that nobody named; the paper's layer 1 has 290,400
+
+
+def of_table7(run: Run) -> tuple[tuple[str, ...], str]:
+    """The layers that Table 7 takes where none is named, and a line on those whose features are too
+    large for that; '' where there are none."""
+    there = run.architecture.outputs
+    dims = _dimensions(run, [there[number] for number in TABLE7_LAYERS if number in there])
+    kept = tuple(layer for layer, dim in dims.items() if dim <= LARGEST)
+    left_out = {layer: dim for layer, dim in dims.items() if layer not in kept}
+    if not left_out:
+        return kept, ""
+    sizes = ", ".join(f"{layer} ({4 * dim / 1e6:.1f} MB)" for layer, dim in left_out.items())
+    flags = " ".join(f"--layer={layer}" for layer in left_out)
+    return kept, (
+        f"Left out, as an image has features of more than {4 * LARGEST / 1e6:.1f} MB there:"
+        f" {sizes}; python -m scripts.transfer {flags} takes them."
+    )
 
 
 def extract(

@@ -15,7 +15,7 @@ from zfnet_jax.studies.images import decode_for
 from zfnet_jax.studies.options import arguments, identity
 from zfnet_jax.studies.saved import Result
 from zfnet_jax.studies.step import Entry, Made, Step
-from zfnet_jax.studies.transfer import scratch, study, voc
+from zfnet_jax.studies.transfer import features, scratch, study, voc
 from zfnet_jax.studies.transfer.accuracies import curves
 from zfnet_jax.studies.transfer.data_sets import SPLIT, STAND_IN, DataSet
 from zfnet_jax.studies.transfer.figure import figure9
@@ -160,6 +160,9 @@ def table(
         notes.append(
             "No nets trained from scratch: this one has no dense layer to size by classes."
         )
+
+    if number == 7 and (line := features.of_table7(context.run)[1]):
+        notes.append(line)
 
     def make() -> Made:
         found = {one.data.name: one.results(context.run) for one in used}

@@ -7,10 +7,10 @@ import dataclasses
 from ml_collections import ConfigDict
 
 from zfnet_jax.runs.run import Run
-from zfnet_jax.studies.transfer import scratch, study
+from zfnet_jax.studies.transfer import features, scratch, study
 from zfnet_jax.studies.transfer.data_sets import STAND_IN, DataSet
 from zfnet_jax.studies.transfer.options import Head, Options, ScratchOptions
-from zfnet_jax.studies.transfer.protocols import TABLE7_LAYERS, TABLE7_SOFTMAX
+from zfnet_jax.studies.transfer.protocols import TABLE7_SOFTMAX
 from zfnet_jax.studies.transfer.scores import Scores
 
 _SOFTMAX_GRID, _SVM_GRID = (10.0, 1e3), (0.1, 1.0)  # of the stand-in
@@ -58,8 +58,8 @@ def trial_of(
     """
     protocol = data.protocol
     there = run.architecture.outputs
-    layers = tuple(there[number] for number in TABLE7_LAYERS if number in there)
-    softmax_layers = tuple(there[number] for number in TABLE7_SOFTMAX if number in there)
+    layers, _ = features.of_table7(run)
+    softmax_layers = tuple(there[n] for n in TABLE7_SOFTMAX if there.get(n) in layers)
     counts = tuple(sorted({*protocol.table, *(protocol.curve if curve else ())}))
     common = Options(data=data.name, folds=folds)
     if data.name == STAND_IN:
