@@ -47,7 +47,8 @@ def main() -> None:
     split = open_prepared(_PREPARED.value, _SPLIT.value)
     classes = folds.choose_classes(split.labels, split.class_names, _LEAVE_OUT.value)
     fold = folds.make_fold(classes, _PER_CLASS.value, 0, seed=0, test_per_class=_TEST.value)
-    layer = _LAYER.value or run.architecture.outputs[1]
+    net = run.architecture
+    layer = run.layer(_LAYER.value, net.activations) if _LAYER.value else net.outputs[1]
     path = features.extract(run, split, [layer], batch_size=_BATCH.value, progress=True)[layer]
     labels, truth = classes.labels[fold.train], classes.labels[fold.test]
     print(

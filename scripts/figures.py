@@ -120,19 +120,21 @@ def _figure2(_: Path) -> Drawn:
 
 def _figure3(_: Path) -> Drawn:
     from zfnet_jax import architecture
+    from zfnet_jax.runs import origins
     from zfnet_jax.studies.layers.diagram import deconvnet_diagram
     from zfnet_jax.studies.layers.figure3 import figure3
 
-    config = _CONFIG.value
+    config, known = _CONFIG.value, origins.NONE
     classes = 0 if config and config.model.get("classifier") == "none" else _CLASSES.value
     if config is None:
         workdir = Path(_required("workdir"))
         config = ConfigDict(json.loads((workdir / "config.json").read_text()))
         classes = len(json.loads((workdir / "run.json").read_text())["class_names"])
+        known = origins.given(workdir)
     net = architecture.from_config(config.model, classes)
     size = (config.augment.crop, config.augment.crop)
     return {
-        "figure3": figure3(net, size, channels=3),
+        "figure3": figure3(net, size, channels=3, named=known),
         "figure3_deconvnet": deconvnet_diagram(net, size, channels=3),
     }
 
@@ -197,7 +199,7 @@ def _figure6(_: Path) -> Drawn:
         run = open_run(workdir, found.about["step"] if found else _STEP.value)
         result = study.measured(run, found)
         print(result.folder)
-        filters.append(result.arrays)
+        filters.append(study.drawn(result))
         mined.append(found)
     return {"figure6": figure6(filters, mined, _MAPS.value or FigureOptions.maps)}
 

@@ -26,11 +26,12 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder; not there yet
 def main() -> None:
     from configs import zfnet  # after the flags, so that --help needs no jax
     from zfnet_jax.importers import write
+    from zfnet_jax.runs import origins
 
     base = zfnet.get_config()
     imported = _NET.read(base)
     config = write.write_workdir(_WORKDIR.value, imported, base)
-    layers = ", ".join(config.model.layers)
+    layers = origins.listed(config.model.layers, imported.net.origins)
     # In float64: a float32 sum of so many pixels is off in its first digit after the point.
     means = imported.preprocessing.mean_image.mean((0, 1), dtype=np.float64)
     mean = ", ".join(f"{value:.6g}" for value in means)

@@ -106,9 +106,10 @@ def _asked(run: Run, options: Options) -> Options:
     per_class = options.per_class or asked.per_class
     if not per_class:
         raise ValueError("give --table, --figure or --per_class")
+    named = (run.layer(name, run.architecture.activations) for name in options.layers)
     return dataclasses.replace(
         options,
-        layers=tuple(dict.fromkeys(options.layers)) or asked.layers,
+        layers=tuple(dict.fromkeys(named)) or asked.layers,
         heads=tuple(dict.fromkeys(options.heads)) or asked.heads,
         per_class=per_class,
     )

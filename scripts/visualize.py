@@ -35,7 +35,7 @@ def main() -> None:
     write_arrays(out.with_suffix(".npz"), arrays)
     drawn = arrays | {"class_names": np.array(run.class_titles)}
     with figures.use("screen"):
-        figures.save(figure_strongest(drawn), out)
+        figures.save(figure_strongest(drawn, run.origins), out)
     if run.class_names:
         best = np.argsort(-arrays["probabilities"], kind="stable")[:3]
         answer = (f"{run.class_titles[n]} {arrays['probabilities'][n]:.1%}" for n in best)

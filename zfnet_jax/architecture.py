@@ -111,6 +111,16 @@ class Architecture:
             yield MapLogits("logits", n, self.classes)
 
     @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of all layers: of the activations, and of the class scores."""
+        return tuple(dict.fromkeys(stage.name for stage in self.stages))
+
+    @property
+    def activations(self) -> tuple[str, ...]:
+        """Names of what the layers put out, but for switches and the class scores."""
+        return tuple(dict.fromkeys(stage.name for stage in self.stages if not stage.scores))
+
+    @property
     def map_stages(self) -> tuple[Stage, ...]:
         """The stages of feature maps: those before the first whose units see all of the maps."""
         return tuple(itertools.takewhile(lambda stage: stage.windows is not None, self.stages))

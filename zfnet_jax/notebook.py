@@ -30,7 +30,7 @@ def project(run: Run, photo: Photo, layer: str, number: int | None = None) -> np
     Args:
       run: of `open_run`.
       photo: a file or its pixels.
-      layer: a conv or pool layer, such as 'conv3'.
+      layer: a conv or pool layer, such as 'conv3', or as it is called where the net comes from.
       number: of the map; the one with the strongest activation if not given.
 
     Returns:
@@ -39,7 +39,7 @@ def project(run: Run, photo: Photo, layer: str, number: int | None = None) -> np
     Raises:
       ValueError: there is no such layer or map, or the photo cannot be read.
     """
-    run.architecture.stages_to(layer)  # or there is none
+    layer = run.layer(layer, run.architecture.map_layers)
     _, activations = run.forward(run.inputs(_pixels(run, photo)[None]))
     maps = activations[layer].shape[3]
     if number is None:

@@ -96,8 +96,13 @@ def _model(run: Run) -> Any:
         ir_version=8,
         producer_name="zfnet_jax",
     )
-    given = titles.given(run.directory)
-    said = own.description(workdir.as_json(run.config), run.class_names, run.step, given)
+    said = own.description(
+        workdir.as_json(run.config),
+        run.class_names,
+        run.step,
+        titles.given(run.directory),
+        run.origins,
+    )
     helper.set_model_props(model, {own.KEY: said})
     return model
 

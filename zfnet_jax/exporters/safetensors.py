@@ -32,8 +32,13 @@ def export(run: Run, path: str | Path) -> float:
         raise extras.missing("safetensors", "import") from None
     tensors = own.to_foreign(run.architecture, run.params, run.input_size)
     tensors["mean"] = np.ascontiguousarray(run.mean, np.float32)
-    given = titles.given(run.directory)
-    said = own.description(workdir.as_json(run.config), run.class_names, run.step, given)
+    said = own.description(
+        workdir.as_json(run.config),
+        run.class_names,
+        run.step,
+        titles.given(run.directory),
+        run.origins,
+    )
     with parity.unfinished(Path(path)) as temporary:
         temporary.write_bytes(save(tensors, metadata={own.KEY: said}))
         return parity.check(run, f"{path}", lambda images: _forward(run, temporary, images))

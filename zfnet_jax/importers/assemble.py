@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,12 +30,20 @@ from zfnet_jax.importers.net import Net, checked
 from zfnet_jax.importers.pools import same_pool
 from zfnet_jax.layer_fields import conv_fields, is_plain, part_fields
 from zfnet_jax.layer_specs import Classifier, ContrastNorm, Conv, Part, Pool
+from zfnet_jax.runs import origins
 from zfnet_jax.windows import Pair, by
 
 After = Rectifier | Norm | Affine | AnyPool  # what may follow a convolution in its layer
 
 
-def assemble(chain: Sequence[Link], crop: int, *, bgr: bool, base: ConfigDict) -> Net:
+def assemble(
+    chain: Sequence[Link],
+    crop: int,
+    *,
+    bgr: bool,
+    base: ConfigDict,
+    names: Mapping[str, str] | None = None,
+) -> Net:
     """Turns a chain of layers into a net that sees RGB images of `crop` x `crop` pixels.
 
     Args:
@@ -43,6 +51,7 @@ def assemble(chain: Sequence[Link], crop: int, *, bgr: bool, base: ConfigDict) -
       crop: side of the images, pixels.
       bgr: whether the chain takes blue, green, red; layer 1's filters are then turned round.
       base: a config's model section, for the fields that only matter in training.
+      names: what people call links, by their names, if not by these.
 
     Raises:
       ValueError: the chain is no net of the ZFNet family; names the first layer that does not fit,
@@ -54,6 +63,7 @@ def assemble(chain: Sequence[Link], crop: int, *, bgr: bool, base: ConfigDict) -
     layers = _split(links[:-1] if softmax else links)
     dense = layers.dense
     convs: list[Conv] = []
+    named: list[tuple[str, str]] = []  # our layers and the links that they come from
     params: dict[str, dict[str, np.ndarray]] = {}
     size, maps = (crop, crop), CHANNELS
     for number, (filters, after) in enumerate(layers.convs, start=1):
@@ -71,12 +81,17 @@ def assemble(chain: Sequence[Link], crop: int, *, bgr: bool, base: ConfigDict) -
                 size = (part.size(size[0], 0), part.size(size[1], 1))
             then.append(part)
         convs.append(dataclasses.replace(conv, then=tuple(then)))
+        named.append((conv.name, filters.name))
         for name, link in zip(convs[-1].then_names, after, strict=True):
+            if not isinstance(link, Rectifier):  # which shares the name of what is before it
+                named.append((name, link.name))
             if isinstance(link, Affine):
                 params[name] = _affine_params(link, maps)
     classifier = "dense" if dense else _without_dense(layers.convs[-1], softmax, size)
     classes = {"dense": len(dense[-1].weight) if dense else 0, "maps": maps, "none": 0}[classifier]
-    params |= _dense_params(dense, len(convs), maps, size)
+    dense_names = [f"fc{len(convs) + n}" for n in range(1, len(dense))] + ["logits"]
+    params |= _dense_params(dense, dense_names, maps, size)
+    named += zip(dense_names, (link.name for link in dense))
     section = {
         **{name: value for name, value in base.to_dict().items() if not _is_conv(name)},
         **_conv_fields(convs),
@@ -86,7 +101,9 @@ def assemble(chain: Sequence[Link], crop: int, *, bgr: bool, base: ConfigDict) -
     }
     if classifier != "dense":
         section["classifier"] = classifier
-    return checked(section, params, classes, crop)
+    known = names or {}
+    found = origins.from_names((layer, known.get(link, link)) for layer, link in named)
+    return checked(section, params, classes, crop, found)
 
 
 def _without_dense(
@@ -205,12 +222,11 @@ def _conv(filters: Filters, number: int, inputs: int, size: Pair) -> tuple[Conv,
 
 
 def _dense_params(
-    dense: Sequence[Weights], convs: int, maps: int, size: Pair
+    dense: Sequence[Weights], names: Sequence[str], maps: int, size: Pair
 ) -> dict[str, dict[str, np.ndarray]]:
-    """Parameters of the dense layers after `convs` layers, of which the last has `maps` maps of
-    `size` units."""
+    """Parameters, by name, of the dense layers after a conv layer of `maps` maps of `size`
+    units."""
     params, inputs = {}, size[0] * size[1] * maps
-    names = [f"fc{convs + n}" for n in range(1, len(dense))] + ["logits"]
     for depth, (name, link) in enumerate(zip(names, dense)):
         weight = link.weight
         if weight.ndim != 2 or weight.shape[1] != inputs:

@@ -126,7 +126,7 @@ def from_onnx(weights: str | Path, options: Options, base: ConfigDict) -> Import
     with files.reading(Path(weights), "an ONNX model"):
         crop = _square(graph.input_size)
         known = _Known(crop=crop, graph_mean=graph.mean, graph_scale=graph.scale)
-    return _imported(source, weights, graph.chain, options, base, known)
+    return _imported(source, weights, graph.chain, options, base, known, graph.names)
 
 
 def from_caffe(weights: str | Path, options: Options, base: ConfigDict) -> Imported:
@@ -158,7 +158,9 @@ def _imported(
     options: Options,
     base: ConfigDict,
     known: _Known,
+    layers: Mapping[str, str] | None = None,
 ) -> Imported:
+    """`layers`: as the names of `assemble`."""
     _check_pixels(options)
     with files.reading(Path(weights), f"as {source['format']}"):
         chain, known = _affine_of_images(chain, known)
@@ -177,7 +179,7 @@ def _imported(
             )
     with files.reading(Path(weights), f"as {source['format']}"):
         pixels, size, crop = _asked(options, mean, known, order)
-        net = assemble(chain, crop, bgr=bool(bgr), base=base.model)
+        net = assemble(chain, crop, bgr=bool(bgr), base=base.model, names=layers)
         preprocessing = pixels.together(size, crop)
     names, titles = tuple(f"class {n}" for n in range(net.classes)), {}
     if options.class_names is not None and not net.classes:

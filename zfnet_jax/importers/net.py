@@ -26,11 +26,13 @@ class Net:
       model: the architecture, as `config.model` has it (see configs/architectures.py).
       params: the model's parameters, float32.
       classes: number of classes; 0 without a classifier.
+      origins: what its layers are called where it comes from, see `runs.origins`.
     """
 
     model: dict[str, Any]
     params: dict[str, dict[str, np.ndarray]]
     classes: int
+    origins: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def checked(
@@ -38,6 +40,7 @@ def checked(
     params: Mapping[str, Mapping[str, np.ndarray]],
     classes: int,
     crop: int,
+    origins: Mapping[str, str] | None = None,
 ) -> Net:
     """The net, if it takes RGB images of `crop` x `crop` pixels with these very parameters.
 
@@ -53,7 +56,7 @@ def checked(
         }
         for layer, leaves in _shapes(net.architecture, crop).items()
     }
-    return Net(section, fitting, classes)
+    return Net(section, fitting, classes, origins or {})
 
 
 @functools.lru_cache

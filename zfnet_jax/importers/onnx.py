@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from zfnet_jax import extras
-from zfnet_jax.importers import files, own
+from zfnet_jax.importers import files, onnx_names, own
 from zfnet_jax.importers.chain import Link
 from zfnet_jax.importers.onnx_constants import Constants, opset, title
 from zfnet_jax.importers.onnx_nodes import NodeReader, starts_channels_last
@@ -34,6 +34,7 @@ class Graph:
       metadata: of the file, by key.
       tensors: all constants, by name.
       beside: the files beside it that hold some of them.
+      names: what people call the links of the chain, by their names; see `onnx_names`.
     """
 
     chain: list[Link]
@@ -43,6 +44,7 @@ class Graph:
     metadata: dict[str, str]
     tensors: dict[str, np.ndarray]
     beside: tuple[Path, ...]
+    names: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def read(path: str | Path) -> Graph:
@@ -80,6 +82,7 @@ def read(path: str | Path) -> Graph:
             metadata=metadata,
             tensors=constants,
             beside=beside,
+            names={title(node): onnx_names.of_node(node, constants) for node in nodes},
         )
 
 

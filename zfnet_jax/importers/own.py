@@ -15,7 +15,7 @@ from zfnet_jax.importers.chain import CHANNELS
 from zfnet_jax.importers.net import checked
 from zfnet_jax.importers.preprocessing import LARGEST_IMAGE, Preprocessing
 from zfnet_jax.importers.write import Imported
-from zfnet_jax.runs import titles
+from zfnet_jax.runs import origins, titles
 
 KEY = "zfnet_jax"  # of the metadata, see `description`
 MEAN_IMAGE = "mean_image"  # the mean of the centre crop in an ONNX graph, [1, C, H, W]
@@ -26,10 +26,12 @@ def description(
     class_names: tuple[str, ...],
     step: int,
     class_titles: Mapping[str, str],
+    layers: origins.Origins,
 ) -> str:
-    """What an exported file says of its net, JSON; titles by name, as a run has them."""
+    """What an exported file says of its net, JSON; titles of classes and what layers are called
+    where they come from by our names, as a run has them."""
     said = {"config": config, "class_names": class_names, "step": step}
-    return json.dumps(said | titles.record(class_titles))
+    return json.dumps(said | titles.record(class_titles) | origins.record(layers))
 
 
 def to_foreign(
@@ -106,7 +108,8 @@ def imported(
     section = architecture.completed(config.model.to_dict())
     for field in {"layers", "dense", "dense_without_relu"} & section.keys():
         section[field] = tuple(section[field])
-    read = checked(section, from_foreign(net, tensors, (crop, crop)), len(names), crop)
+    layers = {str(layer): str(name) for layer, name in origins.recorded(said).items()}
+    read = checked(section, from_foreign(net, tensors, (crop, crop)), len(names), crop, layers)
     if MEAN_IMAGE in tensors and tensors[MEAN_IMAGE].ndim == 4:
         mean = tensors[MEAN_IMAGE][0].transpose(1, 2, 0)
     elif "mean" in tensors:

@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 from zfnet_jax import files
 from zfnet_jax.importers.net import Net
 from zfnet_jax.importers.preprocessing import Pixels, Preprocessing
-from zfnet_jax.runs import array_tree, titles, workdir
+from zfnet_jax.runs import array_tree, origins, titles, workdir
 from zfnet_jax.runs.checkpoint import Checkpoints
 from zfnet_jax.runs.run import open_run
 from zfnet_jax.training import optimizer
@@ -154,6 +154,7 @@ def _write(directory: Path, imported: Imported, config: ConfigDict) -> None:
             "data": None,
             "class_names": list(imported.class_names),
             **titles.record(imported.class_titles),
+            **origins.record(imported.net.origins),
             "imported": dict(imported.source),
             "versions": workdir.versions(),
             "python": platform.python_version(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from zfnet_jax import model
 from zfnet_jax.architecture import Architecture
 from zfnet_jax.data import augment, decode
 from zfnet_jax.model import Activations, ZFNet
-from zfnet_jax.runs import array_tree, titles
+from zfnet_jax.runs import array_tree, origins, titles
 from zfnet_jax.runs.checkpoint import open_checkpoints
 
 
@@ -61,6 +62,25 @@ class Run:
     def class_titles(self) -> tuple[str, ...]:
         """What to show of the classes, in the same order; see `data.titles.of_classes`."""
         return titles.of_classes(self.directory, self.class_names)
+
+    @functools.cached_property
+    def origins(self) -> dict[str, str]:
+        """What layers are called where the net comes from, by our names; see `runs.origins`."""
+        return origins.given(self.directory)
+
+    def layer(self, name: str, among: Iterable[str]) -> str:
+        """Our name of a layer that somebody names as we do, or as where the net comes from.
+
+        Raises:
+          ValueError: it is none of `among`, our names; lists both of each.
+        """
+        there = tuple(among)
+        found = origins.ours(name, self.architecture.layers, self.origins)
+        if found not in there:
+            raise ValueError(
+                f"no layer {name!r}: the net has {origins.listed(there, self.origins)}"
+            )
+        return found
 
     @functools.cached_property
     def weights_digest(self) -> str:

@@ -8,7 +8,7 @@ from zfnet_jax import model
 from zfnet_jax.data import augment, splits
 from zfnet_jax.training import health, optimizer, standing
 from zfnet_jax.training.health import Health
-from zfnet_jax.training.start import from_net
+from zfnet_jax.training.start import from_net, in_our_names
 
 
 def check(config: ConfigDict) -> list[str]:
@@ -20,6 +20,7 @@ def check(config: ConfigDict) -> list[str]:
     augment.check(config)
     train = splits.open_split(config.data, "train")
     net = model.from_config(config.model, classes=len(train.class_names))
+    config = in_our_names(config, net.architecture)
     mean = train.mean
     assert mean is not None  # training splits have one
     params = model.initial_params(net, config.seed, config.augment.crop, mean.shape[2])

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from zfnet_jax.architecture import Architecture
+from zfnet_jax.runs import origins
+from zfnet_jax.runs.origins import NONE, Origins
 from zfnet_jax.training.optimizer import Params
 
 
@@ -18,13 +20,17 @@ def layers_of(net: Architecture) -> dict[str, tuple[str, ...]]:
     return {names[0]: tuple(names) for names in by_number.values()}
 
 
-def check_names(net: Architecture, names: Sequence[str], field: str) -> None:
-    """ValueError unless a field of the config names layers of the net."""
+def check_names(net: Architecture, names: Sequence[str], field: str, named: Origins = NONE) -> None:
+    """ValueError unless a field of the config names layers of the net.
+
+    Args:
+      named: what they are called where the net's weights come from.
+    """
     layers = layers_of(net)
     if unknown := [name for name in names if name not in layers]:
         raise ValueError(
             f"{field} names {', '.join(map(repr, unknown))}, but the layers are"
-            f" {', '.join(layers)}: --{field}=\"('conv1', 'conv2')\""
+            f" {origins.listed(layers, named)}: --{field}=\"('conv1', 'conv2')\""
         )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from zfnet_jax.architecture import Architecture
+from zfnet_jax.runs import origins
 from zfnet_jax.runs.run import Run, open_run
 from zfnet_jax.training import layers
 from zfnet_jax.training.optimizer import Params
@@ -24,7 +25,7 @@ class Start:
       params: of the layers that are taken over, by name.
       mean: [S, S, C] float32, what is subtracted from images.
       record: where it comes from, for run.json: folder, step, digest of all its weights, layers
-        taken over and layers made anew.
+        taken over and what they are called where it comes from, and layers made anew.
       words: the same in one line.
     """
 
@@ -83,18 +84,47 @@ def from_net(
     if first in taken:
         _check_scale(config, source)
         mean = _mean_of(source, mean.shape)
+    numbers = {stage.number for stage in net.stages if stage.weights in taken}
+    its = {stage.name for stage in net.stages if stage.number in numbers}
+    named = {layer: name for layer, name in source.origins.items() if layer in its}
     record = {
         "run": str(folder),
         "step": source.step,
         "weights": source.weights_digest,
         "layers": taken,
         "new": list(new),
+        **origins.record(named),
     }
     words = f"starts from {folder}, step {source.step}: {', '.join(taken)}"
     words += " and the mean of its images" if first in taken else ""
     words += f"; made anew: {_listed(new)}" if new else ""
     params = {name: source.params[name] for name in layers.params_of(net, taken)}
     return Start(params, mean, record, words)
+
+
+def in_our_names(
+    config: ConfigDict, net: Architecture, directory: Path | None = None
+) -> ConfigDict:
+    """The config with layers in `init_layers` and `frozen` as we call them, where it calls them as
+    the net in `init_from` does.
+
+    Args:
+      net: of the run.
+      directory: its folder, which keeps their names once it has begun.
+
+    Raises:
+      ValueError: there is no such layer; lists both names of each.
+    """
+    named = origins.given(_split(config.init_from)[0]) if config.init_from else {}
+    named |= origins.given(directory) if directory else {}
+    if not named:
+        return config
+    config = config.copy_and_resolve_references()
+    for field in ("init_layers", "frozen"):
+        names = tuple(origins.ours(one, layers.layers_of(net), named) for one in config[field])
+        layers.check_names(net, names, f"config.{field}", named)
+        config[field] = names
+    return config
 
 
 def _split(text: str) -> tuple[Path, int | None]:

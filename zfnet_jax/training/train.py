@@ -30,7 +30,7 @@ from zfnet_jax.training.optimizer import Params
 from zfnet_jax.training.profile import StepProfile
 from zfnet_jax.training.progress import Progress, Waiting, epoch_line, step_line
 from zfnet_jax.training.standing import Watch, at_chance, reasons
-from zfnet_jax.training.start import from_net
+from zfnet_jax.training.start import from_net, in_our_names
 from zfnet_jax.training.step import TrainState, initial_state, make_train_step
 from zfnet_jax.training.step_log import StepLog, Sums
 
@@ -98,6 +98,7 @@ def train_and_evaluate(
     if config.model.get("classifier") == "none":
         raise ValueError("model.classifier is 'none': a net without classes cannot be trained")
     net = model.from_config(config.model, classes=len(train.class_names))
+    config = in_our_names(config, net.architecture, directory)
     layers.check_frozen(net.architecture, config.frozen)
     transform = optimizer.momentum(config.optimizer)
     schedule = optimizer.learning_rate_schedule(

@@ -31,7 +31,8 @@ def resolved(run: Run, options: Options) -> Masking:
     given = {one.name: getattr(options, one.name) for one in dataclasses.fields(Masking)}
     net = run.architecture
     last = dict.fromkeys((net.convs[-1].name, (*net.map_layers, *net.dense_names)[-1]))
-    return Masking(**given | {"layers": options.layers or tuple(last)})
+    named = tuple(run.layer(name, net.activations) for name in options.layers)
+    return Masking(**given | {"layers": named or tuple(last)})
 
 
 def read_images(run: Run, options: Options) -> PartPhotos:

@@ -149,6 +149,7 @@ def _layer(checkpoint: Winners, name: str) -> dict[str, Any]:
     sheet = sprites.Sheet.of(winners, _tile_side(checkpoint, name))
     return {
         "name": name,
+        "origin": fit(checkpoint.origins.get(name, "")),
         "maps": maps,
         "size": size,
         "jump": jump,

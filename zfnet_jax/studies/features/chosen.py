@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from zfnet_jax.runs import origins
 from zfnet_jax.studies.features.options import FigureOptions
 from zfnet_jax.studies.features.winners import Winners
 
@@ -48,18 +49,19 @@ def random_maps(mined: Winners, layer: str, count: int, seed: int) -> np.ndarray
 
 
 def named_maps(mined: Winners, texts: Sequence[str]) -> dict[str, np.ndarray]:
-    """Reads choices of maps such as 'conv3:5,17,80'.
+    """Reads choices of maps such as 'conv3:5,17,80', layers named as in `Run.layer`.
 
     Raises:
       ValueError: a choice is not of that form, or there is no such layer or map.
     """
-    maps = {}
+    maps, known = {}, mined.origins
     for text in texts:
-        layer, _, numbers = text.partition(":")
+        name, _, numbers = text.rpartition(":")
+        layer = origins.ours(name, mined.layers, known)
         if layer not in mined.layers or not all(n.isdigit() for n in numbers.split(",")):
             raise ValueError(
                 f"what is {text!r}? Maps are chosen as LAYER:NUMBER,NUMBER; the layers are "
-                f"{', '.join(mined.layers)}"
+                f"{origins.listed(mined.layers, known)}"
             )
         maps[layer] = np.array([int(number) for number in numbers.split(",")])
         count = len(dead(mined, layer))

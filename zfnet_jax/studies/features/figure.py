@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from zfnet_jax.report.figures import CONTRAST, page_width, pixels, place, sheet
 from zfnet_jax.report.mosaic import mosaic, shrink
 from zfnet_jax.report.tiles import projection_tile
+from zfnet_jax.runs import origins
 from zfnet_jax.studies.features import chosen
 from zfnet_jax.studies.features.winners import Winners
 
@@ -40,7 +41,9 @@ def figure2(mined: Winners, maps: Mapping[str, np.ndarray], with_patches: bool =
         top += HEADING + -(-len(numbers) // across) * (side + NUMBER + BETWEEN)
     figure, axis = sheet(width, top)
     for layer, numbers, across, side, top in blocks:
-        axis.text(MARGIN, top + 0.17, _heading(mined, layer, numbers), weight="bold")
+        axis.text(
+            MARGIN, top + 0.17, _heading(mined, layer, numbers), weight="bold", parse_math=False
+        )
         projections = chosen.projections(mined, layer, numbers)
         present = chosen.present(mined, layer, numbers)[..., None, None, None]
         finest = pixels(side / math.ceil(math.sqrt(present.shape[1])))
@@ -62,7 +65,8 @@ def figure2(mined: Winners, maps: Mapping[str, np.ndarray], with_patches: bool =
 def _heading(mined: Winners, layer: str, numbers: np.ndarray) -> str:
     dead = chosen.dead(mined, layer)
     size = mined.about["receptive_fields"][layer][0]
-    text = f"Layer {layer.removeprefix('conv')}: {len(numbers)} of {len(dead)} maps"
+    name = layer.removeprefix("conv") + origins.in_brackets(layer, mined.origins)
+    text = f"Layer {name}: {len(numbers)} of {len(dead)} maps"
     if dead.any():
         text += f" ({dead.sum()} dead)"
     text += f", each unit sees {size} x {size} pixels"

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from zfnet_jax.files import damage_told
-from zfnet_jax.runs import titles
+from zfnet_jax.runs import origins, titles
 from zfnet_jax.studies import saved
 
 Arrays = dict[str, np.ndarray]
@@ -66,6 +66,11 @@ class Winners:
     def class_titles(self) -> tuple[str, ...]:
         """What to show of the classes of the labels; see `data.titles`."""
         return titles.of_classes(saved.run_of(self.folder), self.about["class_names"])
+
+    @property
+    def origins(self) -> dict[str, str]:
+        """What layers are called where the net comes from; see `runs.origins`."""
+        return origins.given(saved.run_of(self.folder))
 
     @property
     def keys(self) -> dict[int, str]:

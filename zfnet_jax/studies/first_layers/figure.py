@@ -29,7 +29,8 @@ def figure6(filters: Sequence[Arrays], mined: Sequence[Winners | None], count: i
     the projections of maps' strongest activations, each in its own contrast.
 
     Args:
-      filters: of each run, the arrays of `filters.first_layer`.
+      filters: of each run, the arrays of `filters.first_layer`, and 'origin', what the first layer
+        is called where the net comes from, if it has such a name.
       mined: of each run, what mining left, or None: then its second layer is left out.
       count: second-layer maps to draw, at random from those that are not dead.
     """
@@ -51,13 +52,22 @@ def figure6(filters: Sequence[Arrays], mined: Sequence[Winners | None], count: i
         x = MARGIN + index * (wide + BETWEEN)
         run = within(fit(arrays["run"]), 0.9 * wide)  # bold is wider
         axis.text(x, 1.3 * line, run, weight="bold", parse_math=False)
-        axis.text(x, 2.4 * line, _settings(arrays), size="small", color="0.35")
+        axis.text(
+            x, 2.4 * line, _settings(arrays, wide), size="small", color="0.35", parse_math=False
+        )
         for image, y in zip((rows[0][index], rows[1][index]), (2.8 * line, second)):
             if image is not None:
                 place(axis, image, x, y, wide, wide * image.shape[0] / image.shape[1])
         one = mined[index]
         if one is not None and rows[1][index] is not None:
-            axis.text(x, second - 0.5 * line, _caption(one), size="small", color="0.35")
+            axis.text(
+                x,
+                second - 0.5 * line,
+                _caption(one, wide),
+                size="small",
+                color="0.35",
+                parse_math=False,
+            )
     return figure
 
 
@@ -74,15 +84,22 @@ def _features(mined: Winners, count: int, wide: float) -> np.ndarray | None:
     return mosaic(np.stack([projection_tile(tile, CONTRAST) for tile in small]), columns)
 
 
-def _settings(arrays: Arrays) -> str:
+def _settings(arrays: Arrays, wide: float) -> str:
     height, width = arrays["filters"].shape[1:3]
     stride = in_words(shortest(both(arrays["stride"].tolist())))
     limit = float(arrays["rms_limit"])
     held = f"RMS limit {limit:g}" if limit else "no RMS limit"
-    return f"layer 1: {height} x {width}, stride {stride}, {held}"
+    name = f"1{_origin(str(arrays.get('origin', '')), wide)}"
+    return f"layer {name}: {height} x {width}, stride {stride}, {held}"
 
 
-def _caption(mined: Winners) -> str:
+def _caption(mined: Winners, wide: float) -> str:
     layer = mined.layers[1]
     dead = chosen.dead(mined, layer)
-    return f"layer {layer.removeprefix('conv')}: {dead.sum()} of {len(dead)} maps dead"
+    name = layer.removeprefix("conv") + _origin(mined.origins.get(layer, ""), wide)
+    return f"layer {name}: {dead.sum()} of {len(dead)} maps dead"
+
+
+def _origin(name: str, wide: float) -> str:
+    """What a layer is called where the net comes from, in brackets, in a column so wide."""
+    return f" ({within(fit(name), 0.25 * wide, 'small')})" if name else ""

@@ -7,7 +7,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from zfnet_jax.files import write_arrays, write_json
+from zfnet_jax.runs import origins
 from zfnet_jax.runs.run import Run
 from zfnet_jax.studies import saved
 from zfnet_jax.studies.context import Context, other_run
@@ -59,6 +62,13 @@ def measured(run: Run, mined: Winners | None) -> Result:
     )
 
 
+def drawn(result: Result) -> saved.Arrays:
+    """The arrays for Fig. 6: with 'origin', what the first layer is called where the net comes
+    from, '' if there is no such name."""
+    known = origins.given(saved.run_of(result.folder))
+    return result.arrays | {"origin": np.array(known.get("conv1", ""))}
+
+
 def numbers(result: Result) -> dict[str, Any]:
     """What `diagnosis.diagnose` found."""
     return json.loads((result.folder / NUMBERS).read_text(encoding="utf-8"))
@@ -85,7 +95,7 @@ def fig6(
         contexts = [context, *(Context(Path(workdir)) for workdir in others)]
         found = [None if one.lacks("validation") else mined(one) for one in contexts]
         results = [measured(one.run, winners) for one, winners in zip(contexts, found, strict=True)]
-        filters = [result.arrays for result in results]
+        filters = [*map(drawn, results)]
         files = draw(context, {"figure6": lambda: figure6(filters, found, options.maps)})
         files += write_tables(context, "figure6", [diagnosis_table([*map(numbers, results)])])
         files += [*results[0].files, results[0].folder / NUMBERS]

@@ -41,12 +41,14 @@ Given = TypeVar("Given", bound=Changes)
 
 def resolved(run: Run, options: Given) -> Given:
     """The options with the paper's ranges and layers for those not given."""
+    net = run.architecture
     ranges = {
         kind: text
         for kind, text in paper_ranges(run.config.augment.crop).items()
         if getattr(options, kind) is None
     }
-    layers = options.layers or first_and_last(run.architecture)
+    named = tuple(run.layer(name, net.activations) for name in options.layers)
+    layers = named or first_and_last(net)
     return dataclasses.replace(options, layers=layers, **ranges)
 
 

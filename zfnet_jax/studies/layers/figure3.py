@@ -13,7 +13,10 @@ from matplotlib.patches import Polygon
 
 from zfnet_jax import geometry
 from zfnet_jax.architecture import Architecture
+from zfnet_jax.names import fit
 from zfnet_jax.report.figures import page_width, sheet
+from zfnet_jax.report.text import within
+from zfnet_jax.runs.origins import NONE, Origins
 from zfnet_jax.stages.stage import POINTS, Stage
 from zfnet_jax.windows import Pair
 
@@ -47,15 +50,19 @@ class _Block:
 
 @dataclasses.dataclass(frozen=True)
 class _Column:
-    """One layer: its blocks, its share of the figure's width, its name and what it does."""
+    """One layer: its blocks, its share of the figure's width, its name and what it does; and what
+    it is called where the net comes from, if it has such a name."""
 
     title: str
     blocks: tuple[_Block, ...]
     share: float
     text: tuple[str, ...]
+    origin: str = ""
 
 
-def figure3(net: Architecture, image_size: tuple[int, int], channels: int) -> Figure:
+def figure3(
+    net: Architecture, image_size: tuple[int, int], channels: int, named: Origins = NONE
+) -> Figure:
     """The convnet from left to right: the image, and every layer's maps as blocks.
 
     A layer with a pool has two blocks, before and after it. Sides of blocks go with the square
@@ -67,8 +74,9 @@ def figure3(net: Architecture, image_size: tuple[int, int], channels: int) -> Fi
       net: the architecture.
       image_size: (H, W) that the net sees, pixels.
       channels: of the image.
+      named: what layers are called where the net comes from; it stands under their numbers.
     """
-    columns = _columns(net, image_size, channels)
+    columns = _columns(net, image_size, channels, named)
     lines = _lines(columns)
     width = page_width()
     line = mpl.rcParams["font.size"] * 1.45 / 72
@@ -78,7 +86,10 @@ def figure3(net: Architecture, image_size: tuple[int, int], channels: int) -> Fi
     for row in lines:
         highest = max(_tall(block, scale) for column in row for block in column.blocks)
         grounds.append(height + highest * (1 + SLANT[1]) + 3 * line)
-        height = grounds[-1] + (max(len(column.text) for column in row) + 2.4) * line
+        height = (
+            grounds[-1]
+            + (max(len(column.text) + bool(column.origin) for column in row) + 2.4) * line
+        )
     figure, axis = sheet(width, height)
     for row, ground in zip(lines, grounds, strict=True):
         left, previous = 0.1, None
@@ -90,9 +101,10 @@ def figure3(net: Architecture, image_size: tuple[int, int], channels: int) -> Fi
                     _connect(axis, previous, drawn)
                 previous = drawn
             axis.text(left, ground + 1.5 * line, column.title, weight="bold")
-            for number, words in enumerate(column.text):
+            origin = within(column.origin, unit * column.share - 0.03, "small")
+            for number, words in enumerate([origin] * bool(origin) + [*column.text]):
                 y = ground + (2.5 + number) * line
-                axis.text(left, y, words, color=QUIET, size="small")
+                axis.text(left, y, words, color=QUIET, size="small", parse_math=False)
             left += unit * column.share
         if row is not lines[-1]:
             assert previous is not None  # a line has a layer
@@ -113,7 +125,9 @@ def _lines(columns: list[_Column]) -> list[list[_Column]]:
     return lines
 
 
-def _columns(net: Architecture, image_size: tuple[int, int], channels: int) -> list[_Column]:
+def _columns(
+    net: Architecture, image_size: tuple[int, int], channels: int, named: Origins
+) -> list[_Column]:
     shapes = geometry.shapes(net, (*image_size, channels))
     groups = [list(group) for _, group in itertools.groupby(net.stages, lambda s: s.number)]
     image = _Block((*image_size, channels), _filter(net.stages[0]))
@@ -127,7 +141,8 @@ def _columns(net: Architecture, image_size: tuple[int, int], channels: int) -> l
         title = "Output" if is_output else f"Layer {stages[0].number}"
         share = 0.75 if is_output else 0.95 * len(blocks) if blocks[0].sides else 0.8
         text = tuple(line for stage in stages for line in stage.words().lines)
-        columns.append(_Column(title, tuple(blocks), share, text))
+        origin = fit(named.get(own[0].name, ""))
+        columns.append(_Column(title, tuple(blocks), share, text, origin))
     return columns
 
 

@@ -26,7 +26,7 @@ def strongest_maps(run: Run, photo: np.ndarray, count: int, layers: Sequence[str
       run: the net.
       photo: [S, S, C] uint8.
       count: maps per layer.
-      layers: names of conv layers; all if none is given.
+      layers: names of conv layers, see `Run.layer`; all if none is given.
 
     Returns:
       'photo' [H, W, C] uint8, the crop that the net saw; 'probabilities' [classes] and
@@ -40,9 +40,8 @@ def strongest_maps(run: Run, photo: np.ndarray, count: int, layers: Sequence[str
       ValueError: there is no such conv layer.
     """
     convs = [conv.name for conv in run.architecture.convs]
-    if unknown := [name for name in layers if name not in convs]:
-        raise ValueError(f"no layer {', '.join(unknown)}: the net has {', '.join(convs)}")
-    layers = [name for name in convs if name in layers] if layers else convs
+    named = [run.layer(name, convs) for name in layers]
+    layers = [name for name in convs if name in named] if named else convs
     inputs = run.inputs(photo[None])
     logits, activations = run.forward(inputs)
     result: Arrays = {

@@ -13,6 +13,7 @@ from zfnet_jax.names import told_apart
 from zfnet_jax.report.figures import CONTRAST, page_width, place, sheet
 from zfnet_jax.report.text import all_within, from_the_left, width
 from zfnet_jax.report.tiles import moved_inside, projection_tile
+from zfnet_jax.runs.origins import NONE, Origins, in_brackets
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -23,7 +24,7 @@ LAYERS_ABOVE = 6  # so many layers stand one above the other; a deeper net has t
 CLASSES = 5  # in the list of answers
 
 
-def figure_strongest(arrays: Arrays) -> Figure:
+def figure_strongest(arrays: Arrays, named: Origins = NONE) -> Figure:
     """The photo on the left with the net's answer, if it has classes; beside it one row per layer.
 
     A row has the layer's strongest maps: the projection of the strongest unit, and under it the
@@ -31,6 +32,7 @@ def figure_strongest(arrays: Arrays) -> Figure:
 
     Args:
       arrays: from `strongest.strongest_maps`.
+      named: what layers are called where the net comes from.
     """
     layers = [str(name) for name in arrays["layers"]]
     across = 1 if len(layers) <= LAYERS_ABOVE else 2
@@ -48,7 +50,8 @@ def figure_strongest(arrays: Arrays) -> Figure:
     for index, layer in enumerate(layers):
         column, row = divmod(index, down)
         left = PHOTO * one + BETWEEN + column * (wide + BETWEEN)
-        _layer(axis, arrays, layer, left, row * height, step, line)
+        name = layer.removeprefix("conv") + in_brackets(layer, named)
+        _layer(axis, arrays, layer, name, left, row * height, step, line)
     return figure
 
 
@@ -75,14 +78,21 @@ def _photo_and_classes(
 
 
 def _layer(
-    axis: Axes, arrays: Arrays, layer: str, left: float, top: float, step: float, line: float
+    axis: Axes,
+    arrays: Arrays,
+    layer: str,
+    name: str,
+    left: float,
+    top: float,
+    step: float,
+    line: float,
 ) -> None:
     windows, photo = arrays[f"{layer}/window"], arrays["photo"]
     size = windows[0, 2] - windows[0, 0]
-    title = f"Layer {layer.removeprefix('conv')}: a unit sees {size} x {size} pixels"
+    title = f"Layer {name}: a unit sees {size} x {size} pixels"
     if size >= min(photo.shape[:2]):
         title += ", more than the whole photo"
-    axis.text(left, top + 1.1 * line, title, weight="bold")
+    axis.text(left, top + 1.1 * line, title, weight="bold", parse_math=False)
     top += 3.0 * line
     side = step * (1 - GAP)
     for column, (number, activation) in enumerate(

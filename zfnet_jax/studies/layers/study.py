@@ -38,6 +38,8 @@ def measured(run: Run, options: Options) -> Result:
     Raises:
       ValueError: the photo cannot be read, or see `deconv_layer.deconv_layer`.
     """
+    layer = run.layer(options.layer, run.architecture.map_layers)
+    options = dataclasses.replace(options, layer=layer)
 
     def measure() -> Arrays:
         photo = load_photo(options.image, run.config.data.image_size)
@@ -101,7 +103,7 @@ def strongest_step(context: Context, count: int) -> Step:
                 maps.setdefault(layer, set()).update(arrays[f"{layer}/map"].tolist())
             arrays |= {"class_names": np.array(context.run.class_titles)}
             name = f"layers{number}"
-            drawings[name] = functools.partial(figure_strongest, arrays)
+            drawings[name] = functools.partial(figure_strongest, arrays, context.run.origins)
             asked = arguments(dataclasses.replace(options, image=image))
             out = f"--out={context.figures / name}.png"
             commands.append(context.command("visualize", *asked, out))
@@ -128,8 +130,9 @@ def strongest_step(context: Context, count: int) -> Step:
 def fig3(context: Context) -> Step:
     def make() -> Made:
         net, size = context.run.architecture, context.run.input_size
+        named = context.run.origins
         drawings = {
-            "figure3": lambda: figure3(net, size, channels=3),
+            "figure3": lambda: figure3(net, size, channels=3, named=named),
             "figure3_deconvnet": lambda: deconvnet_diagram(net, size, channels=3),
         }
         return Made(draw(context, drawings))

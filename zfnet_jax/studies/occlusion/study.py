@@ -36,7 +36,9 @@ def resolved(run: Run, options: Options) -> Resolved:
     for name, size in sizes.items():
         if given[name] is None:
             given[name] = max(1, round(size * run.config.augment.crop / 224))
-    given["layer"] = given["layer"] or run.architecture.convs[-1].name
+    net = run.architecture
+    layer = options.layer
+    given["layer"] = run.layer(layer, net.map_layers) if layer else net.convs[-1].name
     if len(options.labels) == 1:
         given["labels"] = options.labels * len(options.images)
     if options.fill != "noise":

@@ -68,7 +68,7 @@ def measured(
     if names != validation[0].class_names:
         raise ValueError("the training and validation images have other classes")
     layers = run.architecture.outputs
-    layer = options.layer or layers[max(layers)]
+    layer = _layer(run, options)
     chosen = _settled(options, layer)
     if not chosen.grid:
         raise ValueError("--grid is empty: give values of C, such as 0.1,1,10")
@@ -98,10 +98,16 @@ def load(run: Run, train: Annotated, validation: Annotated, options: VocOptions)
 
     FileNotFoundError: it is not there.
     """
-    layers = run.architecture.outputs
-    layer = options.layer or layers[max(layers)]
+    layer = _layer(run, options)
     subject = _subject(train, validation, _settled(options, layer), layer)
     return saved.load(saved.folder_of(run, subject))
+
+
+def _layer(run: Run, options: VocOptions) -> str:
+    net = run.architecture
+    if options.layer:
+        return run.layer(options.layer, net.activations)
+    return net.outputs[max(net.outputs)]
 
 
 def _settled(options: VocOptions, layer: str) -> VocOptions:

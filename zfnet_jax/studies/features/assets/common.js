@@ -37,6 +37,11 @@ function number(value) {
   return Number(value.toPrecision(3)).toString();
 }
 
+// Our name of a layer, and in brackets what it is called where the net comes from.
+function layerName(layer) {
+  return layer.origin ? `${layer.name} (${layer.origin})` : layer.name;
+}
+
 function className(label) {
   return ATLAS.classes[label] ?? `class ${label}`;
 }

@@ -11,7 +11,7 @@ function showDetail() {
   $("detail").style.setProperty("--grid", layer.sheet.grid);
   $("detail").replaceChildren(
     element("div", { class: "head" },
-      element("h2", { tabindex: "-1" }, element("span", {}, `${layer.name} / `),
+      element("h2", { tabindex: "-1" }, element("span", {}, `${layerName(layer)} / `),
         `map ${state.map}`),
       element("nav", { "aria-label": "Maps" },
         neighbour(layer, order[place - 1], "previous", "← previous"),

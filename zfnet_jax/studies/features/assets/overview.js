@@ -33,9 +33,9 @@ function buildOverview() {
     maps.style.setProperty("--grid", layer.sheet.grid);
     tiles.set(layer.name, Array.from({ length: layer.maps }, (_, map) => buildTile(layer, map)));
     $("sections").append(
-      element("section", { class: "layer", id: `layer-${layer.name}`, "aria-label": layer.name },
-        element("h2", {}, layer.name), element("p", {}), maps));
-    $("layers").append(element("a", { "data-layer": layer.name }, layer.name));
+      element("section", { class: "layer", id: `layer-${layer.name}`, "aria-label": layerName(layer) },
+        element("h2", {}, layerName(layer)), element("p", {}), maps));
+    $("layers").append(element("a", { "data-layer": layer.name, title: layer.origin || null }, layer.name));
   }
   $("classes").append(...ATLAS.classes.map((name) => element("option", { value: name })));
   const { split, images } = ATLAS.provenance;
@@ -102,13 +102,16 @@ function fillOverview() {
 /** Text as it is compared: in one form, case and spaces aside. */
 const searched = (text) => text.normalize("NFKC").toLowerCase().replace(/\s+/g, " ").trim();
 
-// A query is any of: a layer's name, a map's number, words of a class's title or id.
+// A query is any of: a layer's name, ours or that of where the net comes from, a map's number, words
+// of a class's title or id.
 function readQuery(text) {
   const words = searched(text).split(" ").filter(Boolean);
   const whole = words.join(" ");
   const exact = ATLAS.classes.findIndex((name, label) =>
     searched(name) === whole || searched(ATLAS.ids[label]) === whole);
-  const isLayer = (word) => layers.has(word);
+  const layerOf = (word) => layers.get(word)
+    ?? ATLAS.layers.find(({ origin }) => origin && searched(origin) === word);
+  const isLayer = (word) => layerOf(word) !== undefined;
   const isNumber = (word) => /^\d+$/.test(word);
   const rest = words.filter((word) => !isLayer(word) && !isNumber(word));
   const numbers = words.filter(isNumber);
@@ -116,7 +119,7 @@ function readQuery(text) {
   const matching = ATLAS.classes.flatMap((name, label) =>
     rest.every((word) => searched(`${name} ${ATLAS.ids[label]}`).includes(word)) ? [label] : []);
   return {
-    layer: words.find(isLayer) ?? null,
+    layer: words.map(layerOf).find(Boolean)?.name ?? null,
     map: numbers.length ? Number(numbers[0]) : null,
     classes: rest.length ? new Set(matching) : null,
     or: exact, // a class may be named by a number as well
