@@ -139,7 +139,7 @@ def test_layers_can_be_chosen(run, photo):
     assert some["layers"].tolist() == ["conv2", "conv5"]
     assert not any(name.startswith("conv1/") for name in some)
     np.testing.assert_array_equal(some["conv5/projection"], every["conv5/projection"])
-    with pytest.raises(ValueError, match="no layer conv9: the net has conv1, conv2"):
+    with pytest.raises(ValueError, match="no layer 'conv9': the net has conv1, conv2"):
         strongest.strongest_maps(run, photo, 2, ("conv9",))
 
 
