@@ -13,7 +13,7 @@ without one.
 
 from __future__ import annotations
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_dict
 
 from configs import architectures
 
@@ -70,12 +70,18 @@ def get_config(arg: str = "zfnet") -> ConfigDict:
         {
             "crop": 224,
             "crops": "ten",  # the paper's ten sub-crops; 'random': any position, and flips
-            "scale": 1.0,  # pixels minus the mean are divided by this
+            # Pixels minus the mean are divided by this, or by these, one for red, green and blue.
+            "scale": config_dict.FieldReference(1.0, field_type=object),
+            # Noise of an image's colour along the principal components of the training set's, in
+            # their standard deviations (Krizhevsky et al. 2012, who had 0.1); 0: none.
+            "colour": 0.0,
         }
     )
     config.batch_size = 128
     config.eval_batch_size = 128
     config.epochs = 70
+    # A run is finished after so many epochs without a lower validation top-1 error; 0: at the last.
+    config.early_stopping = 0
     # Between the records of epochs one of so many steps: loss, rate, images/s, waiting; 0: none.
     config.log_every_steps = 100
 
@@ -85,6 +91,7 @@ def get_config(arg: str = "zfnet") -> ConfigDict:
             "momentum": 0.9,
             "weight_decay": 0.0,
             "rms_limit": 1e-1,  # of each conv filter after each update; 0: no limit
+            "clip_norm": 0.0,  # of the whole gradient, which is scaled down to it; 0: no limit
             "schedule": "plateau",  # 'plateau', 'cosine' or 'constant'
             "plateau": {  # the paper anneals by hand when validation error stops falling
                 "factor": 0.1,
@@ -99,6 +106,8 @@ def get_config(arg: str = "zfnet") -> ConfigDict:
             "scale_with_batch": False,  # learning rate times batch_size / reference_batch
             "reference_batch": 128,
             "label_smoothing": 0.0,
+            # 'inverse': the training loss of an image counts by how rare its class is, 1 on average.
+            "class_weights": "none",
             "accumulation": 1,  # parts of a batch that are computed one after the other
         }
     )

@@ -5,7 +5,9 @@ The mean is per pixel of the whole stored image, so it is cropped with it; the f
 
 from __future__ import annotations
 
-from typing import Literal, TypeVar, get_args
+import math
+from collections.abc import Sequence
+from typing import Any, Literal, TypeVar, get_args
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +26,7 @@ Pixels = TypeVar("Pixels", jax.Array, np.ndarray)
 
 
 def check(config: ConfigDict) -> None:
-    """ValueError unless crops as `config.augment` says can be cut from the images."""
+    """ValueError unless `config.augment` makes sense, and its crops can be cut from the images."""
     crop, size = config.augment.crop, config.data.image_size
     if not 1 <= crop <= size:
         raise ValueError(
@@ -33,6 +35,14 @@ def check(config: ConfigDict) -> None:
     if config.augment.crops not in get_args(CropRule):
         rules = " or ".join(get_args(CropRule))
         raise ValueError(f"config.augment.crops {config.augment.crops!r}: must be {rules}")
+    scale = config.augment.scale
+    if not (_is_scale(scale) or (isinstance(scale, (tuple, list)) and _are_scales(scale))):
+        raise ValueError(
+            f"config.augment.scale {scale!r}: must be a positive number, or one for each of red,"
+            " green and blue, such as (58.4, 57.1, 57.4)"
+        )
+    if not 0 <= config.augment.colour < math.inf:
+        raise ValueError(f"config.augment.colour {config.augment.colour}: must be 0 or more")
 
 
 def image_keys(seed: int, epoch: jax.Array, index: jax.Array) -> jax.Array:
@@ -128,3 +138,11 @@ def _five_offsets(size: int, crop: int) -> tuple[tuple[int, int], ...]:
     """(row, column) of the corner crops and the centre one."""
     far, middle = size - crop, (size - crop) // 2
     return ((0, 0), (0, far), (far, 0), (far, far), (middle, middle))
+
+
+def _is_scale(value: Any) -> bool:
+    return isinstance(value, (int, float)) and 0 < value < math.inf
+
+
+def _are_scales(values: Sequence[Any]) -> bool:
+    return len(values) == 3 and all(map(_is_scale, values))

@@ -29,6 +29,7 @@ _LOOKS = 10  # for a file of another host, half a second apart: network file sys
 # fingerprint is compared, wherever they lie; for `epochs` and drops see `optimizer.check_resumed`.
 FREE_FIELDS = (
     "epochs",
+    "early_stopping",
     "checkpoint",
     "check",
     "log_every_steps",
@@ -45,6 +46,10 @@ LATER_FIELDS: Mapping[str, Any] = {
     "init_layers": [],
     "frozen": [],
     "optimizer.drops": [],
+    "optimizer.clip_norm": 0.0,
+    "optimizer.class_weights": "none",
+    "augment.colour": 0.0,
+    "early_stopping": 0,
 }
 
 

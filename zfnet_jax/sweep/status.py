@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from zfnet_jax.training import early_stopping
 from zfnet_jax.training.metrics import read_metrics
 
 if TYPE_CHECKING:
@@ -29,25 +30,28 @@ class Status:
       epoch: the last one that ended; 0 before the first.
       error: top-1 validation error after it, a fraction of 1.
       seconds_left: until the last epoch ends if the run is at work now; None while unknown.
-      finished: the last epoch's checkpoint is there.
+      ended: it was the last one, or `config.early_stopping` made it so.
+      finished: and its checkpoint is there.
     """
 
     epoch: int = 0
     error: float | None = None
     seconds_left: float | None = None
+    ended: bool = False
     finished: bool = False
 
 
 def read_status(run: Run) -> Status:
     """The status of a run, also of one that never started."""
     try:
-        return status_of(run.folder, run.config.epochs)
+        return status_of(run.folder, run.config.epochs, run.config.early_stopping)
     except ValueError:  # for a damaged file the training has its own error
         return Status()
 
 
-def status_of(folder: Path, epochs: int) -> Status:
-    """The status of the run in a folder, which is to be trained for so many epochs.
+def status_of(folder: Path, epochs: int, patience: int = 0) -> Status:
+    """The status of the run in a folder, which is to be trained for so many epochs, or ends early
+    after so many without a lower error.
 
     ValueError: its metrics are damaged.
     """
@@ -62,12 +66,15 @@ def status_of(folder: Path, epochs: int) -> Status:
     seconds = statistics.median(record["epoch_seconds"] for record in records[-_RECENT_EPOCHS:])
     # The record is written before its checkpoint: a run killed in between is not finished.
     saved = folder / "checkpoints" / str(last["step"])
+    errors = [1 - record["val/top1"] for record in records]
+    ended = last["epoch"] >= epochs or early_stopping.ends(errors, patience)
     return Status(
         epoch=int(last["epoch"]),
-        error=1 - last["val/top1"],
+        error=errors[-1],
         # The epoch at work has begun with the last record, but in a resumed run not so long ago.
         seconds_left=max(0.0, (epochs - last["epoch"]) * seconds - min(idle, seconds)),
-        finished=last["epoch"] >= epochs and saved.is_dir(),
+        ended=ended,
+        finished=ended and saved.is_dir(),
     )
 
 
@@ -78,11 +85,13 @@ def unfinished(folder: Path) -> str | None:
     """
     if not (folder / "config.json").exists():
         return "not trained"
-    epochs = json.loads((folder / "config.json").read_text(encoding="utf-8"))["epochs"]
-    status = status_of(folder, epochs)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    # Runs from before there was early stopping have no such field.
+    epochs = config["epochs"]
+    status = status_of(folder, epochs, config.get("early_stopping", 0))
     if status.finished:
         return None
-    if status.epoch >= epochs:
+    if status.ended:
         return "has not saved its last checkpoint"
     return f"trained for {status.epoch} of {epochs} epochs"
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from zfnet_jax import model
-from zfnet_jax.data import augment, splits
-from zfnet_jax.training import health, optimizer, standing
+from zfnet_jax.data import augment, colour, splits
+from zfnet_jax.training import class_weights, health, optimizer, standing
 from zfnet_jax.training.health import Health
 from zfnet_jax.training.start import from_net, in_our_names
 
@@ -29,8 +30,16 @@ def check(config: ConfigDict) -> list[str]:
         params, mean = params | start.params, start.mean
     rate = optimizer.peak_rate(config.optimizer, config.batch_size)
     found = health.of_run(net, config, params, train, mean, rate)
-    chance = health.chance(train.labels, len(train.class_names), config.optimizer.label_smoothing)
-    return [*lines(found, chance), *(standing.reasons(found) or ["nothing that stops learning"])]
+    smoothing, classes = config.optimizer.label_smoothing, len(train.class_names)
+    weights = class_weights.of_classes(config.optimizer.class_weights, train.labels, classes)
+    chance = health.chance(train.labels, classes, smoothing, weights)
+    deviations = ", ".join(f"{one:.4g}" for one in np.sqrt(np.diag(colour.covariance(train))))
+    own = f"photos: deviation of red, green and blue {deviations}"
+    return [
+        *lines(found, chance),
+        own,
+        *(standing.reasons(found) or ["nothing that stops learning"]),
+    ]
 
 
 def lines(found: Health, chance: float) -> list[str]:

@@ -96,7 +96,11 @@ def measure(
     )
     shown = inputs, jnp.asarray(labels)
     (loss, (logits, activations)), gradients = _backward(net, params, *shown)
+    frozen = net_layers.params_of(net.architecture, config.frozen)
     gathered = rate / (1 - config.optimizer.momentum)
+    if limit := config.optimizer.clip_norm:
+        norm = float(optax.global_norm(net_layers.without(gradients, frozen)))
+        gathered *= limit / max(norm, limit)
     outputs = {**activations, "logits": logits}
     layers = {}
     for name in params:
@@ -114,7 +118,8 @@ def measure(
         config.optimizer.momentum,
         config.optimizer.weight_decay,
         config.optimizer.rms_limit,
-        net_layers.params_of(net.architecture, config.frozen),
+        config.optimizer.clip_norm,
+        frozen,
     )
     learned = _learned(net, recipe, params, *shown, jnp.float32(rate))
     seen = np.asarray(inputs)
@@ -127,15 +132,19 @@ def measure(
     )
 
 
-def chance(labels: np.ndarray, classes: int, smoothing: float) -> float:
+def chance(
+    labels: np.ndarray, classes: int, smoothing: float, weights: np.ndarray | None = None
+) -> float:
     """The training loss of a net that tells no image from another but knows how often classes come:
     the entropy of their shares, ln(classes) where they are equal.
 
     Args:
       labels: [N] of the training set.
       smoothing: of the labels, which the loss counts in.
+      weights: [classes], what the loss of an image is multiplied by, 1 on average over the images.
     """
     shares = np.bincount(labels, minlength=classes) / len(labels)
+    shares *= 1 if weights is None else weights
     shares = (1 - smoothing) * shares + smoothing / classes
     return float(-np.sum(shares * np.log(np.where(shares > 0, shares, 1))))
 
@@ -161,6 +170,7 @@ class _Recipe(NamedTuple):
     momentum: float
     weight_decay: float
     rms_limit: float
+    clip_norm: float
     frozen: tuple[str, ...]
 
 

@@ -20,9 +20,14 @@ def momentum(config: ConfigDict) -> optax.GradientTransformation:
     """What a step moves along, before the learning rate: momentum of the (decayed) gradients.
 
     The learning rate is multiplied in the train step, where schedule and plateau meet.
-    Weight decay acts on filters and weight matrices, not on biases.
+    Weight decay acts on filters and weight matrices, not on biases. `config.clip_norm` limits the
+    gradient's norm over all that is trained, before weight decay (Pascanu et al. 2013).
     """
+    if config.clip_norm < 0:
+        raise ValueError(f"config.optimizer.clip_norm {config.clip_norm}: must be 0 or more")
     return optax.chain(
+        # Without a limit no link of the chain: its state is that of the runs before there was one.
+        *([optax.clip_by_global_norm(config.clip_norm)] if config.clip_norm else []),
         optax.add_decayed_weights(
             config.weight_decay, mask=lambda params: jax.tree.map(lambda p: p.ndim > 1, params)
         )

@@ -9,11 +9,12 @@ from typing import Any
 import flax
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import lax
 from ml_collections import ConfigDict
 
-from zfnet_jax.data import augment
+from zfnet_jax.data import augment, colour
 from zfnet_jax.data.batches import Batch
 from zfnet_jax.model import ZFNet
 from zfnet_jax.parallel import mean_over_devices
@@ -62,12 +63,19 @@ def make_train_step(
     transform: optax.GradientTransformation,
     schedule: optax.Schedule,
     steps_per_epoch: int,
+    *,
+    class_weights: np.ndarray | None = None,
+    colours: np.ndarray | None = None,
 ) -> Callable[[TrainState, jax.Array, Batch[jax.Array]], tuple[TrainState, jax.Array]]:
     """The train step of a run: (state, mean [S, S, C], a device's rows of a batch) -> state, loss.
 
     Crop, flip and subtract the mean, forward, backward, SGD, RMS limit (Section 3). Mapped over
     devices: gradients and metrics are averaged over them. Of the layers that `config.frozen` names
     there is no gradient, and below the lowest that is trained no way back.
+
+    Args:
+      class_weights: [classes], see `class_weights.of_classes`; None: images count alike.
+      colours: [3, 3], see `colour.noise`; None: images keep their colours.
     """
     parts = config.optimizer.accumulation
     frozen = layers.params_of(model.architecture, config.frozen)
@@ -84,13 +92,19 @@ def make_train_step(
             config.augment.crops,
             config.augment.scale,
         )
+        if colours is not None:
+            added = colour.noise(keys[:, 0], jnp.asarray(colours))
+            images += (added / jnp.float32(config.augment.scale))[:, None, None]
         logits, _ = model.apply(
             {"params": params | trained}, images, dropout_keys=keys[:, 1], frozen=frozen
         )
         targets = optax.smooth_labels(
             jax.nn.one_hot(batch.labels, logits.shape[1]), config.optimizer.label_smoothing
         )
-        loss = optax.softmax_cross_entropy(logits, targets).mean()
+        losses = optax.softmax_cross_entropy(logits, targets)
+        if class_weights is not None:
+            losses *= jnp.asarray(class_weights)[batch.labels]
+        loss = losses.mean()
         top1, top5 = topk_hits(logits, batch.labels)
         return loss, {"loss": loss, "top1": top1.mean(), "top5": top5.mean()}
 

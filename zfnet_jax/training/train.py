@@ -18,13 +18,21 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from zfnet_jax import distributed, model, parallel, passes
-from zfnet_jax.data import augment, batches, splits
+from zfnet_jax.data import augment, batches, colour, splits
 from zfnet_jax.data.images import Split
 from zfnet_jax.runs import array_tree, workdir
 from zfnet_jax.runs.checkpoint import Checkpoints, newest_step
-from zfnet_jax.training import health, layers, nonfinite, optimizer, preemption
+from zfnet_jax.training import (
+    class_weights,
+    early_stopping,
+    health,
+    layers,
+    nonfinite,
+    optimizer,
+    preemption,
+)
 from zfnet_jax.training.evaluation import Evaluator, make_evaluator
-from zfnet_jax.training.metrics import MetricsWriter, top_ks
+from zfnet_jax.training.metrics import MetricsWriter, read_metrics, top_ks
 from zfnet_jax.training.nonfinite import NonFiniteError
 from zfnet_jax.training.optimizer import Params
 from zfnet_jax.training.profile import StepProfile
@@ -100,6 +108,9 @@ def train_and_evaluate(
     net = model.from_config(config.model, classes=len(train.class_names))
     config = in_our_names(config, net.architecture, directory)
     layers.check_frozen(net.architecture, config.frozen)
+    weights = class_weights.of_classes(
+        config.optimizer.class_weights, train.labels, len(train.class_names)
+    )
     transform = optimizer.momentum(config.optimizer)
     schedule = optimizer.learning_rate_schedule(
         config.optimizer,
@@ -126,7 +137,15 @@ def train_and_evaluate(
         params = first_params() | (start.params if start else {})
         return initial_state(params, transform, frozen)
 
-    step = make_train_step(net, config, transform, schedule, steps_per_epoch)
+    step = make_train_step(
+        net,
+        config,
+        transform,
+        schedule,
+        steps_per_epoch,
+        class_weights=weights,
+        colours=_colours(config, train),
+    )
     job = _Job(
         config=config,
         directory=directory,
@@ -135,6 +154,9 @@ def train_and_evaluate(
         stop_after_steps=stop_after_steps,
         steps_per_epoch=steps_per_epoch,
         schedule=schedule,
+        chance=health.chance(
+            train.labels, len(train.class_names), config.optimizer.label_smoothing, weights
+        ),
         initial=initial,
         mean=start.mean if start else train.mean,
         train_step=parallel.map_over_devices(
@@ -186,6 +208,7 @@ class _Job:
     stop_after_steps: int | None
     steps_per_epoch: int
     schedule: optax.Schedule
+    chance: float
     initial: Callable[[], TrainState]
     mean: np.ndarray
     train_step: Callable[..., Any]
@@ -229,6 +252,9 @@ def _train(
     step = int(state.step)
     state = dataclasses.replace(state, rate_scale=jnp.float32(rate_scale(step // steps_per_epoch)))
     end = min(total_steps, job.stop_after_steps or total_steps)
+    errors = _validation_errors(job, step)
+    if early_stopping.ends(errors, config.early_stopping):
+        end = step
     profile.check(step, end)
     digest = array_tree.tree_digest(state) if restored and parallel.process_count() > 1 else None
     distributed.agree({"step": step, "restored state": digest})
@@ -279,10 +305,7 @@ def _train(
             bad.step, tensor, job.directory, train, config, plateau.rollbacks
         )
 
-    smoothing = config.optimizer.label_smoothing
-    standing = Watch(
-        health.chance(train.labels, len(train.class_names), smoothing), config.check.standing_steps
-    )
+    standing = Watch(job.chance, config.check.standing_steps)
     every = config.checkpoint.every_steps
     mid_epoch_saves = range(0, total_steps, every) if every else ()
     unchecked: collections.deque[_Started] = collections.deque()
@@ -365,9 +388,32 @@ def _train(
                 scale = parallel.replicate(jnp.float32(rate_scale(epoch + 1)))
                 state = state.replace(rate_scale=scale)
             save(error)
+            errors.append(error)
+            if early_stopping.ends(errors, config.early_stopping):
+                progress.line(early_stopping.words(errors, steps_per_epoch))
+                break
             if step < end and (told or watch.told(step)):
                 raise watch.preempted(step)
     return result
+
+
+def _validation_errors(job: _Job, step: int) -> list[float]:
+    """The top-1 errors of the epochs that are done, where the run may end early because of them;
+    those of the writing process, whose file has them."""
+
+    def read() -> list[float]:
+        records = read_metrics(job.directory) if step else []
+        return [1 - record["val/top1"] for record in records if record["step"] <= step]
+
+    return parallel.by_writer(read) if job.config.early_stopping else []
+
+
+def _colours(config: ConfigDict, train: Split) -> np.ndarray | None:
+    """What the step's noise of colours is made of, if it has any, the same in all processes."""
+    if not config.augment.colour:
+        return None
+    components = parallel.by_writer(lambda: colour.components(colour.covariance(train)))
+    return np.float32(config.augment.colour) * components
 
 
 def _batches_of(
