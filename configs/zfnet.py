@@ -106,7 +106,7 @@ def get_config(arg: str = "zfnet") -> ConfigDict:
             "scale_with_batch": False,  # learning rate times batch_size / reference_batch
             "reference_batch": 128,
             "label_smoothing": 0.0,
-            # 'inverse': the training loss of an image counts by how rare its class is, 1 on average.
+            # 'inverse': images of rare classes count more in the training loss, 1 on average.
             "class_weights": "none",
             "accumulation": 1,  # parts of a batch that are computed one after the other
         }

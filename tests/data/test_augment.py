@@ -20,6 +20,21 @@ ten_crops = jax.jit(augment.ten_crops, static_argnames=("crop", "scale"))
 centre_crops = jax.jit(augment.centre_crops, static_argnames=("crop", "scale"))
 
 
+@pytest.mark.parametrize("scale", [0, -1.0, (58.0, 57.0), (58.0, 0.0, 57.0), "16", [1, "2", 3]])
+def test_a_scale_that_is_none_is_refused(scale):
+    config = quickstart.get_config()
+    config.augment.scale = scale
+    with pytest.raises(ValueError, match=r"config\.augment\.scale .* such as \(58\.4, 57\.1, 57"):
+        augment.check(config)
+
+
+def test_channels_are_divided_each_by_its_own_scale(images, mean):
+    scale = (58.0, 29.0, 116.0)
+    found = augment.centre_crops(jnp.asarray(images), jnp.asarray(mean), CROP, scale)
+    expected = (images[:, 2:10, 2:10].astype(np.float64) - mean[2:10, 2:10]) / scale
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
 @pytest.fixture
 def images() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (40, SIZE, SIZE, 3), np.uint8)

@@ -17,6 +17,21 @@ def config() -> ConfigDict:
     return zfnet.get_config().optimizer
 
 
+def test_the_gradient_is_clipped_as_a_whole_before_weight_decay(config):
+    params = {"a": {"kernel": jnp.array([[2.0]])}, "b": {"kernel": jnp.array([[0.0]])}}
+    grads = {"a": {"kernel": jnp.array([[3.0]])}, "b": {"kernel": jnp.array([[4.0]])}}
+    config.weight_decay = 0.1
+    for limit, share in ((2.5, 0.5), (6.0, 1.0)):
+        config.clip_norm = limit
+        transform = optimizer.momentum(config)
+        updates, _ = transform.update(grads, transform.init(params), params)
+        assert updates["a"]["kernel"] == pytest.approx(share * 3 + 0.1 * 2)
+        assert updates["b"]["kernel"] == pytest.approx(share * 4)
+    config.clip_norm = -1.0
+    with pytest.raises(ValueError, match=r"config\.optimizer\.clip_norm -1\.0: must be 0 or more"):
+        optimizer.momentum(config)
+
+
 def test_momentum_and_weight_decay_by_hand(config):
     config.weight_decay = 0.1
     transform = optimizer.momentum(config)

@@ -301,7 +301,12 @@ def test_a_checkpoint_holds_all_that_a_user_of_the_net_needs(shallow_run):
         arrays, record = checkpoints.restore(12)
     assert arrays["mean"].shape == (64, 64, 3)
     assert record["class_names"][0]
-    assert record["config"]["augment"] == {"crop": 56, "crops": "random", "scale": 16.0}
+    assert record["config"]["augment"] == {
+        "crop": 56,
+        "crops": "random",
+        "scale": 16.0,
+        "colour": 0.0,
+    }
     run = json.loads((shallow_run / "run.json").read_text())
     assert run["images"] == {"train": 70, "validation": 30}
     assert {"jax", "flax", "optax"} < run["versions"].keys()

@@ -33,17 +33,18 @@ def check(config: ConfigDict) -> list[str]:
     smoothing, classes = config.optimizer.label_smoothing, len(train.class_names)
     weights = class_weights.of_classes(config.optimizer.class_weights, train.labels, classes)
     chance = health.chance(train.labels, classes, smoothing, weights)
-    deviations = ", ".join(f"{one:.4g}" for one in np.sqrt(np.diag(colour.covariance(train))))
-    own = f"photos: deviation of red, green and blue {deviations}"
-    return [
-        *lines(found, chance),
-        own,
-        *(standing.reasons(found) or ["nothing that stops learning"]),
-    ]
+    deviations = np.sqrt(np.diag(colour.covariance(train)))
+    told = lines(found, chance, deviations)
+    return [*told, *(standing.reasons(found) or ["nothing that stops learning"])]
 
 
-def lines(found: Health, chance: float) -> list[str]:
-    """The numbers, a line for each layer and one for each thing else."""
+def lines(found: Health, chance: float, deviations: np.ndarray) -> list[str]:
+    """The numbers, a line for each layer and one for each thing else.
+
+    Args:
+      chance: see `health.chance`.
+      deviations: of red, green and blue in the training images, [3].
+    """
     rows: list[tuple[str, ...]] = [("layer", "deviation", "dead", "gradient", "update")]
     rows += [
         (
@@ -62,9 +63,11 @@ def lines(found: Health, chance: float) -> list[str]:
     ]
     low, high, mean, deviation = found.pixels
     labels = found.labels
+    of_photos = ", ".join(f"{deviation:.4g}" for deviation in deviations)
     return [
         *table,
         f"pixels: {low:.4g} to {high:.4g}, mean {mean:.2g}, deviation {deviation:.3g}",
+        f"photos: deviation of red, green and blue {of_photos}",
         f"labels: {len(labels)} classes of {labels.min()} to {labels.max()} images",
         f"loss: {found.loss:.3f}; of a net that tells no image from another {chance:.3f}",
         f"one batch by heart: {found.loss:.3f} to {found.learned[-1]:.3f} in"

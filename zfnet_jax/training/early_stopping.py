@@ -22,6 +22,6 @@ def words(errors: Sequence[float], steps_per_epoch: int) -> str:
     """What is said of a run that ends early."""
     best, since = best_epoch(errors), len(errors) - best_epoch(errors)
     return (
-        f"ends early: validation error has not fallen for {since} epochs; the best was epoch {best},"
-        f" step {best * steps_per_epoch}"
+        f"ends early: validation error has not fallen for {since} epochs; the best was epoch"
+        f" {best}, step {best * steps_per_epoch}"
     )
