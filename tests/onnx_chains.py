@@ -48,6 +48,9 @@ def build(nodes: list[Node], size: int, channels: int = 3, seed: int = 0) -> onn
                 tensor(f"{name}_mean", rng.normal(size=maps)),
                 tensor(f"{name}_var", rng.uniform(0.5, 2, maps)),
             ]
+        elif kind == "Pad":
+            tensors[f"{name}_pads"] = np.array(attributes.pop("pads"))
+            inputs.append(f"{name}_pads")
         elif kind in ("Clip", "Min", "Max", "PRelu"):
             inputs += [
                 tensor(f"{name}_{n}", np.array(v)) for n, v in enumerate(attributes.pop("c"))

@@ -49,6 +49,14 @@ def pads(padding: Padding | Sequence[Any]) -> Pads:
     return both(rows), both(columns)
 
 
+def added(first: Pads, second: Pads) -> Pads:
+    """What both are together."""
+    (top, bottom), (left, right) = (
+        tuple(a + b for a, b in zip(one, other)) for one, other in zip(first, second)
+    )
+    return (top, bottom), (left, right)
+
+
 def shortest(value: Sides | Sequence[int]) -> Sides:
     """One number where both axes share it."""
     rows, columns = both(value)

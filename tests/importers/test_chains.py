@@ -1,10 +1,18 @@
 """Chains of every kind of layer: imported they answer as onnxruntime does; exported and imported
-again they answer identically."""
+again they answer identically. So do random ones, built and exported by PyTorch; more of them:
+
+    ZFNET_CHAINS=400 python -m pytest -n 0 -k random tests/importers/test_chains.py
+
+of the second half by PyTorch's newer exporter, where onnxscript is installed.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
+import os
 
+import jax
 import numpy as np
 import pytest
 
@@ -12,17 +20,22 @@ pytest.importorskip("onnx", reason="onnx is not installed (zfnet_jax[import])")
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (zfnet_jax[import])")
 
 import onnx
+import torch
 from ml_collections import ConfigDict
 
 from configs import zfnet
-from tests import foreign, onnx_chains
-from zfnet_jax import architecture, deconvnet, units
+from tests import foreign, onnx_chains, random_chains
+from zfnet_jax import architecture, deconvnet, geometry, units
 from zfnet_jax.architecture import Architecture
+from zfnet_jax.cropped import Units, project_units
 from zfnet_jax.exporters import onnx as exporter
 from zfnet_jax.exporters import safetensors
 from zfnet_jax.importers import importing, write
 from zfnet_jax.layer_specs import RELU, Affine, Pool, Rectifier
+from zfnet_jax.report.tiles import window_of
 from zfnet_jax.runs.run import Run, open_run
+from zfnet_jax.studies.occlusion.plan import Grid
+from zfnet_jax.studies.occlusion.recompute import Squares, occluded, unoccluded
 
 SIZE = 40
 OPTIONS = importing.Options(
@@ -42,6 +55,10 @@ def relu(number: int) -> onnx_chains.Node:
 def pool(number: int, kind: str, window: int, stride: int, **given) -> onnx_chains.Node:
     sides = {"kernel_shape": [window] * 2, "strides": [stride] * 2}
     return f"{kind}Pool", {"name": f"pool{number}"} | sides | given
+
+
+def zeros(top: int, bottom: int, left: int, right: int) -> onnx_chains.Node:
+    return "Pad", {"pads": [0, 0, top, left, 0, 0, bottom, right]}
 
 
 TO_FIRST, TO_LAST = (("Transpose", {"perm": perm}) for perm in ([0, 3, 1, 2], [0, 2, 3, 1]))
@@ -83,6 +100,14 @@ CHAINS: dict[str, list[onnx_chains.Node]] = {
     "maximum of each map": [
         conv(1, strides=[2, 2]), relu(1), conv(2, pads=[1] * 4), relu(2),
         conv(3, pads=[1] * 4), relu(3), ("GlobalMaxPool", {"name": "pool3"}), ("Flatten", {}), GEMM,
+    ],
+    "zeros of a node of their own": [
+        zeros(0, 2, 1, 1), conv(1, strides=[2, 2], pads=[1, 0, 0, 0]), relu(1),
+        zeros(1, 0, 0, 1), pool(1, "Max", 3, 2), zeros(0, 1, 1, 0), zeros(1, 0, 0, 0), conv(2),
+        zeros(1, 1, 0, 0),
+        pool(2, "Average", 3, 2, pads=[0, 0, 1, 1], count_include_pad=1, name="mean2"),
+        ("Relu", {"name": "pool2"}), zeros(0, 0, 1, 0), ("BatchNormalization", {}),
+        conv(3), relu(3), ("ReduceMax", {"name": "pool3", "axes": [2, 3]}), ("Flatten", {}), GEMM,
     ],
     "no relu, and one after its max pool": [
         conv(1, strides=[2, 2], name="conv1"), pool(1, "Max", 2, 2),
@@ -160,6 +185,84 @@ def test_a_chain_answers_alike_and_comes_back_identical(name, tmp_path):
         np.testing.assert_array_equal(again.forward(again.inputs(photos))[0], logits)
 
 
+CHAINS_DRAWN = int(os.environ.get("ZFNET_CHAINS", "6"))
+HAS_DYNAMO = "ZFNET_CHAINS" in os.environ and importlib.util.find_spec("onnxscript") is not None
+
+
+@pytest.mark.parametrize("seed", range(CHAINS_DRAWN))
+def test_a_random_chain_of_pytorch(seed, tmp_path):
+    """Every activation, by its place in PyTorch's net; of every fourth chain the studies that
+    compute parts of maps alone."""
+    chain = random_chains.draw(seed)
+    chain.export(tmp_path / "net.onnx", dynamo=HAS_DYNAMO and seed >= CHAINS_DRAWN // 2)
+    options = dataclasses.replace(OPTIONS, image_size=chain.size)
+    if chain.channels == 1:
+        options = dataclasses.replace(options, bgr=None, mean=np.array([110], np.float32))
+    run = imported(tmp_path / "net.onnx", tmp_path / "run", options)
+    assert run.architecture.classifier == chain.classifier
+    photos = foreign.images(chain.size, 2)
+    seen = photos.mean(3, keepdims=True) if chain.channels == 1 else photos
+    x = foreign.nchw(seen, options.mean, 60.0, bgr=False, crop=chain.size)
+    theirs = chain.answers(torch.from_numpy(x))
+    logits, activations = run.forward(run.inputs(photos))
+    ours = {name: maps for name, maps in activations.items() if not name.startswith("switches")}
+    if chain.classifier != "none":
+        ours["logits"] = logits
+    folded = {name for name in theirs.keys() - ours.keys() if name.startswith("affine")}
+    assert ours.keys() == theirs.keys() - folded
+    foreign.same(ours, {name: theirs[name] for name in ours})
+    exporter.export(run, tmp_path / "again.onnx")
+    again = imported(tmp_path / "again.onnx", tmp_path / "again", importing.Options())
+    assert again.architecture == run.architecture
+    jax.tree.map(np.testing.assert_array_equal, dict(again.params), dict(run.params))
+    np.testing.assert_array_equal(again.inputs(photos), run.inputs(photos))
+    if seed % 4 == 1:
+        layer = run.architecture.map_layers[-1]
+        check_single_units(run, activations, layer)
+        check_occlusion(run, np.asarray(run.inputs(photos)), layer)
+
+
+def check_single_units(run: Run, activations, layer: str) -> None:
+    """Projected alone they are what they are among whole maps."""
+    maps = np.asarray(activations[layer])
+    rows, columns = (np.array([0, size - 1]) for size in maps.shape[1:3])
+    image = np.array([0, 1])
+    index = maps[image, rows, columns].argmax(axis=1)
+    seed = np.zeros_like(maps)
+    seed[image, rows, columns, index] = 1
+    net, params, size = run.architecture, run.params, run.input_size
+    full = deconvnet.project(net, params, activations, layer, seed, size)
+    alone = Units(image, index, rows, columns, np.ones(2, np.float32))
+    cropped = project_units(net, params, activations, layer, alone, size)
+    field = [geometry.receptive_field(net, layer, axis) for axis in (0, 1)]
+    scale = max(float(np.abs(full).max()), 1e-3)
+    for n in range(2):
+        (top, bottom), (left, right) = (
+            side.window(int(place)) for side, place in zip(field, (rows[n], columns[n]))
+        )
+        expected = window_of(np.asarray(full[n]), np.array((top, left, bottom, right)), 0)
+        np.testing.assert_allclose(cropped[n], expected, rtol=0, atol=1e-5 * scale)
+
+
+def check_occlusion(run: Run, images: np.ndarray, layer: str) -> None:
+    """Squares whose windows alone are recomputed answer as photos that they are drawn on."""
+    square, far = 5, images.shape[1] - 5
+    grid = Grid(run.input_size, (0, far), (2, far), square)
+    fill, number = np.full_like(images, -1), np.array([0, 1])
+    places = np.stack(np.mgrid[:2, :2, :2]).reshape(3, -1)
+    photos = unoccluded(run.net, run.params, images, fill, grid, layer, number)
+    logits, activity = occluded(run.net, run.params, photos, grid, layer, Squares(*places))
+    covered = images[places[0]]
+    for one, row, column in zip(covered, places[1], places[2]):
+        one[grid.rows[row] :, grid.columns[column] :][:square, :square] = -1
+    expected, activations = run.forward(covered)
+    maps = np.asarray(activations[layer])
+    sums = maps[np.arange(len(maps)), :, :, number[places[0]]].sum(axis=(1, 2))
+    for found, plain in ((logits, expected), (activity, sums)):
+        scale = max(float(np.abs(plain).max(initial=0)), 1e-3)
+        np.testing.assert_allclose(found, plain, rtol=0, atol=1e-4 * scale)
+
+
 def test_a_net_of_grey_images_takes_the_mean_of_colours(tmp_path):
     """Nobody asks for an order; its projections are grey."""
     model = onnx_chains.build(CHAINS["batch norm, scale and bias"], SIZE, channels=1)
@@ -223,6 +326,14 @@ def test_what_follows_the_filters_in_order(tmp_path):
          r"MaxPool pool1: a pool whose dilations are \[1, 2\]"),
         ([conv(1), ("BatchNormalization", {"training_mode": 1})],
          "BatchNormalization logits: a batch norm as in training; export the net for evaluation"),
+        ([conv(1), zeros(1, 1, 0, 0), pool(1, "Max", 2, 2), ("Flatten", {}), GEMM],
+         "Pad Pad_1: zeros around maps that no layer after it can take"),
+        ([conv(1), relu(1), zeros(0, 1, 0, 1), pool(1, "Max", 3, 2, ceil_mode=1)],
+         "Pad Pad_2: zeros around maps"),
+        ([conv(1), ("Pad", {"pads": [0, 0, 1, 1, 0, 0, 1, 1], "mode": "reflect"}), conv(2)],
+         "Pad Pad_1: it pads with reflect, expected 0"),
+        ([conv(1), ("Pad", {"pads": [0, 0, -1, 0, 0, 0, 0, 0]}), conv(2)],
+         r"Pad Pad_1: its pads are .*, expected some of rows and columns"),
         ([conv(1), ("LeakyRelu", {"alpha": -1.0, "name": "leaky"})],
          "LeakyRelu logits: its slope is -1, expected 0 or more"),
         ([conv(1), ("PRelu", {"c": [np.array([0.1, 0.2, 0, 0, 0]).reshape(5, 1, 1)]})],

@@ -23,6 +23,7 @@ from zfnet_jax.importers.chain import (
     Softmax,
     Weights,
     WindowPool,
+    Zeros,
     sized,
 )
 from zfnet_jax.importers.folding import folded
@@ -166,6 +167,8 @@ def _split(chain: Sequence[Link]) -> _Layers:
                 f"{link.name}: a batch norm, scale or bias that no layer straight before or after"
                 " it can take"
             )
+        elif isinstance(link, Zeros):
+            raise ValueError(f"{link.name}: zeros around maps that no layer after it can take")
         elif dense or not convs or isinstance(link, Softmax):
             raise ValueError(f"{link.name}: it must follow a convolution")
         else:

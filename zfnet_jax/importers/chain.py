@@ -67,6 +67,14 @@ class Norm:
 
 
 @dataclasses.dataclass(frozen=True)
+class Zeros:
+    """Zeros around maps, ((top, bottom), (left, right)) pixels."""
+
+    name: str
+    pads: Pads
+
+
+@dataclasses.dataclass(frozen=True)
 class WindowPool:
     """Max or average pool.
 
@@ -146,7 +154,7 @@ def sized(
 
 
 AnyPool = WindowPool | GlobalPool | RegionPool
-Link = Filters | Affine | Rectifier | Norm | AnyPool | Dropout | Weights | Softmax
+Link = Filters | Affine | Rectifier | Norm | Zeros | AnyPool | Dropout | Weights | Softmax
 
 
 def batch_norm(

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 
 from zfnet_jax import windows
-from zfnet_jax.importers.chain import Affine, Dropout, Filters, Link, Rectifier, Weights
+from zfnet_jax.importers.chain import (
+    Affine,
+    Dropout,
+    Filters,
+    GlobalPool,
+    Link,
+    Norm,
+    Rectifier,
+    Weights,
+    WindowPool,
+    Zeros,
+)
 
 
 def folded(chain: Sequence[Link]) -> list[Link]:
@@ -17,7 +29,8 @@ def folded(chain: Sequence[Link]) -> list[Link]:
 
     Straight after a convolution or a dense layer an affine link changes its sums, straight before a
     dense layer what that reads; before a convolution likewise, unless that pads maps with zeros,
-    which no shift would change. Where it is none of these it stays.
+    which no shift would change. Where it is none of these it stays. Zeros around maps become
+    padding of the convolution or pool after them where that means the same.
 
     Raises:
       ValueError: one has values for another number of maps or units.
@@ -33,14 +46,52 @@ def folded(chain: Sequence[Link]) -> list[Link]:
         elif isinstance(link, Rectifier) and isinstance(last, Rectifier):
             caps = [cap for cap in (last.cap, link.cap) if cap is not None]
             links[-1] = Rectifier(last.name, last.slope * link.slope, min(caps, default=None))
-        elif isinstance(link, Filters | Weights):
+        elif isinstance(link, Zeros) and isinstance(last, Zeros):
+            links[-1] = Zeros(last.name, windows.added(last.pads, link.pads))
+        elif isinstance(link, Filters):
+            padded = _take_zeros(links, _take_affine(links, link))
+            links.append(_take_affine(links, padded))
+        elif isinstance(link, Weights):
             links.append(_take_affine(links, link))
+        elif isinstance(link, WindowPool):
+            links.append(_take_zeros(links, link))
         else:
             links.append(link)
     return links
 
 
-def _after(link: Filters | Weights, affine: Affine) -> Filters | Weights:
+Padded = TypeVar("Padded", Filters, WindowPool)
+Weighted = TypeVar("Weighted", bound=Filters | Weights)
+
+
+def _take_zeros(links: list[Link], link: Padded) -> Padded:
+    """The link with the zeros at the end of `links` as padding too, which are taken from there; or
+    as it is, where that would be something else."""
+    zeros = links[-1] if links else None
+    if not isinstance(zeros, Zeros) or isinstance(link.padding, str):
+        return link
+    own = windows.pads(link.padding)
+    if isinstance(link, WindowPool):
+        if link.ceil:  # there is no last window in padding alone, but one in zeros
+            return link
+        # Padding is never a maximum, as zeros are not where nothing is below them.
+        counted = link.counts_padding or not any(map(any, own))
+        if not (_never_negative(links) if link.kind == "max" else counted):
+            return link
+        link = dataclasses.replace(link, counts_padding=True)
+    links.pop()
+    return dataclasses.replace(link, padding=windows.added(zeros.pads, own))
+
+
+def _never_negative(links: Sequence[Link]) -> bool:
+    """Whether what a chain puts out cannot be below zero."""
+    for link in reversed(links):
+        if not isinstance(link, WindowPool | GlobalPool | Norm | Dropout | Zeros):
+            return isinstance(link, Rectifier) and link.slope == 0
+    return False
+
+
+def _after(link: Weighted, affine: Affine) -> Weighted:
     """A convolution or dense layer whose sums an affine link changes."""
     units = (len(link.weight),)
     factor, shift = _values(affine, units[0])
@@ -48,7 +99,7 @@ def _after(link: Filters | Weights, affine: Affine) -> Filters | Weights:
     return _replaced(link, weight, link.bias * factor + shift)
 
 
-def _take_affine(links: list[Link], link: Filters | Weights) -> Filters | Weights:
+def _take_affine(links: list[Link], link: Weighted) -> Weighted:
     """The link with what an affine one at the end of `links` does, which is taken from there; or as
     it is, where it cannot have it. Dropout between them matters in training only, but for what it
     scales."""
@@ -93,7 +144,7 @@ def _values(affine: Affine, units: int) -> tuple[np.ndarray, np.ndarray]:
     return factor, np.broadcast_to(affine.shift, units).astype(np.float64)
 
 
-def _replaced(link: Filters | Weights, weight: np.ndarray, bias: np.ndarray) -> Filters | Weights:
+def _replaced(link: Weighted, weight: np.ndarray, bias: np.ndarray) -> Weighted:
     return dataclasses.replace(link, weight=weight.astype(np.float32), bias=bias.astype(np.float32))
 
 

@@ -20,6 +20,7 @@ from zfnet_jax.importers import files, onnx_names, own
 from zfnet_jax.importers.chain import Link
 from zfnet_jax.importers.onnx_constants import Constants, opset, title
 from zfnet_jax.importers.onnx_nodes import NodeReader, starts_channels_last
+from zfnet_jax.importers.onnx_norms import as_one_node
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +70,7 @@ def read(path: str | Path) -> Graph:
         if own.KEY in metadata:  # what we exported says more than the graph
             return Graph([], None, None, None, metadata, constants, beside)
         targets = _lengths_of_targets(model, constants)
-        nodes = _chain_of_nodes(model.graph, {*constants, *targets})
+        nodes = _chain_of_nodes(model.graph, constants, targets)
         channels_last = starts_channels_last(nodes)
         reader = NodeReader(constants, targets, opset(model), channels_last)
         for node in nodes:
@@ -120,19 +121,23 @@ def _lengths_of_targets(model: Any, constants: Mapping[str, np.ndarray]) -> dict
     }
 
 
-def _chain_of_nodes(graph: Any, constants: Collection[str]) -> list[Any]:
-    """The nodes between input and output, first to last; `constants` are no part of the way."""
+def _chain_of_nodes(
+    graph: Any, constants: Mapping[str, np.ndarray], targets: Collection[str]
+) -> list[Any]:
+    """The nodes between input and output, first to last; constants and the shapes `targets` are no
+    part of the way."""
+    aside = {*constants, *targets}
     makers = {output: node for node in graph.node for output in node.output if output}
     if len(graph.output) != 1:
         raise ValueError(f"it has {len(graph.output)} outputs, expected one")
     name, nodes, seen = graph.output[0].name, [], set()
     while name in makers:
-        node = makers[name]
-        if id(node) in seen or len(seen) > 1000:
+        node = as_one_node(makers[name], makers, constants) or makers[name]
+        if name in seen or len(seen) > 1000:
             raise ValueError(f"{title(node)}: the graph runs in a circle")
-        seen.add(id(node))
+        seen.add(name)
         nodes.append(node)
-        variable = [input_ for input_ in node.input if input_ and input_ not in constants]
+        variable = [input_ for input_ in node.input if input_ and input_ not in aside]
         if len(variable) != 1:
             raise ValueError(f"{title(node)} reads {', '.join(variable) or 'nothing'}: not a chain")
         name = variable[0]

@@ -20,6 +20,7 @@ from zfnet_jax.importers.chain import (
     Softmax,
     Weights,
     WindowPool,
+    Zeros,
     batch_norm,
 )
 from zfnet_jax.importers.onnx_constants import title
@@ -29,6 +30,7 @@ from zfnet_jax.windows import Padding, Pair
 _LAST = ("Softmax", "LogSoftmax")  # may follow the class scores
 _FLATTENS = ("Flatten", "Reshape")
 _KINDS: dict[str, PoolKind] = {"MaxPool": "max", "AveragePool": "average"}
+_REDUCED: dict[str, PoolKind] = {"ReduceMax": "max", "ReduceMean": "average"}
 _RECTIFIERS = ("Relu", "LeakyRelu", "PRelu", "Clip")
 _SAME: dict[str, Same] = {"SAME_UPPER": "same_upper", "SAME_LOWER": "same_lower"}
 _PREPROCESSING = ("Sub", "Add", "Mul", "Div")
@@ -108,8 +110,10 @@ class NodeReader:
             self.chain.append(_pool(name, _KINDS[kind], attributes))
         elif kind in ("GlobalMaxPool", "GlobalAveragePool"):
             self.chain.append(GlobalPool(name, _KINDS[kind.removeprefix("Global")]))
-        elif kind == "ReduceMean" and _axes(attributes, constants) in self._sides():
-            self.chain.append(GlobalPool(name, "average"))
+        elif kind in _REDUCED and _axes(attributes, constants) in self._sides():
+            self.chain.append(GlobalPool(name, _REDUCED[kind]))
+        elif kind == "Pad":
+            self.chain.append(_zeros(name, attributes, constants, self._channels_last))
         elif kind == "Dropout":
             rate = attributes.get("ratio", 0.5)
             if self._opset >= 12 and len(constants) > 1 and constants[1] is not None:
@@ -178,7 +182,7 @@ class NodeReader:
 def starts_channels_last(nodes: Sequence[Any]) -> bool:
     """Whether the first that nodes do to images, their preprocessing apart, is to put the channels
     first, as graphs of Keras do."""
-    passed = (*_PREPROCESSING, "Cast", "Identity")
+    passed = (*_PREPROCESSING, "Cast", "Identity", "Pad")
     first = next((node for node in nodes if node.op_type not in passed), None)
     if first is None or first.op_type != "Transpose":
         return False
@@ -275,6 +279,30 @@ def _filters(name: str, attributes: dict[str, Any], constants: Constants) -> Fil
         groups=int(attributes.get("group", 1)),
         dilation=_pair(name, "dilations", attributes.get("dilations", [1, 1])),
     )
+
+
+def _zeros(
+    name: str, attributes: dict[str, Any], constants: Constants, channels_last: bool
+) -> Zeros:
+    """Constant padding: attributes before opset 11, then inputs, of some axes alone since 18."""
+    pads, value, axes = (constants[n] if len(constants) > n else None for n in (1, 2, 3))
+    pads = np.array(attributes.get("pads", [])) if pads is None else pads
+    number = attributes.get("value", 0) if value is None else value.item()
+    mode = attributes.get("mode", b"constant").decode()
+    if mode != "constant" or number != 0:
+        raise ValueError(
+            f"{name}: it pads with {number if mode == 'constant' else mode}, expected 0"
+        )
+    ends = np.zeros((4, 2), int)  # of each axis before and after
+    rows = slice(None) if axes is None else axes.tolist()
+    if pads.size != ends[rows].size:
+        raise ValueError(f"{name}: its pads are {pads.tolist()}")
+    ends[rows] = pads.reshape(2, -1).T
+    first = 1 if channels_last else 2
+    (top, bottom), (left, right) = sides = ends[first : first + 2].tolist()
+    if ends.min() < 0 or ends.sum() != np.sum(sides):
+        raise ValueError(f"{name}: its pads are {pads.tolist()}, expected some of rows and columns")
+    return Zeros(name, ((top, bottom), (left, right)))
 
 
 def _pool(name: str, kind: PoolKind, attributes: dict[str, Any]) -> WindowPool:

@@ -27,6 +27,7 @@ from zfnet_jax.importers.chain import (
 )
 from zfnet_jax.importers.keras.layers import Layer
 from zfnet_jax.layer_specs import PoolKind
+from zfnet_jax.windows import added
 
 # Nothing happens in them in evaluation.
 _NOTHING = (
@@ -212,7 +213,7 @@ class _Planner:
             )
         except TypeError:
             raise ValueError(f"{layer.title}: its padding is {given}") from None
-        self._pads = _added(self._pads, ((top, bottom), (left, right)))
+        self._pads = added(self._pads, ((top, bottom), (left, right)))
         self._pad_name = layer.title
 
     def _window(self, layer: Layer, kernel: Pair, strides: Pair, dilation: Pair) -> Pads:
@@ -269,7 +270,7 @@ class _Planner:
         self, layer: Layer, role: str, kernel: Pair, shape: tuple[int, ...], maps: int, groups: int
     ) -> Planned:
         strides, dilation = _pair(layer, "strides", 1), _pair(layer, "dilation_rate", 1)
-        pads = _added(self._pads, self._window(layer, kernel, strides, dilation))
+        pads = added(self._pads, self._window(layer, kernel, strides, dilation))
         self._pads, self._maps, self._positive = _NO_PADS, maps, False
         rectifiers = self._activation(layer, layer.config.get("activation"))
 
@@ -308,7 +309,7 @@ class _Planner:
             if not fits:
                 raise ValueError(f"{self._pad_name}: zeros that {layer.title} does not take over")
         self._pads = _NO_PADS
-        counts, padding = zeros != _NO_PADS, _added(zeros, pads)
+        counts, padding = zeros != _NO_PADS, added(zeros, pads)
         link = WindowPool(layer.name, kind, window, strides, padding, False, counts)
         return Planned(layer, (), lambda: [link])
 
@@ -436,13 +437,6 @@ def _is_first(layer: Layer) -> bool:
 
 def _bias(layer: Layer, units: int) -> list[tuple[str, tuple[int, ...]]]:
     return [("bias", (units,))] if layer.config.get("use_bias", True) else []
-
-
-def _added(first: Pads, second: Pads) -> Pads:
-    (top, bottom), (left, right) = (
-        tuple(a + b for a, b in zip(one, other)) for one, other in zip(first, second)
-    )
-    return (top, bottom), (left, right)
 
 
 def _pair(layer: Layer, field: str, default: int | None = None) -> Pair:
