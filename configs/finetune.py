@@ -6,8 +6,9 @@
     python -m scripts.train --config=configs/finetune.py:runs/mine \\
         --config.data.prepared_dir=data/own --workdir=runs/own
 
-`runs/mine:STEP` starts from another checkpoint than the newest. Net, size of the photos, crop and
-scale are those of the run; the mean is, too, and the last layer is made anew for the new classes.
+`runs/mine:best` (lowest validation error) or `runs/mine:STEP` starts from another checkpoint than
+the newest. Net, size of the photos, crop and scale are those of the run; the mean is, too, and the
+last layer is made anew for the new classes.
 `--config.frozen="('conv1','conv2')"` leaves layers as they are. docs/train.md measures it.
 """
 
@@ -24,7 +25,8 @@ from configs import imagenette
 def get_config(arg: str = "") -> ConfigDict:
     """`arg`: the folder of the run to start from, or 'FOLDER:STEP'."""
     folder, colon, step = arg.rpartition(":")
-    path = Path(folder if colon and step.isdecimal() else arg) / "config.json"
+    has_step = colon and (step.isdecimal() or step in ("best", "latest"))
+    path = Path(folder if has_step else arg) / "config.json"
     if not arg or not path.exists():
         raise ValueError(
             f"configs/finetune.py:{arg}: name the folder of the run to start from, such as"

@@ -26,9 +26,9 @@ def get_config(arg: str = "zfnet") -> ConfigDict:
     config = ConfigDict()
     config.seed = 0  # of initial weights, order of images, crops and dropout
     config.model = nets[arg]
-    # A net to start from: the folder of a run, or of an import, ':STEP' behind it if not the newest
-    # checkpoint. Layers that fit are taken over, or those of `init_layers`; layers that are
-    # `frozen` are not trained, and computed as in evaluation.
+    # A net to start from: the folder of a run, or of an import, with ':STEP' behind it if not the
+    # newest checkpoint, or ':best', the lowest validation error. Layers that fit are taken over,
+    # or those of `init_layers`; `frozen` ones are not trained, and computed as in evaluation.
     config.init_from = ""
     config.init_layers = ()
     config.frozen = ()

@@ -1,11 +1,11 @@
 """Makes the atlas of a run: a web page of every feature map, which opens from the file system.
 
-python -m scripts.atlas --workdir=DIR [--split=validation]
+python -m scripts.atlas --workdir=DIR [--split=validation] [--step=best]
 python -m scripts.atlas --workdir=DIR --arrays=FOLDER [--arrays=FOLDER ...]
 
 Needs the winners that `python -m scripts.mine` leaves; every checkpoint that was mined becomes a
-place on the page's epoch slider. Of what was mined with several options (--k among them) it shows
-the paper's, or the folders that are named.
+place on the page's epoch slider, unless --step names one. Of what was mined with several options
+(--k among them) it shows the paper's, or the folders that are named.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from pathlib import Path
 
 from absl import flags
 
-from zfnet_jax.command import inputs, shell
+from zfnet_jax.command import inputs, shell, step_flag
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _SPLIT = flags.DEFINE_string("split", None, "The split; validation where several were mined.")
+_STEP = step_flag.define("every one that was mined")
 _ARRAYS = flags.DEFINE_multi_string(
     "arrays", [], "What was mined, instead of looking for it: a folder for each checkpoint."
 )
@@ -31,7 +32,7 @@ def main() -> None:
     if _ARRAYS.value:
         results = [saved.load(folder) for folder in _ARRAYS.value]
     else:
-        results = inputs.mined_alike(_WORKDIR.value, _SPLIT.value, same_k=True)
+        results = inputs.mined_alike(_WORKDIR.value, _SPLIT.value, step=_STEP.value, same_k=True)
     out = Path(_WORKDIR.value) / "report" / "atlas"
     atlas.write_atlas([one.folder for one in results], out, progress=sys.stderr.isatty())
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from absl import flags
 
-from zfnet_jax.command import outputs, shell
+from zfnet_jax.command import outputs, shell, step_flag
 
 _WORKDIRS = flags.DEFINE_multi_string("workdir", None, "Folder of a run; repeat it.", required=True)
+_STEP = step_flag.define("any", "that each report must be of")
 _OUT = flags.DEFINE_string("out", None, "The folder to write into.", required=True)
 
 
@@ -22,7 +23,7 @@ def main() -> None:
 
     print(
         comparison.write_comparison(
-            [Path(path) for path in _WORKDIRS.value], outputs.folder(_OUT.value)
+            [Path(path) for path in _WORKDIRS.value], outputs.folder(_OUT.value), _STEP.value
         )
     )
 

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from absl import flags
 
-from zfnet_jax.command import shell, study_flags
+from zfnet_jax.command import shell, step_flag, study_flags
 from zfnet_jax.studies.correspondence.options import Options
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _OPTIONS = study_flags.define(Options)
-_STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; the newest if not given.")
+_STEP = step_flag.define()
 _BATCH = flags.DEFINE_integer("batch_size", 32, "Images per step.", lower_bound=1)
 
 
@@ -34,7 +34,7 @@ def main() -> None:
     if not parallel.is_writer():
         return
     tables = table1(result.arrays, run.architecture.outputs)
-    print(f"step {run.step}: {result.folder}\n\n{markdown(tables)}")
+    print(f"{run.checkpoint}: {result.folder}\n\n{markdown(tables)}")
 
 
 if __name__ == "__main__":

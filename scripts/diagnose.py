@@ -12,16 +12,14 @@ from typing import Any
 
 from absl import flags
 
-from zfnet_jax.command import inputs, shell, study_flags
+from zfnet_jax.command import inputs, shell, step_flag, study_flags
 from zfnet_jax.studies.first_layers.options import Options
 
 _WORKDIRS = flags.DEFINE_multi_string(
     "workdir", None, "Folder of a run; may be repeated.", required=True
 )
 _OPTIONS = study_flags.define(Options)
-_STEP = flags.DEFINE_integer(
-    "step", None, "Step of the checkpoint; the newest that was mined if not given."
-)
+_STEP = step_flag.define("the newest that was mined")
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, cast
 
 from absl import flags
 
-from zfnet_jax.command import outputs, shell, study_flags
+from zfnet_jax.command import outputs, shell, step_flag, study_flags
 from zfnet_jax.studies.errors.options import Options, ScoreOptions
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _WORKDIRS = flags.DEFINE_multi_string("workdir", [], "Folder of a run; may be re
 _SWEEP = flags.DEFINE_string("sweep", None, "Folder of a sweep, instead of --workdir.")
 _OPTIONS = study_flags.define(Options)
 _SCORES = study_flags.define(ScoreOptions)
-_STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; the newest if not given.")
+_STEP = step_flag.define()
 _OUT = flags.DEFINE_string("out", None, "Folder for the ensemble, its numbers and its figure.")
 _PREPARED = flags.DEFINE_string(
     "prepared_dir", "", "Images, if not the run's: prepared, or photos in class folders."
@@ -65,6 +65,9 @@ def main() -> None:
     print(markdown(summary.tables(rows, scoring)) + "\n")
     if lacking := summary.classes_without_images(rows[0]):
         print(lacking + "\n")
+    for row in rows:
+        if row.note:
+            print(f"{row.name}: {row.note}")
     for row in rows:
         if row.folder:
             print(row.folder)

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from absl import flags
 
-from zfnet_jax.command import outputs, shell
+from zfnet_jax.command import outputs, shell, step_flag
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _FORMAT = flags.DEFINE_enum(
     "format", None, ["onnx", "safetensors", "jax"], "What to write.", required=True
 )
 _OUT = flags.DEFINE_string("out", None, "The file: .onnx, .safetensors or any name.", required=True)
-_STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; the newest if not given.")
+_STEP = step_flag.define()
 
 
 def main() -> None:
@@ -29,7 +29,7 @@ def main() -> None:
     export = {"onnx": onnx, "safetensors": safetensors, "jax": compiled}[_FORMAT.value].export
     difference = export(run, out)
     what = "class scores" if run.class_names else "last maps"
-    print(f"step {run.step}: {_OUT.value}; {what} differ by at most {difference:.1e}")
+    print(f"{run.checkpoint}: {_OUT.value}; {what} differ by at most {difference:.1e}")
 
 
 if __name__ == "__main__":

@@ -26,14 +26,14 @@ from typing import TYPE_CHECKING, Any, cast
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from zfnet_jax.command import inputs, outputs, shell
+from zfnet_jax.command import inputs, outputs, shell, step_flag
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from zfnet_jax.studies.saved import Result
 
-    Drawn = dict[str, Figure]  # by the name of the file
+    Drawn = dict[str, tuple[Figure, str]]  # with a note, by the name of the file
 
 _FIGURE = flags.DEFINE_enum(
     "figure", None, list("123456789"), "Number in the paper.", required=True
@@ -56,7 +56,7 @@ _SEED = flags.DEFINE_integer("seed", 0, "Of the random maps (2, 4).", lower_boun
 _SPLIT = flags.DEFINE_string(
     "split", None, "The split; where several were mined train (4) or validation (others)."
 )
-_STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; the newest if not given.")
+_STEP = step_flag.define("the newest", "1, 2, 5 to 9")
 _CLASSES = flags.DEFINE_integer("classes", 1000, "Classes of a --config (3).", lower_bound=1)
 _STYLE = flags.DEFINE_enum("style", "screen", ["screen", "paper"], "How it looks.")
 _ARRAYS = flags.DEFINE_string("arrays", None, "A saved result: its folder (2, 5, 7, 8).")
@@ -85,10 +85,10 @@ def main() -> None:
     style = cast("figures.Style", _STYLE.value)
     with figures.use(style):
         drawn = draw[_FIGURE.value](out)
-    for name, figure in drawn.items():
+    for name, (figure, note) in drawn.items():
         for kind in (".png", ".pdf"):
             path = out / (name + kind)
-            figures.save(figure, path, style)
+            figures.save(figure, path, style, note)
             print(path)
 
 
@@ -102,10 +102,11 @@ def _figure1(_: Path) -> Drawn:
     options = Options(_required("image"), _LAYER.value, _MAPS.value or Options.maps)
     result = study.measured(run, options)
     print(result.folder)
-    return {"figure1": figure1(result.arrays)}
+    return {"figure1": (figure1(result.arrays), run.note)}
 
 
 def _figure2(_: Path) -> Drawn:
+    from zfnet_jax.studies import saved
     from zfnet_jax.studies.features import chosen, winners
     from zfnet_jax.studies.features.figure import figure2
     from zfnet_jax.studies.features.options import FigureOptions
@@ -115,7 +116,8 @@ def _figure2(_: Path) -> Drawn:
     else:
         mined = inputs.mined(_required("workdir"), _SPLIT.value, _STEP.value)
     options = FigureOptions(tuple(_CHOSEN.value), _MAPS.value, _PATCHES.value, _SEED.value)
-    return {"figure2": figure2(mined, chosen.maps(mined, options), options.patches)}
+    drawn = figure2(mined, chosen.maps(mined, options), options.patches)
+    return {"figure2": (drawn, saved.load(mined.folder).note)}
 
 
 def _figure3(_: Path) -> Drawn:
@@ -134,8 +136,8 @@ def _figure3(_: Path) -> Drawn:
     net = architecture.from_config(config.model, classes)
     size = (config.augment.crop, config.augment.crop)
     return {
-        "figure3": figure3(net, size, channels=3, named=known),
-        "figure3_deconvnet": deconvnet_diagram(net, size, channels=3),
+        "figure3": (figure3(net, size, channels=3, named=known), ""),
+        "figure3_deconvnet": (deconvnet_diagram(net, size, channels=3), ""),
     }
 
 
@@ -151,7 +153,7 @@ def _figure4(out: Path) -> Drawn:
     arrays = evolution([one.folder for one in found], options)
     write_arrays(out / "figure4.npz", arrays)
     print(out / "figure4.npz")
-    return {"figure4": figure4(arrays, ACROSS)}
+    return {"figure4": (figure4(arrays, ACROSS), "")}
 
 
 def _figure5(_: Path) -> Drawn:
@@ -174,7 +176,7 @@ def _figure5(_: Path) -> Drawn:
     ):
         for name, one in _by_name(results).items():
             try:
-                drawn[stem + name] = draw(one.drawn)
+                drawn[stem + name] = draw(one.drawn), one.note
             except ValueError as error:
                 print(f"left out: {one.folder}: {error}")
                 wrong.append(error)
@@ -189,7 +191,7 @@ def _figure6(_: Path) -> Drawn:
     from zfnet_jax.studies.first_layers.figure import figure6
     from zfnet_jax.studies.first_layers.options import FigureOptions
 
-    filters, mined = [], []
+    filters, mined, notes = [], [], []
     for workdir in _required("runs"):
         found = None
         try:
@@ -201,7 +203,9 @@ def _figure6(_: Path) -> Drawn:
         print(result.folder)
         filters.append(study.drawn(result))
         mined.append(found)
-    return {"figure6": figure6(filters, mined, _MAPS.value or FigureOptions.maps)}
+        notes += [f"{result.about['run']}: {result.note}"] if result.note else []
+    drawn = figure6(filters, mined, _MAPS.value or FigureOptions.maps)
+    return {"figure6": (drawn, "; ".join(notes))}
 
 
 def _figure7(_: Path) -> Drawn:
@@ -216,7 +220,7 @@ def _figure7(_: Path) -> Drawn:
                 mined = inputs.mined(_WORKDIR.value, _SPLIT.value, step)
             except FileNotFoundError as error:
                 print(f"projections from other images are left out: {error}")
-        drawn[f"figure7{name}"] = figure7(result.drawn, mined)
+        drawn[f"figure7{name}"] = figure7(result.drawn, mined), result.note
     return drawn
 
 
@@ -224,18 +228,19 @@ def _figure8(_: Path) -> Drawn:
     from zfnet_jax.studies.correspondence.figure import DRAWS, figure8
 
     return {
-        f"figure8{name}": figure8(result.arrays, draws=_MAPS.value or DRAWS)
+        f"figure8{name}": (figure8(result.arrays, draws=_MAPS.value or DRAWS), result.note)
         for name, result in _by_name(_results("correspondence")).items()
     }
 
 
 def _figure9(_: Path) -> Drawn:
+    from zfnet_jax.runs import checkpoint
     from zfnet_jax.studies.transfer import scores
     from zfnet_jax.studies.transfer.accuracies import curves
     from zfnet_jax.studies.transfer.figure import figure9
 
     workdir = _required("workdir")
-    found = scores.of_run(workdir, _DATA.value, _STEP.value)
+    found = scores.of_run(workdir, _DATA.value, checkpoint.step_of(workdir, _STEP.value))
     missing = [name for name in _DATA.value if name not in found]
     if missing or not found:
         of = f" of {', '.join(missing)}" if missing else ""
@@ -245,11 +250,13 @@ def _figure9(_: Path) -> Drawn:
         )
     for note in (note for one in found.values() for note in one.notes):
         print(note)
-    return {"figure9": figure9(curves(found))}
+    of_nets = [one.pretrained[0].note for one in found.values() if one.pretrained]
+    return {"figure9": (figure9(curves(found)), "; ".join(dict.fromkeys(filter(None, of_nets))))}
 
 
 def _results(study: str) -> list[Result]:
     """The result that --arrays names, or all that a study has left of a run's checkpoint."""
+    from zfnet_jax.runs import checkpoint
     from zfnet_jax.studies import saved
 
     if _ARRAYS.value:
@@ -257,11 +264,13 @@ def _results(study: str) -> list[Result]:
         found = [saved.load(path.parent if path.suffix == ".npz" else path)]
     else:
         workdir = _required("workdir")
-        found = saved.find(workdir, study, _STEP.value)
+        step = checkpoint.step_of(workdir, _STEP.value)
+        found = saved.find(workdir, study, step)
         if not found:
+            at, flag = ("", "") if step is None else (f" at step {step}", f" --step={step}")
             raise FileNotFoundError(
-                f"nothing is measured in {Path(workdir) / saved.FOLDER / study}:"
-                f" run python -m scripts.{study} --workdir={workdir}"
+                f"nothing is measured{at} in {Path(workdir) / saved.FOLDER / study}:"
+                f" run python -m scripts.{study} --workdir={workdir}{flag}"
             )
         newest = max(one.about["step"] for one in found)
         found = [one for one in found if one.about["step"] == newest]

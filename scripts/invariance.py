@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from absl import flags
 
-from zfnet_jax.command import shell, study_flags
+from zfnet_jax.command import shell, step_flag, study_flags
 from zfnet_jax.studies.invariance.options import Options
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
@@ -20,7 +20,7 @@ _OPTIONS = study_flags.define(Options)
 _PREPARED = flags.DEFINE_string(
     "prepared_dir", None, "Images, if not the run's: prepared, or photos in class folders."
 )
-_STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; the newest if not given.")
+_STEP = step_flag.define()
 
 
 def main() -> None:
@@ -49,7 +49,7 @@ def main() -> None:
         return
     for result in results:
         images = len(result.arrays["labels"])
-        print(f"step {run.step}: {result.folder}, {images} image{'s' * (images > 1)}\n")
+        print(f"{run.checkpoint}: {result.folder}, {images} image{'s' * (images > 1)}\n")
         print(markdown(invariance_tables(statistics(result.arrays))) + "\n")
 
 

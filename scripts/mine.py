@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from absl import flags
 
-from zfnet_jax.command import shell, study_flags
+from zfnet_jax.command import shell, step_flag, study_flags
 from zfnet_jax.studies.features.options import Options
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _OPTIONS = study_flags.define(Options)
-_STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; the newest if not given.")
+_STEP = step_flag.define()
 _PREPARED = flags.DEFINE_string(
     "prepared_dir", None, "Images, if not the run's: prepared, or photos in class folders."
 )
@@ -45,7 +45,7 @@ def main() -> None:
         f"{conv.name} {len(mining.dead_maps(found.winners, conv.name))} of {conv.maps}"
         for conv in run.architecture.convs
     )
-    print(f"step {run.step}: {result.folder}; dead maps: {dead}")
+    print(f"{run.checkpoint}: {result.folder}; dead maps: {dead}")
 
 
 if __name__ == "__main__":

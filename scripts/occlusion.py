@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from absl import flags
 
-from zfnet_jax.command import inputs, shell, study_flags
+from zfnet_jax.command import inputs, shell, step_flag, study_flags
 from zfnet_jax.names import fit
 from zfnet_jax.studies.occlusion.options import Options
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _OPTIONS = study_flags.define(Options)
-_STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; the newest if not given.")
+_STEP = step_flag.define()
 _BATCH = flags.DEFINE_integer("batch_size", 32, "Squares per step.", lower_bound=1)
 _STYLE = flags.DEFINE_enum("style", "screen", ["screen", "paper"], "How the figure looks.")
 
@@ -53,8 +53,8 @@ def main() -> None:
     _print_answers(arrays)
     mined = _mined(run)
     style = cast("Style", _STYLE.value)
-    figures.draw(lambda: figure7(arrays, mined), result.folder / "figure7", style)
-    print(f"step {run.step}: {result.folder}")
+    figures.draw(lambda: figure7(arrays, mined), result.folder / "figure7", style, run.note)
+    print(f"{run.checkpoint}: {result.folder}")
 
 
 def _print_answers(arrays: dict[str, np.ndarray]) -> None:

@@ -14,12 +14,12 @@ import json
 
 from absl import flags
 
-from zfnet_jax.command import shell, study_flags
+from zfnet_jax.command import shell, step_flag, study_flags
 from zfnet_jax.studies.occlusion.options import CheckOptions
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _OPTIONS = study_flags.define(CheckOptions)
-_STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; the newest if not given.")
+_STEP = step_flag.define()
 _PREPARED = flags.DEFINE_string(
     "prepared_dir", None, "Images, if not the run's: prepared, or photos in class folders."
 )
@@ -44,7 +44,7 @@ def main() -> None:
     )
     if not parallel.is_writer():
         return
-    print(f"step {run.step}: {result.folder}")
+    print(f"{run.checkpoint}: {result.folder}")
     numbers = json.loads((result.folder / check.NUMBERS).read_text(encoding="utf-8"))
     for name, value in numbers.items():
         print(f"{name:28s} {value if value is None or isinstance(value, int) else f'{value:.3f}'}")

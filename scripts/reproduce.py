@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from configs import zfnet
-from zfnet_jax.command import shell
+from zfnet_jax.command import shell, step_flag
 from zfnet_jax.runs import recipe
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ _SCRATCH_FOLDS = flags.DEFINE_integer(
 _PREPARED = flags.DEFINE_string(
     "prepared_dir", "", "Images, if not the run's: prepared, or photos in class folders."
 )
-_STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; the newest if not given.")
+_STEP = step_flag.define()
 _BATCH = flags.DEFINE_integer(
     "batch_size", None, "Images per step, where as the run evaluates is too much.", lower_bound=1
 )

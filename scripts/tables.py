@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from zfnet_jax.command import outputs, shell, study_flags
+from zfnet_jax.command import outputs, shell, step_flag, study_flags
 from zfnet_jax.studies.errors.options import TableOptions
 
 if TYPE_CHECKING:
@@ -30,9 +30,7 @@ _TABLE = flags.DEFINE_enum(
 )
 _SWEEPS = flags.DEFINE_multi_string("sweep", [], "Folder of a sweep; may be repeated (2, 3).")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run (4 to 7).")
-_STEP = flags.DEFINE_integer(
-    "step", None, "Step of the checkpoint; the newest that was tried on the data (4 to 7)."
-)
+_STEP = step_flag.define("the newest that was measured")
 _OUT = flags.DEFINE_string("out", None, "The folder to write into.", required=True)
 _OPTIONS = study_flags.define(TableOptions)
 
@@ -57,18 +55,20 @@ def _errors(number: int) -> list[Table]:
     for sweep in sweeps:
         if not sweep.is_dir():
             raise FileNotFoundError(f"there is no sweep in {sweep}")
-    return error_tables(number, sweeps, _OPTIONS())
+    return error_tables(number, sweeps, _OPTIONS(), step=_STEP.value)
 
 
 def _transfer(number: int) -> list[Table]:
     """Table 4, 5, 6 or 7."""
+    from zfnet_jax.runs import checkpoint
     from zfnet_jax.studies.transfer.table import transfer_table
 
     if not _WORKDIR.value:
         raise ValueError(f"table {number} needs --workdir")
     if not Path(_WORKDIR.value).is_dir():
         raise FileNotFoundError(f"there is no run in {_WORKDIR.value}")
-    return [transfer_table(number, Path(_WORKDIR.value), _STEP.value)]
+    step = checkpoint.step_of(_WORKDIR.value, _STEP.value)
+    return [transfer_table(number, Path(_WORKDIR.value), step)]
 
 
 if __name__ == "__main__":

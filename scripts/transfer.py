@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from zfnet_jax.command import shell, study_flags
+from zfnet_jax.command import shell, step_flag, study_flags
 from zfnet_jax.studies.transfer.options import Options
 from zfnet_jax.studies.transfer.protocols import PROTOCOLS
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from zfnet_jax.studies.saved import Result
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
-_STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; the newest if not given.")
+_STEP = step_flag.define()
 _FOLDER = flags.DEFINE_string("folder", None, "Photos, one folder per class, to prepare.")
 _PREPARED = flags.DEFINE_string("prepared_dir", None, "Prepared images; data/DATA-SIZE.")
 _SPLIT = flags.DEFINE_string("split", "train", "The prepared split that holds all images.")
@@ -68,7 +68,8 @@ def main() -> None:
     )
     if not parallel.is_writer():
         return
-    print(f"{options.data}, {len(classes.names)} classes, mean accuracy of the classes in %\n")
+    print(f"{options.data}, {len(classes.names)} classes, mean accuracy of the classes in %")
+    print(f"{run.checkpoint}\n")
     _print(results, options)
     print(f"\n{results[0].folder.parent}")
 

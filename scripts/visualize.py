@@ -10,13 +10,13 @@ from __future__ import annotations
 import numpy as np
 from absl import flags
 
-from zfnet_jax.command import outputs, shell, study_flags
+from zfnet_jax.command import outputs, shell, step_flag, study_flags
 from zfnet_jax.studies.layers.options import StrongestOptions
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _OPTIONS = study_flags.define(StrongestOptions)
 _OUT = flags.DEFINE_string("out", None, "The picture to write: .png, .pdf or .svg.", required=True)
-_STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; the newest if not given.")
+_STEP = step_flag.define()
 
 
 def main() -> None:
@@ -35,12 +35,12 @@ def main() -> None:
     write_arrays(out.with_suffix(".npz"), arrays)
     drawn = arrays | {"class_names": np.array(run.class_titles)}
     with figures.use("screen"):
-        figures.save(figure_strongest(drawn, run.origins), out)
+        figures.save(figure_strongest(drawn, run.origins), out, note=run.note)
     if run.class_names:
         best = np.argsort(-arrays["probabilities"], kind="stable")[:3]
         answer = (f"{run.class_titles[n]} {arrays['probabilities'][n]:.1%}" for n in best)
         print(f"the net's answer: {', '.join(answer)}")
-    print(f"step {run.step}: {out}, its arrays in {out.with_suffix('.npz')}")
+    print(f"{run.checkpoint}: {out}, its arrays in {out.with_suffix('.npz')}")
 
 
 if __name__ == "__main__":

@@ -16,11 +16,11 @@ from pathlib import Path
 
 from absl import flags
 
-from zfnet_jax.command import shell, study_flags
+from zfnet_jax.command import shell, step_flag, study_flags
 from zfnet_jax.studies.transfer.options import VocOptions
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
-_STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; the newest if not given.")
+_STEP = step_flag.define()
 _NAME = flags.DEFINE_string("name", "voc/2012", "The set in TFDS.")
 _DATA_DIR = flags.DEFINE_string("data_dir", "", "Where TFDS keeps data sets; its own default.")
 _PREPARED = flags.DEFINE_string("prepared_dir", None, "Prepared images; data/voc2012-SIZE.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +11,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from zfnet_jax.files import temporary_name
 from zfnet_jax.report import text
@@ -54,22 +55,46 @@ def place(
     axis.imshow(image, extent=(x, x + w, y + h, y), aspect="auto", **how)
 
 
-def save(figure: Figure, path: Path, style: Style = "screen") -> None:
-    """Writes a figure, atomically; the kind of file is the path's extension."""
+def save(figure: Figure, path: Path, style: Style = "screen", note: str = "") -> None:
+    """Writes a figure, atomically; the kind of file is the path's extension.
+
+    Args:
+      note: a line to add below it, if any.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_name(path)
-    with use(style), text.without_remarks():
+    with use(style), text.without_remarks(), _noted(figure, note) as how:
         text.use_fonts_that_have_its_letters(figure)
-        figure.savefig(temporary)
+        figure.savefig(temporary, **how)
     temporary.replace(path)
 
 
-def draw(make: Callable[[], Figure], path: Path, style: Style = "screen") -> list[Path]:
+@contextlib.contextmanager
+def _noted(figure: Figure, note: str) -> Iterator[dict[str, Any]]:
+    """The figure with a line in a strip below it; how it is saved so that the strip is there."""
+    if not note:
+        yield {}
+        return
+    width, height = figure.get_size_inches()
+    strip = 2 * mpl.rcParams["font.size"] / 72  # inches
+    line = figure.text(
+        0.5, -strip / 2 / height, note, ha="center", va="center", size="small", color="0.4"
+    )
+    try:
+        yield {"bbox_inches": Bbox.from_bounds(0, -strip, width, height + strip)}
+    finally:
+        line.remove()
+
+
+def draw(
+    make: Callable[[], Figure], path: Path, style: Style = "screen", note: str = ""
+) -> list[Path]:
     """Draws a figure in a style and writes it as .png and .pdf beside each other.
 
     Args:
       path: without an ending.
+      note: see `save`.
 
     Returns:
       the two files.
@@ -78,5 +103,5 @@ def draw(make: Callable[[], Figure], path: Path, style: Style = "screen") -> lis
         figure = make()
     paths = [path.with_name(path.name + kind) for kind in (".png", ".pdf")]
     for one in paths:
-        save(figure, one, style)
+        save(figure, one, style, note)
     return paths

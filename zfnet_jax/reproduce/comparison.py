@@ -19,6 +19,8 @@ from zfnet_jax.report.page import check_free
 from zfnet_jax.reproduce import page_html
 from zfnet_jax.reproduce.gather import Report, Shown, gather
 from zfnet_jax.reproduce.report import ASSETS
+from zfnet_jax.runs import checkpoint
+from zfnet_jax.runs.steps import Which
 from zfnet_jax.studies.errors.training_curves import curves
 from zfnet_jax.training.metrics import read_metrics
 
@@ -26,16 +28,17 @@ _TITLE = "Runs side by side"
 _ALONE = ("training", "fig3", "atlas")  # what says nothing more side by side
 
 
-def write_comparison(workdirs: Sequence[Path], out: Path) -> Path:
+def write_comparison(workdirs: Sequence[Path], out: Path, step: Which | None = None) -> Path:
     """Writes the page; returns its address.
 
     Args:
       workdirs: folders of two runs or more, each with a report of its own.
       out: the page's folder; made if missing.
+      step: of the checkpoint that each report must be of; of any if None.
 
     Raises:
       ValueError: there are fewer than two runs, two of one name, a report that an earlier
-        version made, or another page in `out`.
+        version made or of another checkpoint than `step`, or another page in `out`.
       FileNotFoundError: a run has no report.
     """
     if len(workdirs) < 2:
@@ -51,6 +54,12 @@ def write_comparison(workdirs: Sequence[Path], out: Path) -> Path:
             raise ValueError(
                 f"the report of {workdir} was made by an earlier version:"
                 f" run python -m scripts.reproduce --workdir={workdir}"
+            )
+        wanted = checkpoint.step_of(workdir, step)
+        if wanted not in (None, report.step):
+            raise ValueError(
+                f"the report of {workdir} is of step {report.step}, not {wanted}: run python -m"
+                f" scripts.reproduce --workdir={workdir} --step={wanted}"
             )
     names = [report.name for report in reports]
     if len(set(names)) < len(names):

@@ -10,6 +10,7 @@ from typing import Any
 
 from zfnet_jax import dotted
 from zfnet_jax.reproduce.contents import CHAPTERS, Chapter
+from zfnet_jax.runs import checkpoint
 from zfnet_jax.studies.step import Entry
 
 
@@ -57,6 +58,7 @@ class Report:
       name: of the run.
       facts: about net, data and training, by what they are called.
       config: fields by dotted name.
+      step: of the checkpoint that it is of; None if nothing is made yet.
       chapters: each with its entries, in order.
       has_atlas: whether there are feature maps to link to.
     """
@@ -65,6 +67,7 @@ class Report:
     name: str
     facts: Mapping[str, str]
     config: Mapping[str, Any]
+    step: int | None
     chapters: tuple[tuple[Chapter, tuple[Shown, ...]], ...]
     has_atlas: bool
 
@@ -89,6 +92,7 @@ def gather(workdir: Path) -> Report:
         name=workdir.resolve().name,
         facts=_facts(workdir, config, plan, records),
         config=dict(dotted.fields(config)),
+        step=made["step"] if (made := _of_newest_plan(plan, records)) else None,
         chapters=tuple((chapter, entries) for chapter, entries in chapters if entries),
         has_atlas=(workdir / "report" / "atlas" / "index.html").exists(),
     )
@@ -109,7 +113,7 @@ def _shown(name: str, plan: Mapping[str, Any], records: Mapping[str, Any]) -> Sh
         reason += "; the same reproduction tries it again"
     if record is None:
         return Shown(name, entry, None, (), reason or "it was not asked for yet")
-    if record["fingerprint"] != step["fingerprint"]:
+    if not _is_current(step, record):
         stale = "made from an earlier checkpoint, data, options or code"
         reason = f"{stale}; since then: {reason}" if reason else f"{stale}: reproduce it again"
     elif shown_files := [name for name in record["gone"] if name.startswith("report/")]:
@@ -124,6 +128,22 @@ def _needed(name: str, plan: Mapping[str, Any]) -> list[str]:
     for need in plan[name]["needs"]:
         found |= dict.fromkeys(_needed(need, plan))
     return [*found, name]
+
+
+def _of_newest_plan(
+    plan: Mapping[str, Any], records: Mapping[str, Any]
+) -> Mapping[str, Any] | None:
+    """A record of the checkpoint that was reproduced last; of a plan of which nothing is made yet,
+    of the newest one; None if there are no records."""
+    current = [one for name, one in records.items() if _is_current(plan[name], one)]
+    newest: Mapping[str, Any] | None = None
+    for one in current or records.values():
+        newest = one if newest is None or one["step"] > newest["step"] else newest
+    return newest
+
+
+def _is_current(step: Mapping[str, Any], record: Mapping[str, Any]) -> bool:
+    return record["fingerprint"] == step["fingerprint"]
 
 
 def _facts(
@@ -148,10 +168,11 @@ def _facts(
     images = run.get("images", {})
     if images:
         facts["Images"] = ", ".join(f"{count:,} {split}" for split, count in images.items())
-    latest = max(records.values(), key=lambda record: record["step"], default=None)
-    if latest:
-        epoch = "" if latest["epoch"] is None else f", epoch {latest['epoch']:g}"
-        facts["Checkpoint"] = f"step {latest['step']}{epoch}"
+    if newest := _of_newest_plan(plan, records):
+        epoch = "" if newest["epoch"] is None else f", epoch {newest['epoch']:g}"
+        standing = checkpoint.standing(workdir, newest["step"])
+        which = f" ({standing})" if standing else ""
+        facts["Checkpoint"] = f"step {newest['step']}{epoch}{which}"
     # What a draft does as a full reproduction does is not made again: its record still says draft.
     if any(
         record["draft"]

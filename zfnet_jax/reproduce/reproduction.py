@@ -8,6 +8,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from zfnet_jax.data.images import Crops
+from zfnet_jax.runs.steps import Which
 from zfnet_jax.studies.context import Context
 
 
@@ -73,7 +74,7 @@ class Reproduction(Context):
     def __init__(
         self,
         workdir: Path,
-        step: int | None = None,
+        step: Which | None = None,
         sources: Sources | None = None,
         effort: Effort | None = None,
         recipe: ConfigDict | None = None,

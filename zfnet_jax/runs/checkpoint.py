@@ -34,8 +34,9 @@ import orbax.checkpoint as ocp
 from absl import logging
 
 from zfnet_jax import parallel
-from zfnet_jax.runs import array_tree, damage
+from zfnet_jax.runs import array_tree, damage, steps
 from zfnet_jax.runs.array_tree import PyTree
+from zfnet_jax.runs.steps import Which
 
 _FAILED = "failed: "  # what a process tells the others that cannot read
 
@@ -179,6 +180,34 @@ class Checkpoints:
         """Step with the lowest error, of equals the newest; None if no step has an error."""
         ranked = [step for step in self.all_steps() if self._errors.get(step) is not None]
         return min(ranked, key=lambda step: (self._errors[step], -step), default=None)
+
+    def step_of(self, which: Which) -> int:
+        """The step that is meant; a number as it is, whether it is saved or not.
+
+        Raises:
+          FileNotFoundError: nothing is saved yet.
+          ValueError: no such word, or no step has an error to be the best by.
+        """
+        if not self.all_steps():
+            raise FileNotFoundError(f"{self.directory.parent} holds no checkpoint yet: train first")
+        step = which if isinstance(which, int) else steps.parse(which)
+        if isinstance(step, int):
+            return step
+        step = self.latest_step() if step == "latest" else self.best_step()
+        if step is None:
+            raise ValueError(
+                f"no checkpoint in {self.directory} has a validation error, so none is the best:"
+                f" there are steps {', '.join(map(str, self.all_steps()))}"
+            )
+        return step
+
+    def standing(self, step: int) -> str:
+        """Which one a step is among them, in a few words; '' of the newest."""
+        newest = self.latest_step()
+        if newest in (None, step):
+            return ""
+        best = "the lowest validation error; " if step == self.best_step() else ""
+        return f"{best}the newest is step {newest}"
 
     def restore(self, step: int, like: PyTree | None = None) -> tuple[PyTree, dict[str, Any]]:
         """Reads one step and verifies the digest of every array and of the record.
@@ -393,6 +422,32 @@ def newest_step(directory: Path) -> int | None:
 def open_checkpoints(directory: Path) -> Checkpoints:
     """Checkpoints of a run to read from, for analyses; nothing on disk is changed."""
     return Checkpoints(directory, keep_latest=1, keep_best=0, keep_steps=(), read_only=True)
+
+
+def step_of(workdir: str | Path, which: Which | None) -> int | None:
+    """The step of a run's folder that is meant; a number as it is, whether it is saved or not: what
+    was measured of it may be. Errors of words as of `Checkpoints.step_of`."""
+    if which is None or isinstance(which, int):
+        return which
+    with open_checkpoints(Path(workdir) / "checkpoints") as checkpoints:
+        return checkpoints.step_of(which)
+
+
+def standing(workdir: str | Path, step: int) -> str:
+    """Which checkpoint of a run's folder a step is, in a few words; '' where it is the newest, or
+    there are none."""
+    folder = Path(workdir) / "checkpoints"
+    if newest_step(folder) in (None, step):
+        return ""
+    with open_checkpoints(folder) as checkpoints:
+        return checkpoints.standing(step)
+
+
+def note(workdir: str | Path, step: int) -> str:
+    """What to write beside a result of a step, such as 'step 8 (the newest is step 12)'; '' where
+    it is the newest."""
+    words = standing(workdir, step)
+    return f"step {step} ({words})" if words else ""
 
 
 @dataclasses.dataclass

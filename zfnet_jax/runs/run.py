@@ -19,6 +19,7 @@ from zfnet_jax.data import augment, decode
 from zfnet_jax.model import Activations, ZFNet
 from zfnet_jax.runs import array_tree, origins, titles
 from zfnet_jax.runs.checkpoint import open_checkpoints
+from zfnet_jax.runs.steps import Which
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Run:
       params: its parameters.
       mean: [S, S, C] float32, the training set's per-pixel mean.
       class_names: in the order of the logits; none without a classifier.
+      standing: which checkpoint it is among the run's, in a few words; '' of the newest.
     """
 
     directory: Path
@@ -42,10 +44,21 @@ class Run:
     params: dict[str, Any]
     mean: np.ndarray
     class_names: tuple[str, ...]
+    standing: str = ""
 
     @property
     def architecture(self) -> Architecture:
         return self.net.architecture
+
+    @property
+    def checkpoint(self) -> str:
+        """Which one it is, to show: 'step 12', or 'step 8 (the newest is step 12)'."""
+        return f"step {self.step}" + (f" ({self.standing})" if self.standing else "")
+
+    @property
+    def note(self) -> str:
+        """The same to write beside a figure; '' of the newest, which needs no word."""
+        return self.checkpoint if self.standing else ""
 
     @property
     def input_size(self) -> tuple[int, int]:
@@ -102,20 +115,23 @@ class Run:
         return _forward(self.net, self.params, inputs)
 
 
-def open_run(directory: str | Path, step: int | None = None) -> Run:
-    """Opens a run's newest checkpoint, or that of a step.
+def open_run(directory: str | Path, step: Which | None = None) -> Run:
+    """Opens a checkpoint of a run.
+
+    Args:
+      step: its step, 'best' (the lowest validation error, of equals the newest) or 'latest'; the
+        latest if None.
 
     Raises:
       FileNotFoundError: the folder holds no checkpoint.
-      ValueError: there is no checkpoint of that step, or it is damaged.
+      ValueError: there is no checkpoint of that step, none has a validation error, or it is
+        damaged.
     """
     directory = Path(directory)
     with open_checkpoints(directory / "checkpoints") as checkpoints:
-        if step is None:
-            step = checkpoints.latest_step()
-        if step is None:
-            raise FileNotFoundError(f"{directory} holds no checkpoint yet: train first")
+        step = checkpoints.step_of("latest" if step is None else step)
         arrays, record = checkpoints.restore(step)
+        standing = checkpoints.standing(step)
     config = ConfigDict(record["config"])
     config.model.dtype, config.model.precision = "float32", "highest"
     return Run(
@@ -126,6 +142,7 @@ def open_run(directory: str | Path, step: int | None = None) -> Run:
         params=arrays["state"]["params"],
         mean=arrays["mean"],
         class_names=tuple(record["class_names"]),
+        standing=standing,
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from zfnet_jax.data.images import Split
 from zfnet_jax.runs import provenance, titles
 from zfnet_jax.runs.run import Run, open_run
+from zfnet_jax.runs.steps import Which
 from zfnet_jax.studies.images import in_classes_of, open_split
 from zfnet_jax.studies.options import command, content_digest
 
@@ -25,15 +26,16 @@ class Context:
       report: where figures, tables and the report lie.
     """
 
-    def __init__(self, workdir: Path, step: int | None = None, prepared_dir: str = "") -> None:
+    def __init__(self, workdir: Path, step: Which | None = None, prepared_dir: str = "") -> None:
         """
         Args:
           workdir: the run's folder.
-          step: of the checkpoint; the newest if None.
+          step: of the checkpoint, see `open_run`.
           prepared_dir: other images than those of the run's config, if not empty; see `images`.
         """
         self.run: Run = open_run(workdir, step)
-        self._step, self.prepared_dir = step, prepared_dir
+        self._step = None if step is None else self.run.step
+        self.prepared_dir = prepared_dir
         self._splits: dict[str, Split] = {}
 
     @property

@@ -19,7 +19,7 @@ def draw(context: Context, drawings: Mapping[str, Callable[[], Figure]]) -> list
         lambda: [
             path
             for name, make in drawings.items()
-            for path in figures.draw(make, context.figures / name)
+            for path in figures.draw(make, context.figures / name, note=context.run.note)
         ]
     )
 

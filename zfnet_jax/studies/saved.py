@@ -30,7 +30,7 @@ from zfnet_jax.files import (
     write_arrays,
     write_json,
 )
-from zfnet_jax.runs import provenance, titles, workdir
+from zfnet_jax.runs import checkpoint, provenance, titles, workdir
 from zfnet_jax.runs.run import Run
 from zfnet_jax.studies.options import AnyOptions, arguments, command, identity, in_words
 
@@ -85,6 +85,11 @@ class Result:
             return self.arrays
         names = titles.of_classes(run_of(self.folder), self.arrays["class_names"].tolist())
         return self.arrays | {"class_names": np.array(names)}
+
+    @property
+    def note(self) -> str:
+        """Which checkpoint it is of, if not the run's newest: see `checkpoint.note`."""
+        return checkpoint.note(run_of(self.folder), self.about["step"])
 
     def drawn_by(self, figure: str, out: Path) -> str:
         """The command that draws it, beside what else was found in its run."""

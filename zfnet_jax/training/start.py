@@ -11,8 +11,9 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from zfnet_jax.architecture import Architecture
-from zfnet_jax.runs import origins
+from zfnet_jax.runs import origins, steps
 from zfnet_jax.runs.run import Run, open_run
+from zfnet_jax.runs.steps import Which
 from zfnet_jax.training import layers
 from zfnet_jax.training.optimizer import Params
 
@@ -42,7 +43,8 @@ def from_net(
     class_names: Sequence[str],
     mean: np.ndarray,
 ) -> Start:
-    """Reads the net that `config.init_from` names, 'WORKDIR' or 'WORKDIR:STEP'.
+    """Reads the net that `config.init_from` names, 'WORKDIR' or 'WORKDIR:STEP', where STEP
+    is a number, 'best' or 'latest'.
 
     A layer is taken over where its parameters have the shapes that they have here; the last one
     only where the classes are the same, too, or `config.init_layers` names it. The first layer
@@ -127,11 +129,9 @@ def in_our_names(
     return config
 
 
-def _split(text: str) -> tuple[Path, int | None]:
-    folder, colon, step = text.rpartition(":")
-    if colon and step.isdecimal() and not Path(text).exists():
-        return Path(folder), int(step)
-    return Path(text), None
+def _split(text: str) -> tuple[Path, Which | None]:
+    folder, step = (text, None) if Path(text).exists() else steps.split(text)
+    return Path(folder), step
 
 
 def _misfit(source: Run, names: Sequence[str], shapes: Params) -> str:

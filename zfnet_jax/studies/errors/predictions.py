@@ -217,16 +217,17 @@ def files(result: Result) -> list[Path]:
 
 
 def find(
-    workdir: str | Path, split: str, crops: int, data: str | None = None
+    workdir: str | Path, split: str, crops: int, data: str | None = None, step: int | None = None
 ) -> Predictions | None:
-    """The saved predictions of a run's newest evaluated checkpoint, with probabilities if they
-    were kept; None if there are none.
+    """The saved predictions of a run's checkpoint, with probabilities if they were kept; None if
+    there are none.
 
     Of several images or weights those of the images that the run was trained with come first, then
     the newest; `others` names what was left.
 
     Args:
       data: fingerprint of the images that they must be of; if None, of any.
+      step: of the checkpoint; the newest that was evaluated if None.
 
     Raises:
       ValueError: a file is damaged.
@@ -234,7 +235,7 @@ def find(
     wanted: dict[str, Any] = {"split": split, "crops": crops}
     if data is not None:
         wanted["data"] = {"fingerprint": data}
-    there = [one for one in saved.find(workdir, NAME) if wanted.items() <= one.about.items()]
+    there = [one for one in saved.find(workdir, NAME, step) if wanted.items() <= one.about.items()]
     if not there:
         return None
     step = max(one.about["step"] for one in there)

@@ -14,6 +14,7 @@ from zfnet_jax.report import figures
 from zfnet_jax.report.figures import Style
 from zfnet_jax.report.table import Table
 from zfnet_jax.runs import titles
+from zfnet_jax.runs.steps import Which
 from zfnet_jax.studies import saved
 from zfnet_jax.studies.context import Context
 from zfnet_jax.studies.errors import predictions, score_table, study
@@ -37,6 +38,7 @@ class Scored:
       class_titles: what to show of the classes; see `data.titles`.
       scores: see `scores.scores`.
       folder: where the predictions lie; None of an ensemble that is not kept.
+      note: which checkpoint, if not the run's newest.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Scored:
     class_titles: tuple[str, ...]
     scores: dict[str, Any]
     folder: Path | None
+    note: str = ""
 
 
 def predicted(
@@ -51,7 +54,7 @@ def predicted(
     options: Options,
     *,
     together: bool,
-    step: int | None = None,
+    step: Which | None = None,
     prepared_dir: str = "",
     batch_size: int | None = None,
 ) -> list[Result]:
@@ -104,6 +107,7 @@ def scored(
             titles.of_classes(workdir, one.info["class_names"]),
             scores(one, options),
             result.folder,
+            result.note,
         )
         for name, one, workdir, result in zip(names, found, workdirs, results, strict=True)
     ]
@@ -171,4 +175,4 @@ def draw_confusion(one: Scored, style: Style) -> list[Path]:
         return []
     matrix = confusion_matrix(one.predictions)
     path = one.folder / "confusion"
-    return figures.draw(lambda: confusion(matrix, one.class_titles), path, style)
+    return figures.draw(lambda: confusion(matrix, one.class_titles), path, style, one.note)

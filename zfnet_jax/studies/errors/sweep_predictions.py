@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from zfnet_jax.runs import checkpoint
+from zfnet_jax.runs.steps import Which
 from zfnet_jax.studies.errors import predictions
 from zfnet_jax.studies.errors.options import Options, TableOptions
 from zfnet_jax.studies.errors.paper_rows import COLUMNS, ROWS
@@ -19,7 +21,11 @@ Found = dict[tuple[str, str], Predictions | str]
 
 
 def read(
-    number: int, sweeps: Sequence[Path], options: TableOptions, images: Images | None = None
+    number: int,
+    sweeps: Sequence[Path],
+    options: TableOptions,
+    images: Images | None = None,
+    step: Which | None = None,
 ) -> Found:
     """Predictions of all runs of Table 2 or 3.
 
@@ -28,6 +34,7 @@ def read(
       sweeps: folders that hold the runs' folders, named as in `paper_rows`.
       options: see there; of the bootstrap nothing is used.
       images: those that predictions must be of; if None see `predictions.find`.
+      step: of each run's checkpoint, its last if None.
 
     Raises:
       ValueError: see `predictions.find`; or runs do not match, naming fields; or two sweeps hold
@@ -40,7 +47,7 @@ def read(
         if wanted.split not in splits:
             continue
         for run in runs:
-            found[run, wanted.split] = _read(sweeps, run, wanted, images)
+            found[run, wanted.split] = _read(sweeps, run, wanted, images, step)
         infos = infos_of(found, wanted.split)
         if infos:
             predictions.check_match(infos)
@@ -54,7 +61,7 @@ def infos_of(found: Found, split: str) -> list[dict[str, Any]]:
 
 
 def _read(
-    sweeps: Sequence[Path], run: str, wanted: Options, images: Images | None
+    sweeps: Sequence[Path], run: str, wanted: Options, images: Images | None, step: Which | None
 ) -> Predictions | str:
     folders = [sweep / run for sweep in sweeps if (sweep / run).is_dir()]
     if len(folders) > 1:
@@ -65,11 +72,15 @@ def _read(
     if reason:
         return reason
     of = images(folders[0], wanted.split) if images else None
-    found = predictions.find(folders[0], wanted.split, wanted.crops, of)
+    chosen = checkpoint.step_of(folders[0], step)
+    found = predictions.find(folders[0], wanted.split, wanted.crops, of, chosen)
     if found is None:
         what = {"train": "training", "validation": "validation"}[wanted.split]
         crops = predictions.crops_text(wanted.crops)
-        return f"not evaluated on {what} images with {crops}"
+        at = "" if chosen is None else f" at step {chosen}"
+        return f"not evaluated{at} on {what} images with {crops}"
+    if step is not None:
+        return found
     epoch, epochs = found.info["epoch"], found.info["epochs"]
     if epoch is not None and epoch < epochs:
         return f"evaluated only after {epoch:g} of {epochs} epochs"

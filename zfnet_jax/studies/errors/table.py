@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from zfnet_jax.report.table import Cell, Column, Number, Table, Value
-from zfnet_jax.studies import paper
+from zfnet_jax.runs import checkpoint
+from zfnet_jax.runs.steps import Which
+from zfnet_jax.studies import paper, saved
 from zfnet_jax.studies.errors import paper_rows, predictions
 from zfnet_jax.studies.errors.bootstrap import Interval, interval
 from zfnet_jax.studies.errors.options import TableOptions
@@ -40,10 +42,14 @@ class _Errors:
 
 
 def error_tables(
-    number: int, sweeps: Sequence[Path], options: TableOptions, images: Images | None = None
+    number: int,
+    sweeps: Sequence[Path],
+    options: TableOptions,
+    images: Images | None = None,
+    step: Which | None = None,
 ) -> list[Table]:
     """Table 2 or 3 of the runs in the folders of sweeps: see `tables`, `sweep_predictions.read`."""
-    return tables(number, read(number, sweeps, options, images), options)
+    return tables(number, read(number, sweeps, options, images, step), options)
 
 
 def tables(number: int, found: Found, options: TableOptions) -> list[Table]:
@@ -74,7 +80,7 @@ def tables(number: int, found: Found, options: TableOptions) -> list[Table]:
         rows=tuple(rows),
         caption=_CAPTIONS[number],
         setting=_setting(found),
-        remarks=_left(found),
+        remarks=(*_checkpoints(found), *_left(found)),
     )
     return [main, _differences(number, errors, options)]
 
@@ -202,6 +208,14 @@ def _about_differences(options: TableOptions) -> str:
         "ordering is called undecided. They hold for these trained nets: what another training "
         "seed would change is not in them, nor is the number of comparisons allowed for."
     )
+
+
+def _checkpoints(found: Found) -> tuple[str, ...]:
+    """Of runs whose newest checkpoint it is not, which one was measured."""
+    there = (one for _, one in sorted(found.items()) if isinstance(one, Predictions))
+    folders = {saved.run_of(one.folder): one.info["step"] for one in there if one.folder}
+    notes = {folder.name: checkpoint.note(folder, step) for folder, step in folders.items()}
+    return tuple(f"{run}: {note}." for run, note in notes.items() if note)
 
 
 def _left(found: Found) -> tuple[str, ...]:

@@ -283,8 +283,9 @@ def _setting(found: Scores, number: int, per_class: int) -> list[str]:
     ]
     if found.pretrained:
         net = found.pretrained[0].about
+        which = found.pretrained[0].note or f"step {net['step']}"
         of_layer = "" if number == 7 else f", features of {found.layers[max(found.layers)]}"
-        lines.append(f"pretrained: run {net['run']}, step {net['step']}{of_layer}")
+        lines.append(f"pretrained: run {net['run']}, {which}{of_layer}")
     if found.scratch and number != 7:
         net = found.scratch[0].about
         lines.append(f"not pretrained: {net['epochs']} epochs by the recipe of {net['recipe_of']}")
