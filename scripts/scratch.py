@@ -22,20 +22,23 @@ from zfnet_jax.studies.transfer.options import ScratchOptions
 from zfnet_jax.studies.transfer.protocols import PROTOCOLS
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
-_PREPARED = flags.DEFINE_string("prepared_dir", None, "The prepared images.", required=True)
+_PREPARED = flags.DEFINE_string(
+    "prepared_dir", None, "Images, prepared or photos in class folders.", required=True
+)
 _SPLIT = flags.DEFINE_string("split", "train", "The prepared split that holds all images.")
 _OPTIONS = study_flags.define(ScratchOptions)
 
 
 def main() -> None:
     from zfnet_jax import parallel
-    from zfnet_jax.data.prepared import open_prepared
     from zfnet_jax.runs.run import open_run
+    from zfnet_jax.studies import images
     from zfnet_jax.studies.transfer import folds, scratch
     from zfnet_jax.training import preemption  # after the flags, so that --help needs no jax
 
     directory, options = Path(_WORKDIR.value), _OPTIONS()
-    split = open_prepared(_PREPARED.value, _SPLIT.value)
+    run = open_run(directory)
+    split = images.open_set(run, _SPLIT.value, _PREPARED.value)
     classes = folds.classes_of(
         PROTOCOLS.get(options.data), split.labels, split.class_names, options.leave_out
     )
@@ -43,7 +46,7 @@ def main() -> None:
     given += [f"--split={_SPLIT.value}"] if _SPLIT.value != "train" else []
     try:
         results = scratch.measured(
-            open_run(directory),
+            run,
             recipe.of_run(directory, zfnet.get_config()),
             split,
             classes,

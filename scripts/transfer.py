@@ -8,9 +8,10 @@
 
 Softmax and linear SVM on frozen features, on random folds of each class. PHOTOS holds one folder
 per class; it is decoded once, at the size that the net was trained on, to --prepared_dir (default
-data/DATA-SIZE). Each score goes to a folder of its own in WORKDIR/studies/transfer/, where the same
-command again finds it; --layer, --head and --per_class replace what a table has. Table 7 adds
-softmax on the layers that the paper has none for.
+data/DATA-SIZE). Without --folder, --prepared_dir is any prepared set, or photos themselves. Each
+score goes to a folder of its own in WORKDIR/studies/transfer/, where the same command again finds
+it; --layer, --head and --per_class replace what a table has. Table 7 adds softmax on the layers
+that the paper has none for.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ if TYPE_CHECKING:
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _STEP = step_flag.define()
 _FOLDER = flags.DEFINE_string("folder", None, "Photos, one folder per class, to prepare.")
-_PREPARED = flags.DEFINE_string("prepared_dir", None, "Prepared images; data/DATA-SIZE.")
+_PREPARED = flags.DEFINE_string(
+    "prepared_dir", None, "Images, prepared or photos in class folders; data/DATA-SIZE."
+)
 _SPLIT = flags.DEFINE_string("split", "train", "The prepared split that holds all images.")
 _TABLE = flags.DEFINE_enum("table", None, ["4", "5", "7"], "What a table needs.")
 _FIGURE = flags.DEFINE_enum("figure", None, ["9"], "What the figure needs.")
@@ -119,15 +122,18 @@ def _asked(run: Run, options: Options) -> Options:
 def _open_split(run: Run, prepared: Path) -> PreparedSplit:
     """The images, prepared first where --folder names photos."""
     from zfnet_jax import parallel
-    from zfnet_jax.data.prepared import open_prepared
     from zfnet_jax.data.sources import FolderSource
-    from zfnet_jax.studies.images import decode_for
+    from zfnet_jax.studies import images
 
     if _FOLDER.value:
         source = FolderSource(_FOLDER.value, "--folder")
         out = prepared / _SPLIT.value
-        parallel.by_writer(lambda: decode_for(run, source, out, workers=1, progress=True))
-    return open_prepared(prepared, _SPLIT.value)
+        parallel.by_writer(lambda: images.decode_for(run, source, out, workers=1, progress=True))
+    elif not (_PREPARED.value or prepared.exists()):
+        raise FileNotFoundError(
+            f"there are no images in {prepared}: name a folder of photos, --folder=PHOTOS"
+        )
+    return images.open_set(run, _SPLIT.value, prepared)
 
 
 def _print(results: Sequence[Result], options: Options) -> None:

@@ -12,6 +12,11 @@ from jax._src import xla_bridge
 _FLAG = "--xla_gpu_deterministic_ops=true"
 
 
+def is_required() -> bool:
+    """Whether XLA was told, here or by whoever started the process."""
+    return _FLAG in os.environ.get("XLA_FLAGS", "").split()
+
+
 def require() -> None:
     """Makes XLA's GPU code deterministic, for this process and those that it starts.
 
@@ -19,8 +24,7 @@ def require() -> None:
 
     ValueError: a GPU has begun to compute without it.
     """
-    flags = os.environ.get("XLA_FLAGS", "")
-    if _FLAG in flags.split():
+    if is_required():
         return
     if xla_bridge.backends_are_initialized():  # jax has no public way to ask
         if jax.default_backend() == "gpu":
@@ -31,4 +35,4 @@ def require() -> None:
         return
     if jax.config.values["jax_platforms"] == "cpu":  # programs compiled before stay good
         return
-    os.environ["XLA_FLAGS"] = f"{flags} {_FLAG}".strip()
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_FLAG}".strip()

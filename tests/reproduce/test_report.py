@@ -98,6 +98,23 @@ def test_a_draft_is_one_until_all_is_made_in_full(tmp_path):
     assert "Effort" not in gather(folder).facts
 
 
+def test_the_report_is_of_the_checkpoint_that_was_reproduced_last(tmp_path):
+    folder, other = write_run(tmp_path / "run"), write_run(tmp_path / "other", seed=1)
+    assert gather(folder).facts["Checkpoint"] == "step 250, epoch 2"
+    for path in (folder / "report" / "steps" / f"{name}.json" for name in ("mine", "fig2")):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"step": 125, "epoch": 1.0}))
+    plan_path = folder / "report" / "steps" / "plan.json"
+    plan = json.loads(plan_path.read_text())
+    for name in ("fig8", "table1", "overlap"):
+        plan[name]["fingerprint"] = "2"  # as of the net of step 125
+    plan_path.write_text(json.dumps(plan))
+    assert gather(folder).facts["Checkpoint"] == "step 125, epoch 1"
+    said = rf"report of {other} is of step 250, not 125: .* --workdir={other} --step=125$"
+    with pytest.raises(ValueError, match=said):
+        comparison.write_comparison([folder, other], tmp_path / "both", 125)
+    comparison.write_comparison([folder, other], tmp_path / "both")
+
+
 def test_a_figure_says_where_it_comes_from_and_leads_into_the_atlas(page):
     fig2 = article(page, "fig2")
     assert 'src="figures/figure2.png" width="1760" height="60"' in fig2

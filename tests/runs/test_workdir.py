@@ -33,5 +33,14 @@ def test_each_segment_of_a_run_keeps_what_trained_it(
     assert started(4, "5") == [(0, "1"), (4, "5")]  # the checkpoints since then were damaged
     # As runs of before were written.
     run = json.loads((tmp_path / "run.json").read_text())
+    assert "deterministic" not in run
     write_json(tmp_path / "run.json", {name: run[name] for name in run if name != "segments"})
     assert started(20, "6") == [(0, "5"), (20, "6")]
+    # Told to be deterministic, by --deterministic or from outside; then no longer.
+    with monkeypatch.context() as patch:
+        patch.setenv("XLA_FLAGS", "--xla_gpu_deterministic_ops=true")
+        assert started(24, "6") == [(0, "5"), (20, "6"), (24, "6")]
+    run = json.loads((tmp_path / "run.json").read_text())
+    assert run["deterministic"] is run["segments"][-1]["deterministic"] is True
+    assert started(28, "6") == [(0, "5"), (20, "6"), (24, "6"), (28, "6")]
+    assert "deterministic" not in json.loads((tmp_path / "run.json").read_text())

@@ -120,6 +120,22 @@ def test_a_plain_folder_is_decoded_once_and_may_be_called_by_any_name(here, monk
     assert "count as validation" in str(context.lacks("train"))
 
 
+def test_a_set_that_is_tried_whole_is_prepared_or_photos(here, prepared_pictures, tmp_path):
+    root = photo_folder(tmp_path / "zoo", here.class_names[:2])
+    (root / here.class_names[1]).rename(root / "zebra")  # the net need not know them
+    for split in ("train", "validation"):  # photos are of whatever split
+        found = images.open_set(here, split, "zoo")
+        assert found.class_names == (here.class_names[0], "zebra")
+        assert (len(found), found.image_size) == (4, 64)
+    assert len(list(Path("data").iterdir())) == 1  # decoded once
+    whole = images.open_set(here, "train", prepared_pictures)
+    alone = images.open_set(here, "train", prepared_pictures / "train")
+    assert whole.fingerprint == alone.fingerprint
+    here.config.data.image_size = 48
+    with pytest.raises(ValueError, match=r"prepared at 64 pixels, but the net was trained at 48"):
+        images.open_set(here, "train", prepared_pictures)
+
+
 def test_a_class_that_the_net_does_not_know_is_one_line(here):
     root = photo_folder(here.directory.parent / "photos", here.class_names[:1])
     shutil.copytree(root / here.class_names[0], root / "zebra\nfish")

@@ -15,7 +15,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from zfnet_jax import architecture, distributed, lock, parallel
+from zfnet_jax import architecture, determinism, distributed, lock, parallel
 from zfnet_jax.data import titles
 from zfnet_jax.data.images import Split
 from zfnet_jax.files import write_json
@@ -192,7 +192,7 @@ def segments(directory: Path) -> list[dict[str, Any]]:
     path = directory / "run.json"
     run = json.loads(path.read_text()) if path.exists() else {}
     if "segments" not in run and "devices" in run:  # of before there were any: its newest start
-        return [{"step": 0, **{name: run[name] for name in _circumstances()}}]
+        return [{"step": 0, **{name: run[name] for name in _circumstances() if name in run}}]
     return run.get("segments", [])
 
 
@@ -211,6 +211,8 @@ def begin_segment(directory: Path, step: int) -> None:
 
 
 def _circumstances() -> dict[str, Any]:
+    """Of this process: versions, devices, and 'deterministic' where --deterministic took effect,
+    which has none on CPUs."""
     return {
         "versions": versions(),
         "python": platform.python_version(),
@@ -219,6 +221,7 @@ def _circumstances() -> dict[str, Any]:
             "count": parallel.device_count(),
             "processes": parallel.process_count(),
         },
+        **({"deterministic": True} if determinism.is_required() else {}),
     }
 
 

@@ -16,7 +16,7 @@ from zfnet_jax.data.examples import Source
 from zfnet_jax.data.folders import few
 from zfnet_jax.data.images import Relabelled, Split
 from zfnet_jax.data.prepare import prepare_split
-from zfnet_jax.data.prepared import open_prepared, read_manifest
+from zfnet_jax.data.prepared import PreparedSplit, open_prepared, read_manifest
 from zfnet_jax.data.sources import FolderSource, content
 from zfnet_jax.names import fit
 from zfnet_jax.runs.run import Run
@@ -63,6 +63,39 @@ def folder_of(run: Run, split: str, where: str | None = None) -> Path:
     data = run.config.data
     if not where:
         return splits.folder_of(data, split)
+    if prepared := _prepared(run, split, where):
+        return prepared
+    if split != "validation":
+        raise ValueError(
+            f"{where} holds no prepared images: photos in class folders count as validation images"
+            f" (--split=validation), not as {split}"
+        )
+    source = FolderSource(where, "--prepared_dir", plain=True)
+    return decoded(run, source, Path("data"), Path(where).resolve().name)
+
+
+def open_set(run: Run, split: str, where: str | Path) -> PreparedSplit:
+    """The images of a data set that is tried whole: of a prepared split, or all photos of a folder.
+
+    Args:
+      where: as of `folder_of`; photos are decoded likewise, and of whatever split then.
+
+    Errors as of `folder_of`; ValueError also where photos lie in no class folders.
+    """
+    where = str(where)
+    folder = _prepared(run, split, where)
+    if folder is None:
+        source = FolderSource(where, "--prepared_dir")
+        folder = decoded(run, source, Path("data"), Path(where).resolve().name)
+    return open_prepared(folder.parent, folder.name)
+
+
+def _prepared(run: Run, split: str, where: str) -> Path | None:
+    """A prepared split that lies in a folder, or is it; None where there is none in it.
+
+    Errors as of `folder_of`.
+    """
+    data = run.config.data
     for folder in (splits.folder_of(_in(data, where), split), Path(where, split), Path(where)):
         if (folder / "manifest.json").exists():
             size = read_manifest(folder)["image_size"]
@@ -78,13 +111,7 @@ def folder_of(run: Run, split: str, where: str | None = None) -> Path:
         raise FileNotFoundError(
             f"{where} holds no prepared {split} images, only {', '.join(others)}"
         )
-    if split != "validation":
-        raise ValueError(
-            f"{where} holds no prepared images: photos in class folders count as validation images"
-            f" (--split=validation), not as {split}"
-        )
-    source = FolderSource(where, "--prepared_dir", plain=True)
-    return decoded(run, source, Path("data"), Path(where).resolve().name)
+    return None
 
 
 def decode_for(run: Run, source: Source, folder: Path, *, workers: int, progress: bool) -> None:

@@ -413,6 +413,8 @@ def test_of_saved_predictions_those_of_the_newest_step_are_found(here, split):
         predicted(open_run(here.directory, step), split, probabilities=False)
     found = predictions.find(here.directory, "validation", 1)
     assert (found.info["step"], found.probabilities) == (12, None)
+    assert predictions.find(here.directory, "validation", 1, step=4).info["step"] == 4
+    assert predictions.find(here.directory, "validation", 1, step=8) is None
     whole = predicted(here, split, probabilities=True)
     found = predictions.find(here.directory, "validation", 1)
     np.testing.assert_array_equal(found.probabilities, whole.probabilities)

@@ -12,6 +12,7 @@ import pytest
 from tests.conftest import run_script
 from tests.mined_folder import write_mined
 from zfnet_jax import deconvnet, pooling
+from zfnet_jax.command import inputs
 from zfnet_jax.studies.features import finding
 from zfnet_jax.studies.features import options as mining_options
 
@@ -70,6 +71,14 @@ def test_splits_and_steps_are_found(mine, tmp_path):
         finding.mined(tmp_path, "test")
     with pytest.raises(FileNotFoundError, match="step 5 is not mined, only 4, 30: run python -m"):
         finding.mined(tmp_path, "train").of_step(5)
+
+
+def test_of_what_was_mined_the_script_takes_one_checkpoint(mine, tmp_path):
+    first, last = mine(step=4), mine(step=8)
+    assert names(inputs.mined_alike(tmp_path, None)) == [first, last]
+    assert names(inputs.mined_alike(tmp_path, None, step=4, same_k=True)) == [first]
+    with pytest.raises(FileNotFoundError, match="step 6 is not mined, only 4, 8: run python -m"):
+        inputs.mined_alike(tmp_path, None, step=6)
 
 
 def test_checkpoints_beside_each_other_are_mined_in_one_way(mine, tmp_path):
