@@ -13,6 +13,7 @@ from PIL import Image
 
 from tests.fake_mined import CLASSES, CROP, DEAD, FEW, LAYERS, colours, write_mined
 from zfnet_jax.names import fit
+from zfnet_jax.runs import origins
 from zfnet_jax.studies.features import atlas
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The address of an atlas of three checkpoints."""
     workdir = tmp_path_factory.mktemp("a run #1")  # characters that an address must escape
     folders = [write_mined(workdir, step=10 * epoch, epoch=epoch) for epoch in (1, 2, 8)]
+    (workdir / "run.json").write_text(json.dumps(origins.record({"conv1": "Block1.Conv1"})))
     atlas.write_atlas(folders, workdir / "atlas", progress=False)
     return (workdir / "atlas" / "index.html").as_uri()
 
@@ -186,6 +188,9 @@ def test_search_finds_maps_by_number_layer_and_class(opened):
     assert (page.maps("conv1"), page.maps("conv2")) == ([], [17])
     page.search("conv1 2")
     assert (page.maps("conv1"), page.maps("conv2")) == ([2], [])
+    page.search("block1.conv1 2")  # where the net comes from
+    assert (page.maps("conv1"), page.maps("conv2")) == ([2], [])
+    assert page.text("#layer-conv1 h2") == "conv1 (Block1.Conv1)"
     page.search("TENCH")
     assert page.maps("conv2") == [
         m for m in range(40) if m not in (DEAD, FEW) and (m % 2 or m % 5 == 0)
