@@ -55,6 +55,12 @@ def place(
     axis.imshow(image, extent=(x, x + w, y + h, y), aspect="auto", **how)
 
 
+def fitted(image: np.ndarray, x: float, y: float, side: float) -> tuple[float, float, float, float]:
+    """Where in a square an image [h, w, ...] is placed whole and in its own shape: x, y, w, h."""
+    height, width = (side * n / max(image.shape[:2]) for n in image.shape[:2])
+    return x + (side - width) / 2, y + (side - height) / 2, width, height
+
+
 def save(figure: Figure, path: Path, style: Style = "screen", note: str = "") -> None:
     """Writes a figure, atomically; the kind of file is the path's extension.
 

@@ -14,16 +14,19 @@ WHITE = 3.0  # times the RMS of a layer's largest filter is white, and its negat
 
 
 def shrink(tile: np.ndarray, side: int) -> np.ndarray:
-    """A square tile [s, s, C] float as [side, side, C] means, or as it is if it is no larger.
+    """A tile [h, w, C] float as means, `side` of them along its longer side, or as it is if it is
+    no larger.
 
     A projection is shrunk before it gets its contrast: fine detail that averages out would leave
     it grey otherwise.
     """
-    if tile.shape[0] <= side:
+    longer = max(tile.shape[:2])
+    if longer <= side:
         return tile
+    height, width = (max(1, round(side * n / longer)) for n in tile.shape[:2])
     channels = [
         Image.fromarray(np.ascontiguousarray(channel, np.float32)).resize(
-            (side, side), Image.Resampling.BOX
+            (width, height), Image.Resampling.BOX
         )
         for channel in np.moveaxis(tile, 2, 0)
     ]
@@ -38,31 +41,32 @@ def even_columns(count: int) -> int:
 
 
 def mosaic(tiles: np.ndarray, columns: int | None = None, finest: int = 48) -> np.ndarray:
-    """Tiles side by side, row by row, with white gaps; a square of them if `columns` is None.
+    """Tiles side by side, row by row, with white gaps; square if `columns` is None.
 
     Args:
-      tiles: [N, s, s, 3], float in [0, 1] or uint8.
+      tiles: [N, h, w, 3], float in [0, 1] or uint8.
       columns: tiles in a row.
-      finest: smaller tiles are enlarged, pixel by pixel, to at least this side, so that the gaps
-        stay narrow.
+      finest: smaller tiles are enlarged, pixel by pixel, until their longer side has so many, so
+        that the gaps stay narrow.
 
     Returns:
       [H, W, 3] float in [0, 1].
     """
     if tiles.dtype == np.uint8:
         tiles = tiles / 255
-    count, side = tiles.shape[:2]
+    count, side = len(tiles), max(tiles.shape[1:3])
     columns = columns or math.isqrt(count - 1) + 1
     rows = -(-count // columns)
     times = -(-finest // side)
     tiles = tiles.repeat(times, axis=1).repeat(times, axis=2)
-    side *= times
-    step = side + max(1, round(GAP * side))
-    image = np.ones((rows * step, columns * step, 3))
+    gap = max(1, round(GAP * side * times))
+    height, width = tiles.shape[1:3]
+    image = np.ones((rows * (height + gap), columns * (width + gap), 3))
     for place, tile in enumerate(tiles):
-        y, x = (part * step for part in divmod(place, columns))
-        image[y : y + side, x : x + side] = tile
-    return image[: (rows - 1) * step + side, : (columns - 1) * step + side]
+        row, column = divmod(place, columns)
+        y, x = row * (height + gap), column * (width + gap)
+        image[y : y + height, x : x + width] = tile
+    return image[:-gap, :-gap]
 
 
 def filter_mosaic(filters: np.ndarray) -> np.ndarray:

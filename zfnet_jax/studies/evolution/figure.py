@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from zfnet_jax.report.figures import CONTRAST, page_width, pixels, place, sheet
+from zfnet_jax.report.figures import CONTRAST, fitted, page_width, pixels, place, sheet
 from zfnet_jax.report.mosaic import shrink
 from zfnet_jax.report.tiles import projection_tile
 
@@ -66,7 +66,7 @@ def _block(
             x, y = left + column * step, top + row * step
             if images[row, column] >= 0:
                 small = shrink(projection, pixels(side))
-                place(axis, projection_tile(small, CONTRAST), x, y, side, side)
+                place(axis, projection_tile(small, CONTRAST), *fitted(small, x, y, side))
             else:
                 centre = (x + side / 2, y + side / 2)
                 axis.text(*centre, "dead", ha="center", va="center", size="small", color="0.6")

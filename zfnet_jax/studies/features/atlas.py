@@ -144,23 +144,23 @@ def _overview(checkpoints: Sequence[Winners]) -> dict[str, Any]:
 
 
 def _layer(checkpoint: Winners, name: str) -> dict[str, Any]:
-    size, jump, start = checkpoint.about["receptive_fields"][name]
+    fields = checkpoint.fields(name)
     maps, winners = checkpoint.winners[f"{name}/value"].shape
     sheet = sprites.Sheet.of(winners, _tile_side(checkpoint, name))
     return {
         "name": name,
         "origin": fit(checkpoint.origins.get(name, "")),
         "maps": maps,
-        "size": size,
-        "jump": jump,
-        "start": start,
+        "size": [field.size for field in fields],
+        "jump": [field.jump for field in fields],
+        "start": [field.start for field in fields],
         "exact": sheet.exact,
         "sheet": {"grid": sheet.grid, "columns": sheet.columns, "rows": sheet.rows},
     }
 
 
 def _tile_side(checkpoint: Winners, name: str) -> int:
-    return checkpoint.projections[f"{name}/projection"].shape[2]
+    return max(checkpoint.projections[f"{name}/projection"].shape[2:4])
 
 
 def _dead(checkpoint: Winners) -> dict[str, list[int]]:

@@ -33,7 +33,7 @@ def maps(mined: Winners, options: FigureOptions) -> dict[str, np.ndarray]:
 
 def maps_across(mined: Winners, layer: str) -> int:
     """How many maps of a layer stand side by side in its block of Fig. 2."""
-    return 4 if mined.about["receptive_fields"][layer][0] > WIDE_FIELD else 6
+    return 4 if max(mined.field_sides(layer)) > WIDE_FIELD else 6
 
 
 def dead(mined: Winners, layer: str) -> np.ndarray:

@@ -8,12 +8,13 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.figure import Figure
 
-from zfnet_jax.report.figures import CONTRAST, page_width, pixels, place, sheet
+from zfnet_jax.report.figures import CONTRAST, fitted, page_width, pixels, place, sheet
 from zfnet_jax.report.mosaic import mosaic, shrink
 from zfnet_jax.report.tiles import projection_tile
 from zfnet_jax.runs import origins
 from zfnet_jax.studies.features import chosen
 from zfnet_jax.studies.features.winners import Winners
+from zfnet_jax.windows import by
 
 MARGIN, GUTTER = 0.1, 0.25  # around the figure; between projections and patches; inches
 HEADING, NUMBER = 0.24, 0.12  # above a layer; above a map, for its number
@@ -53,21 +54,23 @@ def figure2(mined: Winners, maps: Mapping[str, np.ndarray], with_patches: bool =
             y = top + HEADING + row * (side + NUMBER + BETWEEN) + NUMBER
             small = [shrink(projection, finest) for projection in projections[index]]
             tiles = np.stack([projection_tile(tile, CONTRAST) for tile in small])
-            place(axis, mosaic(np.where(present[index], tiles, 1)), x, y, side, side)
+            image = mosaic(np.where(present[index], tiles, 1))
+            place(axis, image, *fitted(image, x, y, side))
             if with_patches:
                 patches = chosen.patches(mined, layer, numbers[index : index + 1])[0]
                 photos = mosaic(np.where(present[index], patches, 255).astype(np.uint8))
-                place(axis, photos, x + half + GUTTER, y, side, side)
+                place(axis, photos, *fitted(photos, x + half + GUTTER, y, side))
             axis.text(x, y - 0.025, f"map {number}", size="small", color="0.35")
     return figure
 
 
 def _heading(mined: Winners, layer: str, numbers: np.ndarray) -> str:
     dead = chosen.dead(mined, layer)
-    size = mined.about["receptive_fields"][layer][0]
+    sides = mined.field_sides(layer)
     name = layer.removeprefix("conv") + origins.in_brackets(layer, mined.origins)
     text = f"Layer {name}: {len(numbers)} of {len(dead)} maps"
     if dead.any():
         text += f" ({dead.sum()} dead)"
-    text += f", each unit sees {size} x {size} pixels"
-    return text + (", more than a whole photo" if size > max(mined.about["crop"]) else "")
+    text += f", each unit sees {by(sides)} pixels"
+    beyond = all(side > photo for side, photo in zip(sides, mined.about["crop"], strict=True))
+    return text + (", more than a whole photo" if beyond else "")

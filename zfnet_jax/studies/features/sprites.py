@@ -24,7 +24,7 @@ class Sheet:
     """Where things lie in a layer's sheets: maps in rows and columns, each a grid of its winners.
 
     Attributes:
-      side: pixels of a tile.
+      side: pixels of a tile; one that is not square lies in the middle of a grey one that is.
       grid: tiles along each side of a map's block; the k-th winner stands at divmod(k, grid).
       columns, rows: of blocks in every sheet, whether it is full or not.
     """
@@ -36,7 +36,7 @@ class Sheet:
 
     @classmethod
     def of(cls, winners: int, size: int) -> Sheet:
-        """The sheet for K winners whose pictures are `size` pixels wide."""
+        """The sheet for K winners whose pictures have `size` pixels along the longer side."""
         return cls(side=min(size, LARGEST_SIDE), grid=math.isqrt(winners - 1) + 1)
 
     @property
@@ -54,7 +54,7 @@ def write_sheets(sheet: Sheet, maps: Iterable[np.ndarray], stem: Path) -> int:
     """Writes the sheets of a layer: `stem`-0.webp, `stem`-1.webp, ...
 
     Args:
-      maps: per map the tiles of its winners, [K, s, s, C] uint8.
+      maps: per map the tiles of its winners, [K, h, w, C] uint8.
 
     Returns:
       The number of files.
@@ -80,7 +80,8 @@ def write_sheets(sheet: Sheet, maps: Iterable[np.ndarray], stem: Path) -> int:
 
 
 def projection_tiles(sheet: Sheet, projections: np.ndarray) -> np.ndarray:
-    """Projections [K, s, s, C], each in its own contrast about grey: [K, side, side, C] uint8.
+    """Projections [K, h, w, C], each in its own contrast about grey, as uint8; the longer side of
+    what is returned has at most `side` pixels.
 
     They are scaled down before the contrast is found: the fine grain of a projection averages
     out, and what remains would be dull.
@@ -96,17 +97,29 @@ def as_picture(pixels: np.ndarray) -> Image.Image:
 
 
 def _scaled_down(projection: np.ndarray, side: int) -> np.ndarray:
-    if len(projection) == side:
+    size = _size(projection, side)
+    if projection.shape[1::-1] == size:
         return projection
     channels = [Image.fromarray(projection[..., c]) for c in range(projection.shape[-1])]
-    size = side, side
     small = [np.asarray(c.resize(size, Image.Resampling.LANCZOS)) for c in channels]
     return np.stack(small, axis=-1)
 
 
 def _scaled(tile: np.ndarray, side: int) -> Image.Image:
-    image = as_picture(tile)
-    return image if image.width == side else image.resize((side, side), Image.Resampling.LANCZOS)
+    image, size = as_picture(tile), _size(tile, side)
+    image = image if image.size == size else image.resize(size, Image.Resampling.LANCZOS)
+    if size == (side, side):
+        return image
+    ground = Image.new("RGB", (side, side), GREY)
+    ground.paste(image, ((side - size[0]) // 2, (side - size[1]) // 2))
+    return ground
+
+
+def _size(tile: np.ndarray, side: int) -> tuple[int, int]:
+    """Width and height of a tile [h, w, C] whose longer side has `side` pixels."""
+    height, width = tile.shape[:2]
+    longer = max(height, width)
+    return max(1, round(side * width / longer)), max(1, round(side * height / longer))
 
 
 def _write(sheet: Sheet, canvas: Image.Image, stem: Path, index: int) -> None:

@@ -234,13 +234,19 @@ def _measured(context: Context, run: Run, options: Options) -> Result:
 
 def _about(run: Run, split: Split) -> dict[str, Any]:
     layers = [conv.name for conv in run.architecture.convs]
-    fields = {layer: geometry.receptive_field(run.architecture, layer) for layer in layers}
     return {
         "images": len(split),
         "class_names": list(split.class_names),  # of the labels; the net may know other classes
         "layers": layers,
-        "receptive_fields": {n: [f.size, f.jump, f.start] for n, f in fields.items()},
+        "receptive_fields": {layer: _field(run, layer) for layer in layers},
     }
+
+
+def _field(run: Run, layer: str) -> list[Any]:
+    """A layer's receptive field as `Winners.about` has it."""
+    fields = geometry.receptive_fields(run.architecture, layer)
+    rows, columns = ([field.size, field.jump, field.start] for field in fields)
+    return rows if rows == columns else [rows, columns]
 
 
 def _maps(run: Run) -> int:

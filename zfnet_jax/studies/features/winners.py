@@ -8,7 +8,7 @@
     about.json       what it was made from, and with which options (see `studies.saved`)
 
 A projection and its patch show the winner's window moved inside its photo, or all of the photo
-where the window is larger: h = min(s, H) for a receptive field of s pixels.
+where the window is larger: h = min(s, H) for a receptive field of s rows.
 
 Reading it takes no model and no accelerator.
 """
@@ -26,8 +26,10 @@ from typing import Any
 import numpy as np
 
 from zfnet_jax.files import damage_told
+from zfnet_jax.geometry import ReceptiveField
 from zfnet_jax.runs import origins, titles
 from zfnet_jax.studies import saved
+from zfnet_jax.windows import Pair
 
 Arrays = dict[str, np.ndarray]
 
@@ -41,7 +43,8 @@ class Winners:
 
     Attributes:
       about: what it was made from: 'options', 'data', 'images' (of the split), 'layers',
-        'class_names', 'receptive_fields' {layer: [size, jump, start]}, 'step', 'epoch', 'run', ...
+        'class_names', 'receptive_fields' {layer: [size, jump, start]}, one each of rows and columns
+        where they differ, 'step', 'epoch', 'run', ...
       winners: small, in memory; image and label are -1 and value 0 where a map has no winner.
       projections, patches: mapped from the disk, read-only.
     """
@@ -56,6 +59,17 @@ class Winners:
     def layers(self) -> list[str]:
         """Names of the conv layers."""
         return self.about["layers"]
+
+    def fields(self, layer: str) -> tuple[ReceptiveField, ReceptiveField]:
+        """The receptive field of a layer's units along rows and along columns."""
+        said = self.about["receptive_fields"][layer]
+        rows, columns = said if isinstance(said[0], list) else (said, said)
+        return ReceptiveField(*rows), ReceptiveField(*columns)
+
+    def field_sides(self, layer: str) -> Pair:
+        """Rows and columns of pixels that a unit of a layer sees."""
+        rows, columns = self.fields(layer)
+        return rows.size, columns.size
 
     @property
     def options(self) -> dict[str, Any]:

@@ -9,10 +9,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from zfnet_jax.report.figures import CONTRAST, page_width, place, sheet
+from zfnet_jax.report.figures import CONTRAST, fitted, page_width, place, sheet
 from zfnet_jax.report.tiles import projection_tile
 
 Arrays = Mapping[str, np.ndarray]
+Box = tuple[float, float, float, float]  # x, y, width, height; inches
 
 MARGIN = 0.12
 DETAIL = 6  # pooled units along one side of the detail
@@ -72,7 +73,7 @@ def figure1(arrays: Arrays) -> Figure:
             axis.text(x + half / 2, y + name - 0.05, title, ha="center")
             place_of_first = _stage(axis, arrays, key, x, y + name, half, side, gap)
             if key in ("pooled", "from_above"):
-                _mark_detail(axis, arrays, *place_of_first, side)
+                _mark_detail(axis, arrays, place_of_first)
             if operation:
                 _arrow(axis, x + half / 2, y + name + side + 0.05, arrow - 0.08, downwards)
                 axis.text(x + half / 2 + 0.12, y + name + side + arrow / 2 + 0.03, operation)
@@ -93,28 +94,31 @@ def figure1(arrays: Arrays) -> Figure:
 
 def _stage(
     axis: Axes, arrays: Arrays, key: str, x: float, y: float, half: float, side: float, gap: float
-) -> tuple[float, float]:
+) -> Box:
     """One row of maps, centred; the image itself for the first layer's bottom row.
 
-    Returns the upper left corner of the first.
+    Returns where the first is.
     """
     maps = arrays[key]
     if key in ("input", "reconstruction") and "input_map" not in arrays:
         image = maps if key == "input" else projection_tile(maps, CONTRAST)
-        place(axis, image, x + (half - side) / 2, y, side, side)
-        return x + (half - side) / 2, y
+        box = fitted(image, x + (half - side) / 2, y, side)
+        place(axis, image, *box)
+        return box
     start = x + (half - len(maps) * side - (len(maps) - 1) * gap) / 2
-    for index, values in enumerate(maps):
-        place(axis, values, start + index * (side + gap), y, side, side, **_colours(values))
-    return start, y
+    boxes = [fitted(maps[0], start + n * (side + gap), y, side) for n in range(len(maps))]
+    for values, box in zip(maps, boxes, strict=True):
+        place(axis, values, *box, **_colours(values))
+    return boxes[0]
 
 
-def _mark_detail(axis: Axes, arrays: Arrays, x: float, y: float, side: float) -> None:
-    """A square where the detail lies in a pooled map drawn at (x, y)."""
+def _mark_detail(axis: Axes, arrays: Arrays, box: Box) -> None:
+    """A square where the detail lies in a pooled map that is drawn in a box."""
     rows, columns = _detail_units(arrays)
     height, width = arrays["pooled"].shape[1:]
-    left, right = (x + side * end / width for end in (columns.start, columns.stop))
-    top, bottom = (y + side * end / height for end in (rows.start, rows.stop))
+    x, y, wide, high = box
+    left, right = (x + wide * end / width for end in (columns.start, columns.stop))
+    top, bottom = (y + high * end / height for end in (rows.start, rows.stop))
     corners = [left, right, right, left, left], [top, top, bottom, bottom, top]
     axis.plot(*corners, color=SWITCH_COLOUR, lw=0.8)
 
@@ -135,7 +139,7 @@ def _filters(axis: Axes, filters: np.ndarray, centre: float, top: float) -> None
     start = centre - (len(filters) * (side + gap) - gap) / 2
     for index, kernel in enumerate(filters):
         tile = projection_tile(kernel, 100)
-        place(axis, tile, start + index * (side + gap), top, side, side)
+        place(axis, tile, *fitted(tile, start + index * (side + gap), top, side))
 
 
 def _colours(values: np.ndarray) -> dict[str, Any]:

@@ -10,10 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from zfnet_jax.names import told_apart
-from zfnet_jax.report.figures import CONTRAST, page_width, place, sheet
+from zfnet_jax.report.figures import CONTRAST, fitted, page_width, place, sheet
 from zfnet_jax.report.text import all_within, from_the_left, width
 from zfnet_jax.report.tiles import moved_inside, projection_tile
 from zfnet_jax.runs.origins import NONE, Origins, in_brackets
+from zfnet_jax.windows import by
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -88,9 +89,9 @@ def _layer(
     line: float,
 ) -> None:
     windows, photo = arrays[f"{layer}/window"], arrays["photo"]
-    size = windows[0, 2] - windows[0, 0]
-    title = f"Layer {name}: a unit sees {size} x {size} pixels"
-    if size >= min(photo.shape[:2]):
+    sides = (windows[0, 2:] - windows[0, :2]).tolist()
+    title = f"Layer {name}: a unit sees {by(sides)} pixels"
+    if all(side >= seen for side, seen in zip(sides, photo.shape)):
         title += ", more than the whole photo"
     axis.text(left, top + 1.1 * line, title, weight="bold", parse_math=False)
     top += 3.0 * line
@@ -109,7 +110,7 @@ def _layer(
         projection = projection_tile(arrays[f"{layer}/projection"][column][seen], CONTRAST)
         for row, pixels in enumerate((projection, photo[seen])):
             y = top + row * step
-            place(axis, _colours(pixels), x, y, side, side, interpolation="nearest")
+            place(axis, _colours(pixels), *fitted(pixels, x, y, side), interpolation="nearest")
 
 
 def _colours(pixels: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from zfnet_jax.names import fit, told_apart
-from zfnet_jax.report.figures import CONTRAST, page_width, pixels, place, sheet
+from zfnet_jax.report.figures import CONTRAST, fitted, page_width, pixels, place, sheet
 from zfnet_jax.report.mosaic import mosaic, shrink
 from zfnet_jax.report.text import all_within, width, within
 from zfnet_jax.report.tiles import moved_inside, projection_tile
@@ -79,14 +79,15 @@ def _row(
         "in this photo",
         "in other photos",
     )
-    place(axis, covered(arrays, n), left[0], top, side, side)
+    photo_covered = covered(arrays, n)
+    place(axis, photo_covered, *fitted(photo_covered, left[0], top, side))
     activity = arrays["activity"][n]
     _heat(axis, arrays, n, activity, (0, activity.max()), left[1], top, side)
     _bar(axis, 0, activity.max(), "{:.3g}", left[1] + side, top, side, line)
     _projection(axis, arrays, n, left[2], top, side)
     others = _others(arrays, mined, n, side)
     if others is not None:
-        place(axis, others, left[3], top, side, side)
+        place(axis, others, *fitted(others, left[3], top, side))
     for x, caption, shown in zip(left, captions, (1, 1, 1, others is not None), strict=False):
         if shown:
             _caption(axis, x, top + side, line, caption)
@@ -152,9 +153,10 @@ def _cells(
     """Values by position of the square, over the faded photo, where they belong in it."""
     photo, square = arrays["photo"][n], int(arrays["square"])
     grey = photo.mean(axis=2, keepdims=True).repeat(3, axis=2) / 255
-    place(axis, 1 - FADED * (1 - grey), x, y, side, side)
-    rows = y + cell_edges(arrays["rows"], square) * side / photo.shape[0]
-    columns = x + cell_edges(arrays["columns"], square) * side / photo.shape[1]
+    x, y, wide, high = fitted(photo, x, y, side)
+    place(axis, 1 - FADED * (1 - grey), x, y, wide, high)
+    rows = y + cell_edges(arrays["rows"], square) * high / photo.shape[0]
+    columns = x + cell_edges(arrays["columns"], square) * wide / photo.shape[1]
     axis.pcolormesh(columns, rows, values, rasterized=True, **how)
 
 
@@ -193,8 +195,9 @@ def _projection(axis: Axes, arrays: Arrays, n: int, x: float, y: float, side: fl
     top, left, bottom, right = moved_inside(arrays["window"][n], projection.shape)
     seen = projection[top:bottom, left:right]
     tile = projection_tile(shrink(seen, pixels(side)), CONTRAST)
-    place(axis, tile, x, y, side, side, interpolation="nearest")
-    axis.add_patch(Rectangle((x, y), side, side, fill=False, edgecolor="black", linewidth=2))
+    x, y, wide, high = fitted(tile, x, y, side)
+    place(axis, tile, x, y, wide, high, interpolation="nearest")
+    axis.add_patch(Rectangle((x, y), wide, high, fill=False, edgecolor="black", linewidth=2))
 
 
 def _others(arrays: Arrays, mined: Winners | None, n: int, side: float) -> np.ndarray | None:

@@ -144,5 +144,5 @@ function paint(picture, layer, map, checkpoint, winner = null) {
 }
 
 function pictureClasses(layer) {
-  return (layer.exact ? "exact " : "") + (layer.size <= 16 ? "tiny" : "");
+  return (layer.exact ? "exact " : "") + (Math.max(...layer.size) <= 16 ? "tiny" : "");
 }

@@ -20,7 +20,7 @@ function showDetail() {
     element("p", { class: "facts" }, fact.dead
       ? `Dead: no image activates this map at ${inWords(ATLAS.checkpoints[state.checkpoint].key)}.`
       : `Strongest activation ${number(fact.strength)}, class purity ` +
-        `${Math.round(100 * fact.purity)}%, each unit sees ${layer.size} × ${layer.size} pixels.`),
+        `${Math.round(100 * fact.purity)}%, each unit sees ${layer.size.join(" × ")} pixels.`),
     fact.count ? winnersOf(layer) : "",
     fact.count ? chipsOf(fact) : "",
     newest > 0 ? stripOf(layer) : "");
@@ -66,7 +66,8 @@ function selectWinner(winner) {
   const image = winners.image[state.map][winner];
   $("detail").querySelector(".source").replaceChildren(
     element("h3", {}, "In its photo"),
-    photo(image, layer.start + row * layer.jump, layer.start + column * layer.jump, layer.size),
+    photo(image, [row, column].map((unit, axis) => layer.start[axis] + unit * layer.jump[axis]),
+      layer.size),
     element("figcaption", {},
       element("b", {}, className(winners.label[state.map][winner])),
       `Winner ${winner + 1}: ${number(winners.value[state.map][winner])}, ` +
@@ -74,10 +75,10 @@ function selectWinner(winner) {
 }
 
 // The photo and in it the receptive field, of which what leaves the photo is not shown.
-function photo(image, top, left, size) {
+function photo(image, [top, left], [high, wide]) {
   const [height, width] = ATLAS.crop;
   const outer = `M0 0H${width}V${height}H0Z`;
-  const inner = `M${left} ${top}h${size}v${size}h${-size}Z`;
+  const inner = `M${left} ${top}h${wide}v${high}h${-wide}Z`;
   return svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img",
     "aria-label": `Photo ${image}; the box is what the unit sees` },
   svg("image", { href: `photos/${image}.webp`, width, height, preserveAspectRatio: "none" }),

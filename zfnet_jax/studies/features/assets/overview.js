@@ -152,7 +152,7 @@ function arrange() {
     const dead = all.filter((fact) => fact.dead).length;
     const count = order.length < all.length ? `${order.length} of ${plural(all.length, "map")}`
       : plural(all.length, "map");
-    note.textContent = `${count}, each unit sees ${layer.size} × ${layer.size} pixels` +
+    note.textContent = `${count}, each unit sees ${layer.size.join(" × ")} pixels` +
       (dead ? `, ${dead} dead` : "");
   }
   $("nothing").hidden = shown > 0;
