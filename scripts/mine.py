@@ -25,6 +25,7 @@ _BATCH = flags.DEFINE_integer("batch_size", None, "Images per step; as the run e
 
 def main() -> None:
     from zfnet_jax import parallel  # after the flags, so that --help needs no jax
+    from zfnet_jax.runs import origins
     from zfnet_jax.runs.run import open_run
     from zfnet_jax.studies import images
     from zfnet_jax.studies.features import mining, study, winners
@@ -42,7 +43,8 @@ def main() -> None:
         return
     found = winners.load(result.folder)
     dead = ", ".join(
-        f"{conv.name} {len(mining.dead_maps(found.winners, conv.name))} of {conv.maps}"
+        f"{conv.name}{origins.in_brackets(conv.name, run.origins)}"
+        f" {len(mining.dead_maps(found.winners, conv.name))} of {conv.maps}"
         for conv in run.architecture.convs
     )
     print(f"{run.checkpoint}: {result.folder}; dead maps: {dead}")

@@ -35,6 +35,7 @@ _STYLE = flags.DEFINE_enum("style", "screen", ["screen", "paper"], "How the figu
 def main() -> None:
     from zfnet_jax import parallel  # after the flags, so that --help needs no jax
     from zfnet_jax.report import figures
+    from zfnet_jax.runs import origins
     from zfnet_jax.runs.run import open_run
     from zfnet_jax.studies.occlusion import study
     from zfnet_jax.studies.occlusion.figure import figure7
@@ -50,21 +51,22 @@ def main() -> None:
     if not parallel.is_writer():
         return
     arrays = result.drawn
-    _print_answers(arrays)
+    layer = str(arrays["layer"])
+    _print_answers(arrays, layer + origins.in_brackets(layer, run.origins))
     mined = _mined(run)
     style = cast("Style", _STYLE.value)
     figures.draw(lambda: figure7(arrays, mined), result.folder / "figure7", style, run.note)
     print(f"{run.checkpoint}: {result.folder}")
 
 
-def _print_answers(arrays: dict[str, np.ndarray]) -> None:
+def _print_answers(arrays: dict[str, np.ndarray], layer: str) -> None:
     """For each photo how far the probability falls, and how often another class wins; without
     classes how far the map's activity falls."""
     for n, name in enumerate(arrays["names"]):
         if "label" not in arrays:
             lowest = arrays["activity"][n].min() / max(arrays["whole_activity"][n], 1e-9)
             print(
-                f"{fit(name)}: map {arrays['map'][n]} of {arrays['layer']}, at worst {lowest:.1%}"
+                f"{fit(name)}: map {arrays['map'][n]} of {layer}, at worst {lowest:.1%}"
                 " of its activity; the net has no classifier"
             )
             continue

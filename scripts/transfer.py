@@ -30,6 +30,7 @@ from zfnet_jax.studies.transfer.protocols import PROTOCOLS
 
 if TYPE_CHECKING:
     from zfnet_jax.data.prepared import PreparedSplit
+    from zfnet_jax.runs.origins import Origins
     from zfnet_jax.runs.run import Run
     from zfnet_jax.studies.saved import Result
 
@@ -73,7 +74,7 @@ def main() -> None:
         return
     print(f"{options.data}, {len(classes.names)} classes, mean accuracy of the classes in %")
     print(f"{run.checkpoint}\n")
-    _print(results, options)
+    _print(results, options, run.origins)
     print(f"\n{results[0].folder.parent}")
 
 
@@ -136,9 +137,11 @@ def _open_split(run: Run, prepared: Path) -> PreparedSplit:
     return images.open_set(run, _SPLIT.value, prepared)
 
 
-def _print(results: Sequence[Result], options: Options) -> None:
+def _print(results: Sequence[Result], options: Options, known: Origins) -> None:
     """Mean and deviation over the folds of each layer, head and number of training images."""
     import numpy as np
+
+    from zfnet_jax.runs import origins
 
     found: dict[tuple[str, str, int], list[float]] = {}
     for one in results:
@@ -148,8 +151,8 @@ def _print(results: Sequence[Result], options: Options) -> None:
     for (layer, head, per_class), values in found.items():
         spread = f" +- {np.std(values, ddof=1):.1f}" if len(values) > 1 else ""
         print(
-            f"{layer:6} {head:8}{per_class:3} per class: {np.mean(values):.1f}{spread} "
-            f"({len(values)} folds)"
+            f"{layer + origins.in_brackets(layer, known):6} {head:8}{per_class:3} per class:"
+            f" {np.mean(values):.1f}{spread} ({len(values)} folds)"
         )
     for head in options.heads:
         grid = options.grid(head)

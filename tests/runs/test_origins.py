@@ -27,7 +27,7 @@ from zfnet_jax.studies.layers import strongest
 from zfnet_jax.studies.layers.strongest_figure import figure_strongest
 from zfnet_jax.studies.occlusion import study as occlusion
 from zfnet_jax.studies.occlusion.options import Options
-from zfnet_jax.training.start import in_our_names
+from zfnet_jax.training.start import from_net, in_our_names
 
 # A net whose conv2 is our conv3.
 NODES = (
@@ -144,6 +144,15 @@ def test_a_config_names_layers_as_the_net_that_it_starts_from(tmp_path):
     config.frozen = ("features.3",)
     with pytest.raises(ValueError, match=r"names 'features.3', but the layers are conv1 \(feat"):
         in_our_names(config, net, begun)
+
+
+def test_what_starts_from_a_net_keeps_the_names_of_what_it_takes_over(run):
+    config = quickstart.get_config()
+    config.init_from, config.init_layers = str(run.directory), ("conv1", "conv2")
+    config.augment.scale = run.config.augment.scale
+    mean = np.zeros((16, 16, 3), np.float32)
+    start = from_net(config, run.architecture, run.params, (), mean)
+    assert origins.recorded({"init_from": start.record}) == {"conv1": "stem.0", "pool2": "pool"}
 
 
 def test_names_that_tell_nothing_are_left_out():

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from zfnet_jax.runs import origins
 from zfnet_jax.studies import saved
 from zfnet_jax.studies.options import in_words
 from zfnet_jax.studies.saved import Result
@@ -47,6 +48,11 @@ class Scores:
         if not self.pretrained:
             return {}
         return {int(number): name for number, name in self.pretrained[0].about["layers"].items()}
+
+    @property
+    def origins(self) -> dict[str, str]:
+        """What layers are called where the net comes from; see `runs.origins`."""
+        return origins.given(saved.run_of(self.pretrained[0].folder)) if self.pretrained else {}
 
 
 def of_run(

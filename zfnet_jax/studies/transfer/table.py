@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from zfnet_jax.names import fit
 from zfnet_jax.report.table import Cell, Column, Number, Table
 from zfnet_jax.studies import paper
 from zfnet_jax.studies.saved import Result
@@ -205,6 +206,7 @@ def _rows_of_layers(
         if (options := one.about["options"])["per_class"] == column.per_class
     }
     number_of = {name: n for one in found.values() for n, name in one.layers.items()}
+    known = {layer: name for one in found.values() for layer, name in one.origins.items()}
     rows: list[tuple[str | Cell, ...]] = []
     for title, head in _HEADS.items():
         layers = {layer for other, layer in kinds if other == head}
@@ -218,7 +220,8 @@ def _rows_of_layers(
                 if its is not None:
                     values = accuracies_of_layer(its, layer, head, column.per_class)
                 cells.append(_measured(values, _not_run(its, column, unread), None))
-            name = f"{number_of.get(layer, layer)}), extra" if beyond else f"{layer})"
+            words = f"{layer}, {fit(known[layer])}" if layer in known else layer
+            name = f"{number_of.get(layer, layer)}), extra" if beyond else f"{words})"
             rows.append((f"{title} ({name}", *cells))
     return rows
 
