@@ -31,6 +31,9 @@ from zfnet_jax.cropped import Units, project_units
 from zfnet_jax.exporters import onnx as exporter
 from zfnet_jax.exporters import safetensors
 from zfnet_jax.importers import importing, write
+from zfnet_jax.importers import onnx as reader
+from zfnet_jax.importers.chain import WindowPool
+from zfnet_jax.importers.pools import same_pool
 from zfnet_jax.layer_specs import RELU, Affine, Pool, Rectifier
 from zfnet_jax.report.tiles import window_of
 from zfnet_jax.runs.run import Run, open_run
@@ -349,3 +352,17 @@ def test_what_cannot_be_imported_is_named(nodes, message, tmp_path):
     onnx.save(onnx_chains.build(nodes, SIZE), tmp_path / "net.onnx")
     with pytest.raises(ValueError, match=message):
         importing.from_onnx(tmp_path / "net.onnx", OPTIONS, zfnet.get_config())
+
+
+def test_pytorchs_contrast_norm_is_one_node(tmp_path):
+    """Its exporter makes a dozen of it."""
+    norm = torch.nn.LocalResponseNorm(5, alpha=0.25, beta=0.5, k=2.0)
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 6, 3), norm, torch.nn.ReLU())
+    random_chains.Chain(net.eval(), 3, 9, "none").export(tmp_path / "net.onnx", dynamo=False)
+    _, found, _ = reader.read(tmp_path / "net.onnx").chain
+    assert (found.size, found.k, found.alpha, found.beta) == (5, 2.0, 0.25, 0.5)
+
+
+def test_a_pool_whose_only_window_is_partial():
+    link = WindowPool("pool", "max", 2, 2, 0, ceil=True)
+    assert same_pool(link, (1, 4), 8) == Pool(2, 2, rounding="ceil")
