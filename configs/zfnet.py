@@ -25,6 +25,7 @@ def get_config(arg: str = "zfnet") -> ConfigDict:
         raise ValueError(f"configs/zfnet.py:{arg}: no such net; there are {', '.join(nets)}")
     config = ConfigDict()
     config.seed = 0  # of initial weights, order of images, crops and dropout
+    config.rules = ()  # lines on what a config has chosen by itself, said when training starts
     config.model = nets[arg]
     # A net to start from: the folder of a run, or of an import, with ':STEP' behind it if not the
     # newest checkpoint, or ':best', the lowest validation error. Layers that fit are taken over,

@@ -11,7 +11,7 @@ import jax
 import pytest
 from ml_collections import ConfigDict
 
-from configs import architectures, imagenette, quickstart, zfnet
+from configs import architectures, folder, imagenette, quickstart, tiny_imagenet, zfnet, zfnet_gpu
 from tests import forked
 from tests.conftest import ROOT
 from zfnet_jax import architecture, geometry, model
@@ -22,13 +22,16 @@ CONFIGS = {
     **{f"zfnet:{name}": (zfnet.get_config, name) for name in architectures.table3()},
     "imagenette:small": (imagenette.get_config, "small"),
     "imagenette:full": (imagenette.get_config, "full"),
+    "zfnet_gpu:one": (zfnet_gpu.get_config, "one"),
+    "zfnet_gpu:eight": (zfnet_gpu.get_config, "eight"),
 }
+ALONE = {"quickstart": quickstart.get_config, "tiny_imagenet": tiny_imagenet.get_config}
 
 
-@pytest.mark.parametrize("name", [*CONFIGS, "quickstart"])
+@pytest.mark.parametrize("name", [*CONFIGS, *ALONE])
 def test_config_builds(name):
-    if name == "quickstart":
-        config = quickstart.get_config()
+    if name in ALONE:
+        config = ALONE[name]()
     else:
         get_config, arg = CONFIGS[name]
         config = get_config(arg)
@@ -57,9 +60,48 @@ def test_the_default_is_the_recipe_of_the_paper():
     assert tuple(config.checkpoint.keep_epochs) == (1, 2, 5, 10, 20, 30, 40, 64)
 
 
+def test_the_recipe_for_gpus_is_the_papers_net_and_goes_with_the_batch():
+    paper = zfnet.get_config()
+    for arg, batch, peak in (("one", 256, 0.02), ("eight", 1024, 0.08)):
+        config = zfnet_gpu.get_config(arg)
+        assert optimizer.peak_rate(config.optimizer, config.batch_size) == pytest.approx(peak)
+        assert (config.batch_size, config.model.dtype) == (batch, "bfloat16")
+        config.model.update(paper.model)
+        assert config.model == paper.model
+        assert config.data == paper.data
+
+
+@pytest.mark.parametrize(
+    ("counts", "held_out", "chosen"),
+    [
+        # Photos of each class, what is held out: batch, epochs, crop, weights of classes.
+        ([10] * 5, 0.2, (8, 200, 112, "none")),
+        ([40, 4, 2], 0.2, (8, 200, 112, "inverse")),
+        ([3, 3], 0.2, (4, 200, 112, "none")),
+        ([625] * 10, 0.2, (64, 42, 112, "none")),  # the 5,000 of configs/imagenette.py
+        ([400] * 4, 0.2, (32, 164, 112, "none")),
+        ([25_000] * 2, 0.0, (128, 40, 224, "none")),
+        ([1000] * 1000, 0.05, (128, 40, 224, "none")),
+    ],
+)
+def test_the_rules_for_own_photos(counts, held_out, chosen):
+    assert folder.share_held_out(sum(counts)) == held_out or not held_out
+    config = folder.by_rules(counts, held_out)
+    weights = config.optimizer.class_weights
+    assert (config.batch_size, config.epochs, config.augment.crop, weights) == chosen
+    rate = optimizer.peak_rate(config.optimizer, config.batch_size)
+    assert rate == pytest.approx(0.01 * config.batch_size / (128 if chosen[2] == 224 else 64))
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (folder.get_config, r"configs/folder\.py:: name the folder of your photos"),
+        (
+            lambda: folder.get_config("no such folder"),
+            r"folder\.py:no such folder: name the folder",
+        ),
+        (lambda: zfnet_gpu.get_config("two"), r"the modes are one and eight"),
         (lambda: zfnet.get_config("vgg"), r"no such net; there are alexnet"),
         (lambda: imagenette.get_config("tiny"), r"the modes are small and full"),
     ],

@@ -225,7 +225,7 @@ def test_a_recipe_to_train_anew_with_starts_from_nothing(tuning):
     anew = scratch._recipe(tuning, scratch.ScratchOptions(data="other"))
     assert (anew.init_from, anew.init_layers, anew.frozen) == ("", (), ())
     fields = workdir.as_json(anew)
-    for name in ("init_from", "init_layers", "frozen", "early_stopping"):
+    for name in ("init_from", "init_layers", "frozen", "early_stopping", "rules"):
         del fields[name]
     for name in ("drops", "clip_norm", "class_weights"):
         del fields["optimizer"][name]

@@ -12,7 +12,8 @@ import optax
 import pytest
 from ml_collections import ConfigDict
 
-from tests.conftest import copied, finish, start_training
+from configs import quickstart
+from tests.conftest import SHALLOW, copied, finish, start_training, tiny
 from tests.training.test_train import final_state, largest_difference, metrics_without_times
 from zfnet_jax import model, parallel
 from zfnet_jax.data import augment, batches, colour
@@ -20,11 +21,10 @@ from zfnet_jax.data.prepared import open_prepared
 from zfnet_jax.data.subset import write_subset
 from zfnet_jax.sweep.status import unfinished
 from zfnet_jax.training import class_weights, early_stopping, health, optimizer, train
-from zfnet_jax.training.metrics import read_metrics
 from zfnet_jax.training.step import initial_state, make_train_step
 
 # All of them, and what they have to get on with.
-EVERYTHING = {
+EVERYTHING = SHALLOW | {
     "augment.scale": (20.0, 16.0, 12.0),
     "augment.colour": 0.1,
     "optimizer.class_weights": "inverse",
@@ -33,6 +33,7 @@ EVERYTHING = {
     "optimizer.weight_decay": 5e-4,
     "early_stopping": 1,
     "frozen": ("conv1",),
+    "data.source": "prepared",
 }
 
 
@@ -51,10 +52,22 @@ def uneven(prepared_pictures: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture
-def everything(tiny_config: ConfigDict, uneven: Path) -> ConfigDict:
-    tiny_config.update_from_flattened_dict(EVERYTHING)
-    tiny_config.data.source, tiny_config.data.prepared_dir = "prepared", str(uneven)
-    return tiny_config
+def everything(uneven: Path) -> ConfigDict:
+    return recipe(uneven)
+
+
+def recipe(uneven: Path) -> ConfigDict:
+    config = tiny(quickstart.get_config(), uneven)
+    config.update_from_flattened_dict(EVERYTHING)
+    return config
+
+
+@pytest.fixture(scope="module")
+def ended(uneven: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run with all of them, which ends early."""
+    folder = tmp_path_factory.mktemp("ended")
+    train.train_and_evaluate(recipe(uneven), folder)
+    return folder
 
 
 def test_classes_count_alike_and_an_image_counts_one_on_average():
@@ -138,61 +151,52 @@ def test_one_step_is_that_of_the_formulas(everything, uneven):
         np.testing.assert_allclose(after.params[name]["kernel"], kernel, atol=2e-6)
 
 
-def test_all_together_on_8_devices_are_those_of_1(everything, uneven, tmp_path):
-    overrides = EVERYTHING | {"data.source": "prepared"}
-    fields = (f"--config.{name}={value}" for name, value in overrides.items())
-    eight = start_training(tmp_path / "eight", uneven, *fields, devices=8)
-    train.train_and_evaluate(everything, tmp_path / "one")
-    assert "ends early" in finish(eight)
-    step, one = final_state(tmp_path / "one")
-    assert step < 9
-    assert json.loads((tmp_path / "eight" / "run.json").read_text())["devices"]["count"] == 8
-    assert final_state(tmp_path / "eight")[0] == step
-    other = final_state(tmp_path / "eight")[1]
-    assert largest_difference(one["params"], other["params"]) < 1e-4
+def test_all_together_on_8_devices_are_those_of_1(ended, uneven, tmp_path):
+    fields = (f"--config.{name}={value}" for name, value in EVERYTHING.items())
+    assert "ends early" in finish(start_training(tmp_path, uneven, *fields, devices=8))
+    assert json.loads((tmp_path / "run.json").read_text())["devices"]["count"] == 8
+    (step, one), (steps, eight) = final_state(ended), final_state(tmp_path)
+    assert step == steps
+    assert largest_difference(one["params"], eight["params"]) < 1e-4
     for record, expected in zip(
-        metrics_without_times(tmp_path / "eight"),
-        metrics_without_times(tmp_path / "one"),
-        strict=True,
+        metrics_without_times(tmp_path), metrics_without_times(ended), strict=True
     ):
         assert record == pytest.approx(expected, rel=1e-3)
 
-    stop = step - 2  # within an epoch
-    train.train_and_evaluate(everything, tmp_path / "resumed", stop_after_steps=stop)
-    assert final_state(tmp_path / "resumed")[0] == stop
-    train.train_and_evaluate(everything, tmp_path / "resumed")
-    resumed = final_state(tmp_path / "resumed")
-    assert resumed[0] == step
-    assert largest_difference(one, resumed[1]) == 0
-
 
 def test_a_run_that_ends_early_is_finished_and_goes_on_when_told(
-    tiny_config, tiny_run, tmp_path, capsys
+    everything, ended, tmp_path, capsys
 ):
-    errors = [1 - record["val/top1"] for record in read_metrics(tiny_run)]
-    assert early_stopping.ends(errors[:2], 1)  # or this run shows nothing
-    tiny_config.early_stopping = 1
-    for _ in range(2):  # the same command again has nothing to do
-        result = train.train_and_evaluate(tiny_config, tmp_path)
-        assert final_state(tmp_path)[0] == 8
-    assert result == {}
-    said = "ends early: validation error has not fallen for 1 epochs; the best was epoch 1, step 4"
+    step, unbroken = final_state(ended)
+    assert step < 9
+    assert unfinished(ended) is None
+    train.train_and_evaluate(everything, tmp_path / "run", stop_after_steps=step - 2)
+    assert final_state(tmp_path / "run")[0] == step - 2
+    assert unfinished(tmp_path / "run")
+    train.train_and_evaluate(everything, tmp_path / "run")
+    said = "ends early: validation error has not fallen for 1 epochs; the best was epoch"
     assert capsys.readouterr().out.count(said) == 1
-    assert unfinished(tmp_path) is None
+    resumed = final_state(tmp_path / "run")
+    assert resumed[0] == step
+    assert largest_difference(unbroken, resumed[1]) == 0
+    assert metrics_without_times(tmp_path / "run") == metrics_without_times(ended)
+    assert train.train_and_evaluate(everything, tmp_path / "run") == {}
 
-    tiny_config.early_stopping = 0
-    train.train_and_evaluate(tiny_config, tmp_path)
-    assert largest_difference(final_state(tiny_run)[1], final_state(tmp_path)[1]) == 0
-    assert metrics_without_times(tmp_path) == metrics_without_times(tiny_run)
+    everything.early_stopping = 0
+    for name in ("run", "whole"):
+        train.train_and_evaluate(everything, tmp_path / name)
+    (step, whole), went_on = final_state(tmp_path / "whole"), final_state(tmp_path / "run")
+    assert step == went_on[0] == 9
+    assert largest_difference(whole, went_on[1]) == 0
 
 
-def test_a_run_of_before_trains_on(tiny_config, tiny_run, tmp_path):
-    run = copied(tiny_run, tmp_path / "run")
+def test_a_run_of_before_trains_on(shallow_config, shallow_run, tmp_path):
+    run = copied(shallow_run, tmp_path / "run")
     saved = json.loads((run / "config.json").read_text())
     del saved["early_stopping"], saved["augment"]["colour"]
     del saved["optimizer"]["clip_norm"], saved["optimizer"]["class_weights"]
     (run / "config.json").write_text(json.dumps(saved))
-    assert train.train_and_evaluate(tiny_config, run) == {}
-    tiny_config.augment.colour = 0.1
+    assert train.train_and_evaluate(shallow_config, run) == {}
+    shallow_config.augment.colour = 0.1
     with pytest.raises(ValueError, match=r"augment\.colour is 0\.0 there and 0\.1 here"):
-        train.train_and_evaluate(tiny_config, run)
+        train.train_and_evaluate(shallow_config, run)

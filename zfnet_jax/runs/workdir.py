@@ -30,6 +30,7 @@ _LOOKS = 10  # for a file of another host, half a second apart: network file sys
 FREE_FIELDS = (
     "epochs",
     "early_stopping",
+    "rules",
     "checkpoint",
     "check",
     "log_every_steps",
@@ -50,6 +51,7 @@ LATER_FIELDS: Mapping[str, Any] = {
     "optimizer.class_weights": "none",
     "augment.colour": 0.0,
     "early_stopping": 0,
+    "rules": [],
 }
 
 

@@ -176,8 +176,9 @@ def train_and_evaluate(
             start=start.record if start else None,
             check_resumed=lambda earlier: optimizer.check_resumed(earlier, config, epochs_begun),
         )
-        if start and parallel.speaks():
-            print(start.words, flush=True)
+        if parallel.speaks():
+            for line in (*config.rules, *([start.words] if start else [])):
+                print(line, flush=True)
         checkpoints = Checkpoints(
             directory / "checkpoints",
             keep_latest=config.checkpoint.keep_latest,

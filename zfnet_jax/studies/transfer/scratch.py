@@ -142,6 +142,7 @@ def _recipe(recipe: ConfigDict, options: ScratchOptions) -> ConfigDict:
     """The recipe with all the epochs that are asked for, from nothing."""
     recipe = recipe.copy_and_resolve_references()
     recipe.init_from, recipe.init_layers, recipe.frozen = "", (), ()
+    recipe.rules = ()  # of other images
     recipe.early_stopping = 0  # no image is left to validate on, see `_WATCHED`
     recipe.epochs = options.epochs or recipe.epochs
     return recipe
