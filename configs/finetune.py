@@ -39,8 +39,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.data.image_size = saved["data"]["image_size"]
     config.augment.crop = saved["augment"]["crop"]
     scale = saved["augment"]["scale"]
-    with config.ignore_type():
-        config.augment.scale = tuple(scale) if isinstance(scale, list) else scale
+    config.augment.scale = tuple(scale) if isinstance(scale, list) else scale
     config.batch_size = 16
     config.epochs = 40
     config.optimizer.learning_rate = 2e-3

@@ -38,7 +38,8 @@ def flags_of(script: str) -> frozenset[str]:
 def config_of(name: str) -> ConfigDict | None:
     """None for a sweep, whose fields the config it starts from has."""
     file, _, arg = name.partition(":")
-    if file == "configs/finetune.py":  # reads a run's folder; its fields are those of all
+    # They read a folder, of a run or of photos; their fields are those of all.
+    if file in ("configs/finetune.py", "configs/folder.py"):
         file, arg = "configs/imagenette.py", ""
     module = importlib.import_module(file.removesuffix(".py").replace("/", "."))
     return module.get_config(*([arg] if arg else []))
