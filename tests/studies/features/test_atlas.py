@@ -15,6 +15,7 @@ from PIL import Image
 from tests import forked
 from tests.fake_mined import CLASSES, CROP, DEAD, FEW, LAYERS, WINNERS, colours, write_mined
 from zfnet_jax.names import fit
+from zfnet_jax.runs import checkpoint
 from zfnet_jax.studies.features import atlas, sprites
 from zfnet_jax.studies.features.winners import Winners, load
 
@@ -138,6 +139,17 @@ def test_links_name_checkpoints_by_epoch_unless_epochs_do_not_tell(tmp_path):
     assert keys(1.0, 2.5, 40) == ["epoch=1", "epoch=2.5", "epoch=40"]
     assert keys(1.0, None) == ["step=0", "step=1"]
     assert keys(1.001, 1.002) == ["step=0", "step=1"]
+
+
+def test_a_page_that_is_not_of_the_newest_checkpoint_says_so(workdir, monkeypatch):
+    names = ("validation-10", "validation-40")
+    early, late = (load(workdir / "studies" / "features" / name) for name in names)
+    assert atlas._not_newest([early]) == ""  # the run's folder has no other checkpoints
+    monkeypatch.setattr(checkpoint, "standing", lambda _, step: "<best>" if step == 10 else "")
+    said = '\n    <p class="quiet">Of step 10 (&lt;best&gt;).</p>'
+    assert atlas._not_newest([early]) == said
+    assert atlas._not_newest([late, early]) == said.replace("Of", "Up to")
+    assert atlas._not_newest([early, late]) == ""
 
 
 def test_folders_that_do_not_belong_together_are_refused(tmp_path):

@@ -28,6 +28,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from zfnet_jax.names import fit
+from zfnet_jax.studies import saved
 from zfnet_jax.studies.features import sprites
 from zfnet_jax.studies.features.winners import Winners, load
 
@@ -107,7 +108,9 @@ def _write_page(out: Path, checkpoints: Sequence[Winners]) -> None:
         shutil.copy(asset, out)
     template = string.Template((ASSETS / "index.html").read_text(encoding="utf-8"))
     page = template.substitute(
-        run=html.escape(fit(about["run"])), newest=checkpoints[-1].about["step"]
+        run=html.escape(fit(about["run"])),
+        newest=checkpoints[-1].about["step"],
+        checkpoint=_not_newest(checkpoints),
     )
     (out / "index.html").write_text(page, encoding="utf-8")
     data = out / "data"
@@ -116,6 +119,15 @@ def _write_page(out: Path, checkpoints: Sequence[Winners]) -> None:
     for checkpoint in checkpoints:
         name = f"ATLAS.winners[{checkpoint.about['step']}]"
         (data / f"{checkpoint.about['step']}.js").write_text(as_script(name, _winners(checkpoint)))
+
+
+def _not_newest(checkpoints: Sequence[Winners]) -> str:
+    """A paragraph that says of which checkpoint the page is, where it is not the run's newest."""
+    note = saved.load(checkpoints[-1].folder).note
+    if not note:
+        return ""
+    until = "Of" if len(checkpoints) == 1 else "Up to"
+    return f'\n    <p class="quiet">{until} {html.escape(note)}.</p>'
 
 
 def _overview(checkpoints: Sequence[Winners]) -> dict[str, Any]:
