@@ -101,7 +101,9 @@ class _Builder:
             elif isinstance(module, nn.Conv2d | nn.Linear) and name == "weight":
                 nn.init.kaiming_normal_(array, nonlinearity="relu")
         try:
-            x = module.eval()(self.x)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of "same" with even kernels, which are slow
+                x = module.eval()(self.x)
         except RuntimeError:  # maps smaller than a window
             return False
         if not x.numel() or float(x.abs().max()) < _LEAST or (x.ndim == 4 and x.shape[2] < 1):

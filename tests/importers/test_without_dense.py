@@ -46,6 +46,7 @@ def test_it_answers_alike_and_comes_back_identical(kind, tmp_path):
     theirs = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
     logits, activations = run.forward(run.inputs(photos))
     last = {"maps": "pool3", "trunk": "pool2", "convolutions": "conv4"}[kind]
+    assert run.architecture.map_layers[-1] == last  # the scores are no maps
     end = theirs.pop("logits")  # what the graph puts out
     if kind == "trunk":
         assert run.config.model.classifier == "none"

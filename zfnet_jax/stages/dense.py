@@ -78,7 +78,7 @@ class MapLogits(Stage):
     scores: ClassVar[bool] = True
 
     @property
-    def window(self) -> None:
+    def windows(self) -> None:
         return None
 
     def shape(self, inputs: tuple[int, ...]) -> tuple[int, ...]:
