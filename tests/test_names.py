@@ -140,7 +140,7 @@ def test_any_names_read_back_from_tables_pages_and_exports(given_names):
     assert json.loads(script) == json.loads(said)["class_names"] == given_names
 
     name = given_names[0]
-    report = Report(files.Path("."), name, {"Classes": given_names[1]}, {}, (), False)
+    report = Report(files.Path("."), name, {"Classes": given_names[1]}, {}, None, (), False)
     page, lined = page_html.page(report), [names.line(one) for one in given_names[:2]]
     page.encode()
     assert [_Words(page, "h1").found, _Words(page, "dd").found] == [[one] for one in lined]
