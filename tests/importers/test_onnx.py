@@ -338,7 +338,6 @@ def _of_another_domain(node_output: str) -> Callable[[onnx.ModelProto], None]:
         (_set("gpu_0/conv1_1", strides=[2]), r"gpu_0/conv1_1: its strides are \[2\]"),
         (_set("gpu_0/conv3_1", pads=[1, 1, 0, -1]), r"its pads are \[1, 1, 0, -1\]"),
         (_set("pool1", pads=[0, 3, 0, 1]), r"pool1: pool: .*padding in \[0, window\)"),
-        (_set("norm2", size=3), "norm2: other constants than LRN norm1"),
         (_set("sums6", alpha=2.0), r"sums6: alpha, beta and transA"),
         (_kind("conv2", "Sigmoid"), "Sigmoid conv2: a net of this family has no Sigmoid here"),
         (_kind("pool2", "LpPool"), "has no LpPool here"),

@@ -57,7 +57,7 @@ def figure5(arrays: Arrays) -> Figure:
         _pictures(axis, arrays[f"{kind}/photo"], arrays[f"{kind}/shown"])
         axis.set_xlabel(AXES[str(kind)])
     axes[0, 0].set_title("photos", pad=12)
-    if "class" in arrays:
+    if _has_classes(arrays):
         shown, named = told_apart(arrays["class_names"]), arrays["labels"].tolist()
     else:
         shown = [fit(name.split("/")[-1]) for name in arrays["names"].tolist()]
@@ -93,10 +93,14 @@ def figure5_summary(arrays: Arrays) -> Figure:
         Patch(color=colour, alpha=0.36, lw=0, label="half of them (quartiles)"),
         Patch(color=colour, alpha=0.13, lw=0, label="nine of ten"),
     ]
-    if "class" in arrays:
+    if _has_classes(arrays):
         handles.append(Line2D([], [], color="0.25", ls="--", label="share of right answers"))
     _legend(figure, handles)
     return figure
+
+
+def _has_classes(arrays: Arrays) -> bool:
+    return f"{arrays['kinds'][0]}/class" in arrays
 
 
 def _panels(
@@ -104,7 +108,7 @@ def _panels(
 ) -> tuple[Figure, np.ndarray]:
     """The grid of panels, [kinds, columns]; `pictures` is the first column's share of a panel."""
     kinds, layers = ([str(name) for name in arrays[key]] for key in ("kinds", "layers"))
-    has_classes = "class" in arrays
+    has_classes = _has_classes(arrays)
     ratios = ([pictures] if pictures else []) + [1.0] * (len(layers) + has_classes)
     panel = page_width() / sum(ratios) * (SQUARE if pictures else FLAT)
     height = panel * len(kinds) + 0.3
