@@ -136,7 +136,7 @@ def test_any_names_read_back_from_tables_pages_and_exports(given_names):
     assert [row[0] for row in csv.reader(written)][1:] == [*map(names.encodable, given_names)]
     assert table.from_json(json.loads(json.dumps(table.to_json(raw)))) == raw
     script = as_script("ATLAS", given_names).removeprefix("ATLAS=").removesuffix(";\n")
-    said = own.description({}, tuple(given_names), 0, {})
+    said = own.description({}, tuple(given_names), 0, {}, {})
     assert json.loads(script) == json.loads(said)["class_names"] == given_names
 
     name = given_names[0]

@@ -73,7 +73,9 @@ def exported(imported: write.Imported) -> bytes:
     net = architecture.from_config(config.model, imported.net.classes)
     tensors = own.to_foreign(net, imported.net.params, (config.augment.crop,) * 2)
     tensors["mean"] = imported.preprocessing.mean_image
-    said = own.description(workdir.as_json(config), imported.class_names, 0, imported.class_titles)
+    said = own.description(
+        workdir.as_json(config), imported.class_names, 0, imported.class_titles, {}
+    )
     return save(tensors, metadata={own.KEY: said})
 
 
