@@ -247,6 +247,8 @@ def test_of_a_deep_net_figure_2_has_one_row_of_maps_for_each_layer(winners):
     many = chosen.maps(deep, FigureOptions())
     assert len(few["conv2"]) == 12
     assert [len(numbers) for numbers in many.values()] == [6] * 13
+    alone = chosen.maps(deep, FigureOptions(patches=False))  # as wide as with patches
+    assert [len(numbers) for numbers in alone.values()] == [12] * 13
 
 
 def test_maps_are_chosen_by_name_or_at_random_among_the_living(winners):

@@ -22,7 +22,8 @@ def maps(mined: Winners, options: FigureOptions) -> dict[str, np.ndarray]:
     """
     if options.chosen:
         return named_maps(mined, options.chosen)
-    rows = 2 if len(mined.layers) < DEEP else 1
+    # Without patches two rows stand side by side, as one.
+    rows = 2 if len(mined.layers) < DEEP or not options.patches else 1
     return {
         layer: random_maps(
             mined, layer, options.maps or rows * maps_across(mined, layer), options.seed
