@@ -37,9 +37,10 @@ def get_config(arg: str = "") -> ConfigDict:
     config.init_from = arg
     config.model = ConfigDict(saved["model"])
     config.data.image_size = saved["data"]["image_size"]
-    config.augment.crop = saved["augment"]["crop"]
-    scale = saved["augment"]["scale"]
-    config.augment.scale = tuple(scale) if isinstance(scale, list) else scale
+    with config.ignore_type():
+        for field in ("crop", "scale"):
+            value = saved["augment"][field]
+            config.augment[field] = tuple(value) if isinstance(value, list) else value
     config.batch_size = 16
     config.epochs = 40
     config.optimizer.learning_rate = 2e-3

@@ -125,6 +125,7 @@ def _figure3(_: Path) -> Drawn:
     from zfnet_jax.runs import origins
     from zfnet_jax.studies.layers.diagram import deconvnet_diagram
     from zfnet_jax.studies.layers.figure3 import figure3
+    from zfnet_jax.windows import both
 
     config, known = _CONFIG.value, origins.NONE
     classes = 0 if config and config.model.get("classifier") == "none" else _CLASSES.value
@@ -134,7 +135,7 @@ def _figure3(_: Path) -> Drawn:
         classes = len(json.loads((workdir / "run.json").read_text())["class_names"])
         known = origins.given(workdir)
     net = architecture.from_config(config.model, classes)
-    size = (config.augment.crop, config.augment.crop)
+    size = both(config.augment.crop)
     return {
         "figure3": (figure3(net, size, channels=3, named=known), ""),
         "figure3_deconvnet": (deconvnet_diagram(net, size, channels=3), ""),

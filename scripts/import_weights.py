@@ -27,6 +27,7 @@ def main() -> None:
     from configs import zfnet  # after the flags, so that --help needs no jax
     from zfnet_jax.importers import write
     from zfnet_jax.runs import origins
+    from zfnet_jax.windows import in_words
 
     base = zfnet.get_config()
     imported = _NET.read(base)
@@ -36,6 +37,7 @@ def main() -> None:
     means = imported.preprocessing.mean_image.mean((0, 1), dtype=np.float64)
     mean = ", ".join(f"{value:.6g}" for value in means)
     scale = ", ".join(f"{value:.6g}" for value in np.atleast_1d(config.augment.scale))
+    crop = in_words(config.augment.crop)
     grey = " in grey, the mean of red, green, blue" * (imported.source.get("order") == "grey")
     classes = f"{imported.net.classes} classes"
     ends = {
@@ -47,7 +49,7 @@ def main() -> None:
         print(line)
     print(
         f"{layers}, {ends}; images"
-        f" of {config.augment.crop} of {config.data.image_size} pixels{grey}, mean {mean} (red,"
+        f" of {crop} of {config.data.image_size} pixels{grey}, mean {mean} (red,"
         f" green, blue), scale {scale}: {_WORKDIR.value}"
     )
 

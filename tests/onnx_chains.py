@@ -7,11 +7,13 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
+from zfnet_jax.windows import Sides, both
+
 CLASSES = 4
 Node = tuple[str, dict]
 
 
-def build(nodes: list[Node], size: int, channels: int = 3, seed: int = 0) -> onnx.ModelProto:
+def build(nodes: list[Node], size: Sides, channels: int = 3, seed: int = 0) -> onnx.ModelProto:
     """A graph 'image' [1, channels, size, size] -> 'logits', with random weights.
 
     Args:
@@ -73,10 +75,10 @@ def build(nodes: list[Node], size: int, channels: int = 3, seed: int = 0) -> onn
     return _model(made, tensors, "logits", size, channels)
 
 
-def _model(nodes, tensors, output: str, size: int, channels: int) -> onnx.ModelProto:
-    shape = [1, channels, size, size]
+def _model(nodes, tensors, output: str, size: Sides, channels: int) -> onnx.ModelProto:
+    shape = [1, channels, *both(size)]
     if nodes[0].op_type == "Transpose":
-        shape = [1, size, size, channels]
+        shape = [1, *both(size), channels]
     image = helper.make_tensor_value_info("image", TensorProto.FLOAT, shape)
     graph = helper.make_graph(
         nodes, "chain", [image], [helper.make_tensor_value_info(output, TensorProto.FLOAT, None)],
@@ -85,12 +87,12 @@ def _model(nodes, tensors, output: str, size: int, channels: int) -> onnx.ModelP
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
-def _width(nodes, tensors, output: str, size: int, channels: int) -> int:
+def _width(nodes, tensors, output: str, size: Sides, channels: int) -> int:
     """How many values a chain that is not finished yet puts out."""
     return answers(_model(nodes, tensors, output, size, channels), size, channels)[output].size
 
 
-def answers(model: onnx.ModelProto, size: int, channels: int, x=None) -> dict[str, np.ndarray]:
+def answers(model: onnx.ModelProto, size: Sides, channels: int, x=None) -> dict[str, np.ndarray]:
     """What every node puts out, by name, for x [1, channels, size, size], which is given to a graph
     that transposes it first as [1, size, size, channels]."""
     named = onnx.ModelProto()
@@ -103,7 +105,7 @@ def answers(model: onnx.ModelProto, size: int, channels: int, x=None) -> dict[st
     session = onnxruntime.InferenceSession(
         named.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    x = np.zeros((1, channels, size, size), np.float32) if x is None else x
+    x = np.zeros((1, channels, *both(size)), np.float32) if x is None else x
     if model.graph.node[0].op_type == "Transpose":
         x = x.transpose(0, 2, 3, 1)
     return dict(zip(names, session.run(names, {"image": x}), strict=True))

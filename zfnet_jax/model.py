@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from zfnet_jax import architecture
 from zfnet_jax.architecture import Architecture
 from zfnet_jax.stages.stage import Activations, Stage, Up, Weights
+from zfnet_jax.windows import Sides, both
 
 
 class ZFNet(nn.Module):
@@ -125,7 +126,7 @@ def forward(
     return answer
 
 
-def initial_params(net: ZFNet, seed: int, image_size: int, channels: int) -> dict[str, Any]:
-    """Parameters before training, float32, for square images of `image_size` pixels."""
-    images = jnp.zeros((1, image_size, image_size, channels))
+def initial_params(net: ZFNet, seed: int, image_size: Sides, channels: int) -> dict[str, Any]:
+    """Parameters before training, float32, for images of so many pixels a side."""
+    images = jnp.zeros((1, *both(image_size), channels))
     return jax.jit(net.init)(jax.random.key(seed), images)["params"]

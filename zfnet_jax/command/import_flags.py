@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
     from zfnet_jax.importers.write import Imported
+    from zfnet_jax.windows import Sides
 
 flags.disclaim_key_flags()  # they belong to the script, whose --help shows them
 
@@ -64,8 +65,10 @@ class NetFlags:
         self._size = flags.DEFINE_integer(
             "image_size", None, "Smallest side of photos after resizing, pixels."
         )
-        self._crop = flags.DEFINE_integer(
-            "crop", None, "Side of the centre crop that the net sees, pixels."
+        self._crop = flags.DEFINE_list(
+            "crop",
+            None,
+            "Side of the centre crop that the net sees, pixels, or ROWS,COLUMNS.",
         )
 
     def read(self, base: ConfigDict) -> Imported:
@@ -90,7 +93,7 @@ class NetFlags:
             mean_file=self._mean_file.value,
             scale=None if scale is None else _scale(_numbers("scale", scale)),
             image_size=self._size.value,
-            crop=self._crop.value,
+            crop=None if self._crop.value is None else sides(self._crop.value),
             class_names=self._classes.value,
         )
         return importing.from_file(self._weights.value, options, base, self._format.value)
@@ -122,6 +125,16 @@ def _numbers(flag: str, values: list[str]) -> tuple[float, ...]:
         return tuple(float(value) for value in values)
     except ValueError:
         raise ValueError(f"--{flag}={','.join(values)}: expected numbers") from None
+
+
+def sides(values: list[str]) -> Sides:
+    """What --crop says."""
+    from zfnet_jax.windows import shortest
+
+    if not all(value.isdecimal() for value in values) or len(values) not in (1, 2):
+        raise ValueError(f"--crop={','.join(values)}: expected pixels, N or ROWS,COLUMNS")
+    rows, columns = int(values[0]), int(values[-1])
+    return shortest((rows, columns))
 
 
 def _scale(values: tuple[float, ...]) -> float | tuple[float, ...]:

@@ -15,6 +15,8 @@ import numpy as np
 from jax import lax
 from ml_collections import ConfigDict
 
+from zfnet_jax.windows import Pair, Sides, both, in_words
+
 # 'ten': one of the paper's ten sub-crops (corners and centre, flipped or not);
 # 'random': any position, flipped or not.
 CropRule = Literal["ten", "random"]
@@ -28,9 +30,10 @@ Pixels = TypeVar("Pixels", jax.Array, np.ndarray)
 def check(config: ConfigDict) -> None:
     """ValueError unless `config.augment` makes sense, and its crops can be cut from the images."""
     crop, size = config.augment.crop, config.data.image_size
-    if not 1 <= crop <= size:
+    if not all(1 <= side <= size for side in both(crop)):
         raise ValueError(
-            f"config.augment.crop {crop}: must be between 1 and config.data.image_size, {size}"
+            f"config.augment.crop {in_words(crop)}: must be between 1 and config.data.image_size,"
+            f" {size}"
         )
     if config.augment.crops not in get_args(CropRule):
         rules = " or ".join(get_args(CropRule))
@@ -55,7 +58,7 @@ def image_keys(seed: int, epoch: jax.Array, index: jax.Array) -> jax.Array:
 
 
 def random_crops(
-    images: jax.Array, keys: jax.Array, mean: jax.Array, crop: int, rule: CropRule, scale: Scale
+    images: jax.Array, keys: jax.Array, mean: jax.Array, crop: Sides, rule: CropRule, scale: Scale
 ) -> jax.Array:
     """Training input: one crop of each image, mean subtracted.
 
@@ -63,15 +66,16 @@ def random_crops(
       images: [B, S, S, C] uint8.
       keys: [B] keys.
       mean: [S, S, C] float32, the training set's per-pixel mean.
-      crop: side of the crop, pixels.
+      crop: side of the crop, or its rows and columns H and W, pixels.
       rule: which crops there are.
       scale: see `Scale`.
 
     Returns:
-      [B, crop, crop, C] float32.
+      [B, H, W, C] float32.
     """
-    room = images.shape[1] - crop
-    corners = jnp.array(_five_offsets(images.shape[1], crop))
+    size = both(crop)
+    room = jnp.array([images.shape[1] - side for side in size])
+    corners = jnp.array(_five_offsets(images.shape[1], size))
 
     def draw(key: jax.Array) -> tuple[jax.Array, jax.Array]:
         where, flip = jax.random.split(key)
@@ -82,7 +86,7 @@ def random_crops(
         return offset, jax.random.bernoulli(flip)
 
     offsets, flips = jax.vmap(draw)(keys)
-    return _crops(images, mean, crop, offsets, flips, scale)
+    return _crops(images, mean, size, offsets, flips, scale)
 
 
 def centre(pixels: Pixels, size: tuple[int, int]) -> Pixels:
@@ -93,26 +97,26 @@ def centre(pixels: Pixels, size: tuple[int, int]) -> Pixels:
     return pixels[..., top : top + height, left : left + width, :]  # pyrefly: ignore [bad-return]
 
 
-def centre_crops(images: jax.Array, mean: jax.Array, crop: int, scale: Scale) -> jax.Array:
+def centre_crops(images: jax.Array, mean: jax.Array, crop: Sides, scale: Scale) -> jax.Array:
     """Evaluation input: the centre crop of each image, mean subtracted; as `random_crops`."""
-    size = (crop, crop)
+    size = both(crop)
     return (centre(images, size).astype(jnp.float32) - centre(mean, size)) / jnp.float32(scale)
 
 
-def ten_crops(images: jax.Array, mean: jax.Array, crop: int, scale: Scale) -> jax.Array:
+def ten_crops(images: jax.Array, mean: jax.Array, crop: Sides, scale: Scale) -> jax.Array:
     """The paper's ten sub-crops: corners and centre, then the same flipped.
 
     Returns:
-      [B, 10, crop, crop, C] float32.
+      [B, 10, H, W, C] float32.
     """
-    offsets = _five_offsets(images.shape[1], crop)
+    height, width = both(crop)
     five = [
         (
-            images[:, y : y + crop, x : x + crop].astype(jnp.float32)
-            - mean[y : y + crop, x : x + crop]
+            images[:, y : y + height, x : x + width].astype(jnp.float32)
+            - mean[y : y + height, x : x + width]
         )
         / jnp.float32(scale)
-        for y, x in offsets
+        for y, x in _five_offsets(images.shape[1], (height, width))
     ]
     return jnp.stack([*five, *(view[:, :, ::-1] for view in five)], axis=1)
 
@@ -120,13 +124,13 @@ def ten_crops(images: jax.Array, mean: jax.Array, crop: int, scale: Scale) -> ja
 def _crops(
     images: jax.Array,
     mean: jax.Array,
-    crop: int,
+    size: Pair,
     offsets: jax.Array,
     flips: jax.Array,
     scale: Scale,
 ) -> jax.Array:
     def one(image: jax.Array, offset: jax.Array, flip: jax.Array) -> jax.Array:
-        start, shape = (offset[0], offset[1], 0), (crop, crop, image.shape[2])
+        start, shape = (offset[0], offset[1], 0), (*size, image.shape[2])
         pixels = lax.dynamic_slice(image, start, shape).astype(jnp.float32)
         pixels = (pixels - lax.dynamic_slice(mean, start, shape)) / jnp.float32(scale)
         return jnp.where(flip, pixels[:, ::-1], pixels)
@@ -134,10 +138,10 @@ def _crops(
     return jax.vmap(one)(images, offsets, flips)
 
 
-def _five_offsets(size: int, crop: int) -> tuple[tuple[int, int], ...]:
+def _five_offsets(size: int, crop: Pair) -> tuple[tuple[int, int], ...]:
     """(row, column) of the corner crops and the centre one."""
-    far, middle = size - crop, (size - crop) // 2
-    return ((0, 0), (0, far), (far, 0), (far, far), (middle, middle))
+    down, right = (size - side for side in crop)
+    return ((0, 0), (0, right), (down, 0), (down, right), (down // 2, right // 2))
 
 
 def _is_scale(value: Any) -> bool:

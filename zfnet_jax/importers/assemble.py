@@ -39,17 +39,17 @@ After = Rectifier | Norm | Affine | AnyPool  # what may follow a convolution in 
 
 def assemble(
     chain: Sequence[Link],
-    crop: int,
+    crop: Pair,
     *,
     bgr: bool,
     base: ConfigDict,
     names: Mapping[str, str] | None = None,
 ) -> Net:
-    """Turns a chain of layers into a net that sees RGB images of `crop` x `crop` pixels.
+    """Turns a chain of layers into a net that sees RGB images of `crop` (H, W) pixels.
 
     Args:
       chain: the layers from the image to the class scores, or to the last maps.
-      crop: side of the images, pixels.
+      crop: (H, W) of the images.
       bgr: whether the chain takes blue, green, red; layer 1's filters are then turned round.
       base: a config's model section, for the fields that only matter in training.
       names: what people call links, by their names, if not by these.
@@ -66,7 +66,7 @@ def assemble(
     convs: list[Conv] = []
     named: list[tuple[str, str]] = []  # our layers and the links that they come from
     params: dict[str, dict[str, np.ndarray]] = {}
-    size, maps = (crop, crop), CHANNELS
+    size, maps = crop, CHANNELS
     for number, (filters, after) in enumerate(layers.convs, start=1):
         conv, kernel = _conv(filters, number, maps, size)
         if number == 1 and bgr:
@@ -180,7 +180,7 @@ def _split(chain: Sequence[Link]) -> _Layers:
     return _Layers(convs, dense, dropouts[:-1], rectifiers[:-1])
 
 
-def _part(link: After, size: Pair, crop: int) -> Part:
+def _part(link: After, size: Pair, crop: Pair) -> Part:
     """The same in our net, on maps of `size` pixels of images of `crop`."""
     match link:
         case Rectifier():

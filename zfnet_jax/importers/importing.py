@@ -16,6 +16,7 @@ from zfnet_jax.importers.chain import CHANNELS, Affine, Link, in_colours
 from zfnet_jax.importers.keras import read as keras
 from zfnet_jax.importers.preprocessing import HALF_OF_PIXELS, Order, Pixels, read_class_names
 from zfnet_jax.importers.write import Imported, digest_of_file
+from zfnet_jax.windows import Pair, Sides, both, shortest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Options:
     mean_file: str | Path | None = None
     scale: float | tuple[float, ...] | None = None
     image_size: int | None = None
-    crop: int | None = None
+    crop: Sides | None = None
     class_names: str | Path | None = None
 
 
@@ -63,7 +64,7 @@ class _Known:
 
     bgr: bool | None = None
     image_size: int | None = None
-    crop: int | None = None
+    crop: Sides | None = None
     mean: np.ndarray | None = None
     scale: float | tuple[float, ...] | None = None
     graph_mean: np.ndarray | None = None
@@ -124,7 +125,7 @@ def from_onnx(weights: str | Path, options: Options, base: ConfigDict) -> Import
     if own.KEY in graph.metadata:
         return _exported(source, weights, options, graph.tensors, graph.metadata)
     with files.reading(Path(weights), "an ONNX model"):
-        crop = _square(graph.input_size)
+        crop = _shortest(graph.input_size)
         known = _Known(crop=crop, graph_mean=graph.mean, graph_scale=graph.scale)
     return _imported(source, weights, graph.chain, options, base, known, graph.names)
 
@@ -137,7 +138,7 @@ def from_caffe(weights: str | Path, options: Options, base: ConfigDict) -> Impor
     net = caffe.read(weights, options.prototxt, options.output)
     with files.reading(Path(weights), "a Caffe model"):
         mean = net.mean[::-1] if options.bgr and net.mean is not None else net.mean
-        known = _Known(crop=_square(net.input_size), mean=mean, scale=net.scale)
+        known = _Known(crop=_shortest(net.input_size), mean=mean, scale=net.scale)
     return _imported(_source("caffe", weights), weights, net.chain, options, base, known)
 
 
@@ -146,7 +147,7 @@ def from_keras(weights: str | Path, options: Options, base: ConfigDict) -> Impor
     _refuse(options, ("preset", "architecture", "prototxt"), "the file says it")
     net = keras.read(weights, options.crop, options.output, options.architecture_json)
     with files.reading(Path(weights), "a Keras model"):
-        known = _Known(crop=options.crop or _square(net.input_size))
+        known = _Known(crop=options.crop or _shortest(net.input_size))
     source = _source("keras", weights, net.beside)
     return _imported(source, weights, net.chain, options, base, known)
 
@@ -179,7 +180,7 @@ def _imported(
             )
     with files.reading(Path(weights), f"as {source['format']}"):
         pixels, size, crop = _asked(options, mean, known, order)
-        net = assemble(chain, crop, bgr=bool(bgr), base=base.model, names=layers)
+        net = assemble(chain, both(crop), bgr=bool(bgr), base=base.model, names=layers)
         preprocessing = pixels.together(size, crop)
     names, titles = tuple(f"class {n}" for n in range(net.classes)), {}
     if options.class_names is not None and not net.classes:
@@ -243,7 +244,7 @@ def _refuse(options: Options, names: Iterable[str], why: str) -> None:
 
 def _asked(
     options: Options, mean: np.ndarray | None, known: _Known, order: Order | None
-) -> tuple[Pixels, int, int]:
+) -> tuple[Pixels, int, Sides]:
     """What is given, else known, of pixels; and the sides of images and of crops.
 
     Args:
@@ -258,7 +259,7 @@ def _asked(
         mean = np.zeros(CHANNELS, np.float32)
     lacking = {
         "in which order it takes colours: --order=rgb|bgr": order,
-        "how many pixels of an image it sees: --crop=N": crop,
+        "how many pixels of an image it sees: --crop=N or ROWS,COLUMNS": crop,
         "to how many pixels photos are resized: --image_size=N": size,
         "what is subtracted from pixels: --mean=R,G,B or --mean_file (--mean=0,0,0 for nothing)"
         ", and --scale if they are divided then": mean,
@@ -355,13 +356,8 @@ def read_mean(path: str | Path, bgr: bool) -> np.ndarray:
         return mean[..., ::-1] if bgr else mean
 
 
-def _square(size: tuple[int, int] | None) -> int | None:
-    if size is not None and size[0] != size[1]:
-        raise ValueError(
-            f"it takes images of {size[0]} x {size[1]} pixels, expected square ones, as photos are"
-            " prepared here"
-        )
-    return size[0] if size else None
+def _shortest(size: Pair | None) -> Sides | None:
+    return shortest(size) if size else None
 
 
 def _source(kind: str, weights: str | Path, beside: Iterable[Path] = ()) -> dict[str, Any]:

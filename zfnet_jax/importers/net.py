@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 from zfnet_jax import model
 from zfnet_jax.architecture import Architecture
 from zfnet_jax.importers.chain import CHANNELS
+from zfnet_jax.windows import Pair
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,10 +40,10 @@ def checked(
     section: dict[str, Any],
     params: Mapping[str, Mapping[str, np.ndarray]],
     classes: int,
-    crop: int,
+    crop: Pair,
     origins: Mapping[str, str] | None = None,
 ) -> Net:
-    """The net, if it takes RGB images of `crop` x `crop` pixels with these very parameters.
+    """The net, if it takes RGB images of `crop` (H, W) pixels with these very parameters.
 
     Raises:
       ValueError: `section` describes no net, or names the first parameter that has another shape,
@@ -60,9 +61,9 @@ def checked(
 
 
 @functools.lru_cache
-def _shapes(net: Architecture, crop: int) -> dict[str, dict[str, jax.ShapeDtypeStruct]]:
-    """Of the parameters of a net for images of `crop` x `crop` pixels."""
-    images = jax.ShapeDtypeStruct((1, crop, crop, CHANNELS), jnp.float32)
+def _shapes(net: Architecture, crop: Pair) -> dict[str, dict[str, jax.ShapeDtypeStruct]]:
+    """Of the parameters of a net for images of `crop` (H, W) pixels."""
+    images = jax.ShapeDtypeStruct((1, *crop, CHANNELS), jnp.float32)
     built = model.ZFNet(net, kernel_init=nn.initializers.zeros)
     return jax.eval_shape(built.init, jax.random.key(0), images)["params"]
 

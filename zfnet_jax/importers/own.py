@@ -16,6 +16,7 @@ from zfnet_jax.importers.net import checked
 from zfnet_jax.importers.preprocessing import LARGEST_IMAGE, Preprocessing
 from zfnet_jax.importers.write import Imported
 from zfnet_jax.runs import origins, titles
+from zfnet_jax.windows import both, by, shortest
 
 KEY = "zfnet_jax"  # of the metadata, see `description`
 MEAN_IMAGE = "mean_image"  # the mean of the centre crop in an ONNX graph, [1, C, H, W]
@@ -101,15 +102,15 @@ def imported(
     """
     said = json.loads(metadata[KEY])
     config, names = ConfigDict(said["config"]), tuple(str(name) for name in said["class_names"])
-    crop, size = int(config.augment.crop), int(config.data.image_size)
-    if not 1 <= crop <= size <= LARGEST_IMAGE:  # before anything is made of that size
-        raise ValueError(f"images of {size} pixels and crops of {crop}")
+    crop, size = both(config.augment.crop), int(config.data.image_size)
+    if not 1 <= min(crop) <= max(crop) <= size <= LARGEST_IMAGE:  # before anything is made of it
+        raise ValueError(f"images of {size} pixels and crops of {by(crop)}")
     net = architecture.from_config(config.model, len(names))
     section = architecture.completed(config.model.to_dict())
     for field in {"layers", "dense", "dense_without_relu"} & section.keys():
         section[field] = tuple(section[field])
     layers = {str(layer): str(name) for layer, name in origins.recorded(said).items()}
-    read = checked(section, from_foreign(net, tensors, (crop, crop)), len(names), crop, layers)
+    read = checked(section, from_foreign(net, tensors, crop), len(names), crop, layers)
     if MEAN_IMAGE in tensors and tensors[MEAN_IMAGE].ndim == 4:
         mean = tensors[MEAN_IMAGE][0].transpose(1, 2, 0)
     elif "mean" in tensors:
@@ -121,7 +122,7 @@ def imported(
         raise ValueError(f"mean is {list(mean.shape)}, expected [H, W, 3]")
     scale = config.augment.scale
     scale = float(scale) if isinstance(scale, int | float) else tuple(float(s) for s in scale)
-    preprocessing = Preprocessing(size, crop, widened(mean, size), scale)
+    preprocessing = Preprocessing(size, shortest(crop), widened(mean, size), scale)
     class_titles = {str(name): str(title) for name, title in titles.recorded(said).items()}
     return Imported(read, preprocessing, names, source, class_titles)
 

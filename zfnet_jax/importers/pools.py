@@ -10,16 +10,16 @@ from zfnet_jax.pooling import LARGEST_WINDOW
 from zfnet_jax.windows import Pair, by
 
 
-def same_pool(link: AnyPool, size: Pair, crop: int) -> Pool:
-    """The pool with the same windows on maps of `size` pixels.
+def same_pool(link: AnyPool, size: Pair, crop: Pair) -> Pool:
+    """The pool with the same windows on maps of `size` pixels of images of `crop`.
 
     Raises:
       ValueError: no pool here has them.
     """
     if isinstance(link, RegionPool):
-        if size[0] != size[1]:
+        if size[0] != size[1] or crop[0] != crop[1]:
             raise ValueError(f"{link.name}: RoI pooling of {by(size)} units, expected a square")
-        return region_pool(link, size[0], crop)
+        return region_pool(link, size[0], crop[0])
     if isinstance(link, GlobalPool):
         return Pool(size, size, kind=link.kind)
     try:

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from zfnet_jax.data import titles
+from zfnet_jax.windows import Sides, both, in_words
 
 Order = Literal["rgb", "bgr", "grey"]  # of the colours that a net takes
 
@@ -22,20 +23,21 @@ class Preprocessing:
 
     Attributes:
       image_size: smallest side after resizing, of which the centre square is taken, pixels.
-      crop: side of the centre crop that the net sees, pixels.
+      crop: side of the centre crop that the net sees, or its rows and columns, pixels.
       mean: [3], or [image_size, image_size, 3] per pixel; red, green, blue, in [0, 255].
       scale: one number, or one for red, green, blue.
     """
 
     image_size: int
-    crop: int
+    crop: Sides
     mean: np.ndarray
     scale: float | tuple[float, ...] = 1.0
 
     def __post_init__(self) -> None:
-        if not 1 <= self.crop <= self.image_size <= LARGEST_IMAGE:
+        sides = both(self.crop)
+        if not 1 <= min(sides) <= max(sides) <= self.image_size <= LARGEST_IMAGE:
             raise ValueError(
-                f"a crop of {self.crop} pixels does not fit images of {self.image_size}"
+                f"a crop of {in_words(self.crop)} pixels does not fit images of {self.image_size}"
             )
         shape, size = self.mean.shape, self.image_size
         if shape not in ((3,), (size, size, 3)):
@@ -73,7 +75,7 @@ class Pixels:
     graph_mean: np.ndarray | float = 0.0
     graph_scale: np.ndarray | float = 1.0
 
-    def together(self, image_size: int, crop: int) -> Preprocessing:
+    def together(self, image_size: int, crop: Sides) -> Preprocessing:
         """Both as one: (pixels - mean) / scale. Errors as of `Preprocessing`."""
         scale = np.asarray(self.scale, float)
         mean = np.asarray(self.mean + scale * self.graph_mean, np.float32)

@@ -115,7 +115,7 @@ def run_config(imported: Imported, base: ConfigDict) -> ConfigDict:
     scale = np.broadcast_to(np.asarray(preprocessing.scale, float), 3).tolist()
     with config.ignore_type():
         config.augment.scale = scale[0] if len(set(scale)) == 1 else tuple(scale)
-    config.augment.crop = preprocessing.crop
+        config.augment.crop = preprocessing.crop
     return config.lock()
 
 

@@ -12,6 +12,7 @@ from zfnet_jax import dotted
 from zfnet_jax.reproduce.contents import CHAPTERS, Chapter
 from zfnet_jax.runs import checkpoint
 from zfnet_jax.studies.step import Entry
+from zfnet_jax.windows import by
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,7 +161,7 @@ def _facts(
         "Conv layers": ", ".join(str(conv["maps"]) for conv in convs) + " maps",
         "First layer": f"{convs[0]['kernel']} x {convs[0]['kernel']}, stride {convs[0]['stride']}",
         "Dense layers": ", ".join(map(str, model["dense"])) or "none",
-        "Input": f"{config['augment']['crop']} x {config['augment']['crop']} pixels",
+        "Input": f"{by(config['augment']['crop'])} pixels",
         "Classes": str(len(run["class_names"]) or "none, it has no classifier"),
     }
     if imported := run.get("imported"):

@@ -148,7 +148,7 @@ def _check(context: Context, pixels: Pixels | None) -> Step:
     def make() -> Made:
         run = context.run
         known = in_classes_of(run, context.split("validation"))
-        classes, crop = len(run.class_names), run.config.augment.crop
+        classes, crop = len(run.class_names), run.input_size
         answer = _answer(run)
 
         def some(count: int) -> tuple[np.ndarray, np.ndarray]:

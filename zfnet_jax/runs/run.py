@@ -20,6 +20,7 @@ from zfnet_jax.model import Activations, ZFNet
 from zfnet_jax.runs import array_tree, origins, titles
 from zfnet_jax.runs.checkpoint import open_checkpoints
 from zfnet_jax.runs.steps import Which
+from zfnet_jax.windows import both
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Run:
     @property
     def input_size(self) -> tuple[int, int]:
         """(H, W) of what the net sees, pixels."""
-        return (self.config.augment.crop, self.config.augment.crop)
+        return both(self.config.augment.crop)
 
     @property
     def lacks_classes(self) -> str | None:

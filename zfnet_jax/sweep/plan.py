@@ -28,6 +28,7 @@ from zfnet_jax.data import augment, splits
 from zfnet_jax.data.sources import SPLITS
 from zfnet_jax.files import write_json
 from zfnet_jax.runs import workdir
+from zfnet_jax.windows import both
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.=-]{0,99}")
 
@@ -196,7 +197,8 @@ def _check(runs: Sequence[Run], path: str) -> None:
         try:
             augment.check(run.config)
             net = architecture.from_config(run.config.model, classes=2)
-            geometry.layer_sizes(net, run.config.augment.crop)
+            for axis, side in enumerate(both(run.config.augment.crop)):
+                geometry.layer_sizes(net, side, axis)
         except ValueError as error:
             raise ValueError(f"{path}: run {run.name}: {error}") from error
         _check_folder(run)

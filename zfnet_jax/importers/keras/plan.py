@@ -27,7 +27,7 @@ from zfnet_jax.importers.chain import (
 )
 from zfnet_jax.importers.keras.layers import Layer
 from zfnet_jax.layer_specs import PoolKind
-from zfnet_jax.windows import added
+from zfnet_jax.windows import Sides, added, both
 
 # Nothing happens in them in evaluation.
 _NOTHING = (
@@ -60,11 +60,11 @@ class Planned:
     links: Callable[..., list[Link]]
 
 
-def plan(layers: Sequence[Layer], crop: int | None) -> tuple[list[Planned], Pair | None]:
+def plan(layers: Sequence[Layer], crop: Sides | None) -> tuple[list[Planned], Pair | None]:
     """What becomes of each layer, and the (H, W) of images where the config says it.
 
     Args:
-      crop: pixels a side of the images if they are not those of the config.
+      crop: pixels of the images, a side or rows and columns, if they are not those of the config.
 
     Raises:
       ValueError: names the first layer that has no place in such a net.
@@ -83,7 +83,7 @@ class _Planner:
       channels_first: whether maps are [B, C, H, W], else [B, H, W, C].
     """
 
-    def __init__(self, channels_first: bool, crop: int | None) -> None:
+    def __init__(self, channels_first: bool, crop: Sides | None) -> None:
         self.input_size: Pair | None = None
         self._crop = crop
         self._channels_first = channels_first
@@ -158,7 +158,7 @@ class _Planner:
             rows, columns = (_whole(layer, "image", side) for side in sides)
             self._size = self.input_size = rows, columns
         if self._crop is not None:
-            self._size = self._crop, self._crop
+            self._size = both(self._crop)
 
     def _check_maps(self, layer: Layer) -> None:
         if self._flat:

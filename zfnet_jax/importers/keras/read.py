@@ -23,6 +23,7 @@ from zfnet_jax.importers.chain import Link
 from zfnet_jax.importers.keras import hdf5, layers
 from zfnet_jax.importers.keras.plan import Pair, Planned, plan
 from zfnet_jax.importers.keras.tfjs import Shards
+from zfnet_jax.windows import Sides
 
 _LARGEST_TEXT = 2**26  # bytes of JSON
 _SMALL, _PACKS = (
@@ -48,14 +49,14 @@ class KerasNet:
 
 def read(
     path: str | Path,
-    crop: int | None = None,
+    crop: Sides | None = None,
     output: str | None = None,
     architecture: str | Path | None = None,
 ) -> KerasNet:
     """Reads a net.
 
     Args:
-      crop: pixels a side of the images if they are not those of the file.
+      crop: pixels of the images, a side or rows and columns, if they are not those of the file.
       output: name of the last layer, if not the net's own.
       architecture: for weights alone, a file of the layers as `model.to_json()` writes them.
 
@@ -85,7 +86,7 @@ def _described(path: Path) -> Any:
         return _json(path.read_bytes())
 
 
-def _from_h5(path: Path, crop: int | None, output: str | None, model: Any) -> KerasNet:
+def _from_h5(path: Path, crop: Sides | None, output: str | None, model: Any) -> KerasNet:
     h5py = _h5py()
     with path.open("rb") as raw, mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ) as content:
         hdf5.check_heaps(content)
@@ -106,7 +107,7 @@ def _from_h5(path: Path, crop: int | None, output: str | None, model: Any) -> Ke
         return _net(planned, size, lambda one: hdf5.legacy_tensors(root, one))
 
 
-def _from_archive(path: Path, crop: int | None, output: str | None) -> KerasNet:
+def _from_archive(path: Path, crop: Sides | None, output: str | None) -> KerasNet:
     h5py = _h5py()
     with zipfile.ZipFile(path) as archive:
         planned, size = plan(layers.chain(_json(_member(archive, "config.json")), output), crop)
@@ -116,7 +117,7 @@ def _from_archive(path: Path, crop: int | None, output: str | None) -> KerasNet:
             return _net(planned, size, lambda one: hdf5.archive_tensors(file, one))
 
 
-def _from_json(path: Path, crop: int | None, output: str | None) -> KerasNet:
+def _from_json(path: Path, crop: Sides | None, output: str | None) -> KerasNet:
     content = _json(path.read_bytes()) if path.stat().st_size <= _LARGEST_TEXT else None
     content = content if isinstance(content, dict) else {}
     if content.get("format") == "graph-model":

@@ -20,6 +20,7 @@ from zfnet_jax.studies.drawing import draw, write_tables
 from zfnet_jax.studies.options import arguments, identity
 from zfnet_jax.studies.saved import Arrays, Result, Subject
 from zfnet_jax.studies.step import Entry, Made, Step
+from zfnet_jax.windows import by
 
 NAME = "correspondence"
 _FACE = "face"  # of the built-in pictures: they stand in for photos where the net knows them
@@ -40,8 +41,13 @@ def read_images(run: Run, options: Options) -> PartPhotos:
 
     Raises:
       FileNotFoundError, ValueError: see `landmarks.read_photos` and `landmarks.draw_pictures`;
-        there are both photos and pictures or neither.
+        there are both photos and pictures or neither; what the net sees is not square.
     """
+    if run.input_size[0] != run.input_size[1]:
+        raise ValueError(
+            f"{run.directory.resolve().name} sees {by(run.input_size)} pixels: faces are cut as"
+            " squares"
+        )
     parts, size = options.parts.split(","), run.input_size[0]
     if options.faces is not None and options.pictures is None:
         return landmarks.read_photos(options.faces, parts, size)

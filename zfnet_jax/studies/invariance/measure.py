@@ -91,12 +91,12 @@ def _make_step(
 ) -> Callable[..., dict[str, jax.Array]]:
     """(params, mean, amounts [1 + T], the first of them none, batch) -> arrays [b, 1 + T]."""
     has_classes = run.lacks_classes is None
-    crop, scale = run.config.augment.crop, run.config.augment.scale
+    crop, scale = run.input_size, run.config.augment.scale
 
     def step(
         params: Params, mean: jax.Array, amounts: jax.Array, batch: batches.Batch[jax.Array]
     ) -> dict[str, jax.Array]:
-        centre = augment.centre(mean, (crop, crop))
+        centre = augment.centre(mean, crop)
 
         def look(amount: jax.Array) -> tuple[dict[str, jax.Array], jax.Array]:
             photos = transforms.transform(batch.images, kind, amount, crop, outside=centre)
@@ -179,8 +179,8 @@ def transformed(run: Run, photos: np.ndarray, sweeps: Sweeps, count: int) -> Arr
       per kind '{kind}/shown' [K], the amounts, and '{kind}/photo' [N, K, H, W, C] uint8.
     """
     draw = jax.jit(transforms.transform, static_argnums=(1, 3))
-    crop, result = run.config.augment.crop, {}
-    outside = augment.centre(jnp.asarray(run.mean), run.input_size)
+    crop, result = run.input_size, {}
+    outside = augment.centre(jnp.asarray(run.mean), crop)
     for kind, amounts in sweeps.items():
         few = np.unique(np.linspace(0, len(amounts) - 1, count).round().astype(int))
         shown = np.asarray(amounts, np.float32)[few]
@@ -197,7 +197,7 @@ def _check(run: Run, images: Images, sweeps: Sweeps, layers: Sequence[str]) -> N
         raise ValueError("invariance needs at least one transformation")
     (size, _, channels), classes = run.mean.shape, len(run.class_names)
     for kind, amounts in sweeps.items():
-        transforms.check_amounts(kind, np.asarray(amounts), size, run.config.augment.crop)
+        transforms.check_amounts(kind, np.asarray(amounts), size, run.input_size)
     for label in np.asarray(images.labels) if classes else ():
         if not 0 <= label < classes:
             raise ValueError(f"there is no class {label}: the net tells {classes} apart, from 0 on")

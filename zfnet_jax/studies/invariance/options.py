@@ -75,8 +75,8 @@ def _part(options: Options, part: type[Part]) -> Part:
 
 
 def paper_ranges(crop: int) -> dict[Kind, str]:
-    """The ranges of Fig. 5. Shifts keep their share of the crop, 60 of 224 pixels, and are whole
-    pixels."""
+    """The ranges of Fig. 5. Shifts, up and down, keep their share of the crop's rows, 60 of 224
+    pixels, and are whole pixels."""
     step = max(1, round(5 * crop / 224))
     last = round(60 * crop / 224) // step * step
     return {

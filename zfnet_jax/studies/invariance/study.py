@@ -44,7 +44,7 @@ def resolved(run: Run, options: Given) -> Given:
     net = run.architecture
     ranges = {
         kind: text
-        for kind, text in paper_ranges(run.config.augment.crop).items()
+        for kind, text in paper_ranges(run.input_size[0]).items()
         if getattr(options, kind) is None
     }
     named = tuple(run.layer(name, net.activations) for name in options.layers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from zfnet_jax.studies.occlusion.options import Options, Resolved
 from zfnet_jax.studies.options import identity, short_name
 from zfnet_jax.studies.saved import Result, Subject
 from zfnet_jax.studies.step import Entry, Made, Step
+from zfnet_jax.windows import in_words, shortest
 
 NAME = "occlusion"
 PAPER_SQUARE, PAPER_STRIDE = 48, 8  # pixels, of the paper's 224
@@ -35,7 +37,7 @@ def resolved(run: Run, options: Options) -> Resolved:
     sizes = {"square": PAPER_SQUARE, "stride": PAPER_STRIDE}
     for name, size in sizes.items():
         if given[name] is None:
-            given[name] = max(1, round(size * run.config.augment.crop / 224))
+            given[name] = max(1, round(size * min(run.input_size) / 224))
     net = run.architecture
     layer = options.layer
     given["layer"] = run.layer(layer, net.map_layers) if layer else net.convs[-1].name
@@ -127,7 +129,7 @@ def fig7(context: Context, mining: Step, mined: Callable[[Context], Winners]) ->
     """
     asked = resolved(context.run, Options())
     square, stride, layer = asked.square, asked.stride, asked.layer
-    crop = context.run.config.augment.crop
+    seen = context.run.input_size
     look = (
         "The probability of the class should fall where the square covers the object, and the"
         " strongest map where it covers what the map's projection shows."
@@ -144,7 +146,8 @@ def fig7(context: Context, mining: Step, mined: Callable[[Context], Winners]) ->
         arrays = result.drawn | {"names": np.array(keys)}
         others = None if mining.missing else mined(context)
         files = draw(context, {"figure7": lambda: figure7(arrays, others)})
-        notes = [f"A square of {square} pixels every {stride}, of the {crop} that the net sees."]
+        whole = in_words(shortest(seen))
+        notes = [f"A square of {square} pixels every {stride}, of the {whole} that the net sees."]
         if context.run.lacks_classes:
             notes.append("No probabilities and classes: the net has no classifier.")
         return Made(
@@ -166,7 +169,7 @@ def fig7(context: Context, mining: Step, mined: Callable[[Context], Winners]) ->
         ),
         needs=("photos",) if mining.missing else ("photos", "mine"),
         options=identity(asked) | context.titles,
-        images=COUNT * len(range(0, crop - square + 1, stride)) ** 2 / 3,
+        images=COUNT * math.prod(len(range(0, n - square + 1, stride)) for n in seen) / 3,
         seconds=12,
     )
 
