@@ -32,24 +32,24 @@ from zfnet_jax.importers.pools import same_pool
 from zfnet_jax.layer_fields import conv_fields, is_plain, part_fields
 from zfnet_jax.layer_specs import Classifier, ContrastNorm, Conv, Part, Pool
 from zfnet_jax.runs import origins
-from zfnet_jax.windows import Pair, by
+from zfnet_jax.windows import Pair, Sides, both, by
 
 After = Rectifier | Norm | Affine | AnyPool  # what may follow a convolution in its layer
 
 
 def assemble(
     chain: Sequence[Link],
-    crop: Pair,
+    crop: Sides,
     *,
     bgr: bool,
     base: ConfigDict,
     names: Mapping[str, str] | None = None,
 ) -> Net:
-    """Turns a chain of layers into a net that sees RGB images of `crop` (H, W) pixels.
+    """Turns a chain of layers into a net that sees RGB images of `crop` pixels.
 
     Args:
       chain: the layers from the image to the class scores, or to the last maps.
-      crop: (H, W) of the images.
+      crop: side of the images, or their rows and columns, pixels.
       bgr: whether the chain takes blue, green, red; layer 1's filters are then turned round.
       base: a config's model section, for the fields that only matter in training.
       names: what people call links, by their names, if not by these.
@@ -66,7 +66,8 @@ def assemble(
     convs: list[Conv] = []
     named: list[tuple[str, str]] = []  # our layers and the links that they come from
     params: dict[str, dict[str, np.ndarray]] = {}
-    size, maps = crop, CHANNELS
+    images = both(crop)
+    size, maps = images, CHANNELS
     for number, (filters, after) in enumerate(layers.convs, start=1):
         conv, kernel = _conv(filters, number, maps, size)
         if number == 1 and bgr:
@@ -77,7 +78,7 @@ def assemble(
         size, maps = (conv.size(size[0], 0), conv.size(size[1], 1)), conv.maps
         then: list[Part] = []
         for link in after:
-            part = _part(link, size, crop)
+            part = _part(link, size, images)
             if isinstance(part, Pool):
                 size = (part.size(size[0], 0), part.size(size[1], 1))
             then.append(part)
@@ -104,7 +105,7 @@ def assemble(
         section["classifier"] = classifier
     known = names or {}
     found = origins.from_names((layer, known.get(link, link)) for layer, link in named)
-    return checked(section, params, classes, crop, found)
+    return checked(section, params, classes, images, found)
 
 
 def _without_dense(

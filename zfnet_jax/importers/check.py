@@ -14,7 +14,7 @@ import numpy as np
 
 from zfnet_jax.data import augment
 from zfnet_jax.importers.preprocessing import Pixels
-from zfnet_jax.windows import Pair
+from zfnet_jax.windows import Sides, both
 
 Answer = Callable[[np.ndarray], np.ndarray]  # images [B, H, W, 3] to class scores [B, classes]
 
@@ -45,14 +45,14 @@ def is_near_chance(right: int, photos: int, classes: int) -> bool:
 
 
 def named_right(
-    answer: Answer, photos: np.ndarray, labels: np.ndarray, pixels: Pixels, crop: Pair, order: str
+    answer: Answer, photos: np.ndarray, labels: np.ndarray, pixels: Pixels, crop: Sides, order: str
 ) -> int:
     """How many photos [N, S, S, 3] uint8 of classes [N] the net names right.
 
     Args:
       answer: the net as it was imported, for images that its graph has preprocessed.
       pixels: what is done to the photos; may have the other order of colours.
-      crop: (H, W) of the centre crop, pixels.
+      crop: side of the centre crop, or its rows and columns, pixels.
       order: of the colours, that the net was imported with.
     """
     right = 0
@@ -63,14 +63,14 @@ def named_right(
         images = (filled - pixels.mean) / np.asarray(pixels.scale)
         images = images if pixels.order == order else images[..., ::-1]
         images = (images - pixels.graph_mean) / pixels.graph_scale
-        answers = answer(np.asarray(augment.centre(images, crop), np.float32))
+        answers = answer(np.asarray(augment.centre(images, both(crop)), np.float32))
         found = np.asarray(answers)[: len(some)].argmax(axis=1)
         right += int((found == labels[begin : begin + _BATCH]).sum())
     return right
 
 
 def likely_mends(
-    answer: Answer, photos: np.ndarray, labels: np.ndarray, pixels: Pixels, crop: Pair
+    answer: Answer, photos: np.ndarray, labels: np.ndarray, pixels: Pixels, crop: Sides
 ) -> list[Tried]:
     """Other preprocessings that nets are often trained with, the best first, the given one among
     them. Arguments as of `named_right`.

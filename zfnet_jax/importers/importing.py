@@ -16,7 +16,7 @@ from zfnet_jax.importers.chain import CHANNELS, Affine, Link, in_colours
 from zfnet_jax.importers.keras import read as keras
 from zfnet_jax.importers.preprocessing import HALF_OF_PIXELS, Order, Pixels, read_class_names
 from zfnet_jax.importers.write import Imported, digest_of_file
-from zfnet_jax.windows import Pair, Sides, both, shortest
+from zfnet_jax.windows import Pair, Sides, shortest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,7 +180,7 @@ def _imported(
             )
     with files.reading(Path(weights), f"as {source['format']}"):
         pixels, size, crop = _asked(options, mean, known, order)
-        net = assemble(chain, both(crop), bgr=bool(bgr), base=base.model, names=layers)
+        net = assemble(chain, crop, bgr=bool(bgr), base=base.model, names=layers)
         preprocessing = pixels.together(size, crop)
     names, titles = tuple(f"class {n}" for n in range(net.classes)), {}
     if options.class_names is not None and not net.classes:
@@ -259,7 +259,7 @@ def _asked(
         mean = np.zeros(CHANNELS, np.float32)
     lacking = {
         "in which order it takes colours: --order=rgb|bgr": order,
-        "how many pixels of an image it sees: --crop=N or ROWS,COLUMNS": crop,
+        "how many pixels of an image it sees, a side or ROWS,COLUMNS: --crop=N": crop,
         "to how many pixels photos are resized: --image_size=N": size,
         "what is subtracted from pixels: --mean=R,G,B or --mean_file (--mean=0,0,0 for nothing)"
         ", and --scale if they are divided then": mean,

@@ -15,13 +15,13 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from zfnet_jax.studies.invariance.options import Kind
-from zfnet_jax.windows import Pair
+from zfnet_jax.windows import Sides, both
 
 IDENTITY: dict[Kind, float] = {"vertical": 0, "horizontal": 0, "scale": 1, "rotation": 0}
 
 
 def transform(
-    photos: jax.Array, kind: Kind, amount: ArrayLike, crop: Pair, outside: jax.Array
+    photos: jax.Array, kind: Kind, amount: ArrayLike, crop: Sides, outside: jax.Array
 ) -> jax.Array:
     """The centre crop of each photo after one transformation.
 
@@ -29,7 +29,7 @@ def transform(
       photos: [B, S, S, C] uint8.
       kind: which transformation.
       amount: scalar, in the units of `Kind`.
-      crop: (H, W) of the result, pixels.
+      crop: side of the result, or its rows and columns H and W, pixels.
       outside: [H, W, C], what is seen where the photo ends; it does not move.
 
     Returns:
@@ -45,20 +45,21 @@ def transform(
 
 
 def scale_and_shift(
-    photos: jax.Array, scale: ArrayLike, shift: jax.Array, crop: Pair, outside: jax.Array
+    photos: jax.Array, scale: ArrayLike, shift: jax.Array, crop: Sides, outside: jax.Array
 ) -> jax.Array:
     """Photos enlarged by `scale` and then moved by `shift` [2] pixels (down, right).
 
     Shrinking is antialiased: the filter widens with it. As `transform` for the rest.
     """
     size = photos.shape[1]
-    half = jnp.array(crop) / 2
-    middle = jnp.array([(size - side) // 2 for side in crop]) + half
+    sides = both(crop)
+    half = jnp.array(sides) / 2
+    middle = jnp.array([(size - side) // 2 for side in sides]) + half
     factors = jnp.broadcast_to(jnp.asarray(scale, jnp.float32), (2,))
     start = half + shift - factors * middle
 
     def resample(images: jax.Array) -> jax.Array:
-        shape = (images.shape[0], *crop, images.shape[3])
+        shape = (images.shape[0], *sides, images.shape[3])
         return jax.image.scale_and_translate(
             images.astype(jnp.float32), shape, (1, 2), factors, start, "cubic", antialias=True
         )
@@ -68,26 +69,27 @@ def scale_and_shift(
     return _finish(resample(photos), inside, outside)
 
 
-def rotate(photos: jax.Array, degrees: ArrayLike, crop: Pair, outside: jax.Array) -> jax.Array:
+def rotate(photos: jax.Array, degrees: ArrayLike, crop: Sides, outside: jax.Array) -> jax.Array:
     """Photos turned anticlockwise; see `transform`."""
     batch, size, _, channels = photos.shape
-    rows, columns = (jnp.arange(side) - (side - 1) / 2 for side in crop)
+    sides = both(crop)
+    rows, columns = (jnp.arange(side) - (side - 1) / 2 for side in sides)
     down, right = rows[:, None], columns[None, :]
-    middle = [(size - side) // 2 + (side - 1) / 2 for side in crop]
+    middle = [(size - side) // 2 + (side - 1) / 2 for side in sides]
     cosine, sine = _cosine_and_sine(jnp.asarray(degrees, jnp.float32))
     row = middle[0] + cosine * down + sine * right
     column = middle[1] + cosine * right - sine * down
 
     # All photos share the places, so each is looked up once for the whole batch.
     pixels = jnp.transpose(photos, (1, 2, 0, 3)).reshape(size * size, batch * channels)
-    turned = jnp.zeros((*crop, batch * channels))
+    turned = jnp.zeros((*sides, batch * channels))
     rows, row_weights = _taps(row, size)
     columns, column_weights = _taps(column, size)
     for y, row_weight in zip(rows, row_weights):
         for x, column_weight in zip(columns, column_weights):
             values = pixels[y * size + x].astype(jnp.float32)
             turned += (row_weight * column_weight)[..., None] * values
-    turned = jnp.transpose(turned.reshape(*crop, batch, channels), (2, 0, 1, 3))
+    turned = jnp.transpose(turned.reshape(*sides, batch, channels), (2, 0, 1, 3))
 
     inside = (jnp.abs(row - (size - 1) / 2) <= size / 2) & (
         jnp.abs(column - (size - 1) / 2) <= size / 2
@@ -95,21 +97,21 @@ def rotate(photos: jax.Array, degrees: ArrayLike, crop: Pair, outside: jax.Array
     return _finish(turned, inside[None, :, :, None], outside)
 
 
-def check_amounts(kind: Kind, amounts: np.ndarray, size: int, crop: Pair) -> None:
+def check_amounts(kind: Kind, amounts: np.ndarray, size: int, crop: Sides) -> None:
     """ValueError unless there is an amount and each leaves something of a photo in view.
 
     Args:
       kind: which transformation.
       amounts: [T].
       size: side of the photos, pixels.
-      crop: (H, W) of what the net sees, pixels.
+      crop: of what the net sees, as in `transform`.
     """
     if not len(amounts):
         raise ValueError(f"{kind}: the range is empty, give at least one amount")
     if not np.isfinite(amounts).all():
         raise ValueError(f"{kind}: amounts must be finite, got {_listed(amounts)}")
     if kind == "scale":
-        low, high = 1 / size, float(min(crop))
+        low, high = 1 / size, float(min(both(crop)))
         wrong = amounts[(amounts < low) | (amounts > high)]
         if len(wrong):
             raise ValueError(
@@ -117,7 +119,7 @@ def check_amounts(kind: Kind, amounts: np.ndarray, size: int, crop: Pair) -> Non
                 f"choose factors from {low:g} to {high:g}"
             )
     elif kind != "rotation":
-        most = (size + crop[("vertical", "horizontal").index(kind)]) // 2 - 1
+        most = (size + both(crop)[("vertical", "horizontal").index(kind)]) // 2 - 1
         wrong = amounts[np.abs(amounts) > most]
         if len(wrong):
             raise ValueError(
