@@ -69,7 +69,8 @@ def get_config(arg: str = "zfnet") -> ConfigDict:
     )
     config.augment = ConfigDict(
         {
-            "crop": 224,  # side of what the net sees, or (rows, columns)
+            # Side of what the net sees, or (rows, columns).
+            "crop": config_dict.FieldReference(224, field_type=object),
             "crops": "ten",  # the paper's ten sub-crops; 'random': any position, and flips
             # Pixels minus the mean are divided by this, or by these, one for red, green and blue.
             "scale": config_dict.FieldReference(1.0, field_type=object),
