@@ -53,7 +53,7 @@ SET_UPS = {
 @pytest.fixture(scope="module")
 def recipe(prepared_pictures) -> ConfigDict:
     config = tiny(quickstart.get_config(), prepared_pictures)
-    config.check.images, config.check.by_heart_steps = 8, 120
+    config.check.images, config.check.by_heart_steps = 8, 2
     return config
 
 
@@ -80,7 +80,7 @@ def test_set_ups_that_stand_still(name, net, recipe):
 def test_a_run_at_chance_says_so_once(steps, told, recipe, tmp_path, monkeypatch, caplog):
     """Its labels are shuffled, which no number of a batch shows; its loss stands for 8 steps."""
     config = ConfigDict(recipe.to_dict())
-    config.epochs, config.check.standing_steps = 2, steps
+    config.epochs, config.check.standing_steps, config.check.by_heart_steps = 2, steps, 120
     opened = splits.open_split
 
     def shuffled(data, split):
@@ -169,7 +169,7 @@ def test_health_of_the_first_layer(net, recipe):
     rms = float(np.sqrt(np.mean(np.square(kernel))))
     layer = found.layers["conv1"]
     assert layer.update == pytest.approx(0.02 / (1 - 0.9) * layer.gradient / rms, rel=1e-4)
-    assert len(found.learned) == 120
+    assert len(found.learned) == 2
     assert found.learned[-1] < found.learned[0]
 
 
@@ -181,4 +181,4 @@ def test_check_says_it_in_lines(net, recipe, monkeypatch):
     assert [line.split()[0] for line in said[1:9]] == names
     assert "labels: 10 classes of 7 to 7 images" in said
     assert said[-2].startswith("one batch by heart: 2.3")
-    assert said[-1].startswith("one batch alone is not learned in 120 steps")
+    assert said[-1].startswith("one batch alone is not learned in 2 steps")
