@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
+from PIL import Image
 
 from zfnet_jax.files import temporary_name
 from zfnet_jax.report import text
@@ -111,3 +113,13 @@ def draw(
     for one in paths:
         save(figure, one, style, note)
     return paths
+
+
+def as_image(make: Callable[[], Figure], style: Style = "screen") -> Image.Image:
+    """Draws a figure in a style, for a notebook to show."""
+    file = io.BytesIO()
+    with use(style), text.without_remarks():
+        figure = make()
+        text.use_fonts_that_have_its_letters(figure)
+        figure.savefig(file, format="png")
+    return Image.open(file)
