@@ -116,6 +116,11 @@ def test_nets_that_end_in_maps(tmp_path):
     found = imported(tmp_path, trunk.state_dict(), section((), "none", **convs, conv2=(3, 1, [])))
     assert found.net.classes == 0
     check_answers(trunk, found)
+    pooled = section((), "none", **convs, conv2=(3, 1, last))
+    found = imported(tmp_path, trunk.state_dict(), pooled)
+    assert (found.net.classes, found.net.model["classifier"]) == (0, "none")
+    with pytest.raises(ValueError, match=r"conv2: class scores of 4 x 4 units each.*--crop"):
+        imported(tmp_path, trunk.state_dict(), section((), "maps", **convs, conv2=(3, 1, [RELU])))
 
 
 def test_safetensors_in_the_order_of_their_numbers(tmp_path):

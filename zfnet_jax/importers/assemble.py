@@ -44,6 +44,7 @@ def assemble(
     bgr: bool,
     base: ConfigDict,
     names: Mapping[str, str] | None = None,
+    classifier: Classifier | None = None,
 ) -> Net:
     """Turns a chain of layers into a net that sees RGB images of `crop` pixels.
 
@@ -53,6 +54,7 @@ def assemble(
       bgr: whether the chain takes blue, green, red; layer 1's filters are then turned round.
       base: a config's model section, for the fields that only matter in training.
       names: what people call links, by their names, if not by these.
+      classifier: what the chain ends in, where that is known; else its last links tell.
 
     Raises:
       ValueError: the chain is no net of the ZFNet family; names the first layer that does not fit,
@@ -89,7 +91,13 @@ def assemble(
                 named.append((name, link.name))
             if isinstance(link, Affine):
                 params[name] = _affine_params(link, maps)
-    classifier = "dense" if dense else _without_dense(layers.convs[-1], softmax, size)
+    if classifier is None:
+        classifier = "dense" if dense else _without_dense(layers.convs[-1], softmax, size)
+    if classifier == "maps" and size != (1, 1):
+        raise ValueError(
+            f"{links[-1].name}: class scores of {by(size)} units each, expected one: choose"
+            " smaller images (--crop)"
+        )
     classes = {"dense": len(dense[-1].weight) if dense else 0, "maps": maps, "none": 0}[classifier]
     dense_names = [f"fc{len(convs) + n}" for n in range(1, len(dense))] + ["logits"]
     params |= _dense_params(dense, dense_names, maps, size)
@@ -117,11 +125,6 @@ def _without_dense(
     what such nets end in: sums, as of a dense layer written as a convolution, or means of whole
     maps (NIN). Else the chain is a trunk: what follows its maps is not in the file.
     """
-    if softmax and size != (1, 1):
-        raise ValueError(
-            f"{softmax.name}: class scores of {by(size)} units each, expected one: choose"
-            " smaller images (--crop)"
-        )
     last = [conv[0], *conv[1]][-1]
     is_mean = isinstance(last, WindowPool | GlobalPool) and last.kind == "average"
     return (

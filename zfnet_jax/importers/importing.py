@@ -16,6 +16,7 @@ from zfnet_jax.importers.chain import CHANNELS, Affine, Link, in_colours
 from zfnet_jax.importers.keras import read as keras
 from zfnet_jax.importers.preprocessing import HALF_OF_PIXELS, Order, Pixels, read_class_names
 from zfnet_jax.importers.write import Imported, digest_of_file
+from zfnet_jax.layer_specs import Classifier
 from zfnet_jax.windows import Pair, Sides, shortest
 
 
@@ -58,6 +59,7 @@ class _Known:
     """What a file or a preset says: `bgr` to `scale` as in `Options`, which replaces them.
 
     Attributes:
+      classifier: as in `assemble`.
       graph_mean, graph_scale: what the net's graph does itself, after all that is said elsewhere;
         see `NodeReader`.
     """
@@ -69,6 +71,7 @@ class _Known:
     scale: float | tuple[float, ...] | None = None
     graph_mean: np.ndarray | None = None
     graph_scale: np.ndarray | None = None
+    classifier: Classifier | None = None
 
     @property
     def takes_pixels(self) -> bool:
@@ -99,8 +102,9 @@ def from_pytorch(weights: str | Path, options: Options, base: ConfigDict) -> Imp
         config = options.architecture
         model = config.model if "model" in config else config
         with files.reading(Path(weights), "as --architecture has it"):
-            chain, source["matched"] = matching.match(tensors, model)
-        return _imported(source, weights, chain, options, base, _Known())
+            chain, classifier, source["matched"] = matching.match(tensors, model)
+        known = _Known(classifier=classifier)
+        return _imported(source, weights, chain, options, base, known)
     if options.preset is None:
         raise ValueError(
             f"{weights} does not say what net it is of: name it with --preset, or describe it with"
@@ -180,7 +184,9 @@ def _imported(
             )
     with files.reading(Path(weights), f"as {source['format']}"):
         pixels, size, crop = _asked(options, mean, known, order)
-        net = assemble(chain, crop, bgr=bool(bgr), base=base.model, names=layers)
+        net = assemble(
+            chain, crop, bgr=bool(bgr), base=base.model, names=layers, classifier=known.classifier
+        )
         preprocessing = pixels.together(size, crop)
     names, titles = tuple(f"class {n}" for n in range(net.classes)), {}
     if options.class_names is not None and not net.classes:

@@ -24,11 +24,11 @@ from zfnet_jax.importers.chain import (
     Link,
     Norm,
     Rectifier,
-    Softmax,
     Weights,
     WindowPool,
     batch_norm,
 )
+from zfnet_jax.layer_specs import Classifier
 
 _EPSILON = 1e-5  # of torch.nn.BatchNorm2d
 _LEAVES = {
@@ -54,7 +54,9 @@ class _Module:
         return f"{self.full(leaf)} {list(self.tensors[leaf].shape)}"
 
 
-def match(tensors: Mapping[str, np.ndarray], model: ConfigDict) -> tuple[list[Link], list[str]]:
+def match(
+    tensors: Mapping[str, np.ndarray], model: ConfigDict
+) -> tuple[list[Link], Classifier, list[str]]:
     """The chain of an architecture's layers with these tensors.
 
     A batch norm straight after a convolution or dense layer is part of it. One that stands
@@ -65,7 +67,7 @@ def match(tensors: Mapping[str, np.ndarray], model: ConfigDict) -> tuple[list[Li
       model: a config's model section. Who has how many classes the tensors say.
 
     Returns:
-      the chain; and what went where, one line for each tensor.
+      the chain; what it ends in; and what went where, one line for each tensor.
 
     Raises:
       ValueError: `model` describes no net; or names the first tensor that is missing, left over or
@@ -80,14 +82,12 @@ def match(tensors: Mapping[str, np.ndarray], model: ConfigDict) -> tuple[list[Li
         matcher.convolve(conv, inputs)
         inputs = (conv.maps,)
     _match_dense(matcher, net)
-    if net.classifier == "maps":
-        matcher.chain.append(Softmax("the classifier"))
     if matcher.left:
         last = matcher.lines[-1].split(" -> ")[1]
         raise ValueError(
             f"{matcher.left[0]} is left over: {last} was the architecture's last layer"
         )
-    return matcher.chain, matcher.lines
+    return matcher.chain, net.classifier, matcher.lines
 
 
 def _match_dense(matcher: _Matcher, net: Architecture) -> None:
