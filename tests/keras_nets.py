@@ -108,9 +108,15 @@ def weights(layers: list[Layer], seed: int = 0) -> Weights:
                     positive = role in ("gamma", "moving_variance")
                     values = rng.uniform(0.5, 2, maps) if positive else rng.normal(size=maps)
                     arrays.append((role, values))
+        elif kind == "Normalization" and config.get("mean") is None:
+            shape = () if config["axis"] in (None, []) else (maps,)
+            arrays += [("mean", rng.normal(size=shape)), ("variance", rng.uniform(0.5, 2, shape))]
+            arrays.append(("count", np.int64(7)))
         if kind in ("Conv2D", "DepthwiseConv2D", "Dense") and config.get("use_bias", True):
             arrays.append(("bias", rng.normal(size=units) * 0.1))
-        found[config["name"]] = [(role, array.astype(np.float32)) for role, array in arrays]
+        found[config["name"]] = [
+            (role, array if role == "count" else array.astype(np.float32)) for role, array in arrays
+        ]
         x = step(kind, config, found[config["name"]], x)
     return found
 
@@ -156,6 +162,9 @@ def step(kind: str, config: dict, stored: list[tuple[str, np.ndarray]], x: np.nd
         return np.pad(x, ((0, 0), *config["padding"], (0, 0)))
     elif kind == "Flatten":
         return x.reshape(len(x), -1)
+    elif kind == "Normalization":
+        mean, variance = (by.get(role, config.get(role)) for role in ("mean", "variance"))
+        return (x - mean) / np.sqrt(variance)
     elif kind == "Rescaling":
         return x * config["scale"] + config["offset"]
     x = x + by.get("bias", 0)
@@ -247,7 +256,9 @@ def save_tfjs(
         for role, array in own:
             entry: dict[str, Any] = {"name": f"{name}/{role}", "shape": list(array.shape)}
             entry["dtype"] = "float32"
-            if packed == "float16":
+            if role == "count":  # int64 becomes int32
+                entry["dtype"], array = "int32", array.astype("<i4")
+            elif packed == "float16":
                 entry["quantization"] = {"dtype": packed}
                 array = array.astype("<f2")
             elif packed:

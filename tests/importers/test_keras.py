@@ -173,6 +173,28 @@ def test_preprocessing_inside_is_kept(tmp_path):
     np.testing.assert_allclose(preprocessing.scale, [127.5] * 3, rtol=1e-6)
 
 
+GIVEN = {"mean": 2.0, "variance": 3.0}
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize(
+    "given",
+    [{"axis": [-1]}, {"axis": []}, {"axis": None, **GIVEN}, {"axis": [], **GIVEN}],
+    ids=["adapted", "adapted for all", "given", "given, as Keras 3 writes it"],
+)
+def test_normalization_adapted_or_given(given, kind, tmp_path):
+    """What `adapt` leaves has a count of images, which is no floating point."""
+    layers = [image(8), ("Normalization", {"name": "std", **given}), conv("c", 4)]
+    stored = keras_nets.weights(layers)
+    path = save(kind, tmp_path, keras_nets.sequential(layers), stored)
+    affine, filters = read.read(path).chain
+    x = np.random.default_rng(0).normal(size=(1, 8, 8, 3))
+    theirs = keras_nets.forward(layers, stored, x)["std"]
+    assert (affine.name, filters.name) == ("std", "c")
+    assert affine.factor.shape == affine.shift.shape == ((3,) if given["axis"] == [-1] else (1,))
+    np.testing.assert_allclose(x * affine.factor + affine.shift, theirs, rtol=1e-5, atol=1e-6)
+
+
 def test_the_net_may_end_at_an_earlier_layer(tmp_path):
     net = read_layers([image(8), conv("a", 4), conv("b", 4), flatten(), dense("d")], tmp_path)
     assert [link.name for link in net.chain] == ["a", "b", "d"]
@@ -215,6 +237,8 @@ LAMBDA = ("Lambda", {"name": "mine", "function": ["4wEAAAA=", None, None]})
           pool("p", "Max", 2)], "ZeroPadding2D z: zeros that MaxPooling2D p does not take over"),
         ([image(8), ("ZeroPadding2D", {"name": "z", "padding": [[1, 1], [1, 1]]}),
           batch_norm("b")], "ZeroPadding2D z: zeros around what BatchNormalization b reads"),
+        ([image(8), conv("c", 4), batch_norm("b", axis=[])],
+         r"BatchNormalization b: its axis is \[\], expected that of the maps"),
         ([image(8), conv("c", 4, 9)], "Conv2D c: 8 pixels are fewer than its window of 9"),
         ([conv("c", 4)], "Conv2D c: the shape of its images is not said"),
         ([image(8), conv("c", "4")], "Conv2D c: its filters is '4'"),

@@ -56,7 +56,7 @@ def legacy_tensors(root: Any, planned: Planned) -> list[np.ndarray]:
     if len(layer.path) > 1:  # of a model: the tensors of all its layers
         there = [(name.split(":")[0].split("/"), name) for name in names]
         names = []
-        for role, _ in wanted:
+        for role, *_ in wanted:
             # A depthwise kernel is called kernel since Keras 3.
             roles = (role, role.removeprefix("depthwise_"))
             found = [
@@ -71,7 +71,8 @@ def legacy_tensors(root: Any, planned: Planned) -> list[np.ndarray]:
         raise ValueError(f"{layer.title} has {len(names)} tensors, expected {len(wanted)}")
     return [
         _array(group, name, shape, f"{layer.title}: its {role}")
-        for name, (role, shape) in zip(names, wanted)
+        for name, (role, shape, is_used) in zip(names, wanted)
+        if is_used
     ]
 
 
@@ -91,7 +92,8 @@ def archive_tensors(root: Any, planned: Planned) -> list[np.ndarray]:
         )
     return [
         _array(group, str(number), shape, f"{layer.title}: its {role}")
-        for number, (role, shape) in enumerate(wanted)
+        for number, (role, shape, is_used) in enumerate(wanted)
+        if is_used
     ]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -46,17 +46,25 @@ Pads = tuple[Pair, Pair]  # (top, bottom), (left, right)
 _NO_PADS: Pads = ((0, 0), (0, 0))
 
 
+class Tensor(NamedTuple):
+    """A tensor of a layer. `is_used`: whether its values are; others may be of any type."""
+
+    role: str
+    shape: tuple[int, ...]
+    is_used: bool = True
+
+
 @dataclasses.dataclass(frozen=True)
 class Planned:
     """What becomes of a layer.
 
     Attributes:
-      tensors: name and shape of each, in Keras's order.
-      links: makes the links from them.
+      tensors: all that it has, in Keras's order.
+      links: makes the links from those that are used.
     """
 
     layer: Layer
-    tensors: tuple[tuple[str, tuple[int, ...]], ...]
+    tensors: tuple[Tensor, ...]
     links: Callable[..., list[Link]]
 
 
@@ -281,7 +289,7 @@ class _Planner:
             filters = Filters(layer.name, weight, bias, strides, pads, groups, dilation)
             return [filters, *rectifiers]
 
-        return Planned(layer, ((role, shape), *_bias(layer, maps)), links)
+        return Planned(layer, (Tensor(role, shape), *_bias(layer, maps)), links)
 
     def _dense(self, layer: Layer) -> Planned:
         if not self._flat:
@@ -295,7 +303,7 @@ class _Planner:
             bias = np.zeros(units, np.float32) if bias is None else bias
             return [Weights(layer.name, weight.T, bias, channels_last=last), *rectifiers]
 
-        return Planned(layer, (("kernel", shape), *_bias(layer, units)), links)
+        return Planned(layer, (Tensor("kernel", shape), *_bias(layer, units)), links)
 
     def _pool(self, layer: Layer, kind: PoolKind) -> Planned:
         window = _pair(layer, "pool_size", 2)
@@ -348,11 +356,12 @@ class _Planner:
         axis = config.get("axis", -1)
         axis = axis[0] if isinstance(axis, Sequence) and len(axis) == 1 else axis
         places = (-1, 1) if self._flat else (1, -3) if self._channels_first else (-1, 3)
-        if axis not in places:
+        is_of_all = layer.kind == "Normalization" and axis in (None, [])  # one value for all maps
+        if axis not in places and not is_of_all:
             raise ValueError(f"{layer.title}: its axis is {axis}, expected that of the maps")
         self._positive = False
         if layer.kind == "Normalization":
-            return self._standardisation(layer)
+            return self._standardisation(layer, () if is_of_all else (units,))
         epsilon = _number(layer, "epsilon", 1e-3)
         roles = ["gamma"] * bool(config.get("scale", True))
         roles += ["beta"] * bool(config.get("center", True)) + ["moving_mean", "moving_variance"]
@@ -363,10 +372,10 @@ class _Planner:
             gamma, beta = by.get("gamma", 1.0), by.get("beta", 0.0)
             return [batch_norm(layer.name, mean, variance, epsilon, gamma, beta)]
 
-        return Planned(layer, tuple((role, (units,)) for role in roles), links)
+        return Planned(layer, tuple(Tensor(role, (units,)) for role in roles), links)
 
-    def _standardisation(self, layer: Layer) -> Planned:
-        """Mean and deviation of data, given or, by `adapt`, learned."""
+    def _standardisation(self, layer: Layer, shape: tuple[int, ...]) -> Planned:
+        """Mean and deviation of data, given or, by `adapt`, learned as tensors of `shape`."""
         given = [layer.config.get(name) for name in ("mean", "variance")]
         if layer.config.get("invert"):
             raise ValueError(f"{layer.title}: one that is inverted")
@@ -374,11 +383,12 @@ class _Planner:
         def link(mean: np.ndarray, variance: np.ndarray) -> list[Link]:
             # Keras keeps the deviation from 0 in this way.
             deviation = np.maximum(np.sqrt(variance.astype(np.float64)), 1e-7)
-            return [Affine(layer.name, 1 / deviation, -mean / deviation)]
+            factor, shift = 1 / deviation, -mean / deviation
+            return [Affine(layer.name, factor.reshape(-1), shift.reshape(-1))]
 
         if None in given:
-            shapes = (("mean", (self._maps,)), ("variance", (self._maps,)), ("count", ()))
-            return Planned(layer, shapes, lambda mean, variance, _: link(mean, variance))
+            count = Tensor("count", (), is_used=False)  # of images, int64
+            return Planned(layer, (Tensor("mean", shape), Tensor("variance", shape), count), link)
         mean, variance = (self._values(layer, "mean", value) for value in given)
         mean, variance = np.broadcast_arrays(mean, variance)
         return Planned(layer, (), lambda: link(mean, variance))
@@ -435,8 +445,8 @@ def _is_first(layer: Layer) -> bool:
     return given == "channels_first"
 
 
-def _bias(layer: Layer, units: int) -> list[tuple[str, tuple[int, ...]]]:
-    return [("bias", (units,))] if layer.config.get("use_bias", True) else []
+def _bias(layer: Layer, units: int) -> list[Tensor]:
+    return [Tensor("bias", (units,))] if layer.config.get("use_bias", True) else []
 
 
 def _pair(layer: Layer, field: str, default: int | None = None) -> Pair:

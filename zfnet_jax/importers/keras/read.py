@@ -135,7 +135,7 @@ def _from_json(path: Path, crop: Sides | None, output: str | None) -> KerasNet:
 def _net(
     planned: list[Planned], input_size: Pair | None, read: Callable[[Planned], list[np.ndarray]]
 ) -> KerasNet:
-    size = sum(4 * math.prod(shape) for one in planned for _, shape in one.tensors)
+    size = sum(4 * math.prod(shape) for one in planned for _, shape, _ in one.tensors)
     if size > files.LARGEST:
         raise ValueError(f"by its shapes it has {size} bytes of weights, more than any net")
     chain = [link for one in planned for link in one.links(*read(one))]

@@ -68,7 +68,9 @@ class Shards:
     def tensors(self, planned: Planned) -> list[np.ndarray]:
         """A layer's tensors, called LAYER/kernel and so on, with names of models before."""
         layer, arrays = planned.layer, []
-        for role, shape in planned.tensors:
+        for role, shape, is_used in planned.tensors:
+            if not is_used:
+                continue
             # A depthwise kernel is called kernel since Keras 3.
             roles = (role, role.removeprefix("depthwise_"))
             found = [
