@@ -86,12 +86,14 @@ def by_rules(counts: Sequence[int], held_out: float) -> ConfigDict:
     if whole:
         size = f"{WHOLE_NET} or more to train on: the whole of ZFNet"
     config.rules = (
-        f"{sum(counts)} photos of {len(counts)} classes: {photos} to train on"
+        f"by the rules of configs/folder.py, unless set otherwise: {sum(counts)} photos of"
+        f" {len(counts)} classes: {photos} to train on"
         + (f", {sum(held)} held out" if held_out else ""),
         f"{size}, crops of {config.augment.crop} of {config.data.image_size} pixels",
-        f"batches of {config.batch_size}: for {STEPS} steps an epoch, from {SMALLEST_BATCH} to"
-        f" {most}",
-        f"{config.epochs} epochs: {SEEN} photos in all, from {EPOCHS[0]} to {EPOCHS[1]} epochs",
+        f"batches of {config.batch_size}: {photos} / {STEPS} steps an epoch = {photos // STEPS},"
+        f" from {SMALLEST_BATCH} to {most}, a power of two",
+        f"{config.epochs} epochs: {SEEN} photos seen / {photos} = {round(SEEN / photos)}, from"
+        f" {EPOCHS[0]} to {EPOCHS[1]}",
         f"the largest class has {uneven:.1f} times the photos of the smallest: class weights"
         f" {config.optimizer.class_weights} ({UNEVEN:g} times and more: inverse)",
     )

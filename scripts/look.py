@@ -64,10 +64,8 @@ def main() -> None:
 def _tell(out: Path, found: Look) -> None:
     """Where everything is, what the check says, and the commands that make each part alone."""
     from zfnet_jax.reproduce.record import read_record
-    from zfnet_jax.studies.options import command
 
     print(f"\nthe net, as a run's folder: {out}")
-    print(f"  {command('import_weights', f'--workdir={out}', *_NET.given())}")
     print(f"the photos, as it takes them: {found.photos}")
     check: list[str] = []
     for row in found.rows:

@@ -117,9 +117,16 @@ def test_a_killed_process_takes_the_others_down_and_the_run_goes_on(
 
 
 def test_the_first_tensor_that_is_not_finite_is_named():
-    params = {"conv1": {"bias": jnp.zeros(2), "kernel": jnp.ones((2, 2))}, "fc2": jnp.ones(3)}
+    params = {
+        "conv10": {"kernel": jnp.ones(3)},  # the third: names are in the order of letters
+        "conv1": {"bias": jnp.zeros(2), "kernel": jnp.ones((2, 2))},
+        "conv2": {"kernel": jnp.ones(3)},
+    }
+    layers = ["conv1", "conv2", "conv10"]
 
-    def culprit(loss: float, broken_momentum: list[str], broken_params: list[str]) -> str | None:
+    def culprit(
+        loss: float, broken_momentum: list[str], broken_params: list[str], clipped: bool = False
+    ) -> str | None:
         def tree(broken: list[str]):
             return jax.tree_util.tree_map_with_path(
                 lambda path, x: (
@@ -130,18 +137,20 @@ def test_the_first_tensor_that_is_not_finite_is_named():
                 params,
             )
 
-        broken = TrainState(1, tree(broken_params), tree(broken_momentum), 1.0, {})
+        momentum = optax.TraceState(tree(broken_momentum))
+        broken = TrainState(1, tree(broken_params), momentum, 1.0, {})
         step = nonfinite.watched(lambda _, loss: (broken, loss))
-        whole = TrainState(0, params, params, 1.0, {})
+        whole = TrainState(0, params, optax.TraceState(params), 1.0, {})
         state, healthy, loss = step(whole, jnp.bool_(True), jnp.float32(loss))
-        return None if healthy else nonfinite.culprit_of(state, loss)
+        return None if healthy else nonfinite.culprit_of(state, loss, layers, clipped=clipped)
 
-    every = ["conv1/bias", "conv1/kernel", "fc2"]
+    every = ["conv1/bias", "conv1/kernel", "conv2/kernel", "conv10/kernel"]
     assert culprit(1, [], []) is None
     assert culprit(np.nan, every, every) == "the loss"
-    assert culprit(1, every, every) == "the gradient of fc2"
+    assert culprit(1, every, every) == "the gradient of conv10/kernel"
     assert culprit(1, every[:2], every[:2]) == "the gradient of conv1/kernel"
-    assert culprit(1, [], ["conv1/bias"]) == "the parameter conv1/bias"
+    assert culprit(1, [], every[2:]) == "the parameter conv2/kernel"
+    assert culprit(1, every, every, clipped=True) == "the gradient, whose norm is limited,"
 
 
 def test_steps_after_one_that_is_not_finite_leave_its_state():

@@ -9,12 +9,15 @@ import re
 import jax
 import numpy as np
 import pytest
+from jax.nn.initializers import he_normal
 from ml_collections import ConfigDict
 
 from configs import quickstart
 from tests.conftest import tiny
 from zfnet_jax import model
+from zfnet_jax.architecture import Architecture
 from zfnet_jax.data import splits
+from zfnet_jax.layer_specs import Conv
 from zfnet_jax.model import ZFNet
 from zfnet_jax.training import health, train
 from zfnet_jax.training.check import check
@@ -25,6 +28,7 @@ SOUND = Health(
     layers={name: Layer(0.3, 0.1, 1e-3, 2e-3) for name in ("conv1", "conv2", "logits")},
     pixels=(-8.0, 9.0, 0.1, 4.0),
     labels=np.array([7, 7, 7]),
+    class_share=1 / 3,
     loss=1.1,
     learned=np.array([1.0, 0.1]),
 )
@@ -92,7 +96,9 @@ def test_a_run_at_chance_says_so_once(steps, told, recipe, tmp_path, monkeypatch
     said = [one.getMessage() for one in caplog.records if "at chance" in one.getMessage()]
     assert len(said) == told
     for one in said:
-        assert re.search(r"stood at chance for 8 steps \(2\.\d+, and 2\.303 .* labels belong", one)
+        assert re.search(
+            r"stood at chance or above for 8 steps \(2\.\d+, and 2\.303 .* labels belong", one
+        )
 
 
 def test_a_sound_net_has_no_reason_to_stand():
@@ -103,7 +109,7 @@ def test_a_sound_net_has_no_reason_to_stand():
     ("change", "says"),
     [
         ({"pixels": (0.0, 0.0, 0.0, 0.0)}, "all pixels that the net sees are 0"),
-        ({"labels": np.array([95, 3, 2])}, "95% of the images are of one class"),
+        ({"class_share": 0.95}, "95% of the images are of one class"),
         ({"learned": np.array([1.1, 1.0])}, "one batch alone is not learned in 2 steps"),
         ({"learned": np.array([1.1, math.nan])}, "one batch alone is not learned in 2 steps"),
     ],
@@ -134,6 +140,11 @@ def test_it_is_told_once_and_of_a_whole_window():
     assert watch.stands({"loss": 4.0, "steps": 2}, epoch_ends=False) == (2.0, 6)
     assert watch.stands({"loss": 24.0, "steps": 12}, epoch_ends=True) is None
     assert not watch.due(12)
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf])
+def test_a_loss_that_is_lost_does_not_stand(loss):
+    assert Watch(chance=2.0, steps=2).stands({"loss": loss, "steps": 2}, epoch_ends=True) is None
 
 
 def test_a_falling_loss_does_not_stand():
@@ -171,6 +182,32 @@ def test_health_of_the_first_layer(net, recipe):
     assert layer.update == pytest.approx(0.02 / (1 - 0.9) * layer.gradient / rms, rel=1e-4)
     assert len(found.learned) == 2
     assert found.learned[-1] < found.learned[0]
+
+
+def test_frozen_layers_are_not_judged(net, recipe):
+    config = ConfigDict(recipe.to_dict())
+    config.frozen = ("conv1", "fc7")
+    found = measured(net, config).layers
+    assert [name for name, layer in found.items() if not layer.gradient] == ["conv1", "fc7"]
+    assert [found[name].update for name in ("conv1", "fc7")] == [0, 0]
+    still = {name: layer._replace(update=0.0) for name, layer in SOUND.layers.items()}
+    slow = still | {"logits": SOUND.layers["logits"]._replace(update=1e-9)}
+    assert "at most: raise" in reasons(SOUND._replace(layers=slow))[0]
+
+
+def test_layers_go_from_the_image_up():
+    """Parameters are in the order of letters: conv10 stands before conv2."""
+    convs = tuple(Conv(number, 2, 1) for number in range(1, 12))
+    architecture = Architecture(convs, (), 2, 0.0, classifier="maps")
+    net = ZFNet(architecture, kernel_init=he_normal())
+    config = quickstart.get_config()
+    config.augment.crop, config.check.by_heart_steps = 1, 1
+    params = model.initial_params(net, 0, 1, 3)
+    images, labels = np.arange(12, dtype=np.uint8).reshape(4, 1, 1, 3), np.array([0, 1, 0, 1])
+    mean = np.zeros((1, 1, 3), np.float32)
+    found = health.measure(net, config, params, mean, images, labels, rate=0.1).layers
+    assert list(found) == [f"conv{number}" for number in range(1, 12)]
+    assert found["conv11"].dead == 0  # the class scores
 
 
 def test_check_says_it_in_lines(net, recipe, monkeypatch):

@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 
 from zfnet_jax import model
 from zfnet_jax.data import augment, colour, splits
-from zfnet_jax.training import class_weights, health, optimizer, standing
+from zfnet_jax.training import class_weights, health, layers, nonfinite, optimizer, standing
 from zfnet_jax.training.health import Health
 from zfnet_jax.training.start import from_net, in_our_names
 
@@ -19,9 +19,12 @@ def check(config: ConfigDict) -> list[str]:
       ValueError: the config does not fit the data.
     """
     augment.check(config)
+    nonfinite.check_config(config)
+    optimizer.check_drops(config.optimizer.drops)
     train = splits.open_split(config.data, "train")
     net = model.from_config(config.model, classes=len(train.class_names))
     config = in_our_names(config, net.architecture)
+    layers.check_frozen(net.architecture, config.frozen)
     mean = train.mean
     assert mean is not None  # training splits have one
     params = model.initial_params(net, config.seed, config.augment.crop, mean.shape[2])

@@ -20,7 +20,8 @@ def ends(errors: Sequence[float], patience: int) -> bool:
 
 def words(errors: Sequence[float], steps_per_epoch: int) -> str:
     """What is said of a run that ends early."""
-    best, since = best_epoch(errors), len(errors) - best_epoch(errors)
+    since = len(errors) - best_epoch(errors)
+    best = len(errors) - int(np.argmin(errors[::-1]))  # of equals the newest is kept
     return (
         f"ends early: validation error has not fallen for {since} epochs; the best was epoch"
         f" {best}, step {best * steps_per_epoch}"

@@ -22,8 +22,8 @@ from zfnet_jax import model
 from zfnet_jax.data import augment
 from zfnet_jax.data.images import Split
 from zfnet_jax.model import ZFNet
+from zfnet_jax.training import class_weights, optimizer
 from zfnet_jax.training import layers as net_layers
-from zfnet_jax.training import optimizer
 from zfnet_jax.training.optimizer import Params
 
 
@@ -34,9 +34,9 @@ class Layer(NamedTuple):
       deviation: of what it puts out, from image to image: standard deviation over the batch, RMS
         over places and maps.
       dead: share of its maps or units that are zero for every image; 0 for class scores.
-      gradient: RMS of the gradient of its weights.
+      gradient: RMS of the gradient of its weights; 0 for a frozen layer.
       update: RMS of what a step adds to its weights, once momentum has gathered, as a share of the
-        weights' own RMS.
+        weights' own RMS; 0 for a frozen layer.
     """
 
     deviation: float
@@ -49,9 +49,10 @@ class Health(NamedTuple):
     """Of a net on one batch.
 
     Attributes:
-      layers: by name from the first to 'logits'.
+      layers: by name from the first to that of the class scores.
       pixels: what the net sees: least, largest, mean, standard deviation.
       labels: how many training images of each class, int [classes].
+      class_share: the largest share of one class in the training loss.
       loss: cross entropy without label smoothing.
       learned: the same after each of some steps on this batch alone, [steps] float32.
     """
@@ -59,6 +60,7 @@ class Health(NamedTuple):
     layers: dict[str, Layer]
     pixels: tuple[float, float, float, float]
     labels: np.ndarray
+    class_share: float
     loss: float
     learned: np.ndarray
 
@@ -70,7 +72,11 @@ def of_run(
     count = min(config.check.images, len(train))
     rows = np.sort(np.random.default_rng(config.seed).permutation(len(train))[:count])
     found = measure(net, config, params, mean, train.rows(rows), train.labels[rows], rate)
-    return found._replace(labels=np.bincount(train.labels, minlength=len(train.class_names)))
+    classes = len(train.class_names)
+    counts = np.bincount(train.labels, minlength=classes)
+    weights = class_weights.of_classes(config.optimizer.class_weights, train.labels, classes)
+    share = np.max(counts * (1 if weights is None else weights)) / len(train)
+    return found._replace(labels=counts, class_share=float(share))
 
 
 def measure(
@@ -95,21 +101,25 @@ def measure(
         jnp.asarray(images), jnp.asarray(mean), config.augment.crop, config.augment.scale
     )
     shown = inputs, jnp.asarray(labels)
-    (loss, (logits, activations)), gradients = _backward(net, params, *shown)
     frozen = net_layers.params_of(net.architecture, config.frozen)
+    trained = net_layers.without(params, frozen)
+    rest = {name: params[name] for name in frozen}
+    (loss, (logits, activations)), gradients = _backward(net, trained, rest, *shown)
     gathered = rate / (1 - config.optimizer.momentum)
     if limit := config.optimizer.clip_norm:
-        norm = float(optax.global_norm(net_layers.without(gradients, frozen)))
+        norm = float(optax.global_norm(gradients))
         gathered *= limit / max(norm, limit)
-    outputs = {**activations, "logits": logits}
     layers = {}
-    for name in params:
-        maps = np.asarray(outputs[name], np.float32)
-        size, step = (_rms_of_weights(tree[name]) for tree in (params, gradients))
+    names = [stage.weights for stage in net.architecture.stages if stage.weights]
+    for name in names:
+        # The class scores may be maps: the last layer's, after what follows its filters.
+        maps = np.asarray(logits if name == names[-1] else activations[name], np.float32)
+        size = _rms_of_weights(params[name])
+        step = _rms_of_weights(gradients[name]) if name in gradients else 0.0
         silent = ~(maps.reshape(-1, maps.shape[-1]) != 0).any(axis=0)
         layers[name] = Layer(
             deviation=_rms(maps.std(axis=0)),
-            dead=0.0 if name == "logits" else float(silent.mean()),
+            dead=0.0 if name == names[-1] else float(silent.mean()),
             gradient=step,
             update=gathered * step / max(size, np.finfo(np.float32).tiny),
         )
@@ -126,7 +136,8 @@ def measure(
     return Health(
         layers=layers,
         pixels=(seen.min().item(), seen.max().item(), seen.mean().item(), seen.std().item()),
-        labels=np.bincount(labels, minlength=logits.shape[1]),
+        labels=(counts := np.bincount(labels, minlength=logits.shape[1])),
+        class_share=float(counts.max() / len(labels)),
         loss=float(loss),
         learned=np.asarray(learned),
     )
@@ -158,9 +169,15 @@ def _loss(
 
 
 @partial(jax.jit, static_argnames="net")
-def _backward(net: ZFNet, params: Params, inputs: jax.Array, labels: jax.Array) -> Any:
-    """What `_loss` returns, and its gradient."""
-    return jax.value_and_grad(_loss, has_aux=True)(params, net, inputs, labels)
+def _backward(
+    net: ZFNet, trained: Params, rest: Params, inputs: jax.Array, labels: jax.Array
+) -> Any:
+    """What `_loss` returns, and its gradient by the parameters that are trained."""
+
+    def loss_of(trained: Params) -> tuple[jax.Array, tuple[jax.Array, Mapping[str, jax.Array]]]:
+        return _loss(rest | trained, net, inputs, labels)
+
+    return jax.value_and_grad(loss_of, has_aux=True)(trained)
 
 
 class _Recipe(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from zfnet_jax import files, parallel
 from zfnet_jax.data import batches
 from zfnet_jax.data.images import Split
 from zfnet_jax.runs import array_tree
+from zfnet_jax.training.optimizer import Params
 from zfnet_jax.training.step import TrainState
 
 _NAMED = 8  # images named in a message; the file beside the run names all
@@ -60,24 +61,40 @@ def watched(train_step: Callable[..., tuple[TrainState, jax.Array]]) -> Callable
     return step
 
 
-def culprit_of(state: TrainState, loss: jax.Array) -> str:
+def culprit_of(
+    state: TrainState, loss: jax.Array, layers: Sequence[str], *, clipped: bool = False
+) -> str:
     """The first tensor that is not finite of the step that left this state.
 
     The order is that of the computation: the loss, the gradients from the last layer back to the
     first (in the momentum that they enter), the new parameters.
+
+    Args:
+      layers: the names of the layers' parameters, from the image up.
+      clipped: whether the gradient's norm was limited. Then no layer's is finite where one is not.
     """
-    names = list(array_tree.named_leaves(state.params))
-    trained = array_tree.named_leaves(optax.tree_utils.tree_get(state.momentum, "trace"))
-    ordered = ["the loss", *(f"the gradient of {name}" for name in list(trained)[::-1])]
-    ordered += [f"the parameter {name}" for name in names]
-    return ordered[int(_first_not_finite(state, loss))]
+    momentum = optax.tree_utils.tree_get(state.momentum, "trace")
+    lost, of_momentum, of_params = _not_finite(loss, momentum, state.params)
+    if lost:
+        return "the loss"
+    if broken := _in_order(of_momentum, layers):
+        return (
+            "the gradient, whose norm is limited," if clipped else f"the gradient of {broken[-1]}"
+        )
+    return f"the parameter {_in_order(of_params, layers)[0]}"
+
+
+def _in_order(flags: Params, layers: Sequence[str]) -> list[str]:
+    """The names of the arrays whose flag is set, layer by layer."""
+    named = array_tree.named_leaves(flags)
+    ordered = [name for layer in layers for name in named if name.split("/")[0] == layer]
+    return [name for name in ordered if named[name]]
 
 
 @jax.jit
-def _first_not_finite(state: TrainState, loss: jax.Array) -> jax.Array:
-    params, momentum = jax.tree.leaves(state.params), jax.tree.leaves(state.momentum)
-    finite = [jnp.isfinite(loss)[None], _finite(momentum[::-1]), _finite(params)]
-    return jnp.argmin(jnp.concatenate(finite))
+def _not_finite(*trees: Any) -> Any:
+    """Of each array of some trees, whether not all of it is finite."""
+    return jax.tree.map(lambda leaf: ~jnp.all(jnp.isfinite(leaf)), trees)
 
 
 def error_of_step(

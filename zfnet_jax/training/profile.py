@@ -32,7 +32,8 @@ class StepProfile:
     """
 
     def __init__(self, steps: tuple[int, int] | None, folder: Path, *, is_writer: bool) -> None:
-        self._steps, self._folder, self._is_writer, self._runs = steps, folder, is_writer, False
+        self._steps, self._folder, self._is_writer = steps, folder, is_writer
+        self._begun = self._runs = False
 
     def check(self, done: int, end: int) -> None:
         """ValueError if a training from step `done` to `end` leaves some of the steps out."""
@@ -46,9 +47,11 @@ class StepProfile:
     @contextlib.contextmanager
     def step(self, number: int) -> Iterator[None]:
         """Around the call that gives the devices the step of this number."""
-        if self._steps and number == self._steps[0] and self._is_writer:
-            jax.profiler.start_trace(self._folder, create_perfetto_trace=True)
-            self._runs = True
+        if self._steps and number == self._steps[0]:
+            self._begun = True
+            if self._is_writer:
+                jax.profiler.start_trace(self._folder, create_perfetto_trace=True)
+                self._runs = True
         with contextlib.ExitStack() as stack:
             if self._runs:
                 stack.enter_context(jax.profiler.StepTraceAnnotation("train", step_num=number))
@@ -63,11 +66,13 @@ class StepProfile:
         if not self._steps or number < self._steps[1]:
             return ""
         loss.block_until_ready()
-        self._steps = None
         return self.close()
 
     def close(self) -> str:
-        """Ends a profile that is being taken; where it lies, as `ended`."""
+        """Ends a profile that is being taken, for good; where it lies, as `ended`."""
+        if not self._begun:
+            return ""
+        self._steps = None
         if not self._runs:
             return ""
         self._runs = False

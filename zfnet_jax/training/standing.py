@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -51,10 +52,10 @@ def reasons(health: Health, limits: Limits = LIMITS) -> list[str]:
     first, *_, scores = health.layers.values()
     if low == high:
         found.append(f"all pixels that the net sees are {low:g}: look at the prepared photos")
-    share = health.labels.max() / health.labels.sum()
-    if share > limits.class_share:
+    if health.class_share > limits.class_share:
         found.append(
-            f"{share:.0%} of the images are of one class: prepare photos of all of them alike"
+            f"{health.class_share:.0%} of the images are of one class: prepare photos of all of"
+            " them alike, or set config.optimizer.class_weights to inverse"
         )
     dead = {name: one.dead for name, one in health.layers.items() if one.dead > limits.dead}
     if dead:
@@ -79,7 +80,8 @@ def reasons(health: Health, limits: Limits = LIMITS) -> list[str]:
                 f"{fades}: the initial weights are too small for so many layers of these widths;"
                 " set config.model.init to he"
             )
-    updates = [one.update for one in health.layers.values()]
+    # Of the layers that are trained.
+    updates = [one.update for one in health.layers.values() if one.update] or [0.0]
     if not found and max(updates) < limits.slow:
         found.append(
             f"a step changes weights by {max(updates):.1g} of their size at most: raise"
@@ -112,13 +114,13 @@ def at_chance(loss: float, steps: int, chance: float, found: list[str]) -> str:
         " labels belong to the photos?"
     )
     return (
-        f"the loss has stood at chance for {steps} steps ({loss:.3f}, and {chance:.3f} for a net"
-        f" that tells no image from another): {why}"
+        f"the loss has stood at chance or above for {steps} steps ({loss:.3f}, and {chance:.3f} for"
+        f" a net that tells no image from another): {why}"
     )
 
 
 class Watch:
-    """Tells once that the training loss has stood at chance.
+    """Tells once that the training loss has stood at chance, or above.
 
     Args:
       chance: see `health.chance`.
@@ -149,7 +151,7 @@ class Watch:
             return None
         mean, seen = self._loss / self._seen, self._seen
         self._loss, self._seen = 0.0, 0
-        if mean < (1 - LIMITS.below_chance) * self.chance:
+        if not (1 - LIMITS.below_chance) * self.chance <= mean < math.inf:
             return None
         self._told = True
         return mean, seen

@@ -115,8 +115,12 @@ def in_our_names(
       directory: its folder, which keeps their names once it has begun.
 
     Raises:
-      ValueError: there is no such layer; lists both names of each.
+      ValueError: there is no such layer; lists both names of each. Or no net to take layers from.
     """
+    if config.init_layers and not config.init_from:
+        raise ValueError(
+            "config.init_layers names layers to take over, but config.init_from no net"
+        )
     named = origins.given(_split(config.init_from)[0]) if config.init_from else {}
     named |= origins.given(directory) if directory else {}
     if not named:

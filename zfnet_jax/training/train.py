@@ -17,7 +17,7 @@ import optax
 from absl import logging
 from ml_collections import ConfigDict
 
-from zfnet_jax import distributed, model, parallel, passes
+from zfnet_jax import distributed, failures, model, parallel, passes
 from zfnet_jax.data import augment, batches, colour, splits
 from zfnet_jax.data.images import Split
 from zfnet_jax.runs import array_tree, workdir
@@ -104,7 +104,10 @@ def train_and_evaluate(
     steps_per_epoch = batches.train_steps_per_epoch(len(train), config.batch_size)
 
     if config.model.get("classifier") == "none":
-        raise ValueError("model.classifier is 'none': a net without classes cannot be trained")
+        raise ValueError(
+            "model.classifier is 'none': a net without classes cannot be trained; to give it some:"
+            " --config.model.classifier=dense"
+        )
     net = model.from_config(config.model, classes=len(train.class_names))
     config = in_our_names(config, net.architecture, directory)
     layers.check_frozen(net.architecture, config.frozen)
@@ -290,8 +293,15 @@ def _train(
         numbers = {name: float(value) for name, value in totals.items()}
         stands = standing.stands(numbers, epoch_ends=epoch_ends)
         if stands and parallel.is_writer():
-            params = parallel.here(state.params)
-            found = reasons(health.of_run(job.net, config, params, train, job.mean, rate()))
+            params, seen = parallel.here((state.params, mean))
+            try:
+                found = reasons(
+                    health.of_run(job.net, config, params, train, np.asarray(seen), rate())
+                )
+            except (RuntimeError, MemoryError) as error:
+                if not failures.is_out_of_memory(error):
+                    raise
+                found = ["no memory is left to look why: fewer config.check.images need less"]
             logging.warning("%s", at_chance(*stands, standing.chance, found))
         return numbers
 
@@ -301,7 +311,9 @@ def _train(
         if not done or done[-1].healthy:
             return
         bad = next(one for one in done if not one.healthy)
-        tensor = nonfinite.culprit_of(state, bad.loss)
+        names = [stage.weights for stage in job.net.architecture.stages if stage.weights]
+        clipped = config.optimizer.clip_norm > 0
+        tensor = nonfinite.culprit_of(state, bad.loss, names, clipped=clipped)
         raise nonfinite.error_of_step(
             bad.step, tensor, job.directory, train, config, plateau.rollbacks
         )
