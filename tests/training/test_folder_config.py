@@ -12,10 +12,11 @@ from zfnet_jax.runs import workdir
 from zfnet_jax.training import train
 from zfnet_jax.training.metrics import read_metrics
 
-TOLD = """50 photos of 4 classes: 40 to train on, 10 held out
+TOLD = """by the rules of configs/folder.py, unless set otherwise: 50 photos of 4 classes: \
+40 to train on, 10 held out
 fewer than 20000 to train on: a third of ZFNet's widths, crops of 112 of 128 pixels
-batches of 8: for 40 steps an epoch, from 8 to 64
-200 epochs: 210000 photos in all, from 40 to 200 epochs
+batches of 8: 40 / 40 steps an epoch = 1, from 8 to 64, a power of two
+200 epochs: 210000 photos seen / 40 = 5250, from 40 to 200
 the largest class has 4.0 times the photos of the smallest: class weights inverse (3 times and \
 more: inverse)
 """

@@ -99,6 +99,13 @@ def test_a_run_ends_after_so_many_epochs_without_a_lower_error(errors, patience,
     assert early_stopping.ends(errors, patience) == ends
 
 
+def test_the_best_epoch_told_is_the_one_whose_checkpoint_is_kept():
+    """Of equal errors the newest, while the first of them begins the wait."""
+    assert "not fallen for 3 epochs; the best was epoch 3, step 30" in early_stopping.words(
+        (0.5, 0.3, 0.3, 0.4, 0.4), steps_per_epoch=10
+    )
+
+
 def test_one_step_is_that_of_the_formulas(everything, uneven):
     """Crops with the noise of their keys, weighted loss, clipped gradient, decay; and no branch."""
     config = everything

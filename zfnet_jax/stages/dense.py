@@ -87,7 +87,8 @@ class MapLogits(Stage):
             rows, columns, maps = inputs
             raise ValueError(
                 f"the last maps are the class scores, but they are {maps} maps of {rows} x"
-                f" {columns} units, for {self.classes} classes: expected one unit a class, of as many maps"
+                f" {columns} units, for {self.classes} classes: expected one unit a class,"
+                " of as many maps (config.model.convN.maps)"
             )
         return (self.classes,)
 
