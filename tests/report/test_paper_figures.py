@@ -186,6 +186,19 @@ def test_contrast_norm_before_the_pool_is_what_the_pool_sees():
         assert normalised.max() < 0.7 * arrays["rectified"][index].max()  # 2**-0.75 of it
 
 
+def test_rectified_maps_are_the_relus_own_where_a_norm_comes_before_it():
+    net = architectures.small()
+    norm = {"kind": "contrast_norm", **net.contrast_norm.to_dict()}
+    then = (norm, {"kind": "relu"}, {"kind": "max_pool", "window": 2, "stride": 2})
+    net.layers, net.dense = ("conv1",), ()
+    net.conv1 = ConfigDict({"maps": 2, "kernel": 3, "stride": 2, "then": then})
+    image = np.random.default_rng(0).integers(0, 256, (9, 9, 3)).astype(np.uint8)
+    arrays = deconv_layer(_untrained(net, size=9), image, "conv1", count=2)
+    assert arrays["rectifies"]
+    assert arrays["filtered"].min() < 0 == arrays["rectified"].min()
+    np.testing.assert_array_equal(arrays["rectified"], arrays["before_pool"])
+
+
 def _untrained(net: ConfigDict, size: int) -> types.SimpleNamespace:
     """A stand-in for a `Run` of a net that is not trained."""
     module = model.from_config(net, classes=10)

@@ -35,8 +35,8 @@ def deconv_layer(run: Run, photo: np.ndarray, layer: str, count: int) -> Arrays:
     Returns:
       'layer' and 'above', names of the layer and of the one above ('' for none); 'map' [N], the
       maps kept, strongest first; per map, of the way up, 'filtered' [N, H, W] before and
-      'rectified' [N, H, W] after the relu, 'before_pool' [N, H, W] what is pooled (the rectified
-      maps, in nets that normalise first the normalised ones), 'pooled' [N, h, w], 'switches'
+      'rectified' [N, H, W] after the last relu before the pool, 'before_pool' [N, H, W] what is
+      pooled (the rectified maps, or these normalised), 'pooled' [N, h, w], 'switches'
       [N, h, w, 2] int32, (row, column) of each maximum in the H x W map, and 'pool' (window,
       stride, rows of padding above, columns of padding at the left; then the columns' window and
       stride where they differ from the rows'); of the way down, 'from_above' [N, h, w], 'unpooled'
@@ -84,6 +84,7 @@ def deconv_layer(run: Run, photo: np.ndarray, layer: str, count: int) -> Arrays:
         from_above = reconstructed[f"layer{over.number}"]
     for stage in reversed(after):
         from_above = down(stage, from_above) if stage.projects else from_above
+    relus = [stage for stage in between if isinstance(stage, Relu)]
     unpooled = rectified = down(pool, from_above)
     for stage in reversed(between):
         rectified = down(stage, rectified) if stage.projects else rectified
@@ -99,11 +100,11 @@ def deconv_layer(run: Run, photo: np.ndarray, layer: str, count: int) -> Arrays:
         "filters": np.moveaxis(np.asarray(weights["kernel"]), 3, 0)[numbers],
         "switches": _in_the_map(switches, pool.windows)[numbers],
         "pool": np.array([rows.size, rows.stride, rows.before, columns.before, *differ]),
-        "rectifies": np.array(any(isinstance(stage, Relu) for stage in between)),
+        "rectifies": np.array(bool(relus)),
     }
     for name, maps in {
         "filtered": filtered,
-        "rectified": activations[layer],
+        "rectified": activations[relus[-1].name if relus else layer],
         "before_pool": before_pool,
         "pooled": pooled,
         "from_above": from_above,
