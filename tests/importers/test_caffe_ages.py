@@ -241,6 +241,9 @@ layer { name: "flat" type: "Reshape" bottom: "p2" top: "p2"
         ('"ReLU"', '"Power" power_param { power: 2 }', "r1: a power of 2"),
         ('"ReLU"', '"Reshape" reshape_param { shape { dim: 0 dim: 2 dim: -1 dim: 0 } }',
          "layer r1: a net of this family has no Reshape here"),
+        ('layer { name: "c1"', 'layer { name: "photos" type: "Data" top: "data" transform_param {'
+         ' scale: 0 } }\nlayer { name: "c1"',
+         r"prototxt: layer photos: it multiplies pixels by a scale of 0 \(an arch"),
         # In place between the scores and the softmax: it was left out.
         ('layer { name: "prob"', 'layer { name: "r9" type: "ReLU" bottom: "s" top: "s" }\n'
          'layer { name: "prob"', "s: a relu or dropout follows the class scores"),

@@ -105,5 +105,7 @@ def _transform(source: Any | None) -> tuple[np.ndarray | None, float | None]:
         if transform.mean_value:
             mean = np.broadcast_to(np.array(transform.mean_value, np.float32), 3)
         if transform.HasField("scale"):
+            if not transform.scale:
+                raise ValueError(f"layer {source.name}: it multiplies pixels by a scale of 0")
             scale = 1 / transform.scale
     return mean, scale
