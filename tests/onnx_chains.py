@@ -20,7 +20,7 @@ def build(nodes: list[Node], size: Sides, channels: int = 3, seed: int = 0) -> o
       nodes: kinds and attributes in order, each reading the one before. 'Conv' takes 'maps' and
         'kernel', one number or two, 'BatchNormalization' nothing, 'Gemm' 'units', 'Clip' and the
         like their constants 'c'; 'Add', 'Sub', 'Mul' and 'Div' make a
-        constant for each map. A chain that begins with 'Transpose' has images [1, size, size,
+        constant for each map or unit. A chain that begins with 'Transpose' has images [1, size, size,
         channels]. An attribute 'name' names what a node puts out.
     """
     rng, tensors, made = np.random.default_rng(seed), {}, []
@@ -68,7 +68,7 @@ def build(nodes: list[Node], size: Sides, channels: int = 3, seed: int = 0) -> o
             inputs.append(tensor(f"{name}_w", rng.normal(size=(units, width)) / np.sqrt(width)))
             inputs.append(tensor(f"{name}_b", rng.normal(size=units)))
             attributes["transB"] = 1
-            maps = units
+            maps, last = units, True
         made.append(helper.make_node(kind, inputs, [name], **attributes))
         x = name
     made[-1].output[0] = "logits"

@@ -154,8 +154,8 @@ CHAINS: dict[str, list[onnx_chains.Node]] = {
         ("BatchNormalization", {}), ("Sub", {}), ("Relu", {"name": "affine2"}),
         conv(3, maps=6, group=3, pads=[1] * 4), relu(3), ("Mul", {}),
         conv(4, pads=[1] * 4), relu(4), ("BatchNormalization", {}), ("Flatten", {}),
-        ("Gemm", {"units": 5}), ("Relu", {"name": "fc5"}), ("BatchNormalization", {}),
-        ("Dropout", {}), GEMM,
+        ("Gemm", {"units": 5}), ("Mul", {}), ("Add", {}), ("Relu", {"name": "fc5"}),
+        ("BatchNormalization", {}), ("Mul", {}), ("Sub", {}), ("Dropout", {}), GEMM,
     ],
 }  # fmt: skip
 
@@ -343,6 +343,10 @@ def test_what_follows_the_filters_in_order(tmp_path):
          "PRelu logits: 3 slopes; one for all maps is known"),
         ([conv(1), ("Clip", {"c": [-1.0, 1.0]})],
          "Clip logits: values below -1 become that; expected 0"),
+        ([conv(1), ("LRN", {"size": 2, "name": "norm"}), relu(1)],
+         "LRN norm: contrast_norm.maps must be odd and positive, got 2"),
+        ([conv(1), ("Flatten", {}), ("Gemm", {"units": 5}), ("Clip", {"c": [0.0, 0.0]}), GEMM],
+         "Clip Clip_3: a relu's cap must be more than 0, got 0"),
         ([conv(1), ("Flatten", {}), ("Gemm", {"units": 5}), ("Relu", {}), ("Mul", {"name": "mul"}),
           ("Relu", {}), GEMM],
          "Mul mul: a batch norm, scale or bias that no layer straight before or after it can take"),

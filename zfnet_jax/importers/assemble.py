@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -165,7 +166,7 @@ def _split(chain: Sequence[Link]) -> _Layers:
         elif isinstance(link, Rectifier) and dense:
             if rectifiers[-1]:
                 raise ValueError(f"{link.name}: a second relu")
-            rectifiers[-1] = layer_specs.Rectifier(link.slope, link.cap)
+            rectifiers[-1] = _rectifier(link)
         elif isinstance(link, Affine) and (dense or not convs):
             raise ValueError(
                 f"{link.name}: a batch norm, scale or bias that no layer straight before or after"
@@ -188,12 +189,27 @@ def _part(link: After, size: Pair, crop: Pair) -> Part:
     """The same in our net, on maps of `size` pixels of images of `crop`."""
     match link:
         case Rectifier():
-            return layer_specs.Rectifier(link.slope, link.cap)
+            return _rectifier(link)
         case Norm():
-            return ContrastNorm(link.size, link.k, link.alpha, link.beta, "mean", link.region)
+            with _named(link):
+                return ContrastNorm(link.size, link.k, link.alpha, link.beta, "mean", link.region)
         case Affine():
             return layer_specs.Affine()
     return same_pool(link, size, crop)
+
+
+def _rectifier(link: Rectifier) -> layer_specs.Rectifier:
+    with _named(link):
+        return layer_specs.Rectifier(link.slope, link.cap)
+
+
+@contextlib.contextmanager
+def _named(link: Link) -> Iterator[None]:
+    """Puts the link's name in front of what no layer of ours can be."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{link.name}: {error}") from None
 
 
 def _affine_params(link: Affine, maps: int) -> dict[str, np.ndarray]:

@@ -161,10 +161,10 @@ class NodeReader:
         return ([1, 2], [-3, -2]) if self._channels_last else ([2, 3], [-2, -1])
 
     def _affine(self, name: str, kind: str, constants: Constants) -> Affine:
-        """An operation with one constant for each map, or one for all."""
+        """An operation with one constant for each map or unit, or one for all."""
         value = next((array for array in constants if array is not None), np.zeros(0))
-        whole = isinstance(self.chain[-1], Weights)  # units, no maps
-        axis = -1 if whole or self._channels_last else -3
+        units = any(isinstance(link, Weights) for link in self.chain)  # no maps from there on
+        axis = -1 if units or self._channels_last else -3
         fits = value.ndim >= -axis and value.shape[axis] == value.size
         if len(constants) != 2 or not value.size or not (fits or value.size == 1):
             raise ValueError(f"{name}: {kind} of a constant {list(value.shape)}")
