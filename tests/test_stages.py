@@ -294,6 +294,11 @@ def test_layers_are_read_from_the_fields_that_they_are_written_as():
             assert read_conv("conv4", fields, ACROSS, norm_before_pool=first) == conv
 
 
+def read(field: str, value: object) -> Conv:
+    fields = {"maps": 4, "kernel": 3, field: value}
+    return read_conv("conv1", fields, ACROSS, norm_before_pool=False)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -308,6 +313,16 @@ def test_layers_are_read_from_the_fields_that_they_are_written_as():
          "window and stride must be at least 1"),
         (lambda: read_conv("conv1", {"then": [], "pool": {}}, ACROSS, False),
          "model.conv1: `then` says all that follows the filters; leave out pool"),
+        (lambda: read_part("model.conv1.then", "relu"),
+         "model.conv1.then: 'relu' is no dict with a kind"),
+        (lambda: read("then", 1), "model.conv1: 'int' object is not iterable"),
+        (lambda: read("strides", 2), "model.conv1: "),
+        (lambda: read_conv("conv1", {"maps": 4}, ACROSS, False), "model.conv1: "),
+        (lambda: read("pool", {"window": 2}), "model.conv1.pool: "),
+        (lambda: read("pool", {"stride": 2}), "model.conv1.pool: "),
+        (lambda: read("pool", {"window": 2, "stride": 2, "size": 1}), "model.conv1.pool: "),
+        (lambda: read("pool", {"window": 2, "stride": 0}), "model.conv1.pool: pool: window and"),
+        (lambda: read("pool", ["max"]), "model.conv1.pool: "),
         (lambda: dataclasses.replace(NET, dense_then=()).stages and
          dataclasses.replace(NET, dense_then=(None, None)), "of 2 hidden dense layers"),
     ],

@@ -12,6 +12,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from ml_collections import ConfigDict
+
 from zfnet_jax.layer_specs import (
     RELU,
     Affine,
@@ -44,22 +46,33 @@ def read_conv(
     """
     filters = {field: value for field, value in fields.items() if field not in (*_PLAIN, "then")}
     plain = {field: fields[field] for field in _PLAIN if field in fields}
-    if "then" in fields:
-        if plain:
-            raise ValueError(
-                f"model.{name}: `then` says all that follows the filters; leave out"
-                f" {', '.join(plain)}"
-            )
-        then = tuple(read_part(f"model.{name}.then", part) for part in fields["then"])
-    else:
-        pool = dict(plain.get("pool", _NO_POOL))
-        then = plain_then(
-            plain.get("relu", True),
-            Pool(**pool) if pool["window"] else None,
-            norm if plain.get("contrast_norm") else None,
-            norm_before_pool,
+    if "then" in fields and plain:
+        raise ValueError(
+            f"model.{name}: `then` says all that follows the filters; leave out {', '.join(plain)}"
         )
-    return Conv(number=int(name.removeprefix("conv")), **filters, then=then)
+    number = int(name.removeprefix("conv"))
+    try:
+        if "then" in fields:
+            then = tuple(read_part(f"model.{name}.then", part) for part in fields["then"])
+        else:
+            then = plain_then(
+                plain.get("relu", True),
+                _read_pool(f"model.{name}.pool", plain.get("pool", _NO_POOL)),
+                norm if plain.get("contrast_norm") else None,
+                norm_before_pool,
+            )
+        return Conv(number=number, **filters, then=then)
+    except TypeError as error:
+        raise ValueError(f"model.{name}: {error}") from None
+
+
+def _read_pool(where: str, fields: Mapping[str, Any]) -> Pool | None:
+    """The pool that the plain field says; None for a window of 0."""
+    try:
+        pool = dict(fields)
+        return Pool(**pool) if pool.get("window", True) else None
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where}: {error}") from None
 
 
 def conv_fields(conv: Conv, norm: ContrastNorm | None, norm_before_pool: bool) -> dict[str, Any]:
@@ -97,6 +110,8 @@ def read_part(where: str, fields: Mapping[str, Any]) -> Part:
     Raises:
       ValueError: there is no such part.
     """
+    if not isinstance(fields, (Mapping, ConfigDict)):
+        raise ValueError(f"{where}: {fields!r} is no dict with a kind")
     values = dict(fields)
     kind = values.pop("kind", None)
     try:
