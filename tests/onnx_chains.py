@@ -20,8 +20,8 @@ def build(nodes: list[Node], size: Sides, channels: int = 3, seed: int = 0) -> o
       nodes: kinds and attributes in order, each reading the one before. 'Conv' takes 'maps' and
         'kernel', one number or two, 'BatchNormalization' nothing, 'Gemm' 'units', 'Clip' and the
         like their constants 'c'; 'Add', 'Sub', 'Mul' and 'Div' make a
-        constant for each map or unit. A chain that begins with 'Transpose' has images [1, size, size,
-        channels]. An attribute 'name' names what a node puts out.
+        constant for each map or unit. A chain that begins with 'Transpose' has images [1, size,
+        size, channels]. An attribute 'name' names what a node puts out.
     """
     rng, tensors, made = np.random.default_rng(seed), {}, []
     x, maps, last = "image", channels, nodes[0][0] == "Transpose"
