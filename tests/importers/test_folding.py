@@ -13,6 +13,7 @@ from zfnet_jax.importers.folding import folded
 RNG = np.random.default_rng(0)
 FACTOR, SHIFT = np.array([2.0, -1.0, 0.5, 3.0]), np.array([1.0, 0.0, -2.0, 0.25])
 AFFINE = Affine("scale", FACTOR, SHIFT)
+MAPS = RNG.uniform(0.5, 2, 6), RNG.normal(size=6)
 RELU = Rectifier("relu")
 
 
@@ -94,3 +95,31 @@ def test_values_for_other_maps_are_named():
     message = r"scale: \[4\] and \[4\] values for 6 maps or units"
     with pytest.raises(ValueError, match=message):
         folded([filters(0, 1), AFFINE])
+
+
+@pytest.mark.parametrize("before", [[filters(0, 1)], [filters(0, 1), RELU, Affine("maps", *MAPS)]])
+def test_those_of_units_stay_apart_from_those_of_maps(before):
+    """Batch norms after maps are made flat, and before: the dense layer takes both."""
+    x = RNG.normal(size=(5, 3, 2, 6))
+    units = Affine("units", RNG.uniform(0.5, 2, 36), RNG.normal(size=36))
+    link = Weights("fc", RNG.normal(size=(3, 36)).astype(np.float32), np.ones(3, np.float32))
+    *rest, found = folded([*before, units, link])
+    assert rest == before[:2]
+    factor, shift = MAPS if len(before) > 1 else (1, 0)
+    flat = (x * factor + shift).transpose(0, 3, 1, 2).reshape(5, -1)
+    expected = (flat * units.factor + units.shift) @ link.weight.T + 1
+    sums = x.transpose(0, 3, 1, 2).reshape(5, -1) @ found.weight.T + found.bias
+    np.testing.assert_allclose(sums, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_one_factor_and_a_shift_of_each_map_into_a_dense_layer():
+    link = Weights("fc", np.ones((1, 8), np.float32), np.zeros(1, np.float32))
+    (found,) = folded([Affine("scale", np.array([2.0]), SHIFT), link])
+    np.testing.assert_array_equal(found.weight, 2 * link.weight)
+    np.testing.assert_array_equal(found.bias, [2 * SHIFT.sum()])
+
+
+def test_before_groups_that_do_not_divide_it_stays():
+    """The net that they are put together to says what is wrong."""
+    link = Filters("conv", np.ones((3, 2, 1, 1), np.float32), np.ones(3, np.float32), 1, 0, 2)
+    assert folded([AFFINE, link]) == [AFFINE, link]

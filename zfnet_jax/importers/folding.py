@@ -29,8 +29,9 @@ def folded(chain: Sequence[Link]) -> list[Link]:
 
     Straight after a convolution or a dense layer an affine link changes its sums, straight before a
     dense layer what that reads; before a convolution likewise, unless that pads maps with zeros,
-    which no shift would change. Where it is none of these it stays. Zeros around maps become
-    padding of the convolution or pool after them where that means the same.
+    which no shift would change. Two that follow each other become one, but those of maps and of the
+    units that these become. Where it is none of these it stays. Zeros around maps become padding of
+    the convolution or pool after them where that means the same.
 
     Raises:
       ValueError: one has values for another number of maps or units.
@@ -38,11 +39,8 @@ def folded(chain: Sequence[Link]) -> list[Link]:
     links: list[Link] = []
     for link in chain:
         last = links[-1] if links else None
-        if isinstance(link, Affine) and isinstance(last, Filters | Weights):
-            links[-1] = _after(last, link)
-        elif isinstance(link, Affine) and isinstance(last, Affine):
-            factor, shift = link.factor * last.factor, link.factor * last.shift + link.shift
-            links[-1] = Affine(last.name, factor, shift)
+        if isinstance(link, Affine):
+            _add_affine(links, link)
         elif isinstance(link, Rectifier) and isinstance(last, Rectifier):
             caps = [cap for cap in (last.cap, link.cap) if cap is not None]
             links[-1] = Rectifier(last.name, last.slope * link.slope, min(caps, default=None))
@@ -52,7 +50,9 @@ def folded(chain: Sequence[Link]) -> list[Link]:
             padded = _take_zeros(links, _take_affine(links, link))
             links.append(_take_affine(links, padded))
         elif isinstance(link, Weights):
-            links.append(_take_affine(links, link))
+            while (taken := _take_affine(links, link)) is not link:  # of its units, then of maps
+                link = taken
+            links.append(link)
         elif isinstance(link, WindowPool):
             links.append(_take_zeros(links, link))
         else:
@@ -91,6 +91,20 @@ def _never_negative(links: Sequence[Link]) -> bool:
     return False
 
 
+def _add_affine(links: list[Link], affine: Affine) -> None:
+    """Puts an affine link into the one at the end of `links`, or behind it."""
+    last = links[-1] if links else None
+    if isinstance(last, Weights) or (
+        isinstance(last, Filters) and not _is_of_units(affine, len(last.weight))
+    ):
+        links[-1] = _after(last, affine)
+    elif isinstance(last, Affine) and len((_sizes(last) | _sizes(affine)) - {1}) < 2:
+        factor, shift = affine.factor * last.factor, affine.factor * last.shift + affine.shift
+        links[-1] = Affine(last.name, factor, shift)
+    else:
+        links.append(affine)
+
+
 def _after(link: Weighted, affine: Affine) -> Weighted:
     """A convolution or dense layer whose sums an affine link changes."""
     units = (len(link.weight),)
@@ -117,6 +131,8 @@ def _take_affine(links: list[Link], link: Weighted) -> Weighted:
             kept *= 1 - dropout.rate
     if isinstance(link, Filters):
         maps, inputs, *_ = link.weight.shape
+        if maps % link.groups:
+            return link
         factor, shift = (
             values.reshape(link.groups, 1, inputs, 1, 1).repeat(maps // link.groups, 1)
             for values in _values(affine, inputs * link.groups)
@@ -124,8 +140,8 @@ def _take_affine(links: list[Link], link: Weighted) -> Weighted:
         factor, shift = (values.reshape(maps, inputs, 1, 1) for values in (factor, shift))
     else:
         inputs = link.weight.shape[1]
-        maps = inputs if affine.factor.size == 1 == affine.shift.size else affine.factor.size
-        if inputs % maps:
+        maps = _width(affine)
+        if not maps or inputs % maps:
             return link
         factor, shift = _values(affine, maps)
         spread = np.tile if link.channels_last else np.repeat
@@ -133,6 +149,20 @@ def _take_affine(links: list[Link], link: Weighted) -> Weighted:
     del links[place]
     bias = link.bias + kept * (link.weight * shift).reshape(len(link.weight), -1).sum(axis=1)
     return _replaced(link, link.weight * factor, bias)
+
+
+def _width(affine: Affine) -> int:
+    """How many maps or units it has values for; 1 for any number."""
+    return max(_sizes(affine))
+
+
+def _sizes(affine: Affine) -> set[int]:
+    return {affine.factor.size, affine.shift.size}
+
+
+def _is_of_units(affine: Affine, maps: int) -> bool:
+    """Whether it has values for each unit of so many maps, which are flat then."""
+    return 0 < maps < _width(affine) and _width(affine) % maps == 0
 
 
 def _values(affine: Affine, units: int) -> tuple[np.ndarray, np.ndarray]:
