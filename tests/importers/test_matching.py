@@ -135,6 +135,54 @@ def test_safetensors_in_the_order_of_their_numbers(tmp_path):
     check_answers(net, found)
 
 
+def modules(**shapes: tuple[int, ...]) -> dict[str, np.ndarray]:
+    """Their weights by name; a batch norm's with its statistics, which have one axis."""
+    leaves = {
+        1: ("weight", "bias", "running_mean", "running_var"),
+        2: ("weight",),
+        4: ("bias", "weight"),
+    }
+    return {
+        f"{name}.{leaf}": np.ones(shape if leaf == "weight" else shape[:1], np.float32)
+        for name, shape in shapes.items()
+        for leaf in leaves[len(shape)]
+    }
+
+
+MAPS, DENSE = (4, 4, 3, 3), {"classifier.0": (5, 16), "classifier.10": (3, 5)}
+CONVS = section((5,), conv1=(4, 3, [RELU]), conv2=(4, 3, [RELU]), conv3=(4, 3, [RELU]))
+
+
+def test_the_order_of_names_with_numbers():
+    """Torchvision's, whose classifier comes first by letter, with batch norms; and one section."""
+    named = {
+        "features.0": (4, 3, 3, 3), "features.1": (4,), "features.3": MAPS, "features.10": MAPS,
+        "features.11": (4,), "classifier.0": (5, 16), "classifier.1": (5,), "classifier.10": (3, 5),
+    }  # fmt: skip
+    blocks = {"a": (4, 3, 3, 3), "b2.conv": MAPS, "b10.conv": MAPS, "b11.0": (5, 16), "fc": (3, 5)}
+    for order in (named, blocks):
+        shuffled = modules(**{name: order[name] for name in sorted(order)})
+        _, _, lines = matching.match(shuffled, CONVS, in_order=False)
+        assert list(dict.fromkeys(re.sub(r"\.\w+ .*", "", line) for line in lines)) == list(order)
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        ({"a": (4, 3, 3, 3), "stem_two": MAPS, "stem_three": MAPS} | DENSE,
+         r"stem_three\..* \[.*\] and stem_two\..*: a safetensors file has .* save it as \.pth"),
+        # Others between them: the architecture may be the same from either end.
+        ({"a": (4, 3, 3, 3), "b": MAPS, "c": (4, 4, 5, 5), "d": MAPS}, r"b\..* and d\."),
+        ({"conv1": (4, 3, 3, 3), "conv2": MAPS, "bn1": (4,), "bn2": (4,)}, r"conv2\..* and bn1\."),
+        ({"a1.bn": (4,), "a1.conv": (4, 3, 3, 3)}, r"a1\.bn\..* and a1\.conv\."),
+        ({"left": (5, 5), "conv": MAPS, "right": (5, 5)}, r"left\..* and right\."),
+    ],
+)  # fmt: skip
+def test_an_order_by_letters_is_refused(named, message):
+    with pytest.raises(ValueError, match=message):
+        matching.match(modules(**named), CONVS, in_order=False)
+
+
 def changed(state, old: str, new: str | None) -> dict[str, torch.Tensor]:
     """With tensors renamed in place, or without them."""
     renamed = {re.sub(f"^{old}", new or "", name): t for name, t in state.items()}

@@ -102,7 +102,9 @@ def from_pytorch(weights: str | Path, options: Options, base: ConfigDict) -> Imp
         config = options.architecture
         model = config.model if "model" in config else config
         with files.reading(Path(weights), "as --architecture has it"):
-            chain, classifier, source["matched"] = matching.match(tensors, model)
+            chain, classifier, source["matched"] = matching.match(
+                tensors, model, in_order=pytorch.keeps_order(weights)
+            )
         known = _Known(classifier=classifier)
         return _imported(source, weights, chain, options, base, known)
     if options.preset is None:

@@ -7,8 +7,10 @@ the architecture says what happens between them.
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import re
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -49,13 +51,30 @@ class _Module:
     def full(self, leaf: str) -> str:
         return f"{self.name}.{leaf}".lstrip(".")
 
+    @property
+    def parts(self) -> list[tuple[int, str]]:
+        """Its name, cut into text (-1, text) and numbers (number, ''), which sorts by numbers."""
+        cut = re.split(r"(\d+)", self.name)
+        return [(int(part), "") if part.isdigit() else (-1, part) for part in cut]
+
+    @property
+    def section(self) -> str:
+        """Its name up to the first number."""
+        return self.parts[0][1]
+
+    @property
+    def looks(self) -> tuple[str, tuple[int, ...]]:
+        """What tells it from others where names do not: its kind and the shape of its weight."""
+        leaf = "running_mean" if self.kind == "norm" else "weight"
+        return self.kind, self.tensors[leaf].shape
+
     def __str__(self) -> str:
         leaf = next(iter(self.tensors))
         return f"{self.full(leaf)} {list(self.tensors[leaf].shape)}"
 
 
 def match(
-    tensors: Mapping[str, np.ndarray], model: ConfigDict
+    tensors: Mapping[str, np.ndarray], model: ConfigDict, *, in_order: bool = True
 ) -> tuple[list[Link], Classifier, list[str]]:
     """The chain of an architecture's layers with these tensors.
 
@@ -63,18 +82,21 @@ def match(
     elsewhere is an affine part of a layer, in the config's `then`.
 
     Args:
-      tensors: by name, in the order of the net's modules.
+      tensors: by name.
       model: a config's model section. Who has how many classes the tensors say.
+      in_order: whether the tensors are in the order of the net's modules; if not, the order is that
+        of the numbers in their names.
 
     Returns:
       the chain; what it ends in; and what went where, one line for each tensor.
 
     Raises:
       ValueError: `model` describes no net; or names the first tensor that is missing, left over or
-        of another shape.
+        of another shape, or two modules of which nothing says which comes first.
     """
     net = from_config(model, classes=0)
-    matcher = _Matcher(_modules(tensors))
+    modules = _modules(tensors)
+    matcher = _Matcher(modules if in_order else _by_numbers(modules))
     for norm in matcher.norms("the image"):
         matcher.chain.append(_affine(norm))
     inputs = (CHANNELS, 1)  # colours or grey
@@ -196,6 +218,44 @@ def _module(name: str, tensors: Mapping[str, np.ndarray]) -> _Module:
         case "filters" | "weights" | "norm":
             return _Module(name, kind, tensors)
     raise AssertionError(kind)
+
+
+def _by_numbers(modules: Sequence[_Module]) -> list[_Module]:
+    """In the order of the numbers in their names. Names that begin otherwise are sections, such as
+    torchvision's `features` and `classifier`: those with filters come first.
+
+    Raises:
+      ValueError: of two that no shape tells apart letters alone say which comes first.
+    """
+    convolved = {module.section for module in modules if module.kind == "filters"}
+    dense = {module.section for module in modules if module.kind == "weights"} - convolved
+    ordered = sorted(modules, key=lambda one: (one.section not in convolved, one.parts))
+    for one, other in _not_told_by_shape(ordered):
+        by_section = one.section in convolved and other.section in dense and one.kind != "weights"
+        if not by_section and not _differ_in_a_number(one, other):
+            raise ValueError(
+                f"{one} and {other}: a safetensors file has an order of its own, and these names do"
+                " not say which comes first: save it as .pth, which keeps the order"
+            )
+    return ordered
+
+
+def _not_told_by_shape(ordered: Sequence[_Module]) -> Iterator[tuple[_Module, _Module]]:
+    """Neighbours among those of one kind and shape, and batch norms with what is beside them."""
+    alike: dict[tuple[str, tuple[int, ...]], list[_Module]] = {}
+    for module in ordered:
+        alike.setdefault(module.looks, []).append(module)
+    for modules in alike.values():
+        yield from itertools.pairwise(modules)
+    for one, other in itertools.pairwise(ordered):
+        if "norm" in (one.kind, other.kind):
+            yield one, other
+
+
+def _differ_in_a_number(one: _Module, other: _Module) -> bool:
+    """Whether a number is the first that their names differ in."""
+    pairs = zip(one.parts, other.parts)
+    return next((a[0] >= 0 for a, b in pairs if a != b), True)
 
 
 def _weight_and_bias(module: _Module) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,6 @@ tensors and plain containers and refuses everything else.
 from __future__ import annotations
 
 import pickle
-import re
 import warnings
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -41,10 +40,15 @@ def read_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str
         holds anything but tensors.
     """
     path = Path(path)
+    return _read_pickle(path) if keeps_order(path) else _read_safetensors(path)
+
+
+def keeps_order(path: str | Path) -> bool:
+    """Whether a file has tensors in the order in which the net's modules were made, as pickles do;
+    .safetensors files have an order of their own. Errors as of `files.check`."""
+    path = Path(path)
     kind = files.check(path, "pytorch", "safetensors")
-    if kind == "safetensors" or (not kind and path.suffix.lower() == ".safetensors"):
-        return _read_safetensors(path)
-    return _read_pickle(path)
+    return not (kind == "safetensors" or (not kind and path.suffix.lower() == ".safetensors"))
 
 
 def read_chain(tensors: Mapping[str, np.ndarray], preset: str) -> tuple[list[Link], Preset]:
@@ -99,15 +103,10 @@ def _read_safetensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]
         raise extras.missing("safetensors", "import") from None
     # As jax arrays, because NumPy's have no bfloat16.
     with files.reading(path, "weights as safetensors"), safe_open(path, "flax") as file:
-        # The file has them in an order of its own: as a net's modules are usually numbered.
-        stored = sorted(file.keys(), key=_by_numbers)
+        stored = file.keys()
         names = _renamed({name: name for name in stored})
         tensors = {name: np.asarray(file.get_tensor(its)) for name, its in names.items()}
         return tensors, dict(file.metadata() or {})
-
-
-def _by_numbers(name: str) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def _state_dict(content: Any) -> Mapping[str, Any]:
