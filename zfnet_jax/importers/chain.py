@@ -16,6 +16,7 @@ from zfnet_jax.layer_specs import NormRegion, PoolKind
 from zfnet_jax.windows import Padding, Pads, Pair, Sides, both, pads
 
 CHANNELS = 3  # red, green, blue
+TORCH_EPSILON = 1e-5  # of torch.nn.BatchNorm2d, whose state_dict does not say it
 
 # As many units as pixels, divided by the stride and rounded up; an odd pixel of padding comes last,
 # or first. How much there is depends on the size of the maps: `sized`.

@@ -20,6 +20,7 @@ from zfnet_jax import layer_specs
 from zfnet_jax.architecture import Architecture, from_config
 from zfnet_jax.importers.chain import (
     CHANNELS,
+    TORCH_EPSILON,
     Affine,
     Dropout,
     Filters,
@@ -32,7 +33,6 @@ from zfnet_jax.importers.chain import (
 )
 from zfnet_jax.layer_specs import Classifier
 
-_EPSILON = 1e-5  # of torch.nn.BatchNorm2d
 _LEAVES = {
     "filters": ("weight", "bias"),
     "weights": ("weight", "bias"),
@@ -269,7 +269,7 @@ def _affine(module: _Module) -> Affine:
         module.name,
         found["running_mean"],
         found["running_var"],
-        _EPSILON,
+        TORCH_EPSILON,
         found.get("weight", 1.0),
         found.get("bias", 0.0),
     )

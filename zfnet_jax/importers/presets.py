@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from zfnet_jax.importers.chain import (
+    TORCH_EPSILON,
     Dropout,
     Filters,
     Link,
@@ -96,7 +97,7 @@ class Preset:
                     tensors[f"{conv.batch_norm}.{leaf}"] for leaf in _BATCH_NORM
                 )
                 links.append(
-                    batch_norm(conv.batch_norm, mean, variance, _TORCH_EPSILON, scale, shift)
+                    batch_norm(conv.batch_norm, mean, variance, TORCH_EPSILON, scale, shift)
                 )
             links.append(Rectifier(conv.tensor))
             if conv.norm:
@@ -115,7 +116,6 @@ class Preset:
 
 
 _BATCH_NORM = ("running_mean", "running_var", "weight", "bias")
-_TORCH_EPSILON = 1e-5  # of torch.nn.BatchNorm2d
 
 # As torchvision's models: images in [0, 1], then mean and standard deviation of ImageNet.
 _TORCH = Preprocessing(

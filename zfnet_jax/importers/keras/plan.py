@@ -27,7 +27,7 @@ from zfnet_jax.importers.chain import (
 )
 from zfnet_jax.importers.keras.layers import Layer
 from zfnet_jax.layer_specs import PoolKind
-from zfnet_jax.windows import Sides, added, both
+from zfnet_jax.windows import Pads, Pair, Sides, added, both
 
 # Nothing happens in them in evaluation.
 _NOTHING = (
@@ -41,8 +41,6 @@ _OF_MAPS = (
 )  # fmt: skip
 _LARGEST = 2**24  # any number of a config
 
-Pair = tuple[int, int]  # rows, columns
-Pads = tuple[Pair, Pair]  # (top, bottom), (left, right)
 _NO_PADS: Pads = ((0, 0), (0, 0))
 
 

@@ -21,9 +21,9 @@ from zfnet_jax import extras
 from zfnet_jax.importers import files
 from zfnet_jax.importers.chain import Link
 from zfnet_jax.importers.keras import hdf5, layers
-from zfnet_jax.importers.keras.plan import Pair, Planned, plan
+from zfnet_jax.importers.keras.plan import Planned, plan
 from zfnet_jax.importers.keras.tfjs import Shards
-from zfnet_jax.windows import Sides
+from zfnet_jax.windows import Pair, Sides
 
 _LARGEST_TEXT = 2**26  # bytes of JSON
 _SMALL, _PACKS = (
@@ -39,7 +39,7 @@ class KerasNet:
     Attributes:
       chain: the layers.
       input_size: (H, W) of the images where the config says it.
-        beside: the files beside it that hold its tensors.
+      beside: the files beside it that hold its tensors.
     """
 
     chain: list[Link]

@@ -7,8 +7,8 @@ import dataclasses
 from zfnet_jax import geometry
 from zfnet_jax.architecture import Architecture
 from zfnet_jax.geometry import Canvas, Span
-from zfnet_jax.pooling import Pads
 from zfnet_jax.stages.stage import POINTS, Stage
+from zfnet_jax.windows import Pads
 
 
 @dataclasses.dataclass(frozen=True)

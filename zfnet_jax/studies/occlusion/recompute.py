@@ -22,9 +22,9 @@ from jax import lax
 from zfnet_jax import geometry
 from zfnet_jax.geometry import Span
 from zfnet_jax.model import ZFNet
-from zfnet_jax.pooling import Pads
 from zfnet_jax.stages.stage import Place, Stage, Up
 from zfnet_jax.studies.occlusion.plan import Grid, Step, make_plan
+from zfnet_jax.windows import Pads
 
 Params = Mapping[str, Any]
 
