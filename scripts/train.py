@@ -65,6 +65,6 @@ if __name__ == "__main__":
     flags.register_multi_flags_validator(
         ("workdir", "check"),
         lambda given: given["workdir"] or given["check"],
-        message="--workdir says where the run goes",
+        message="Flag --workdir must have a value, or --check be given",
     )
     shell.run(main, several=True, saves=True)

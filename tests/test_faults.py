@@ -200,7 +200,7 @@ def test_a_train_step_has_no_branch_and_asks_nothing_of_the_host(tiny_config):
 def test_a_step_is_named_though_the_host_looks_at_every_eighth_only(
     shallow_config, tmp_path, monkeypatch
 ):
-    def make(*_):
+    def make(*_, **__):
         def step(state, _mean, _batch):
             loss = jnp.where(state.step == 10, jnp.nan, jnp.float32(1))
             return state.replace(step=state.step + 1), loss
@@ -222,8 +222,8 @@ def test_an_overflow_before_a_save_is_never_saved_and_a_rollback_halves_the_rate
     """The loss of step 6 is finite, its parameters are not while the rate is above a third."""
     make = train.make_train_step
 
-    def make_poisoned(*arguments):
-        step = make(*arguments)
+    def make_poisoned(*arguments, **options):
+        step = make(*arguments, **options)
 
         def poisoned(state, mean, batch):
             new, loss = step(state, mean, batch)

@@ -30,7 +30,11 @@ Pixels = TypeVar("Pixels", jax.Array, np.ndarray)
 def check(config: ConfigDict) -> None:
     """ValueError unless `config.augment` makes sense, and its crops can be cut from the images."""
     crop, size = config.augment.crop, config.data.image_size
-    if not all(1 <= side <= size for side in both(crop)):
+    try:
+        sides = both(crop)
+    except ValueError as error:
+        raise ValueError(f"config.augment.crop: {error}") from None
+    if not all(1 <= side <= size for side in sides):
         raise ValueError(
             f"config.augment.crop {in_words(crop)}: must be between 1 and config.data.image_size,"
             f" {size}"
