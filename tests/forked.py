@@ -149,7 +149,8 @@ def _serve(address: str) -> None:
 
     for module in pkgutil.walk_packages(zfnet_jax.__path__, "zfnet_jax."):
         if not module.name.startswith(_NOT_BEFORE):
-            importlib.import_module(module.name)
+            with contextlib.suppress(ImportError, ValueError):  # an extra that is not installed
+                importlib.import_module(module.name)
     warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
     gc.collect()
     gc.freeze()
