@@ -12,9 +12,8 @@ import numpy as np
 
 from zfnet_jax import extras
 from zfnet_jax.data import augment
-from zfnet_jax.exporters import parity
+from zfnet_jax.exporters import metadata, parity
 from zfnet_jax.importers import own
-from zfnet_jax.runs import titles, workdir
 from zfnet_jax.runs.run import Run
 from zfnet_jax.stages.affine import ScaleAndShift
 from zfnet_jax.stages.average_pool import AveragePool
@@ -96,14 +95,7 @@ def _model(run: Run) -> Any:
         ir_version=8,
         producer_name="zfnet_jax",
     )
-    said = own.description(
-        workdir.as_json(run.config),
-        run.class_names,
-        run.step,
-        titles.given(run.directory),
-        run.origins,
-    )
-    helper.set_model_props(model, {own.KEY: said})
+    helper.set_model_props(model, metadata.of_run(run))
     return model
 
 

@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from zfnet_jax import extras
-from zfnet_jax.exporters import parity
+from zfnet_jax.exporters import metadata, parity
 from zfnet_jax.importers import own, pytorch
-from zfnet_jax.runs import titles, workdir
 from zfnet_jax.runs.run import Run
 
 
@@ -32,20 +31,12 @@ def export(run: Run, path: str | Path) -> float:
         raise extras.missing("safetensors", "import") from None
     tensors = own.to_foreign(run.architecture, run.params, run.input_size)
     tensors["mean"] = np.ascontiguousarray(run.mean, np.float32)
-    said = own.description(
-        workdir.as_json(run.config),
-        run.class_names,
-        run.step,
-        titles.given(run.directory),
-        run.origins,
-    )
     with parity.unfinished(Path(path)) as temporary:
-        temporary.write_bytes(save(tensors, metadata={own.KEY: said}))
+        temporary.write_bytes(save(tensors, metadata=metadata.of_run(run)))
         return parity.check(run, f"{path}", lambda images: _forward(run, temporary, images))
 
 
 def _forward(run: Run, path: Path, images: np.ndarray) -> np.ndarray:
-    tensors, metadata = pytorch.read_tensors(path)
-    read = own.imported(tensors, metadata, {})
+    read = own.imported(*pytorch.read_tensors(path), {})
     again = dataclasses.replace(run, params=read.net.params)
     return np.asarray(parity.answer(run.architecture, *again.forward(run.inputs(images))))

@@ -110,7 +110,7 @@ def measure(
         norm = float(optax.global_norm(gradients))
         gathered *= limit / max(norm, limit)
     layers = {}
-    names = [stage.weights for stage in net.architecture.stages if stage.weights]
+    names = net_layers.in_order(net.architecture)
     for name in names:
         # The class scores may be maps: the last layer's, after what follows its filters.
         maps = np.asarray(logits if name == names[-1] else activations[name], np.float32)

@@ -20,6 +20,11 @@ def layers_of(net: Architecture) -> dict[str, tuple[str, ...]]:
     return {names[0]: tuple(names) for names in by_number.values()}
 
 
+def in_order(net: Architecture) -> tuple[str, ...]:
+    """The names of all parameters, from the image up."""
+    return params_of(net, list(layers_of(net)))
+
+
 def check_names(net: Architecture, names: Sequence[str], field: str, named: Origins = NONE) -> None:
     """ValueError unless a field of the config names layers of the net.
 

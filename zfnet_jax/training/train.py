@@ -311,7 +311,7 @@ def _train(
         if not done or done[-1].healthy:
             return
         bad = next(one for one in done if not one.healthy)
-        names = [stage.weights for stage in job.net.architecture.stages if stage.weights]
+        names = layers.in_order(job.net.architecture)
         clipped = config.optimizer.clip_norm > 0
         tensor = nonfinite.culprit_of(state, bad.loss, names, clipped=clipped)
         raise nonfinite.error_of_step(
