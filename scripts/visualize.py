@@ -2,21 +2,26 @@
 
 python -m scripts.visualize --workdir=DIR --image=PHOTO --out=FILE.png
 
-Beside the picture its arrays are saved, FILE.npz.
+Beside the picture its arrays are saved, FILE.npz. With --unit one unit alone, by any rule:
+
+python -m scripts.visualize --workdir=DIR --image=PHOTO --unit=conv5:17 --out=FILE.png
 """
 
 from __future__ import annotations
+
+import re
 
 import numpy as np
 from absl import flags
 
 from zfnet_jax.command import outputs, shell, step_flag, study_flags
-from zfnet_jax.studies.layers.options import StrongestOptions
+from zfnet_jax.studies.layers.options import StrongestOptions, UnitOptions
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _OPTIONS = study_flags.define(StrongestOptions)
 _OUT = flags.DEFINE_string("out", None, "The picture to write: .png, .pdf or .svg.", required=True)
 _STEP = step_flag.define()
+_UNIT = study_flags.define(UnitOptions)
 
 
 def main() -> None:
@@ -30,7 +35,11 @@ def main() -> None:
     run = open_run(_WORKDIR.value, _STEP.value)
     options = _OPTIONS()
     photo = load_photo(options.image, run.config.data.image_size)
-    arrays = strongest.strongest_maps(run, photo, options.maps, options.layers)
+    one = _UNIT()
+    if one.unit is None:
+        arrays = strongest.strongest_maps(run, photo, options.maps, options.layers)
+    else:
+        arrays = strongest.one_unit(run, photo, *_unit(one.unit), one.rectify, one.overlap)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_arrays(out.with_suffix(".npz"), arrays)
     drawn = arrays | {"class_names": np.array(run.class_titles)}
@@ -41,6 +50,15 @@ def main() -> None:
         answer = (f"{run.class_titles[n]} {arrays['probabilities'][n]:.1%}" for n in best)
         print(f"the net's answer: {', '.join(answer)}")
     print(f"{run.checkpoint}: {out}, its arrays in {out.with_suffix('.npz')}")
+
+
+def _unit(text: str) -> tuple[str, int, tuple[int, int] | None]:
+    """Layer, map, and row and column if they are given. ValueError: it says something else."""
+    found = re.fullmatch(r"([^:]+):(\d+)(?::(\d+),(\d+))?", text, re.ASCII)
+    if not found:
+        raise ValueError(f"--unit={text}: give LAYER:MAP or LAYER:MAP:ROW,COLUMN, as conv5:17:3,4")
+    layer, number, row, column = found.groups()
+    return layer, int(number), None if row is None else (int(row), int(column))
 
 
 if __name__ == "__main__":

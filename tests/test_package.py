@@ -45,7 +45,9 @@ def test_what_is_imported_is_listed():
     """At import time the dependencies alone, in functions those of the extras too."""
     distributions = metadata.packages_distributions()
     dependencies = names(PROJECT["dependencies"])
-    optional = {name for extra in ("tfds", "slurm", "import") for name in names(EXTRAS[extra])}
+    optional = {
+        name for extra in ("tfds", "slurm", "import", "explore") for name in names(EXTRAS[extra])
+    }
     unlisted = set()
     for path in [*(ROOT / "zfnet_jax").rglob("*.py"), *(ROOT / "configs").glob("*.py")]:
         for module, lazy in imports(ast.parse(path.read_text(encoding="utf-8"))):
@@ -87,7 +89,9 @@ from zfnet_jax.training import train
 from zfnet_jax.data.prepare import prepare
 
 for module in pkgutil.walk_packages(zfnet_jax.__path__, "zfnet_jax."):
-    if module.name not in ("zfnet_jax.__main__", "zfnet_jax.sweep.slurm"):
+    if module.name not in (
+        "zfnet_jax.__main__", "zfnet_jax.sweep.slurm", "zfnet_jax.explore.server"
+    ):
         importlib.import_module(module.name)
 recipe = quickstart.get_config()
 recipe.update_from_flattened_dict({photos})

@@ -19,14 +19,18 @@ flags.disclaim_key_flags()  # they belong to the script, whose --help shows them
 
 
 class NetFlags:
-    """The flags, defined as it is made; read once they are parsed."""
+    """The flags, defined as it is made; read once they are parsed.
 
-    def __init__(self) -> None:
+    Args:
+      required: whether a script cannot do without weights.
+    """
+
+    def __init__(self, required: bool = True) -> None:
         self._weights = flags.DEFINE_string(
             "weights",
             None,
             ".pth, .safetensors, .onnx, .h5, .keras, model.json or .caffemodel.",
-            required=True,
+            required=required,
         )
         self._format = flags.DEFINE_enum(
             "format",
@@ -71,14 +75,20 @@ class NetFlags:
             "Side of the centre crop that the net sees, pixels, or ROWS,COLUMNS.",
         )
 
+    @property
+    def is_given(self) -> bool:
+        """Whether there are weights."""
+        return self._weights.value is not None
+
     def read(self, base: ConfigDict) -> Imported:
-        """The net; errors as in `importing`.
+        """The net, where weights are given; errors as in `importing`.
 
         Args:
           base: a config whose fields of the model hold where the file says nothing.
         """
         from zfnet_jax.importers import importing  # after the flags, so that --help needs no jax
 
+        assert self._weights.value is not None
         order, mean, scale = self._order.value, self._mean.value, self._scale.value
         architecture = self._architecture.value
         is_json = architecture is not None and architecture.endswith(".json")

@@ -33,7 +33,7 @@ def of_run(run: Run) -> dict[str, Any]:
     return {
         "run": run.directory.resolve().name,
         "step": run.step,
-        "epoch": _epoch(run),
+        "epoch": epoch_of(run, run.step),
         "crop": list(run.input_size),
         "image_size": run.config.data.image_size,
         "config": workdir.as_json(run.config),
@@ -77,12 +77,13 @@ def trained_with(directory: Path, split: str) -> str | None:
     return (json.loads(path.read_text(encoding="utf-8")).get("data") or {}).get(split)
 
 
-def _epoch(run: Run) -> float | None:
-    """Epochs that the net was trained; None where the run's folder does not say on how much."""
+def epoch_of(run: Run, step: int) -> float | None:
+    """Epochs that a step of a run stands for; None where its folder does not say of how many
+    images."""
     path = run.directory / "run.json"
     if not path.exists():
         return None
     images = json.loads(path.read_text(encoding="utf-8")).get("images", {}).get("train")
     if images is None:  # imported: trained elsewhere
         return None
-    return run.step / batches.train_steps_per_epoch(images, run.config.batch_size)
+    return step / batches.train_steps_per_epoch(images, run.config.batch_size)

@@ -73,7 +73,7 @@ def write_sheets(sheet: Sheet, maps: Iterable[np.ndarray], stem: Path) -> int:
         for k, tile in enumerate(tiles):
             y, x = divmod(k, sheet.grid)
             corner = column * block + x * sheet.side, row * block + y * sheet.side
-            canvas.paste(_scaled(tile, sheet.side), corner)
+            canvas.paste(scaled(tile, sheet.side), corner)
     if canvas:
         _write(sheet, canvas, stem, count - 1)
     return count
@@ -105,7 +105,7 @@ def _scaled_down(projection: np.ndarray, side: int) -> np.ndarray:
     return np.stack(small, axis=-1)
 
 
-def _scaled(tile: np.ndarray, side: int) -> Image.Image:
+def scaled(tile: np.ndarray, side: int) -> Image.Image:
     image, size = as_picture(tile), _size(tile, side)
     image = image if image.size == size else image.resize(size, Image.Resampling.LANCZOS)
     if size == (side, side):

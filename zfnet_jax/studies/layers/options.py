@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+from zfnet_jax.pooling import Overlap
+from zfnet_jax.stages.stage import Rectify
 from zfnet_jax.studies.options import option
 
 
@@ -25,3 +27,14 @@ class StrongestOptions:
     layers: tuple[str, ...] = option(
         (), "A layer, such as conv5; may be repeated. All if not given.", flag="layer"
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class UnitOptions:
+    """Of one unit alone instead."""
+
+    unit: str | None = option(
+        None, "LAYER:MAP for its strongest unit alone, LAYER:MAP:ROW,COLUMN for another."
+    )
+    rectify: Rectify = option("deconvnet", "Rectification going down, with --unit.")
+    overlap: Overlap = option("sum", "Rule of unpooling, with --unit.")

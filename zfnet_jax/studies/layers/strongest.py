@@ -11,7 +11,9 @@ import numpy as np
 from zfnet_jax import deconvnet, units
 from zfnet_jax.data import augment
 from zfnet_jax.model import Activations
+from zfnet_jax.pooling import Overlap
 from zfnet_jax.runs.run import Run
+from zfnet_jax.stages.stage import Rectify
 from zfnet_jax.studies import fields
 
 Arrays = dict[str, np.ndarray]
@@ -63,6 +65,63 @@ def strongest_maps(run: Run, photo: np.ndarray, count: int, layers: Sequence[str
             f"{layer}/projection": np.asarray(_project_each(run, activations, layer, numbers[0])),
         }
     return result
+
+
+def one_unit(
+    run: Run,
+    photo: np.ndarray,
+    layer: str,
+    number: int,
+    place: tuple[int, int] | None,
+    rectify: Rectify,
+    overlap: Overlap,
+) -> Arrays:
+    """A unit of a layer of maps alone, by any rule of the way down; the rest as `strongest_maps`.
+
+    Args:
+      layer: a conv or pool layer, see `Run.layer`.
+      number: of the map.
+      place: row and column of the unit; the strongest of the map if None.
+
+    Raises:
+      ValueError: there is no such layer, map or unit.
+    """
+    layer = run.layer(layer, run.architecture.map_layers)
+    logits, activations = run.forward(run.inputs(photo[None]))
+    maps = activations[layer]
+    _, height, width, count = maps.shape
+    if not 0 <= number < count:
+        raise ValueError(f"{layer} has maps 0 to {count - 1}, not {number}")
+    if place is None:
+        row, column = (int(axis[0]) for axis in units.strongest_position(maps, number))
+    else:
+        row, column = place
+    if not (0 <= row < height and 0 <= column < width):
+        raise ValueError(
+            f"{layer} has units 0 to {height - 1} by 0 to {width - 1}, not {row}, {column}"
+        )
+    projected = deconvnet.project(
+        run.architecture,
+        run.params,
+        activations,
+        layer,
+        units.unit_at(maps, number, row, column),
+        run.input_size,
+        rectify=rectify,
+        overlap=overlap,
+    )
+    positions = np.array([[row, column]])
+    return {
+        "photo": augment.centre(photo, run.input_size),
+        "probabilities": np.asarray(jax.nn.softmax(logits[0])),
+        "class_names": np.array(run.class_names),
+        "layers": np.array([layer]),
+        f"{layer}/map": np.array([number]),
+        f"{layer}/activation": np.asarray(maps[0, row, column, number])[None],
+        f"{layer}/position": positions,
+        f"{layer}/window": fields.seen_by(run.architecture, layer, positions),
+        f"{layer}/projection": np.asarray(projected),
+    }
 
 
 def _project_each(run: Run, activations: Activations, layer: str, numbers: jax.Array) -> jax.Array:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple, get_args
 
 import jax
@@ -95,9 +95,6 @@ def occlude(
     fills = np.stack(
         [filled(run, photo, fill, square, (seed, n)) for n, photo in enumerate(photos)]
     )
-    # A Flax module has a hash of its fields, which the decorator that makes it does not tell.
-    prepare, step = _make_steps(run.net, grid, layer, form)  # pyrefly: ignore [bad-argument-type]
-    params = parallel.replicate(run.params)
     group = min(len(photos), _PHOTOS)
     found: list[Arrays] = []
     total = len(photos) * len(rows) * len(columns)
@@ -106,26 +103,25 @@ def occlude(
             # The last group is filled up, so that it has the size that is compiled already.
             here = np.minimum(np.arange(begin, begin + group), len(photos) - 1)
             real = min(group, len(photos) - begin)
-            state, whole = prepare(
-                run.params,
-                run.inputs(photos[here]),
-                run.inputs(fills[here]),
-                None if labels is None else jnp.asarray(labels[here], jnp.int32),
+            slid = slide(
+                run,
+                photos[here],
+                fills[here],
+                None if labels is None else labels[here],
+                grid,
+                layer,
+                count=real,
+                batch_size=batch_size,
+                form=form,
             )
             shape, parts = (real, len(rows), len(columns)), []
-            for squares, answers in passes.over_rows(
-                math.prod(shape),
-                functools.partial(_read, shape),
-                step,
-                (params, parallel.replicate(state)),
-                batch_size=batch_size,
-            ):
+            for squares, answers in slid.answers:
                 parts.append(answers)
                 bar.update(len(squares))
             joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
             found.append(
                 {name: array.reshape(shape) for name, array in joined.items()}
-                | {name: np.asarray(array)[:real] for name, array in whole.items()}
+                | {name: array[:real] for name, array in slid.whole.items()}
             )
     result = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
     for name in ("activity", "probability"):
@@ -138,6 +134,56 @@ def occlude(
         "photo": augment.centre(photos, run.input_size),
         "fill": augment.centre(fills.round().astype(np.uint8), run.input_size),
     }
+
+
+class Slid(NamedTuple):
+    """What squares do to photos, as it is computed.
+
+    Attributes:
+      whole: of the uncovered photos, as in `occlude`, with 'label', 'map' and 'position'.
+      answers: batch by batch the numbers of its squares, photo by photo in row-major order, and
+        'activity', 'probability' and 'class' of each.
+    """
+
+    whole: Arrays
+    answers: Iterator[tuple[range, Arrays]]
+
+
+def slide(
+    run: Run,
+    photos: np.ndarray,
+    fills: np.ndarray,
+    labels: np.ndarray | None,
+    grid: Grid,
+    layer: str,
+    *,
+    maps: np.ndarray | None = None,
+    count: int,
+    batch_size: int,
+    form: Form = "fast",
+) -> Slid:
+    """Slides a square over the first `count` of photos [G, S, S, C].
+
+    Args:
+      fills: [G, S, S, C], see `filled`.
+      labels: [G], or None for the answers.
+      grid: where the squares lie.
+      maps: [G], the maps to sum; the strongest ones if None.
+      run, layer, batch_size, form: see `occlude`.
+    """
+    # A Flax module has a hash of its fields, which the decorator that makes it does not tell.
+    prepare, step = _make_steps(run.net, grid, layer, form)  # pyrefly: ignore [bad-argument-type]
+    given = (None if array is None else jnp.asarray(array, jnp.int32) for array in (labels, maps))
+    state, whole = prepare(run.params, run.inputs(photos), run.inputs(fills), *given)
+    shape = (count, len(grid.rows), len(grid.columns))
+    answers = passes.over_rows(
+        math.prod(shape),
+        functools.partial(_read, shape),
+        step,
+        (parallel.replicate(run.params), parallel.replicate(state)),
+        batch_size=batch_size,
+    )
+    return Slid({name: np.asarray(array) for name, array in whole.items()}, answers)
 
 
 def filled(
@@ -160,16 +206,20 @@ def filled(
 def _make_steps(
     net: ZFNet, grid: Grid, layer: str, form: Form
 ) -> tuple[Callable[..., tuple[Any, dict[str, jax.Array]]], Callable[..., dict[str, jax.Array]]]:
-    """(params, inputs, fills, labels) -> what a group of photos leaves for the second, and of the
-    uncovered photos; (params, that, squares) -> arrays [N]."""
+    """(params, inputs, fills, labels, maps) -> what a group of photos leaves for the second, and
+    what is known of the uncovered photos; (params, that, squares) -> arrays [N]."""
 
     @jax.jit
     def prepare(
-        params: Params, inputs: jax.Array, fills: jax.Array, labels: jax.Array | None
+        params: Params,
+        inputs: jax.Array,
+        fills: jax.Array,
+        labels: jax.Array | None,
+        chosen: jax.Array | None,
     ) -> tuple[Any, dict[str, jax.Array]]:
         logits, activations = model.forward(net, params, inputs)
         maps = activations[layer]
-        number = units.strongest_maps(maps, 1)[0][:, 0]
+        number = units.strongest_maps(maps, 1)[0][:, 0] if chosen is None else chosen
         position = jnp.stack(units.strongest_position(maps, number), axis=1)
         label = labels
         if label is None and logits.shape[1]:

@@ -1,0 +1,413 @@
+"""The answers to what a person asks of runs and photos, as JSON values and PNG files.
+
+All of it is called in one thread (see `worker`), so that nothing here need be guarded against
+itself. A photo is forwarded once for each checkpoint; what that leaves is kept while there is room.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, get_args
+
+import numpy as np
+
+from zfnet_jax import geometry
+from zfnet_jax.data import augment
+from zfnet_jax.explore import mined, pictures, seen
+from zfnet_jax.explore.errors import NotThereError, RequestError
+from zfnet_jax.explore.kept import Kept
+from zfnet_jax.explore.mined import Mined
+from zfnet_jax.explore.nets import Folder, Nets
+from zfnet_jax.explore.photos import MOST_BYTES, MOST_PIXELS, Photos
+from zfnet_jax.explore.seen import Seen, Unit
+from zfnet_jax.names import fit
+from zfnet_jax.pooling import Overlap
+from zfnet_jax.report.tiles import moved_inside, part_inside
+from zfnet_jax.runs import titles
+from zfnet_jax.runs.run import Run
+from zfnet_jax.stages.stage import Rectify
+from zfnet_jax.studies.occlusion.options import Options as Occlusion
+from zfnet_jax.studies.occlusion.study import resolved
+
+Json = dict[str, Any]
+Says = Callable[[str], contextlib.AbstractContextManager[None]]
+
+SEEN_BYTES = 2**28  # of activations in memory; one photo has 6 MB of them in ZFNet, 66 in VGG-16
+ANSWERS = 10  # classes
+UNITS = 24  # of a place
+RULES: tuple[Rectify, ...] = get_args(Rectify)
+OVERLAPS: tuple[Overlap, ...] = get_args(Overlap)
+
+
+class Explorer:
+    """Runs and photos.
+
+    Args:
+      says: in whose context something takes long, and what.
+    """
+
+    def __init__(self, nets: Nets, photos: Photos, says: Says) -> None:
+        self.nets, self.photos = nets, photos
+        self._says = says
+        self._seen: Kept[tuple[int, int, str], Seen] = Kept(SEEN_BYTES, lambda one: one.nbytes)
+        self._mined: dict[tuple[int, int], Mined] = {}
+        self._compiled: set[tuple[Any, ...]] = set()
+
+    # ---- What there is
+
+    def about(self) -> Json:
+        """All runs, and what may be asked of them."""
+        return {
+            "nets": [self._net(n, folder) for n, folder in enumerate(self.nets.folders)],
+            "rules": list(RULES),
+            "overlaps": list(OVERLAPS),
+            "upload": {"bytes": MOST_BYTES, "pixels": MOST_PIXELS},
+        }
+
+    def _net(self, number: int, folder: Folder) -> Json:
+        run = folder.shown
+        square = resolved(run, Occlusion())
+        mined_layers = self._winners(number, run)
+        convs = {conv.name for conv in run.architecture.convs}
+        shapes = geometry.shapes(run.architecture, (*run.input_size, 3))
+        layers = []
+        for name in run.architecture.map_layers:
+            rows, columns, maps = shapes[name]
+            layers.append(
+                {
+                    "name": name,
+                    "title": fit(run.origins.get(name, "")),
+                    "kind": "conv" if name in convs else "pool",
+                    "maps": maps,
+                    "rows": rows,
+                    "columns": columns,
+                    "field": [one.size for one in self._fields(run, name)],
+                    "winners": bool(mined_layers and name in mined_layers.winners.layers),
+                }
+            )
+        return {
+            "run": number,
+            "name": fit(folder.directory.resolve().name),
+            "steps": [{"step": step, "label": folder.label(step)} for step in folder.steps],
+            "step": run.step,
+            "crop": list(run.input_size),
+            "classes": list(run.class_titles) if run.class_names else None,
+            "layers": layers,
+            "square": {"size": square.square, "stride": square.stride},
+            "samples": len(folder.samples) if folder.samples else 0,
+        }
+
+    @staticmethod
+    def _fields(run: Run, layer: str) -> Sequence[geometry.ReceptiveField]:
+        return geometry.receptive_fields(run.architecture, layer)
+
+    # ---- Photos
+
+    def sample(self, run: int, index: int) -> Json:
+        """One of the run's validation images."""
+        folder = self.nets.folder(run)
+        split = folder.samples
+        count = len(split) if split else 0
+        if split is None or not 0 <= index < count:
+            raise NotThereError(f"{folder.directory.name} has {count} images, and none of {index}")
+        label = int(split.labels[index])
+        names = titles.of_classes(folder.directory, split.class_names)
+        return {
+            "photo": self.photos.put(split.rows(np.array([index]))[0]),
+            "index": index,
+            "label": names[label] if 0 <= label < len(names) else None,
+            "key": fit(split.keys[index]),
+        }
+
+    def photo(self, run: int, photo: str, whole: bool) -> bytes:
+        """What the net sees, or the square that it is cut from."""
+        shown = self.nets.folder(run).shown
+        square = self.photos.square(photo, shown.config.data.image_size)
+        return pictures.photo(square if whole else augment.centre(square, shown.input_size))
+
+    # ---- What the net makes of a photo
+
+    def answer(self, run: int, step: int | None, photo: str) -> Json:
+        return _answer(self.seen(run, step, photo))
+
+    def strip(self, run: int, step: int | None, photo: str, layer: str) -> Json:
+        """All maps of a layer."""
+        one = self.seen(run, step, photo)
+        layer = _layer(one.run, layer)
+        ranked = one.ranked(layer)
+        shape = one.activations[layer].shape
+        columns, tile = pictures.strip_layout((shape[1], shape[2], shape[3]))
+        maps = [
+            dict(zip(("map", "value", "row", "column"), each))
+            for each in zip(*(array.tolist() for array in ranked))
+        ]
+        return {"layer": layer, "maps": maps, "columns": columns, "tile": list(tile)}
+
+    def strip_picture(self, run: int, step: int | None, photo: str, layer: str) -> bytes:
+        one = self.seen(run, step, photo)
+        layer = _layer(one.run, layer)
+        maps = np.asarray(one.activations[layer])[0]
+        return pictures.strip(maps[..., one.ranked(layer).map])
+
+    def unit(
+        self,
+        run: int,
+        step: int | None,
+        photo: str,
+        layer: str,
+        number: int,
+        place: tuple[int, int] | None,
+    ) -> Json:
+        """A unit, the strongest of its map where no place is given; and what its map stands for."""
+        one, unit = self._unit(run, step, photo, layer, number, place)
+        field = seen.field_of(one.run, unit)
+        found = self._winners(run, one.run)
+        has = found is not None and unit.layer in found.winners.layers
+        (rank,) = np.flatnonzero(one.ranked(unit.layer).map == number)
+        return {
+            **unit._asdict(),
+            "field": field.tolist(),
+            "shown": moved_inside(field, one.run.input_size).tolist(),
+            "rank": int(rank),
+            "title": f"{unit.layer} map {number}",
+            "class": mined.class_of(found.winners, unit.layer, number) if found and has else None,
+            "winners": mined.of_map(found, unit.layer, number) if found and has else [],
+        }
+
+    def unit_picture(
+        self,
+        run: int,
+        step: int | None,
+        photo: str,
+        layer: str,
+        number: int,
+        place: tuple[int, int] | None,
+        rule: Rectify,
+        overlap: Overlap,
+        whole: bool,
+    ) -> bytes:
+        """Its projection, in its receptive field or on the whole crop."""
+        one, unit = self._unit(run, step, photo, layer, number, place)
+        projection = self.project(one, unit, rule, overlap)
+        field = seen.field_of(one.run, unit)
+        if whole:
+            return pictures.projection(seen.on_crop(projection, field, one.run.input_size))
+        return pictures.projection(part_inside(projection, field, one.run.input_size))
+
+    def winners_picture(
+        self, run: int, step: int | None, layer: str, number: int, projected: bool
+    ) -> bytes:
+        opened = self._open(run, step)
+        layer = _layer(opened, layer)
+        found = self._winners(run, opened)
+        if found is None or layer not in found.winners.layers:
+            raise NotThereError(f"nothing is mined of {layer}: run python -m scripts.mine")
+        if not 0 <= number < len(found.winners.winners[f"{layer}/image"]):
+            raise NotThereError(f"{layer} has no map {number}")
+        return pictures.winners(found.winners, layer, number, projected)
+
+    def place(self, run: int, step: int | None, photo: str, layer: str, y: int, x: int) -> Json:
+        """The units of a layer whose receptive fields are centred nearest to a pixel of the crop,
+        strongest first; those at rest are left out."""
+        one = self.seen(run, step, photo)
+        layer = _layer(one.run, layer)
+        row, column = one.nearest(layer, y, x)
+        numbers, values = one.column(layer, row, column)
+        field = seen.field_of(one.run, Unit(layer, 0, row, column, 0))
+        return {
+            "row": row,
+            "column": column,
+            "field": field.tolist(),
+            "shown": moved_inside(field, one.run.input_size).tolist(),
+            "units": [
+                {"map": number, "value": value}
+                for number, value in zip(numbers.tolist(), values.tolist())
+                if value > 0
+            ][:UNITS],
+        }
+
+    def square(
+        self,
+        run: int,
+        step: int | None,
+        photo: str,
+        layer: str,
+        number: int,
+        y: int,
+        x: int,
+        size: int,
+    ) -> Json:
+        """What a grey square over the photo costs."""
+        one, unit = self._unit(run, step, photo, layer, number, None)
+        height, width = one.run.input_size
+        if not 1 <= size <= min(height, width):
+            raise RequestError(f"a square has 1 to {min(height, width)} pixels, not {size}")
+        y, x = min(max(y, 0), height - size), min(max(x, 0), width - size)
+        under = seen.covered(one.run, one.photo, y, x, size)
+        label = None
+        if one.probabilities.size:
+            best = int(one.probabilities.argmax())
+            label = {
+                "class": best,
+                "name": one.run.class_titles[best],
+                "probability": float(under.probabilities[best]),
+                "was": float(one.probabilities[best]),
+            }
+        return {
+            **{"y": y, "x": x, "size": size},
+            **_answer(under),
+            "label": label,
+            "value": seen.activity(under, unit.layer, number),
+            "was": seen.activity(one, unit.layer, number),
+        }
+
+    def occlusion(
+        self,
+        run: int,
+        step: int | None,
+        photo: str,
+        layer: str,
+        number: int,
+        size: int | None,
+        stride: int | None,
+    ) -> Iterator[Json]:
+        """A grey square slid over the photo: where first, then the answers as they are computed."""
+        one, unit = self._unit(run, step, photo, layer, number, None)
+        usual = resolved(one.run, Occlusion(square=size, stride=stride))
+        size, stride = usual.square, usual.stride
+        with self._compiling(one.run, "occlusion", unit.layer, size, stride):
+            grid, whole, answers = seen.occlusion(one, unit.layer, number, size, stride)
+            label = int(whole["label"][0]) if "label" in whole else None
+            yield {
+                "begin": {
+                    "rows": list(grid.rows),
+                    "columns": list(grid.columns),
+                    "size": size,
+                    "stride": stride,
+                    "label": None
+                    if label is None
+                    else {"class": label, "name": one.run.class_titles[label]},
+                    "was": {
+                        name: whole[f"whole_{name}"][0].item() if label is not None else None
+                        for name in ("probability", "class")
+                    }
+                    | {"activity": whole["whole_activity"][0].item()},
+                }
+            }
+            total = len(grid.rows) * len(grid.columns)
+            first = next(answers, None)
+        while first is not None:
+            squares, arrays = first
+            yield {
+                "at": squares.start,
+                "done": squares.stop / total,
+                **{
+                    name: arrays[name].tolist() if name in arrays else None
+                    for name in ("activity", "probability", "class")
+                },
+            }
+            first = next(answers, None)
+        yield {"end": True}
+
+    # ---- What the others need, too
+
+    def seen(self, run: int, step: int | None, photo: str) -> Seen:
+        """A photo as a checkpoint sees it."""
+        opened = self._open(run, step)
+        kept = self._seen.get((run, opened.step, photo))
+        if kept:
+            return kept
+        square = self.photos.square(photo, opened.config.data.image_size)
+        with self._compiling(opened, "the net's answer"):
+            return self._seen.put((run, opened.step, photo), seen.see(opened, square))
+
+    def project(self, one: Seen, unit: Unit, rule: Rectify, overlap: Overlap) -> np.ndarray:
+        with self._compiling(one.run, unit.layer, rule, overlap):
+            return seen.project(one, unit, rule, overlap)
+
+    def warm_up(self) -> list[tuple[str, Callable[[], object]]]:
+        """What makes the first answers quick, and what each is called: programs of each run for the
+        answer, and of each conv layer for its maps and their units' projections."""
+        jobs: list[tuple[str, Callable[[], object]]] = []
+        for number, folder in enumerate(self.nets.folders):
+            run = folder.shown
+            size = run.config.data.image_size
+            photo = self.photos.put(np.full((size, size, 3), 128, np.uint8))
+            jobs.append(("the net's answer", functools.partial(self.seen, number, None, photo)))
+            for conv in run.architecture.convs:
+                job = functools.partial(self._warm_layer, number, photo, conv.name)
+                jobs.append((conv.name, job))
+        return jobs
+
+    def _warm_layer(self, run: int, photo: str, layer: str) -> None:
+        one = self.seen(run, None, photo)
+        self.strip_picture(run, None, photo, layer)
+        number = int(one.ranked(layer).map[0])
+        self.project(one, one.strongest(layer, number), RULES[0], OVERLAPS[0])
+
+    def _unit(
+        self,
+        run: int,
+        step: int | None,
+        photo: str,
+        layer: str,
+        number: int,
+        place: tuple[int, int] | None,
+    ) -> tuple[Seen, Unit]:
+        one = self.seen(run, step, photo)
+        layer = _layer(one.run, layer)
+        one.unit(layer, number, 0, 0)  # or there is no such map
+        unit = one.unit(layer, number, *place) if place else one.strongest(layer, number)
+        return one, unit
+
+    def _open(self, run: int, step: int | None) -> Run:
+        opened = self.nets.kept(run, step)
+        if opened:
+            return opened
+        with self._says(f"opening step {step}"):
+            return self.nets.open(run, step)
+
+    def _winners(self, number: int, run: Run) -> Mined | None:
+        """What was mined of a checkpoint; looked for again as long as nothing was."""
+        key = (number, run.step)
+        if key not in self._mined:
+            samples = self.nets.folder(number).samples
+            found = mined.find(run, samples.fingerprint if samples else None)
+            if found is None:
+                return None
+            self._mined[key] = found
+        return self._mined[key]
+
+    @contextlib.contextmanager
+    def _compiling(self, run: Run, *what: Any) -> Iterator[None]:
+        """Says what is compiled, the first time that it is asked for."""
+        key = (run.net.architecture, run.input_size, *what)
+        if key in self._compiled:
+            yield
+            return
+        first, *others = map(str, what)
+        with self._says(f"compiling {first}" + (f" ({', '.join(others)})" if others else "")):
+            yield
+        self._compiled.add(key)
+
+
+def _layer(run: Run, name: str) -> str:
+    try:
+        return run.layer(name, run.architecture.map_layers)
+    except ValueError as error:
+        raise RequestError(str(error)) from error
+
+
+def _answer(one: Seen) -> Json:
+    if not one.probabilities.size:
+        return {"classes": None}
+    best = np.argsort(-one.probabilities, kind="stable")[:ANSWERS]
+    names = one.run.class_titles
+    return {
+        "classes": [
+            {"class": int(n), "name": names[n], "probability": float(one.probabilities[n])}
+            for n in best
+        ]
+    }

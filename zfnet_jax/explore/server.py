@@ -1,0 +1,364 @@
+"""The page and what it asks for: routes alone. The only file that imports Starlette and uvicorn.
+
+Whatever computes goes through the one worker, in turn; see `explorer` for the answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from zfnet_jax import extras
+
+try:
+    import uvicorn
+    from starlette.applications import Starlette
+    from starlette.exceptions import HTTPException
+    from starlette.requests import ClientDisconnect, Request
+    from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
+    from starlette.routing import Route
+except ImportError as error:
+    raise extras.missing(error.name or "starlette", "explore") from error
+
+from zfnet_jax.explore import views
+from zfnet_jax.explore.errors import NotThereError, RequestError, TooLargeError
+from zfnet_jax.explore.explorer import OVERLAPS, RULES, Explorer, Json
+from zfnet_jax.explore.guard import App, Guard
+from zfnet_jax.explore.nets import Nets
+from zfnet_jax.explore.photos import MOST_BYTES, Photos, too_many_bytes
+from zfnet_jax.explore.views import Asked
+from zfnet_jax.explore.worker import Worker
+
+T = TypeVar("T")
+
+PAGE = Path(__file__).with_name("page")
+MOST_JSON = 10_000  # bytes of what is posted beside photos
+_LARGEST = 2**31  # a number in a request
+
+
+class Server:
+    """Everything between requests and the explorer.
+
+    Args:
+      warm: whether the programs of the first answers are compiled before they are asked for.
+    """
+
+    def __init__(self, nets: Nets, *, token: str | None = None, warm: bool = True) -> None:
+        self.worker = Worker()
+        sizes = [folder.shown.config.data.image_size for folder in nets.folders]
+        self.explorer = Explorer(nets, Photos(sizes), self.worker.says)
+        self._decoder = ThreadPoolExecutor(1, thread_name_prefix="decode")
+        self._warm = warm
+        routes = [
+            Route("/", self.index),
+            Route("/page/{name}", self.file),
+            Route("/api/nets", self.nets),
+            Route("/api/photos", self.add_photo, methods=["POST"]),
+            Route("/api/samples/{index:int}", self.sample),
+            Route("/api/photo.png", self.photo),
+            Route("/api/answer", self.answer),
+            Route("/api/strip", self.strip),
+            Route("/api/strip.png", self.strip_picture),
+            Route("/api/unit", self.unit),
+            Route("/api/unit.png", self.unit_picture),
+            Route("/api/winners.png", self.winners),
+            Route("/api/winners_projected.png", self.winners_projected),
+            Route("/api/place", self.place),
+            Route("/api/square", self.square),
+            Route("/api/occlusion", self.occlusion),
+            Route("/api/progress", self.progress),
+            Route("/api/views", self.list_views),
+            Route("/api/views", self.save_view, methods=["POST"]),
+            Route("/api/views/{name}.zip", self.zip_view),
+            Route("/api/views/{name}", self.open_view),
+        ]
+        inner = Starlette(
+            routes=routes,
+            exception_handlers={
+                RequestError: _refused,
+                ClientDisconnect: _refused,
+                HTTPException: _refused,
+                Exception: _failed,
+            },
+            lifespan=self._lifespan,
+        )
+        self.app: App = Guard(inner, token)
+
+    @contextlib.asynccontextmanager
+    async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        warming = asyncio.create_task(self._warm_up()) if self._warm else None
+        try:
+            yield
+        finally:
+            if warming:
+                warming.cancel()
+            self._decoder.shutdown(cancel_futures=True)
+            self.worker.close()
+
+    async def _warm_up(self) -> None:
+        """One job after the other, so that whoever asks meanwhile waits for one of them at most."""
+        jobs = self.explorer.warm_up()
+        for number, (name, job) in enumerate(jobs, 1):
+            try:
+                await self.worker.do(
+                    self._said, f"warming up: {name}, {number} of {len(jobs)}", job
+                )
+            except Exception as error:  # whoever asks for it is told
+                logging.warning("warming up %s: %s", name, error)
+
+    def _said(self, text: str, job: Callable[[], object]) -> None:
+        with self.worker.says(text):
+            job()
+
+    # ---- The page
+
+    async def index(self, _: Request) -> Response:
+        return FileResponse(PAGE / "index.html")
+
+    async def file(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        if name not in {path.name for path in PAGE.iterdir() if path.is_file()}:
+            raise NotThereError(f"there is no file {name[:80]!r}")
+        return FileResponse(PAGE / name)
+
+    async def nets(self, _: Request) -> Response:
+        return JSONResponse(await self.worker.do(self.explorer.about))
+
+    async def progress(self, _: Request) -> Response:
+        return JSONResponse({"doing": self.worker.doing, "waiting": self.worker.waiting})
+
+    # ---- Photos
+
+    async def add_photo(self, request: Request) -> Response:
+        data = await _body(request, MOST_BYTES, too_many_bytes())
+        loop = asyncio.get_running_loop()
+        photo = await loop.run_in_executor(self._decoder, self.explorer.photos.add, data)
+        return JSONResponse({"photo": photo})
+
+    async def sample(self, request: Request) -> Response:
+        asked = Query(request.query_params)
+        index = request.path_params["index"]
+        return await self._json(self.explorer.sample, asked.run, index)
+
+    async def photo(self, request: Request) -> Response:
+        asked = Query(request.query_params)
+        return await self._png(self.explorer.photo, asked.run, asked.photo, asked.flag("whole"))
+
+    # ---- Answers
+
+    async def answer(self, request: Request) -> Response:
+        asked = Query(request.query_params)
+        return await self._json(self.explorer.answer, *asked.seen)
+
+    async def strip(self, request: Request) -> Response:
+        asked = Query(request.query_params)
+        return await self._json(self.explorer.strip, *asked.seen, asked.text("layer"))
+
+    async def strip_picture(self, request: Request) -> Response:
+        asked = Query(request.query_params)
+        return await self._png(self.explorer.strip_picture, *asked.seen, asked.text("layer"))
+
+    async def unit(self, request: Request) -> Response:
+        asked = Query(request.query_params)
+        return await self._json(self.explorer.unit, *asked.unit, asked.place)
+
+    async def unit_picture(self, request: Request) -> Response:
+        asked = Query(request.query_params)
+        rule, overlap = asked.one_of("rule", RULES), asked.one_of("overlap", OVERLAPS)
+        how = asked.place, rule, overlap, asked.flag("whole")
+        return await self._png(self.explorer.unit_picture, *asked.unit, *how)
+
+    async def winners(self, request: Request) -> Response:
+        return await self._winners(request, projected=False)
+
+    async def winners_projected(self, request: Request) -> Response:
+        return await self._winners(request, projected=True)
+
+    async def _winners(self, request: Request, projected: bool) -> Response:
+        asked = Query(request.query_params)
+        which = asked.run, asked.step, asked.text("layer"), asked.number("map")
+        return await self._png(self.explorer.winners_picture, *which, projected)
+
+    async def place(self, request: Request) -> Response:
+        asked = Query(request.query_params)
+        where = asked.number("y"), asked.number("x")
+        return await self._json(self.explorer.place, *asked.seen, asked.text("layer"), *where)
+
+    async def square(self, request: Request) -> Response:
+        asked = Query(request.query_params)
+        where = asked.number("y"), asked.number("x"), asked.number("size")
+        return await self._json(self.explorer.square, *asked.unit, *where)
+
+    async def occlusion(self, request: Request) -> Response:
+        asked = Query(request.query_params)
+        sizes = asked.maybe("size"), asked.maybe("stride")
+        events = self.explorer.occlusion(*asked.unit, *sizes)
+        return StreamingResponse(self._stream(events), media_type="text/event-stream")
+
+    async def _stream(self, events: Iterator[Json]) -> AsyncIterator[str]:
+        """Events as they are made, each a job of its own: others are answered in between."""
+        try:
+            while (event := await self.worker.do(next, events, None)) is not None:
+                yield _event(event)
+        except (RequestError, ValueError, FloatingPointError) as error:
+            yield _event({"error": str(error)})
+        finally:  # also where the browser has gone
+            self.worker.submit(getattr(events, "close", lambda: None))
+
+    # ---- Views
+
+    async def list_views(self, request: Request) -> Response:
+        return await self._json(views.listed, self.explorer, Query(request.query_params).run)
+
+    async def save_view(self, request: Request) -> Response:
+        body = await _body(request, MOST_JSON, "that is no view")
+        try:
+            given = json.loads(body)
+        except ValueError:
+            given = None
+        if not isinstance(given, dict):
+            raise RequestError("a view is a JSON object")
+        square = given.pop("square", None)
+        if square is not None and not isinstance(square, dict):
+            raise RequestError("square must be an object with y, x and size, or null")
+        asked = Query({name: str(value) for name, value in given.items() if value is not None})
+        of_square = Query({name: str(value) for name, value in (square or {}).items()})
+        sides = ("y", "x", "size")
+        run, step, photo, layer, number = asked.unit
+        view = Asked(
+            *(run, step, photo, layer, number, asked.place),
+            asked.one_of("rule", RULES),
+            asked.one_of("overlap", OVERLAPS),
+            None if square is None else _three(*(of_square.number(side) for side in sides)),
+        )
+        return await self._json(views.save, self.explorer, view)
+
+    async def open_view(self, request: Request) -> Response:
+        run, name = Query(request.query_params).run, request.path_params["name"]
+        return await self._json(views.opened, self.explorer, run, name)
+
+    async def zip_view(self, request: Request) -> Response:
+        run, name = Query(request.query_params).run, request.path_params["name"]
+        data = await self.worker.do(views.zipped, self.explorer, run, name)
+        disposition = {"content-disposition": f'attachment; filename="{name}.zip"'}
+        return Response(data, media_type="application/zip", headers=disposition)
+
+    async def _json(self, job: Callable[..., Json], *arguments: Any) -> Response:
+        return JSONResponse(await self.worker.do(job, *arguments))
+
+    async def _png(self, job: Callable[..., bytes], *arguments: Any) -> Response:
+        return Response(await self.worker.do(job, *arguments), media_type="image/png")
+
+
+class Query:
+    """What a request asks for, read and checked. RequestError: it is missing, or makes no sense."""
+
+    def __init__(self, given: Mapping[str, str]) -> None:
+        self._given = given
+
+    def text(self, name: str) -> str:
+        if name not in self._given:
+            raise RequestError(f"{name} is missing")
+        return self._given[name]
+
+    def number(self, name: str) -> int:
+        text = self.text(name)
+        try:
+            number = int(text)
+        except ValueError:
+            number = _LARGEST
+        if abs(number) >= _LARGEST:
+            raise RequestError(f"{name} must be a whole number, not {text[:40]!r}")
+        return number
+
+    def maybe(self, name: str) -> int | None:
+        return self.number(name) if name in self._given else None
+
+    def flag(self, name: str) -> bool:
+        return self._given.get(name, "0") not in ("", "0")
+
+    def one_of(self, name: str, choices: tuple[T, ...]) -> T:
+        """The first if it is not given."""
+        given = self._given.get(name, choices[0])
+        for choice in choices:
+            if choice == given:
+                return choice
+        raise RequestError(f"{name} must be one of {', '.join(map(str, choices))}")
+
+    @property
+    def run(self) -> int:
+        return self.maybe("run") or 0
+
+    @property
+    def step(self) -> int | None:
+        return self.maybe("step")
+
+    @property
+    def photo(self) -> str:
+        return self.text("photo")
+
+    @property
+    def seen(self) -> tuple[int, int | None, str]:
+        return self.run, self.step, self.photo
+
+    @property
+    def unit(self) -> tuple[int, int | None, str, str, int]:
+        return *self.seen, self.text("layer"), self.number("map")
+
+    @property
+    def place(self) -> tuple[int, int] | None:
+        """Row and column of a unit, where they are given."""
+        row, column = self.maybe("row"), self.maybe("column")
+        return None if row is None or column is None else (row, column)
+
+
+def serve(server: Server, bound: socket.socket) -> None:
+    """Answers until the program is stopped."""
+    config = uvicorn.Config(
+        server.app,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        lifespan="on",
+        limit_concurrency=500,
+        timeout_graceful_shutdown=2,
+    )
+    uvicorn.Server(config).run(sockets=[bound])
+
+
+async def _body(request: Request, most: int, too_large: str) -> bytes:
+    """All bytes of a request. TooLargeError: they are more than `most`; the rest is not read."""
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > most:
+            raise TooLargeError(too_large)
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _event(value: Json) -> str:
+    return f"data: {json.dumps(value, allow_nan=False)}\n\n"
+
+
+def _three(y: int, x: int, size: int) -> tuple[int, int, int]:
+    return y, x, size
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    status = getattr(error, "status", None) or getattr(error, "status_code", 400)
+    message = getattr(error, "detail", None) or str(error)
+    return JSONResponse({"error": " ".join(str(message).split())}, status)
+
+
+async def _failed(_: Request, error: Exception) -> Response:
+    """A defect of ours, or of the run's folder: one line; its traceback goes to the terminal."""
+    line = " ".join(f"{type(error).__name__}: {error}".split())
+    return JSONResponse({"error": line}, 500)
