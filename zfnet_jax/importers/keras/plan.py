@@ -25,6 +25,16 @@ from zfnet_jax.importers.chain import (
     WindowPool,
     batch_norm,
 )
+from zfnet_jax.importers.keras.fields import (
+    activation,
+    as_activation,
+    channels_come_first,
+    is_linear,
+    number,
+    pair,
+    real,
+    whole,
+)
 from zfnet_jax.importers.keras.layers import Layer
 from zfnet_jax.layer_specs import PoolKind
 from zfnet_jax.windows import Pads, Pair, Sides, added, both
@@ -39,7 +49,6 @@ _OF_MAPS = (
     "Conv2D", "DepthwiseConv2D", "MaxPooling2D", "AveragePooling2D", "GlobalMaxPooling2D",
     "GlobalAveragePooling2D", "ZeroPadding2D",
 )  # fmt: skip
-_LARGEST = 2**24  # any number of a config
 
 _NO_PADS: Pads = ((0, 0), (0, 0))
 
@@ -76,7 +85,7 @@ def plan(layers: Sequence[Layer], crop: Sides | None) -> tuple[list[Planned], Pa
       ValueError: names the first layer that has no place in such a net.
     """
     spatial = [layer for layer in layers if layer.kind in _OF_MAPS]
-    planner = _Planner(bool(spatial) and _is_first(spatial[0]), crop)
+    planner = _Planner(bool(spatial) and channels_come_first(spatial[0]), crop)
     planned = [planner.add(layer) for layer in layers]
     planner.end()
     return [one for one in planned if one is not None], planner.input_size
@@ -111,15 +120,15 @@ class _Planner:
             raise ValueError(f"{layer.title}: the shape of its images is not said")
         if kind in _NOTHING:
             return None
-        if self._ended and not (kind in ("Flatten", "Reshape", "Dropout") or _is_linear(layer)):
+        if self._ended and not (kind in ("Flatten", "Reshape", "Dropout") or is_linear(layer)):
             raise ValueError(f"{layer.title}: it follows {self._ended.name}, a softmax")
         if kind in _OF_MAPS:
             self._check_maps(layer)
         if kind == "Dropout":
-            rate = _number(layer, "rate", 0.5)
+            rate = number(layer, "rate", 0.5)
             return None if self._ended else Planned(layer, (), lambda: [Dropout(layer.name, rate)])
         if kind in ("Activation", "ReLU", "LeakyReLU", "Softmax"):
-            rectifiers = self._activation(layer, _as_activation(layer))
+            rectifiers = self._activation(layer, as_activation(layer))
             return Planned(layer, (), lambda: list(rectifiers))
         if kind == "ZeroPadding2D":
             self._zeros(layer)
@@ -159,9 +168,9 @@ class _Planner:
         if not isinstance(shape, Sequence) or isinstance(shape, str) or len(shape) != 4:
             raise ValueError(f"{layer.title}: its images are {shape}, expected four axes")
         sides = [shape[n] for n in ((2, 3) if self._channels_first else (1, 2))]
-        self._maps = _whole(layer, "channels", shape[1 if self._channels_first else 3])
+        self._maps = whole(layer, "channels", shape[1 if self._channels_first else 3])
         if None not in sides:
-            rows, columns = (_whole(layer, "image", side) for side in sides)
+            rows, columns = (whole(layer, "image", side) for side in sides)
             self._size = self.input_size = rows, columns
         if self._crop is not None:
             self._size = both(self._crop)
@@ -169,7 +178,7 @@ class _Planner:
     def _check_maps(self, layer: Layer) -> None:
         if self._flat:
             raise ValueError(f"{layer.title}: it reads maps, but they are flat there")
-        if _is_first(layer) != self._channels_first:
+        if channels_come_first(layer) != self._channels_first:
             raise ValueError(f"{layer.title}: its channels are not where those of others are")
 
     def _check_padded(self, layer: Layer) -> None:
@@ -179,9 +188,9 @@ class _Planner:
                 " pool takes them over"
             )
 
-    def _activation(self, layer: Layer, given: Any) -> list[Link]:
+    def activation(self, layer: Layer, given: Any) -> list[Link]:
         """What an activation does; zeros around maps stay zeros in all that are known."""
-        name, options = _activation(layer, given)
+        name, options = activation(layer, given)
         if name == "linear":
             return []
         if name == "softmax":
@@ -202,9 +211,9 @@ class _Planner:
         if name not in ("relu", "relu6", "leaky_relu") or threshold:
             name = f"{name} with a threshold" if threshold else name
             raise ValueError(f"{layer.title}: a net of this family has no activation {name}")
-        slope = _real(layer, "slope", slope or 0.0)
+        slope = real(layer, "slope", slope or 0.0)
         self._positive = not slope
-        cap = None if limit is None else _real(layer, "max_value", limit)
+        cap = None if limit is None else real(layer, "max_value", limit)
         return [Rectifier(layer.name, slope, cap)]
 
     def _zeros(self, layer: Layer) -> None:
@@ -215,7 +224,7 @@ class _Planner:
             sides = [[given, given]] * 2
         try:
             (top, bottom), (left, right) = (
-                (_whole(layer, "padding", n, least=0) for n in side) for side in sides
+                (whole(layer, "padding", n, least=0) for n in side) for side in sides
             )
         except TypeError:
             raise ValueError(f"{layer.title}: its padding is {given}") from None
@@ -256,17 +265,17 @@ class _Planner:
         return pads[0], pads[1]
 
     def _filters(self, layer: Layer) -> Planned:
-        maps = _whole(layer, "filters", layer.config.get("filters"))
-        groups = _whole(layer, "groups", layer.config.get("groups", 1))
+        maps = whole(layer, "filters", layer.config.get("filters"))
+        groups = whole(layer, "groups", layer.config.get("groups", 1))
         if self._maps % groups or maps % groups:
             raise ValueError(f"{layer.title}: {self._maps} and {maps} maps in {groups} groups")
-        kernel = _pair(layer, "kernel_size")
+        kernel = pair(layer, "kernel_size")
         shape = (*kernel, self._maps // groups, maps)
         return self._convolution(layer, "kernel", kernel, shape, maps, groups)
 
     def _depthwise(self, layer: Layer) -> Planned:
-        each = _whole(layer, "depth_multiplier", layer.config.get("depth_multiplier", 1))
-        kernel = _pair(layer, "kernel_size")
+        each = whole(layer, "depth_multiplier", layer.config.get("depth_multiplier", 1))
+        kernel = pair(layer, "kernel_size")
         shape = (*kernel, self._maps, each)
         return self._convolution(
             layer, "depthwise_kernel", kernel, shape, self._maps * each, self._maps
@@ -275,7 +284,7 @@ class _Planner:
     def _convolution(
         self, layer: Layer, role: str, kernel: Pair, shape: tuple[int, ...], maps: int, groups: int
     ) -> Planned:
-        strides, dilation = _pair(layer, "strides", 1), _pair(layer, "dilation_rate", 1)
+        strides, dilation = pair(layer, "strides", 1), pair(layer, "dilation_rate", 1)
         pads = added(self._pads, self._window(layer, kernel, strides, dilation))
         self._pads, self._maps, self._positive = _NO_PADS, maps, False
         rectifiers = self._activation(layer, layer.config.get("activation"))
@@ -292,7 +301,7 @@ class _Planner:
     def _dense(self, layer: Layer) -> Planned:
         if not self._flat:
             raise ValueError(f"{layer.title}: it reads maps, which no Flatten has made flat")
-        units = _whole(layer, "units", layer.config.get("units"))
+        units = whole(layer, "units", layer.config.get("units"))
         shape, last = (self._maps, units), self._flattened_last
         self._maps, self._positive, self._flattened_last = units, False, False
         rectifiers = self._activation(layer, layer.config.get("activation"))
@@ -304,8 +313,8 @@ class _Planner:
         return Planned(layer, (Tensor("kernel", shape), *_bias(layer, units)), links)
 
     def _pool(self, layer: Layer, kind: PoolKind) -> Planned:
-        window = _pair(layer, "pool_size", 2)
-        strides = window if layer.config.get("strides") is None else _pair(layer, "strides")
+        window = pair(layer, "pool_size", 2)
+        strides = window if layer.config.get("strides") is None else pair(layer, "strides")
         zeros = self._pads
         pads = self._window(layer, window, strides, (1, 1))
         if zeros != _NO_PADS:
@@ -360,7 +369,7 @@ class _Planner:
         self._positive = False
         if layer.kind == "Normalization":
             return self._standardisation(layer, () if is_of_all else (units,))
-        epsilon = _number(layer, "epsilon", 1e-3)
+        epsilon = number(layer, "epsilon", 1e-3)
         roles = ["gamma"] * bool(config.get("scale", True))
         roles += ["beta"] * bool(config.get("center", True)) + ["moving_mean", "moving_variance"]
 
@@ -405,73 +414,5 @@ class _Planner:
         return values
 
 
-def _as_activation(layer: Layer) -> Any:
-    """What an activation's layer does, as other layers say it of theirs."""
-    return layer.config.get("activation") if layer.kind == "Activation" else {
-        "class_name": layer.kind, "config": layer.config,
-    }  # fmt: skip
-
-
-def _activation(layer: Layer, given: Any) -> tuple[str, Mapping[str, Any]]:
-    """Name and options of an activation, which configs say as a name or as what makes it."""
-    names = {"ReLU": "relu", "LeakyReLU": "leaky_relu", "Softmax": "softmax", "Linear": "linear"}
-    options: Mapping[str, Any] = {}
-    if isinstance(given, Mapping):
-        kind, config = given.get("class_name"), given.get("config")
-        if kind == "function":
-            given = config
-        else:
-            given, options = (
-                names.get(str(kind), kind),
-                config if isinstance(config, Mapping) else {},
-            )
-    given = "linear" if given is None else given
-    if not isinstance(given, str):
-        raise ValueError(f"{layer.title}: its activation is {given!r}")
-    return given, options
-
-
-def _is_linear(layer: Layer) -> bool:
-    return layer.kind == "Activation" and _activation(layer, _as_activation(layer))[0] == "linear"
-
-
-def _is_first(layer: Layer) -> bool:
-    """Whether a layer's channels come first."""
-    given = layer.config.get("data_format") or "channels_last"
-    if given not in ("channels_last", "channels_first"):
-        raise ValueError(f"{layer.title}: its data_format is {given!r}")
-    return given == "channels_first"
-
-
 def _bias(layer: Layer, units: int) -> list[Tensor]:
     return [Tensor("bias", (units,))] if layer.config.get("use_bias", True) else []
-
-
-def _pair(layer: Layer, field: str, default: int | None = None) -> Pair:
-    given = layer.config.get(field, default)
-    both = (
-        list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given] * 2
-    )
-    if len(both) == 1:
-        both *= 2
-    if len(both) != 2:
-        raise ValueError(f"{layer.title}: its {field} is {given}, expected two numbers")
-    return _whole(layer, field, both[0]), _whole(layer, field, both[1])
-
-
-def _whole(layer: Layer, field: str, given: Any, least: int = 1) -> int:
-    if isinstance(given, bool) or not isinstance(given, int) or not least <= given <= _LARGEST:
-        raise ValueError(f"{layer.title}: its {field} is {given!r}")
-    return given
-
-
-def _number(layer: Layer, field: str, default: float) -> float:
-    return _real(layer, field, layer.config.get(field, default))
-
-
-def _real(layer: Layer, field: str, given: Any) -> float:
-    if isinstance(given, Mapping) and isinstance(config := given.get("config"), Mapping):
-        given = config.get("value")  # of some versions of Keras, which have an array there
-    if isinstance(given, bool) or not isinstance(given, int | float) or not math.isfinite(given):
-        raise ValueError(f"{layer.title}: its {field} is {given!r}")
-    return float(given)
