@@ -188,7 +188,7 @@ class _Planner:
                 " pool takes them over"
             )
 
-    def activation(self, layer: Layer, given: Any) -> list[Link]:
+    def _activation(self, layer: Layer, given: Any) -> list[Link]:
         """What an activation does; zeros around maps stay zeros in all that are known."""
         name, options = activation(layer, given)
         if name == "linear":
