@@ -19,6 +19,7 @@ to WORKDIR/explore/. Ctrl-C ends it. Needs pip install "zfnet_jax[explore]".
 from __future__ import annotations
 
 import contextlib
+import signal
 import socket
 import tempfile
 from pathlib import Path
@@ -41,6 +42,7 @@ _PORT = flags.DEFINE_integer(
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that nothing is left behind
     from zfnet_jax.explore import guard, server  # after the flags, so that --help needs no jax
     from zfnet_jax.explore.nets import Nets
 
@@ -51,8 +53,10 @@ def main() -> None:
         token = None if guard.is_loopback(address) else guard.new_token()
         served = server.Server(Nets(directories, _STEP.value), token=token)
         link = f"http://{_in_link(_HOST.value, address)}:{port}/"
-        print(f"Open {link}{'' if token is None else f'?{guard.TOKEN}={token}'}  (Ctrl-C ends it)")
-        server.serve(served, bound)
+        asked = "" if token is None else f"?{guard.TOKEN}={token}"
+        print(f"Open {link}{asked}  (Ctrl-C ends it)", flush=True)
+        with contextlib.suppress(KeyboardInterrupt):
+            server.serve(served, bound)
 
 
 def _directories(stack: contextlib.ExitStack) -> list[Path]:

@@ -63,6 +63,9 @@ class Photos:
             raise NotThereError(f"photo {photo[:16]} is not here any more: send it again")
         return squares[size]
 
+    def __len__(self) -> int:
+        return len(self._kept)
+
     def _keep(self, squares: Squares) -> str:
         digest = hashlib.sha256()
         for size, pixels in squares.items():

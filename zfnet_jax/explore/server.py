@@ -107,9 +107,7 @@ class Server:
         jobs = self.explorer.warm_up()
         for number, (name, job) in enumerate(jobs, 1):
             try:
-                await self.worker.do(
-                    self._said, f"warming up: {name}, {number} of {len(jobs)}", job
-                )
+                await self.worker.do(self._said, f"compiling {name}, {number} of {len(jobs)}", job)
             except Exception as error:  # whoever asks for it is told
                 logging.warning("warming up %s: %s", name, error)
 
@@ -124,7 +122,7 @@ class Server:
 
     async def file(self, request: Request) -> Response:
         name = request.path_params["name"]
-        if name not in {path.name for path in PAGE.iterdir() if path.is_file()}:
+        if name not in {path.name for path in PAGE.glob("*") if path.is_file()}:
             raise NotThereError(f"there is no file {name[:80]!r}")
         return FileResponse(PAGE / name)
 

@@ -27,9 +27,9 @@ class Worker:
 
     @property
     def doing(self) -> str | None:
-        """What takes long just now, in a few words."""
+        """What takes long just now, in a few words: of what is done within another the other."""
         doing = list(self._doing)
-        return doing[-1] if doing else None
+        return doing[0] if doing else None
 
     @property
     def waiting(self) -> int:
