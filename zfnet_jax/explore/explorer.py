@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any, get_args
 
 import numpy as np
@@ -75,6 +75,7 @@ class Explorer:
         layers = []
         for name in run.architecture.map_layers:
             rows, columns, maps = shapes[name]
+            fields = geometry.receptive_fields(run.architecture, name)
             layers.append(
                 {
                     "name": name,
@@ -83,7 +84,9 @@ class Explorer:
                     "maps": maps,
                     "rows": rows,
                     "columns": columns,
-                    "field": [one.size for one in self._fields(run, name)],
+                    "field": [one.size for one in fields],
+                    "jump": [one.jump for one in fields],
+                    "start": [one.start for one in fields],
                     "winners": bool(mined_layers and name in mined_layers.winners.layers),
                 }
             )
@@ -98,10 +101,6 @@ class Explorer:
             "square": {"size": square.square, "stride": square.stride},
             "samples": len(folder.samples) if folder.samples else 0,
         }
-
-    @staticmethod
-    def _fields(run: Run, layer: str) -> Sequence[geometry.ReceptiveField]:
-        return geometry.receptive_fields(run.architecture, layer)
 
     # ---- Photos
 

@@ -1,0 +1,137 @@
+// Asking the server. Of each kind of question one is under way at a time and the newest waits: late
+// answers of an earlier one are dropped.
+
+import { $ } from "./dom.js";
+
+const LATE = 400; // milliseconds after which the page says what the server is at
+const EVERY = 300;
+
+/** What the server answers with an error, in its one line. */
+export class Refused extends Error {}
+
+function address(path, query) {
+  const given = Object.entries(query).filter(([, value]) => value !== null && value !== undefined);
+  const search = new URLSearchParams(given).toString();
+  return `/api/${path}${search && `?${search}`}`;
+}
+
+/** A response with status 2xx. Raises Refused with the server's line, or says that it is gone. */
+export async function request(path, query = {}, options = {}) {
+  const ended = late();
+  try {
+    const response = await fetch(address(path, query), options);
+    if (!response.ok) throw new Refused(await reason(response));
+    return response;
+  } catch (error) {
+    if (error instanceof TypeError) throw new Refused("The server does not answer: is it running?");
+    throw error;
+  } finally {
+    ended();
+  }
+}
+
+async function reason(response) {
+  try {
+    return (await response.json()).error;
+  } catch {
+    return `The server answered ${response.status}.`;
+  }
+}
+
+export const ask = async (path, query, options) => (await request(path, query, options)).json();
+
+/** A picture, decoded: an <img> that is not in the page; its address is good until `release`. */
+export async function picture(path, query) {
+  const image = new Image();
+  image.src = URL.createObjectURL(await (await request(path, query)).blob());
+  await image.decode();
+  return image;
+}
+
+export function release(image) {
+  if (image) URL.revokeObjectURL(image.src);
+}
+
+/** The objects of a stream of server-sent events, each as it comes. */
+export async function* events(path, query, signal) {
+  const response = await request(path, query, { signal });
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  for (let rest = ""; ; ) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    const blocks = (rest + value).split(/\r?\n\r?\n/);
+    rest = blocks.pop();
+    for (const block of blocks) {
+      if (block.startsWith("data:")) yield JSON.parse(block.slice(5));
+    }
+  }
+}
+
+/** Runs jobs one after the other; of those that come meanwhile only the newest.
+ *
+ * A job is an async function that returns another one, which shows what was found. With `live` what
+ * is overtaken by a newer job is shown too, as it is older than what follows.
+ */
+export class Newest {
+  #running = null;
+  #next = null;
+
+  constructor(name, fail, { live = false } = {}) {
+    Object.assign(this, { name, fail, live });
+  }
+
+  /** Resolves when no job is left. */
+  run(job) {
+    this.#next = { job, start: performance.now() };
+    this.#running ??= this.#all().finally(() => (this.#running = null));
+    return this.#running;
+  }
+
+  async #all() {
+    while (this.#next) {
+      const { job, start } = this.#next;
+      this.#next = null;
+      try {
+        const show = await job();
+        if (!this.#next || this.live) {
+          show();
+          this.fail(null);
+          performance.measure(this.name, { start });
+        }
+      } catch (error) {
+        if (!(error instanceof Refused)) console.error(error);
+        if (!this.#next) this.fail(error.message);
+      }
+    }
+  }
+}
+
+// ---- What the server is at, while an answer is late
+
+let waiting = 0;
+let timer = null;
+
+function late() {
+  waiting += 1;
+  timer ??= setTimeout(look, LATE);
+  return () => {
+    waiting -= 1;
+    if (waiting) return;
+    clearTimeout(timer);
+    timer = null;
+    $("busy").hidden = true;
+  };
+}
+
+async function look() {
+  let doing = null;
+  try {
+    ({ doing } = await (await fetch(address("progress", {}))).json());
+  } catch {
+    // the request that is late says what is wrong
+  }
+  if (!waiting) return;
+  $("busy").hidden = false;
+  $("doing").textContent = doing ?? "computing";
+  timer = setTimeout(look, EVERY);
+}
