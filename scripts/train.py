@@ -41,8 +41,8 @@ def main() -> None:
     if _CHECK.value:
         from zfnet_jax.training import check
 
-        if parallel.is_writer():
-            print("\n".join(check.check(_CONFIG.value)))
+        for line in check.check(_CONFIG.value):
+            print(line)
         return
     assert _WORKDIR.value is not None  # see the validator
     workdir = Path(_WORKDIR.value)

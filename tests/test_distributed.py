@@ -70,6 +70,7 @@ import os
 from jax import lax, numpy as jnp
 from zfnet_jax import parallel
 from zfnet_jax.training import train
+from zfnet_jax.training.job import Job
 
 def quick(step):
     def watched(state, healthy, mean, batch):
@@ -77,7 +78,7 @@ def quick(step):
     return watched
 
 train.nonfinite.watched = quick
-batches_of = train._batches_of
+batches_of = Job.batches
 
 def die(*_, **__):
     os.kill(os.getpid(), 9)
@@ -103,7 +104,7 @@ def at_third_step(do):
             if number == 2:
                 do()
             yield batch
-    train._batches_of = batches
+    Job.batches = batches
 """
 
 # Where JAX finds the others by itself, as on a TPU.

@@ -26,7 +26,7 @@ from tests.training.test_train import final_state, largest_difference, metrics_w
 from zfnet_jax import lock, model, parallel
 from zfnet_jax.data.batches import Batch
 from zfnet_jax.runs.checkpoint import open_checkpoints
-from zfnet_jax.training import nonfinite, optimizer, preemption, soak, train
+from zfnet_jax.training import job, nonfinite, optimizer, preemption, soak, train
 from zfnet_jax.training.metrics import read_metrics
 from zfnet_jax.training.soak import Soak, differences
 from zfnet_jax.training.step import TrainState, initial_state, make_train_step
@@ -208,7 +208,7 @@ def test_a_step_is_named_though_the_host_looks_at_every_eighth_only(
         return step
 
     heard = []
-    monkeypatch.setattr(train, "make_train_step", make)
+    monkeypatch.setattr(job, "make_train_step", make)
     monkeypatch.setattr(preemption.Watch, "told", lambda _, step: heard.append(step))
     shallow_config.batch_size = 2
     with pytest.raises(nonfinite.NonFiniteError, match="the loss is not finite at step 11"):
@@ -220,7 +220,7 @@ def test_an_overflow_before_a_save_is_never_saved_and_a_rollback_halves_the_rate
     shallow_config, tmp_path, monkeypatch
 ):
     """The loss of step 6 is finite, its parameters are not while the rate is above a third."""
-    make = train.make_train_step
+    make = job.make_train_step
 
     def make_poisoned(*arguments, **options):
         step = make(*arguments, **options)
@@ -232,7 +232,7 @@ def test_an_overflow_before_a_save_is_never_saved_and_a_rollback_halves_the_rate
 
         return poisoned
 
-    monkeypatch.setattr(train, "make_train_step", make_poisoned)
+    monkeypatch.setattr(job, "make_train_step", make_poisoned)
     shallow_config.checkpoint.every_steps = 3
     shallow_config.on_nonfinite, shallow_config.rollback.max_times = "rollback", 1
     with pytest.raises(nonfinite.NonFiniteError, match="is not finite at step 6") as error:

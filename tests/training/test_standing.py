@@ -70,7 +70,8 @@ def net(recipe) -> ZFNet:
 def measured(net, config) -> Health:
     split = splits.open_split(config.data, "train")
     params = model.initial_params(model.from_config(config.model, 10), 0, 56, 3)
-    return health.of_run(net, config, params, split, split.mean, config.optimizer.learning_rate)
+    rate = config.optimizer.learning_rate
+    return health.of_run(net, config, params, split, split.mean, rate, None)
 
 
 @pytest.mark.parametrize("name", SET_UPS)

@@ -5,39 +5,28 @@ from __future__ import annotations
 import numpy as np
 from ml_collections import ConfigDict
 
-from zfnet_jax import model
-from zfnet_jax.data import augment, colour, splits
-from zfnet_jax.training import class_weights, health, layers, nonfinite, optimizer, standing
+from zfnet_jax import parallel
+from zfnet_jax.data import colour
+from zfnet_jax.training import health, optimizer, standing
 from zfnet_jax.training.health import Health
-from zfnet_jax.training.start import from_net, in_our_names
+from zfnet_jax.training.job import set_up
 
 
 def check(config: ConfigDict) -> list[str]:
-    """What one batch says of the net of a config, in lines, and what to change if it says so.
+    """What one batch says of the net of a config, in lines, and what to change if it says so; of
+    several processes the writing one looks.
 
     Raises:
-      ValueError: the config does not fit the data.
+      ValueError: the config does not fit the data or the devices.
     """
-    augment.check(config)
-    nonfinite.check_config(config)
-    optimizer.check_drops(config.optimizer.drops)
-    train = splits.open_split(config.data, "train")
-    net = model.from_config(config.model, classes=len(train.class_names))
-    config = in_our_names(config, net.architecture)
-    layers.check_frozen(net.architecture, config.frozen)
-    mean = train.mean
-    assert mean is not None  # training splits have one
-    params = model.initial_params(net, config.seed, config.augment.crop, mean.shape[2])
-    if config.init_from:
-        start = from_net(config, net.architecture, params, train.class_names, mean)
-        params, mean = params | start.params, start.mean
-    rate = optimizer.peak_rate(config.optimizer, config.batch_size)
-    found = health.of_run(net, config, params, train, mean, rate)
-    smoothing, classes = config.optimizer.label_smoothing, len(train.class_names)
-    weights = class_weights.of_classes(config.optimizer.class_weights, train.labels, classes)
-    chance = health.chance(train.labels, classes, smoothing, weights)
-    deviations = np.sqrt(np.diag(colour.covariance(train)))
-    told = lines(found, chance, deviations)
+    job = set_up(config)
+    if not parallel.is_writer():
+        return []
+    params = job.initial().params
+    rate = optimizer.peak_rate(job.config.optimizer, job.config.batch_size)
+    found = health.of_run(job.net, job.config, params, job.train, job.mean, rate, job.class_weights)
+    deviations = np.sqrt(np.diag(colour.covariance(job.train)))
+    told = lines(found, job.chance, deviations)
     return [*told, *(standing.reasons(found) or ["nothing that stops learning"])]
 
 

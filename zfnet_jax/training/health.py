@@ -22,8 +22,8 @@ from zfnet_jax import model
 from zfnet_jax.data import augment
 from zfnet_jax.data.images import Split
 from zfnet_jax.model import ZFNet
-from zfnet_jax.training import class_weights, optimizer
 from zfnet_jax.training import layers as net_layers
+from zfnet_jax.training import optimizer
 from zfnet_jax.training.optimizer import Params
 
 
@@ -66,15 +66,23 @@ class Health(NamedTuple):
 
 
 def of_run(
-    net: ZFNet, config: ConfigDict, params: Params, train: Split, mean: np.ndarray, rate: float
+    net: ZFNet,
+    config: ConfigDict,
+    params: Params,
+    train: Split,
+    mean: np.ndarray,
+    rate: float,
+    weights: np.ndarray | None,
 ) -> Health:
-    """The health of a run's net on `config.check.images` of its training images, see `measure`."""
+    """The health of a run's net on `config.check.images` of its training images, see `measure`.
+
+    Args:
+      weights: [classes], see `class_weights.of_classes`.
+    """
     count = min(config.check.images, len(train))
     rows = np.sort(np.random.default_rng(config.seed).permutation(len(train))[:count])
     found = measure(net, config, params, mean, train.rows(rows), train.labels[rows], rate)
-    classes = len(train.class_names)
-    counts = np.bincount(train.labels, minlength=classes)
-    weights = class_weights.of_classes(config.optimizer.class_weights, train.labels, classes)
+    counts = np.bincount(train.labels, minlength=len(train.class_names))
     share = np.max(counts * (1 if weights is None else weights)) / len(train)
     return found._replace(labels=counts, class_share=float(share))
 

@@ -4,42 +4,27 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from absl import logging
 from ml_collections import ConfigDict
 
-from zfnet_jax import distributed, failures, model, parallel, passes
-from zfnet_jax.data import augment, batches, colour, splits
-from zfnet_jax.data.images import Split
+from zfnet_jax import distributed, failures, parallel
 from zfnet_jax.runs import array_tree, workdir
-from zfnet_jax.runs.checkpoint import Checkpoints, newest_step
-from zfnet_jax.training import (
-    class_weights,
-    early_stopping,
-    health,
-    layers,
-    nonfinite,
-    optimizer,
-    preemption,
-)
-from zfnet_jax.training.evaluation import Evaluator, make_evaluator
+from zfnet_jax.runs.checkpoint import Checkpoints
+from zfnet_jax.training import early_stopping, health, layers, nonfinite, optimizer, preemption
+from zfnet_jax.training.job import Job, set_up
 from zfnet_jax.training.metrics import MetricsWriter, read_metrics, top_ks
 from zfnet_jax.training.nonfinite import NonFiniteError
-from zfnet_jax.training.optimizer import Params
 from zfnet_jax.training.profile import StepProfile
 from zfnet_jax.training.progress import Progress, Waiting, epoch_line, step_line
 from zfnet_jax.training.standing import Watch, at_chance, reasons
-from zfnet_jax.training.start import from_net, in_our_names
-from zfnet_jax.training.step import TrainState, initial_state, make_train_step
 from zfnet_jax.training.step_log import StepLog, Sums
 
 _AHEAD = 2  # steps that the devices have to do while the host starts the next one
@@ -49,12 +34,14 @@ _CHECKED_EVERY = 8
 # Raised by all processes, if by one.
 _AGREED = (NonFiniteError, preemption.PreemptedError, distributed.DisagreementError)
 
+Picture = Callable[[np.ndarray], np.ndarray]  # filters [M, k, k, C] to [H, W, 3] in [0, 1]
+
 
 def train_and_evaluate(
     config: ConfigDict,
     directory: Path,
     stop_after_steps: int | None = None,
-    filters_picture: Callable[[np.ndarray], np.ndarray] | None = None,
+    filters_picture: Picture | None = None,
     profile_steps: tuple[int, int] | None = None,
 ) -> dict[str, float]:
     """Trains the net of a config, or goes on where an earlier call on the folder stopped.
@@ -85,97 +72,15 @@ def train_and_evaluate(
       OSError: a file cannot be written; the checkpoints from before are whole.
     """
     distributed.agree({"config": workdir.without_data(config), "steps": stop_after_steps})
-    nonfinite.check_config(config)
-    optimizer.check_drops(config.optimizer.drops)
-    augment.check(config)
-    parallel.check_batch(config.batch_size, config.optimizer.accumulation)
-    train = splits.open_split(config.data, "train")
-    validation = splits.open_split(config.data, "validation")
-    if train.class_names != validation.class_names:
-        raise ValueError(f"{config.data.prepared_dir}: train and validation have other classes")
-    if len(train.class_names) < 2:
-        raise ValueError(
-            f"{config.data.prepared_dir} holds one class only, of which no net learns anything:"
-            " prepare photos in one folder for each of two classes or more"
-        )
-    if train.fingerprint == validation.fingerprint and parallel.is_writer():
-        logging.warning(splits.SAME_PHOTOS)
-    distributed.agree({"data": workdir.fingerprints(train, validation)})
-    steps_per_epoch = batches.train_steps_per_epoch(len(train), config.batch_size)
-
-    if config.model.get("classifier") == "none":
-        raise ValueError(
-            "model.classifier is 'none': a net without classes cannot be trained; to give it some:"
-            " --config.model.classifier=dense"
-        )
-    net = model.from_config(config.model, classes=len(train.class_names))
-    config = in_our_names(config, net.architecture, directory)
-    layers.check_frozen(net.architecture, config.frozen)
-    weights = class_weights.of_classes(
-        config.optimizer.class_weights, train.labels, len(train.class_names)
-    )
-    transform = optimizer.momentum(config.optimizer)
-    schedule = optimizer.learning_rate_schedule(
-        config.optimizer,
-        batch_size=config.batch_size,
-        epochs=config.epochs,
-        steps_per_epoch=steps_per_epoch,
-    )
-    assert train.mean is not None  # training splits have one
-    crop, channels = config.augment.crop, train.mean.shape[2]
-    frozen = layers.params_of(net.architecture, config.frozen)
-    steps_made = newest_step(directory / "checkpoints")
-
-    def first_params() -> Params:
-        return model.initial_params(net, config.seed, crop, channels)
-
-    start = None
-    if config.init_from and steps_made is None:  # a run that has begun needs no other
-        start = from_net(
-            config, net.architecture, jax.eval_shape(first_params), train.class_names, train.mean
-        )
-    distributed.agree({"init_from": start.record if start else None})
-
-    def initial() -> TrainState:
-        params = first_params() | (start.params if start else {})
-        return initial_state(params, transform, frozen)
-
-    step = make_train_step(
-        net,
-        config,
-        transform,
-        schedule,
-        steps_per_epoch,
-        class_weights=weights,
-        colours=_colours(config, train),
-    )
-    job = _Job(
-        config=config,
-        directory=directory,
-        net=net,
-        train=train,
-        stop_after_steps=stop_after_steps,
-        steps_per_epoch=steps_per_epoch,
-        schedule=schedule,
-        chance=health.chance(
-            train.labels, len(train.class_names), config.optimizer.label_smoothing, weights
-        ),
-        initial=initial,
-        mean=start.mean if start else train.mean,
-        train_step=parallel.map_over_devices(
-            nonfinite.watched(step), in_axes=(None, None, None, 0), donate=(0,)
-        ),
-        evaluate=make_evaluator(net, config, validation),
-        filters_picture=filters_picture,
-    )
-    jax.eval_shape(job.initial)  # a net that its images do not fit fails with nothing written
+    job = set_up(config, directory)
+    config, start = job.config, job.start
     with workdir.held(directory), preemption.Watch() as watch:
-        epochs_begun = -(-(steps_made or 0) // steps_per_epoch)
+        epochs_begun = -(-(job.steps_made or 0) // job.steps_per_epoch)
         workdir.claim(
             directory,
             config,
-            train,
-            validation,
+            job.train,
+            job.validation,
             start=start.record if start else None,
             check_resumed=lambda earlier: optimizer.check_resumed(earlier, config, epochs_begun),
         )
@@ -186,7 +91,7 @@ def train_and_evaluate(
             directory / "checkpoints",
             keep_latest=config.checkpoint.keep_latest,
             keep_best=config.checkpoint.keep_best,
-            keep_steps=[epoch * steps_per_epoch for epoch in config.checkpoint.keep_epochs],
+            keep_steps=[epoch * job.steps_per_epoch for epoch in config.checkpoint.keep_epochs],
         )
         # Before and after the checkpoints close: closing waits for the other processes.
         with distributed.together(_AGREED), checkpoints, distributed.together(_AGREED):
@@ -196,28 +101,18 @@ def train_and_evaluate(
             )
             while True:
                 try:
-                    return _train(job, checkpoints, watch, profile, rollbacks)
+                    return _Training(
+                        job,
+                        directory,
+                        checkpoints,
+                        watch,
+                        profile,
+                        filters_picture,
+                        stop_after_steps=stop_after_steps,
+                        rollbacks=rollbacks,
+                    ).run()
                 except NonFiniteError as error:
                     rollbacks = nonfinite.next_rollback(error, config)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Job:
-    """What does not change from one rollback to the next."""
-
-    config: ConfigDict
-    directory: Path
-    net: model.ZFNet
-    train: Split
-    stop_after_steps: int | None
-    steps_per_epoch: int
-    schedule: optax.Schedule
-    chance: float
-    initial: Callable[[], TrainState]
-    mean: np.ndarray
-    train_step: Callable[..., Any]
-    evaluate: Evaluator
-    filters_picture: Callable[[np.ndarray], np.ndarray] | None
 
 
 class _Started(NamedTuple):
@@ -228,218 +123,271 @@ class _Started(NamedTuple):
     healthy: jax.Array
 
 
-def _train(
-    job: _Job,
-    checkpoints: Checkpoints,
-    watch: preemption.Watch,
-    profile: StepProfile,
-    rollbacks: int,
-) -> dict[str, float]:
-    """Trains from the newest checkpoint, or the start, to the end. See `train_and_evaluate`."""
-    config, train, steps_per_epoch = job.config, job.train, job.steps_per_epoch
-    total_steps = config.epochs * steps_per_epoch
-    state, mean, plateau = job.initial(), job.mean, optimizer.Plateau()
-    logged: Sums = {}
-    restored = checkpoints.restore_latest({"state": state, "mean": mean})
-    if restored:
-        _, arrays, record = restored
-        state, mean = arrays["state"], arrays["mean"]
-        plateau = optimizer.Plateau(**record["plateau"])
-        logged = record.get("logged", {})
-    if rollbacks > plateau.rollbacks:
-        plateau = plateau.rolled_back(rollbacks, config.rollback.rate_factor)
+@dataclasses.dataclass(frozen=True)
+class _Epoch:
+    """One that is being trained.
 
-    def rate_scale(epoch: int) -> float:
+    Attributes:
+      number: the first being 0.
+      title: how the terminal calls it.
+      began: by `time.monotonic`, at its first step in this call.
+      first: steps of the whole run that were done then.
+      fed: its batches.
+    """
+
+    number: int
+    title: str
+    began: float
+    first: int
+    fed: Waiting[Any]
+    log: StepLog
+
+
+class _Training:
+    """Trains from the newest checkpoint, or the start, until it ends or a number is not finite.
+
+    Arguments as of `train_and_evaluate`; `rollbacks`: how often the run has gone back before.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        directory: Path,
+        checkpoints: Checkpoints,
+        watch: preemption.Watch,
+        profile: StepProfile,
+        filters_picture: Picture | None,
+        *,
+        stop_after_steps: int | None,
+        rollbacks: int,
+    ) -> None:
+        self._job, self._directory, self._checkpoints = job, directory, checkpoints
+        self._watch, self._profile, self._filters_picture = watch, profile, filters_picture
+        config = job.config
+        state, mean, plateau = job.initial(), job.mean, optimizer.Plateau()
+        logged: Sums = {}
+        restored = checkpoints.restore_latest({"state": state, "mean": mean})
+        if restored:
+            _, arrays, record = restored
+            state, mean = arrays["state"], arrays["mean"]
+            plateau = optimizer.Plateau(**record["plateau"])
+            logged = record.get("logged", {})
+        if rollbacks > plateau.rollbacks:
+            plateau = plateau.rolled_back(rollbacks, config.rollback.rate_factor)
+        self._plateau, self._logged = plateau, logged
+
+        self._step = step = int(state.step)
+        scale = self._rate_scale(step // job.steps_per_epoch)
+        state = dataclasses.replace(state, rate_scale=jnp.float32(scale))
+        total_steps = config.epochs * job.steps_per_epoch
+        self._end = min(total_steps, stop_after_steps or total_steps)
+        self._errors = _validation_errors(config, directory, step)
+        if early_stopping.ends(self._errors, config.early_stopping):
+            self._end = step
+        profile.check(step, self._end)
+        several = restored and parallel.process_count() > 1
+        digest = array_tree.tree_digest(state) if several else None
+        distributed.agree({"step": step, "restored state": digest})
+        if step < self._end:
+            workdir.begin_segment(directory, step)
+        self._state, self._healthy, self._mean = parallel.replicate((state, np.bool_(True), mean))
+        self._metrics = MetricsWriter(
+            directory, resume_step=step if restored else -1, is_writer=parallel.is_writer()
+        )
+        self._progress = Progress(
+            total_steps=total_steps,
+            start_step=step,
+            batch_size=config.batch_size,
+            enabled=parallel.speaks(),
+        )
+        self._standing = Watch(job.chance, config.check.standing_steps)
+        every = config.checkpoint.every_steps
+        self._mid_epoch_saves = range(0, total_steps, every) if every else ()
+        self._unchecked: collections.deque[_Started] = collections.deque()
+        self._told = False
+
+    def run(self) -> dict[str, float]:
+        """Trains; the metrics of the last epoch that ended, if one did."""
+        result: dict[str, float] = {}
+        patience = self._job.config.early_stopping
+        with self._metrics, self._progress, self._profile:
+            while self._step < self._end:
+                epoch = self._next_epoch()
+                if not self._train(epoch):
+                    break
+                result = self._end_epoch(epoch)
+                if early_stopping.ends(self._errors, patience):
+                    words = early_stopping.words(self._errors, self._job.steps_per_epoch)
+                    self._progress.line(words)
+                    break
+                if self._step < self._end and (self._told or self._watch.told(self._step)):
+                    raise self._watch.preempted(self._step)
+        return result
+
+    def _next_epoch(self) -> _Epoch:
+        """The epoch of the next step, or what is left of it."""
+        job, config = self._job, self._job.config
+        number, done = divmod(self._step, job.steps_per_epoch)
+        title, began = f"epoch {number + 1}/{config.epochs}", time.monotonic()
+        fed = Waiting(job.batches(number, done))
+        log = StepLog(
+            every=config.log_every_steps,
+            batch_size=config.batch_size,
+            fed=fed,
+            step=self._step,
+            sums=self._logged if done else {},
+        )
+        return _Epoch(number, title, began, self._step, fed, log)
+
+    def _train(self, epoch: _Epoch) -> bool:
+        """Trains an epoch; whether its last step was done. If not, the run was to end before.
+
+        PreemptedError: it was told to stop between the ends of epochs, and has saved.
+        """
+        steps_per_epoch = self._job.steps_per_epoch
+        for batch in epoch.fed:
+            with self._profile.step(self._step + 1):
+                self._state, self._healthy, loss = self._job.train_step(
+                    self._state, self._healthy, self._mean, batch
+                )
+            self._step += 1
+            step = self._step
+            if told_where := self._profile.ended(step, loss):
+                self._progress.line(told_where)
+            self._unchecked.append(_Started(step, loss, self._healthy))
+            if epoch.log.due(step):
+                line, times = epoch.log.record(step, self._state.sums, self._rate())
+                self._metrics.write(step, line, time_fields=times)
+                self._progress.line(step_line({"step": step, **line, **times}, epoch.title))
+            if self._standing.due(step) and step % steps_per_epoch:
+                self._look(epoch_ends=False)
+            if len(self._unchecked) > _AHEAD:
+                latest = self._unchecked[-1 - _AHEAD]
+                latest.loss.block_until_ready()
+                self._progress.update(latest.step, title=epoch.title, loss=latest.loss)
+            if step % _CHECKED_EVERY == 0:
+                self._check(keep=_AHEAD)
+            self._told = self._watch.told(step)
+            at_epoch_end = step % steps_per_epoch == 0
+            stopping = self._told or step == self._end
+            if not at_epoch_end and (stopping or step in self._mid_epoch_saves):
+                self._check(keep=0)
+                self._save(epoch, None)
+                if self._told:
+                    raise self._watch.preempted(step)
+                if stopping:
+                    return False
+        if self._unchecked:
+            last = self._unchecked[-1].loss
+            self._progress.update(self._step, title=epoch.title, loss=last)
+        self._check(keep=0)
+        return True
+
+    def _end_epoch(self, epoch: _Epoch) -> dict[str, float]:
+        """Validates, writes the record of an epoch, anneals and saves; the record."""
+        job, config, step = self._job, self._job.config, self._step
+        measured = ["loss", *(f"top{k}" for k in top_ks(len(job.train.class_names)))]
+        sums = self._look(epoch_ends=True)
+        seconds = time.monotonic() - epoch.began
+        validated = job.evaluate(self._state.params, self._mean)
+        nonfinite.check_validation(step, validated["loss"], self._plateau.rollbacks)
+        result = {
+            "epoch": epoch.number + 1,
+            **{f"train/{k}": sums[k] / sums["steps"] for k in measured},
+            **{f"val/{k}": validated[k] for k in measured},
+            "learning_rate": self._rate(),
+            "clipped": sums["clipped"] / sums["steps"],
+        }
+        times = {
+            "images_per_second": (step - epoch.first) * config.batch_size / seconds,
+            "waiting": epoch.fed.seconds / seconds,
+            "epoch_seconds": time.monotonic() - epoch.began,
+        }
+        self._metrics.write(step, result, time_fields=times)
+        layer = config.model.layers[0]
+        if self._filters_picture:
+            filters = np.moveaxis(np.asarray(self._state.params[layer]["kernel"]), 3, 0)
+            pixels = np.round(255 * self._filters_picture(filters)).astype(np.uint8)
+            self._metrics.image(f"filters/{layer}", pixels, step)
+        self._progress.line(epoch_line({"step": step, **result, **times}, config.epochs))
+
+        error = 1 - validated["top1"]
+        if config.optimizer.schedule == "plateau":
+            self._plateau = self._plateau.after(error, config.optimizer.plateau)
+        if config.optimizer.schedule == "plateau" or config.optimizer.drops:
+            scale = parallel.replicate(jnp.float32(self._rate_scale(epoch.number + 1)))
+            self._state = self._state.replace(rate_scale=scale)
+        self._save(epoch, error)
+        self._errors.append(error)
+        return result
+
+    def _rate_scale(self, epoch: int) -> float:
         """What the scheduled rate is multiplied by in an epoch, the first being 0."""
-        return plateau.scale * optimizer.dropped(config.optimizer.drops, epoch)
+        return self._plateau.scale * optimizer.dropped(self._job.config.optimizer.drops, epoch)
 
-    step = int(state.step)
-    state = dataclasses.replace(state, rate_scale=jnp.float32(rate_scale(step // steps_per_epoch)))
-    end = min(total_steps, job.stop_after_steps or total_steps)
-    errors = _validation_errors(job, step)
-    if early_stopping.ends(errors, config.early_stopping):
-        end = step
-    profile.check(step, end)
-    digest = array_tree.tree_digest(state) if restored and parallel.process_count() > 1 else None
-    distributed.agree({"step": step, "restored state": digest})
-    if step < end:
-        workdir.begin_segment(job.directory, step)
-    state, healthy, mean = parallel.replicate((state, np.bool_(True), mean))
-    metrics = MetricsWriter(
-        job.directory, resume_step=step if restored else -1, is_writer=parallel.is_writer()
-    )
-    progress = Progress(
-        total_steps=total_steps,
-        start_step=step,
-        batch_size=config.batch_size,
-        enabled=parallel.speaks(),
-    )
+    def _rate(self) -> float:
+        """The learning rate of the last step."""
+        scheduled = float(np.asarray(self._job.schedule(self._step - 1)))
+        return scheduled * self._rate_scale((self._step - 1) // self._job.steps_per_epoch)
 
-    def save(error: float | None) -> None:
-        checkpoints.save(
-            step,
-            {"state": state, "mean": mean},
-            workdir.record(config, train, plateau=dataclasses.asdict(plateau), logged=log.sums),
+    def _save(self, epoch: _Epoch, error: float | None) -> None:
+        plateau = dataclasses.asdict(self._plateau)
+        self._checkpoints.save(
+            self._step,
+            {"state": self._state, "mean": self._mean},
+            workdir.record(
+                self._job.config, self._job.train, plateau=plateau, logged=epoch.log.sums
+            ),
             error,
         )
 
-    def rate() -> float:
-        """The learning rate of the last step."""
-        scheduled = float(np.asarray(job.schedule(step - 1)))
-        return scheduled * rate_scale((step - 1) // steps_per_epoch)
-
-    def look(totals: dict[str, jax.Array], *, epoch_ends: bool) -> dict[str, float]:
+    def _look(self, *, epoch_ends: bool) -> dict[str, float]:
         """The sums of this epoch as numbers; says so, if the loss stands at chance."""
-        numbers = {name: float(value) for name, value in totals.items()}
-        stands = standing.stands(numbers, epoch_ends=epoch_ends)
+        job = self._job
+        numbers = {name: float(value) for name, value in self._state.sums.items()}
+        stands = self._standing.stands(numbers, epoch_ends=epoch_ends)
         if stands and parallel.is_writer():
-            params, seen = parallel.here((state.params, mean))
+            params, seen = parallel.here((self._state.params, self._mean))
             try:
                 found = reasons(
-                    health.of_run(job.net, config, params, train, np.asarray(seen), rate())
+                    health.of_run(
+                        job.net,
+                        job.config,
+                        params,
+                        job.train,
+                        np.asarray(seen),
+                        self._rate(),
+                        job.class_weights,
+                    )
                 )
             except (RuntimeError, MemoryError) as error:
                 if not failures.is_out_of_memory(error):
                     raise
                 found = ["no memory is left to look why: fewer config.check.images need less"]
-            logging.warning("%s", at_chance(*stands, standing.chance, found))
+            logging.warning("%s", at_chance(*stands, job.chance, found))
         return numbers
 
-    def check(keep: int) -> None:
+    def _check(self, keep: int) -> None:
         """NonFiniteError unless all steps that were started, but the last `keep`, are finite."""
+        unchecked, job = self._unchecked, self._job
         done = [unchecked.popleft() for _ in range(len(unchecked) - keep)]
         if not done or done[-1].healthy:
             return
         bad = next(one for one in done if not one.healthy)
         names = layers.in_order(job.net.architecture)
-        clipped = config.optimizer.clip_norm > 0
-        tensor = nonfinite.culprit_of(state, bad.loss, names, clipped=clipped)
+        clipped = job.config.optimizer.clip_norm > 0
+        tensor = nonfinite.culprit_of(self._state, bad.loss, names, clipped=clipped)
         raise nonfinite.error_of_step(
-            bad.step, tensor, job.directory, train, config, plateau.rollbacks
+            bad.step, tensor, self._directory, job.train, job.config, self._plateau.rollbacks
         )
 
-    standing = Watch(job.chance, config.check.standing_steps)
-    every = config.checkpoint.every_steps
-    mid_epoch_saves = range(0, total_steps, every) if every else ()
-    unchecked: collections.deque[_Started] = collections.deque()
-    result: dict[str, float] = {}
-    told = False
-    measured = ["loss", *(f"top{k}" for k in top_ks(len(train.class_names)))]
-    with metrics, progress, profile:
-        while step < end:
-            epoch = step // steps_per_epoch
-            title, began, first = f"epoch {epoch + 1}/{config.epochs}", time.monotonic(), step
-            fed = Waiting(_batches_of(train, config, epoch, step % steps_per_epoch))
-            log = StepLog(
-                every=config.log_every_steps,
-                batch_size=config.batch_size,
-                fed=fed,
-                step=step,
-                sums=logged if step % steps_per_epoch else {},
-            )
-            for batch in fed:
-                with profile.step(step + 1):
-                    state, healthy, loss = job.train_step(state, healthy, mean, batch)
-                step += 1
-                if told_where := profile.ended(step, loss):
-                    progress.line(told_where)
-                unchecked.append(_Started(step, loss, healthy))
-                if log.due(step):
-                    line, times = log.record(step, state.sums, rate())
-                    metrics.write(step, line, time_fields=times)
-                    progress.line(step_line({"step": step, **line, **times}, title))
-                if standing.due(step) and step % steps_per_epoch:
-                    look(state.sums, epoch_ends=False)
-                if len(unchecked) > _AHEAD:
-                    latest = unchecked[-1 - _AHEAD]
-                    latest.loss.block_until_ready()
-                    progress.update(latest.step, title=title, loss=latest.loss)
-                if step % _CHECKED_EVERY == 0:
-                    check(keep=_AHEAD)
-                told = watch.told(step)
-                at_epoch_end = step % steps_per_epoch == 0
-                stopping = told or step == end
-                if not at_epoch_end and (stopping or step in mid_epoch_saves):
-                    check(keep=0)
-                    save(None)
-                    if told:
-                        raise watch.preempted(step)
-                    if stopping:
-                        return result
-            if unchecked:
-                progress.update(step, title=title, loss=unchecked[-1].loss)
-            check(keep=0)
 
-            sums = look(state.sums, epoch_ends=True)
-            seconds = time.monotonic() - began
-            validated = job.evaluate(state.params, mean)
-            nonfinite.check_validation(step, validated["loss"], plateau.rollbacks)
-            result = {
-                "epoch": epoch + 1,
-                **{f"train/{k}": sums[k] / sums["steps"] for k in measured},
-                **{f"val/{k}": validated[k] for k in measured},
-                "learning_rate": rate(),
-                "clipped": sums["clipped"] / sums["steps"],
-            }
-            times = {
-                "images_per_second": (step - first) * config.batch_size / seconds,
-                "waiting": fed.seconds / seconds,
-                "epoch_seconds": time.monotonic() - began,
-            }
-            metrics.write(step, result, time_fields=times)
-            layer = config.model.layers[0]
-            if job.filters_picture:
-                filters = np.moveaxis(np.asarray(state.params[layer]["kernel"]), 3, 0)
-                pixels = np.round(255 * job.filters_picture(filters)).astype(np.uint8)
-                metrics.image(f"filters/{layer}", pixels, step)
-            progress.line(epoch_line({"step": step, **result, **times}, config.epochs))
-
-            error = 1 - validated["top1"]
-            if config.optimizer.schedule == "plateau":
-                plateau = plateau.after(error, config.optimizer.plateau)
-            if config.optimizer.schedule == "plateau" or config.optimizer.drops:
-                scale = parallel.replicate(jnp.float32(rate_scale(epoch + 1)))
-                state = state.replace(rate_scale=scale)
-            save(error)
-            errors.append(error)
-            if early_stopping.ends(errors, config.early_stopping):
-                progress.line(early_stopping.words(errors, steps_per_epoch))
-                break
-            if step < end and (told or watch.told(step)):
-                raise watch.preempted(step)
-    return result
-
-
-def _validation_errors(job: _Job, step: int) -> list[float]:
+def _validation_errors(config: ConfigDict, directory: Path, step: int) -> list[float]:
     """The top-1 errors of the epochs that are done, where the run may end early because of them;
     those of the writing process, whose file has them."""
 
     def read() -> list[float]:
-        records = read_metrics(job.directory) if step else []
+        records = read_metrics(directory) if step else []
         return [1 - record["val/top1"] for record in records if record["step"] <= step]
 
-    return parallel.by_writer(read) if job.config.early_stopping else []
-
-
-def _colours(config: ConfigDict, train: Split) -> np.ndarray | None:
-    """What the step's noise of colours is made of, if it has any, the same in all processes."""
-    if not config.augment.colour:
-        return None
-    components = parallel.by_writer(lambda: colour.components(colour.covariance(train)))
-    return np.float32(config.augment.colour) * components
-
-
-def _batches_of(
-    split: Split, config: ConfigDict, epoch: int, start: int
-) -> Iterator[batches.Batch[jax.Array]]:
-    """The batches of an epoch from one on, on the devices."""
-    rows = batches.train_rows(
-        len(split),
-        seed=config.seed,
-        epoch=epoch,
-        start=start,
-        batch_size=config.batch_size,
-        process_index=parallel.process_index(),
-        process_count=parallel.process_count(),
-    )
-    return passes.on_devices(functools.partial(batches.read, split), rows)
+    return parallel.by_writer(read) if config.early_stopping else []
