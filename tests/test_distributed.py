@@ -69,8 +69,7 @@ QUICK = """
 import os
 from jax import lax, numpy as jnp
 from zfnet_jax import parallel
-from zfnet_jax.training import train
-from zfnet_jax.training.job import Job
+from zfnet_jax.training import job as prepared, train
 
 def quick(step):
     def watched(state, healthy, mean, batch):
@@ -78,7 +77,7 @@ def quick(step):
     return watched
 
 train.nonfinite.watched = quick
-batches_of = Job.batches
+batches_of = prepared.Job.batches
 
 def die(*_, **__):
     os.kill(os.getpid(), 9)
@@ -104,7 +103,7 @@ def at_third_step(do):
             if number == 2:
                 do()
             yield batch
-    Job.batches = batches
+    prepared.Job.batches = batches
 """
 
 # Where JAX finds the others by itself, as on a TPU.
@@ -263,7 +262,7 @@ JOBS = {
     "fails in validation": Job(
         codes=(ENDED, DEFECT),
         said="process 1 of 2: RuntimeError: boom",
-        last="train.make_evaluator = lambda *_: fail",
+        last="prepared.make_evaluator = lambda *_: fail",
     ),
     "not saved": Job(
         codes=(MENDED, ENDED),
