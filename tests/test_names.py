@@ -179,7 +179,7 @@ def test_scores_keep_a_row_for_each_of_two_classes_of_one_name():
     labels = np.array([0, 1, 2])
     arrays = outcomes(np.eye(3, dtype=np.float32)[[0, 1, 1]], labels)
     info = {"class_names": ["crane", "cat", "crane"]}
-    found = scores(Predictions(info=info, probabilities=None, **arrays), ScoreOptions(resamples=2))
+    found = scores(Predictions(info=info, probabilities=None, **arrays), ScoreOptions())
     assert found["per_class"] == {"crane (0)": 1.0, "cat": 1.0, "crane (2)": 0.0}
 
 

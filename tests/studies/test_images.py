@@ -95,7 +95,7 @@ def test_some_of_the_classes_are_measured_over_all_that_the_net_knows(here, spli
     found, whole = predictions.of_result(result), answers(here, split)
     np.testing.assert_array_equal(found.labels, whole["labels"][rows])
     np.testing.assert_array_equal(found.rank, whole["rank"][rows])
-    (row,) = summary.scored([here.directory], [result], ScoreOptions(resamples=10))
+    (row,) = summary.scored([here.directory], [result], ScoreOptions())
     named = ", ".join(here.class_names[:5])
     expected = f"no image is of 7 of the net's 10 classes: {named} and 2 more"
     assert summary.classes_without_images(row) == expected

@@ -42,7 +42,7 @@ def trunk(trunk_run, tmp_path) -> Run:
 
 
 def test_a_reproduction_makes_what_needs_no_classes(trunk):
-    effort = Effort(summary=4, resamples=2)
+    effort = Effort(summary=4)
     made = recipe.of_run(trunk.directory, zfnet.get_config())
     reproduction = Reproduction(trunk.directory, None, Sources(), effort, made)
     reproduction.run.config.eval_batch_size = 16

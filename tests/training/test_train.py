@@ -176,7 +176,7 @@ def test_epoch_of_a_finished_run_trains_no_further(shallow_config, shallow_run):
     assert metrics_without_times(shallow_run) == before
 
 
-SCORING = ScoreOptions(resamples=50, bins=5)
+SCORING = ScoreOptions(bins=5)
 
 
 def test_of_few_classes_no_top5_is_told(shallow_config, tmp_path, capsys):

@@ -27,10 +27,10 @@ from zfnet_jax.studies.transfer.trial import trial_of
 def make_plan(reproduction: Reproduction) -> list[Step]:
     """All steps, each after those that it needs."""
     sources, effort = reproduction.sources, reproduction.effort
-    evaluation = errors.evaluate(reproduction, ScoreOptions(resamples=effort.resamples))
+    evaluation = errors.evaluate(reproduction, ScoreOptions())
     mining = features.mine(reproduction)
     mining_epochs = features.mine_epochs(reproduction, evolution.kept_steps(reproduction))
-    of_errors = TableOptions(resamples=effort.resamples, crops=effort.crops)
+    of_errors = TableOptions(crops=effort.crops)
     steps = [
         errors.training(reproduction),
         evaluation,

@@ -46,7 +46,6 @@ class Effort:
     Attributes:
       summary: images that Fig. 5 is summarised over.
       draws, permutations: of the random places of Table 1, and of its tests.
-      resamples: of the bootstraps.
       crops: of the validation images in Tables 2 and 3.
       folds, scratch_folds: of Tables 4, 5 and 7, and of nets trained from scratch (0: none).
       curve: whether Fig. 9 has more points than the tables.
@@ -56,7 +55,6 @@ class Effort:
     summary: int = 500
     draws: int = 100
     permutations: int = 9999
-    resamples: int = 10_000
     crops: Crops = 10
     folds: int = 5
     scratch_folds: int = 5
@@ -64,7 +62,7 @@ class Effort:
     draft: bool = False
 
 
-DRAFT = Effort(50, 20, 999, 1000, crops=1, folds=2, scratch_folds=1, curve=False, draft=True)
+DRAFT = Effort(50, 20, 999, crops=1, folds=2, scratch_folds=1, curve=False, draft=True)
 SEED = 0  # of all that is drawn
 
 

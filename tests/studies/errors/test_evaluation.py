@@ -1,4 +1,4 @@
-"""Evaluation against slow loops: crops, ensembles, devices, calibration, bootstrap, refusals."""
+"""Evaluation against slow loops: crops, ensembles, devices, calibration, refusals."""
 
 from __future__ import annotations
 
@@ -22,9 +22,8 @@ from zfnet_jax.report import figures
 from zfnet_jax.runs.run import Run, open_run
 from zfnet_jax.studies import saved
 from zfnet_jax.studies.errors import predictions, scores, study, summary
-from zfnet_jax.studies.errors.bootstrap import interval
 from zfnet_jax.studies.errors.confusion import confusion
-from zfnet_jax.studies.errors.options import Bootstrap, Options, ScoreOptions
+from zfnet_jax.studies.errors.options import Options, ScoreOptions
 from zfnet_jax.studies.errors.predict import predict
 from zfnet_jax.studies.errors.predictions import Predictions, outcomes
 from zfnet_jax.training import train
@@ -248,7 +247,7 @@ def test_confusion_and_accuracy_of_classes_against_loops():
             for label, row in zip(found.labels, found.probabilities)
         )
         assert matrix[true, answer] == count
-    result = scores.scores(found, ScoreOptions(resamples=100))
+    result = scores.scores(found, ScoreOptions())
     for number, (name, accuracy) in enumerate(result["per_class"].items()):
         here = found.labels == number
         if number == 3:
@@ -257,75 +256,6 @@ def test_confusion_and_accuracy_of_classes_against_loops():
             assert accuracy == pytest.approx((found.predicted == number)[here].mean()), name
     assert result["top1"][0] == pytest.approx(1 - np.trace(matrix) / 300)
     json.dumps(result, allow_nan=False)
-
-
-# Bootstrap.
-
-
-def slow_bootstrap(first: np.ndarray, second: np.ndarray, resamples: int) -> list[float]:
-    """Draws images one by one, the same for both, and sorts the differences of the means."""
-    rng, differences = np.random.default_rng(7), []
-    for _ in range(resamples):
-        drawn = rng.integers(0, len(first), len(first))
-        differences.append(first[drawn].mean() - second[drawn].mean())
-    differences.sort()
-    return [differences[round(share * (resamples - 1))] for share in (0.025, 0.5, 0.975)]
-
-
-@pytest.mark.parametrize("kind", ["errors", "losses"])
-def test_the_paired_interval_is_that_of_drawing_image_by_image(kind):
-    rng = np.random.default_rng(1)
-    first = rng.random(200) < 0.3
-    second = np.where(rng.random(200) < 0.8, first, rng.random(200) < 0.2)
-    if kind == "losses":
-        first, second = first + rng.random(200), second + rng.random(200)
-    first, second = first.astype(float), second.astype(float)
-    low, middle, high = slow_bootstrap(first, second, 6000)
-    found = interval(first - second, Bootstrap(resamples=20_000))
-    assert found.value == pytest.approx(first.mean() - second.mean())
-    assert found.value == pytest.approx(middle, abs=0.005)
-    assert found.low == pytest.approx(low, abs=0.1 * (high - low))
-    assert found.high == pytest.approx(high, abs=0.1 * (high - low))
-
-
-def test_the_interval_holds_the_truth_as_often_as_it_says():
-    rng = np.random.default_rng(0)
-    held = 0
-    for trial in range(300):
-        errors = (rng.random(400) < 0.3).astype(float)
-        _, low, high = interval(errors, Bootstrap(0.9, 500, trial))
-        held += low <= 0.3 <= high
-    assert 0.85 < held / 300 < 0.95
-
-
-def test_an_interval_needs_only_its_seed():
-    values = np.random.default_rng(0).random(50)
-    one, again, other = (interval(values, Bootstrap(0.95, 1000, seed)) for seed in (3, 3, 4))
-    assert one == again
-    assert one[1:] != other[1:]
-    assert interval(np.ones(5), Bootstrap(resamples=10)) == (1, 1, 1)
-
-
-def test_a_difference_is_decided_only_where_zero_is_outside():
-    rng = np.random.default_rng(0)
-
-    def found(values):
-        return interval(values, Bootstrap(resamples=2000)).decided
-
-    assert found(rng.normal(1, 1, 100))
-    assert found(rng.normal(-1, 1, 100))
-    assert not found(np.tile([1.0, -1.0], 50))
-    assert not found(np.zeros(10))
-    # Thirds that cancel leave rounding, not a sign.
-    assert not found(np.array([0.1 + 0.2 - 0.3] * 10))
-
-
-@pytest.mark.parametrize(
-    ("values", "level"), [(np.zeros(0), 0.95), (np.zeros((2, 2)), 0.95), (np.zeros(3), 1.0)]
-)
-def test_an_interval_that_cannot_be_is_refused(values, level):
-    with pytest.raises(ValueError, match="interval"):
-        interval(values, Bootstrap(level, 10))
 
 
 # Saved, read again, refused.
@@ -584,7 +514,7 @@ def test_the_script_evaluates_runs_and_their_ensemble(tiny_run, other_run, tmp_p
     for name, source in (("first", tiny_run), ("second", other_run)):
         shutil.copytree(source, sweep / name)
     workdirs = [f"--workdir={sweep / name}" for name in ("first", "second")]
-    result = evaluate(*workdirs, f"--out={out}", "--crops=1", "--resamples=200", "--style=paper")
+    result = evaluate(*workdirs, f"--out={out}", "--crops=1", "--style=paper")
     assert result.returncode == 0, result.stderr
     (folder,) = (sweep / "first" / "studies" / "errors").iterdir()
     kept = sorted(path.name for path in folder.iterdir())
@@ -619,7 +549,7 @@ def test_the_script_evaluates_runs_and_their_ensemble(tiny_run, other_run, tmp_p
     lines = (sweep / "second" / "metrics.jsonl").read_text()
     (sweep / "second" / "metrics.jsonl").write_text(lines.replace('"epoch": 1', '"epoch": 0'))
     before = (folder / "arrays.npz").stat().st_mtime_ns
-    result = evaluate(f"--sweep={sweep}", "--crops=1", "--resamples=200")
+    result = evaluate(f"--sweep={sweep}", "--crops=1")
     assert result.returncode == 0, result.stderr
     assert f"left out: {sweep / 'second'} trained for 0 of 1 epochs" in result.stdout
     assert "| first | 30 |" in result.stdout

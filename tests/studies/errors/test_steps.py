@@ -36,13 +36,9 @@ def sweep(tiny_run, tmp_path) -> Path:
 
 def test_the_error_of_a_run_and_the_photos_that_it_answers_right(workdir):
     context = Context(workdir)
-    step = steps.evaluate(context, ScoreOptions(resamples=100))
+    step = steps.evaluate(context, ScoreOptions())
     (command,) = step.commands
-    assert shlex.split(command)[2:] == [
-        "scripts.evaluate",
-        f"--workdir={workdir}",
-        "--resamples=100",
-    ]
+    assert shlex.split(command)[2:] == ["scripts.evaluate", f"--workdir={workdir}"]
     assert step.images == 10 * 30
     files = step.make().files
     assert all(path.exists() for path in files)
@@ -53,7 +49,7 @@ def test_the_error_of_a_run_and_the_photos_that_it_answers_right(workdir):
     assert found is not None
     score = json.loads(scores.read_text())
     assert score["top1"][0] == pytest.approx(np.mean(found.predicted != found.labels))
-    assert score["options"] == {"level": 0.95, "resamples": 100, "seed": 0, "bins": 15}
+    assert score["options"] == {"level": 0.95, "bins": 15}
     # The photos of Figs. 1, 5 and 7 come from these answers: nothing is evaluated again.
     photos.step(context, photos.Named(), step).make()
     assert len(list((workdir / "studies" / "errors").iterdir())) == 1
@@ -68,7 +64,7 @@ def test_the_error_of_a_run_and_the_photos_that_it_answers_right(workdir):
 
 
 def test_the_nets_of_table_3_are_evaluated_and_make_its_rows(workdir, sweep):
-    options = TableOptions(resamples=100, crops=1)
+    options = TableOptions(crops=1)
     sweeps = [str(sweep)]
     evaluation = steps.evaluate_sweeps(sweeps, options)
     assert [shlex.split(one)[3:] for one in evaluation.commands] == [
@@ -110,7 +106,7 @@ def test_images_prepared_anew_make_the_tables_anew(workdir, sweep, prepared_pict
     config = json.loads((sweep / "alexnet" / "config.json").read_text())
     config["data"]["prepared_dir"] = str(images)
     (sweep / "alexnet" / "config.json").write_text(json.dumps(config))
-    options = TableOptions(resamples=100, crops=1)
+    options = TableOptions(crops=1)
     before = steps.evaluate_sweeps([str(sweep)], options)
     before.make()  # of images with the same fingerprint, where the checkpoint says
 

@@ -19,13 +19,13 @@ from tests import forked
 from zfnet_jax.report.table import Cell, Number, Table, csv_text, from_json, latex, markdown
 from zfnet_jax.studies import paper
 from zfnet_jax.studies.errors import predictions
-from zfnet_jax.studies.errors.bootstrap import Interval
+from zfnet_jax.studies.errors.intervals import Interval, difference
 from zfnet_jax.studies.errors.options import TableOptions
 from zfnet_jax.studies.errors.paper_rows import COLUMNS, ROWS
 from zfnet_jax.studies.errors.predictions import Predictions, outcomes
 from zfnet_jax.studies.errors.table import error_tables, verdict
 
-OPTIONS = TableOptions(resamples=2000)
+OPTIONS = TableOptions()
 EPOCHS, STEP, CLASSES = 5, 50, 8
 IMAGES = {"validation": 400, "train": 600}
 
@@ -262,6 +262,46 @@ def test_one_net_alone_is_no_ensemble(tmp_path):
     assert reason == "a_seed_0, a_seed_1, a_seed_3, a_seed_4 not trained"
 
 
+def test_seeds_of_one_net_are_one_row_and_count_in_its_interval(tmp_path):
+    errors = (0.2, 0.3, 0.4)
+    for seed, error in enumerate(errors):
+        write_answers(write_run(tmp_path, f"zfnet_seed_{seed}"), "validation", error, seed)
+    write_answers(write_run(tmp_path, "alexnet"), "validation", 0.35, seed=10)
+    write_run(tmp_path, "zfnet_seed_10", epoch=1)
+    write_run(tmp_path, "zfnet_seed_a")  # of no row
+    tables = error_tables(3, [tmp_path], OPTIONS)
+    here = cell(tables[0], "zfnet", "Val Top-1")
+    found = [100 * loaded(tmp_path, f"zfnet_seed_{seed}").errors(1).mean() for seed in range(3)]
+    assert here.here.value == pytest.approx(np.mean(found))
+    assert here.note == (
+        f"mean of 3 nets, {min(found):.1f} to {max(found):.1f}; 3 of 4 nets: zfnet_seed_10 trained"
+        " for 1 of 5 epochs"
+    )
+    assert here.here.low < min(found)
+    assert here.here.high > max(found)
+    alone = cell(tables[0], "alexnet", "Val Top-1").here
+    assert alone.high - alone.low < (here.here.high - here.here.low) / 2
+    assert at(tables[1], 0, "Val Top-1, ordering") == "undecided"
+    assert "Of a row of one training" in markdown(tables)
+
+
+def test_differences_of_a_column_hold_at_once(table3):
+    """Two that the paper compares, three pairs in all: the third's interval is of three."""
+    _, table = error_tables(3, [table3], OPTIONS)
+    answers = {name: loaded(table3, name).errors(1) for name in ("alexnet", "zfnet")}
+    near = loaded(table3, "alexnet_dense_2048").errors(1)
+    for row, (here, there), count in (
+        (0, (near, answers["alexnet"]), 2),
+        (1, (answers["zfnet"], answers["alexnet"]), 2),
+        (2, (answers["zfnet"], near), 3),
+    ):
+        found = at(table, row, "Val Top-1").here
+        expected = difference(here, there, OPTIONS.level, count)
+        assert (found.value, found.low, found.high) == pytest.approx(
+            tuple(100 * number for number in expected)
+        )
+
+
 def test_several_sweeps_make_one_table(table2, table3):
     table, _ = error_tables(2, [table2, table3], OPTIONS)
     other, _ = error_tables(3, [table3], OPTIONS)
@@ -402,7 +442,7 @@ def test_the_script_writes_all_and_says_what_is_wrong(table3, tmp_path):
         return forked.run(command)
 
     out = tmp_path / "new" / "tables"
-    result = run_script(f"--sweep={table3}", f"--out={out}", "--resamples=500")
+    result = run_script(f"--sweep={table3}", f"--out={out}")
     assert result.returncode == 0, result.stderr
     names = ("table3.md", "table3.tex", "table3.csv", "table3-differences.csv", "table3.json")
     assert sorted(path.name for path in out.iterdir()) == sorted(names)

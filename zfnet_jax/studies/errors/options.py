@@ -19,23 +19,21 @@ class Options:
 
 
 @dataclasses.dataclass(frozen=True)
-class Bootstrap:
-    """Of confidence intervals: see `bootstrap.interval`."""
+class Intervals:
+    """Of confidence intervals: see `intervals`."""
 
     level: float = option(0.95, "Of the confidence intervals.")
-    resamples: int = option(10_000, "Of the bootstrap.", lowest=1)
-    seed: int = option(0, "Of the bootstrap.", lowest=0)
 
 
 @dataclasses.dataclass(frozen=True)
-class ScoreOptions(Bootstrap):
+class ScoreOptions(Intervals):
     """Of the numbers that sum up predictions; see the texts."""
 
     bins: int = option(15, "Of the calibration error.", lowest=1)
 
 
 @dataclasses.dataclass(frozen=True)
-class TableOptions(Bootstrap):
+class TableOptions(Intervals):
     """Of Tables 2 and 3; see the texts."""
 
     crops: Crops = option(10, "Crops of the validation images (2, 3).")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zfnet_jax.report.table import Column, Table, Value
-from zfnet_jax.studies.errors.bootstrap import Interval
+from zfnet_jax.studies.errors.intervals import Interval
 from zfnet_jax.studies.errors.table import percent
 from zfnet_jax.training.metrics import top_ks
 

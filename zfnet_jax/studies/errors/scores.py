@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from zfnet_jax.names import unique
-from zfnet_jax.studies.errors.bootstrap import interval
+from zfnet_jax.studies.errors.intervals import interval
 from zfnet_jax.studies.errors.options import ScoreOptions
 from zfnet_jax.studies.errors.predictions import Predictions
 from zfnet_jax.studies.options import identity
@@ -31,8 +31,8 @@ def scores(predictions: Predictions, options: ScoreOptions) -> dict[str, Any]:
     return {
         "images": len(predictions),
         "loss": float(predictions.loss.mean(dtype=np.float64)),
-        "top1": list(interval(predictions.errors(1), options)),
-        "top5": list(interval(predictions.errors(5), options)),
+        "top1": list(interval(predictions.errors(1), options.level)),
+        "top5": list(interval(predictions.errors(5), options.level)),
         "calibration_error": calibration_error(
             predictions.confidence, predictions.rank == 0, options.bins
         ),

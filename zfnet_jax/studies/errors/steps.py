@@ -126,7 +126,7 @@ def evaluate_sweeps(sweeps: Sequence[str], options: TableOptions) -> Step:
     if not missing and not finished:
         missing = f"--sweep: no run of Table 2 or 3 is finished ({'; '.join(reasons)})"
     # Table 2 has no errors of training images.
-    of_table3 = {path for path in finished if any(path.name in row.runs for row in ROWS[3])}
+    of_table3 = {path for path in finished if any(row.has(path.name) for row in ROWS[3])}
     asked = [
         (workdir, one)
         for workdir in finished
@@ -220,11 +220,10 @@ def _further_nets(*tables: int) -> str:
 
 def _finished(sweeps: Iterable[str]) -> tuple[list[Path], list[str]]:
     """Folders of finished runs that make rows of a table, and why others are left out."""
-    wanted = {run for rows in ROWS.values() for row in rows for run in row.runs}
     finished, reasons = [], []
     for sweep in sweeps:
         for folder in status.runs_in(sweep):
-            if folder.name not in wanted:
+            if not any(row.has(folder.name) for rows in ROWS.values() for row in rows):
                 continue
             reason = status.unfinished(folder)
             if reason:

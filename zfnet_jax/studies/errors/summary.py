@@ -18,9 +18,9 @@ from zfnet_jax.runs.steps import Which
 from zfnet_jax.studies import saved
 from zfnet_jax.studies.context import Context
 from zfnet_jax.studies.errors import predictions, score_table, study
-from zfnet_jax.studies.errors.bootstrap import interval
 from zfnet_jax.studies.errors.confusion import confusion
-from zfnet_jax.studies.errors.options import Bootstrap, Options, ScoreOptions
+from zfnet_jax.studies.errors.intervals import difference
+from zfnet_jax.studies.errors.options import Intervals, Options, ScoreOptions
 from zfnet_jax.studies.errors.predictions import Predictions
 from zfnet_jax.studies.errors.scores import confusion_matrix, scores
 from zfnet_jax.studies.options import identity
@@ -143,14 +143,19 @@ def classes_without_images(one: Scored) -> str:
     return f"no image is of {len(names)} of the net's {of} classes: {few(names)}"
 
 
-def tables(rows: Sequence[Scored], options: Bootstrap) -> list[Table]:
+def tables(rows: Sequence[Scored], options: Intervals) -> list[Table]:
     """The scores, and of several rows how each differs from the first, image by image."""
     first, *others = rows
     result = [score_table.of_runs([one.name for one in rows], [one.scores for one in rows])]
     if others:
         less_first = {
             f"top{k}": [
-                interval(one.predictions.errors(k) - first.predictions.errors(k), options)
+                difference(
+                    one.predictions.errors(k),
+                    first.predictions.errors(k),
+                    options.level,
+                    comparisons=len(others),
+                )
                 for one in others
             ]
             for k in top_ks(len(first.predictions.info["class_names"]))

@@ -10,7 +10,7 @@ from zfnet_jax.runs import checkpoint
 from zfnet_jax.runs.steps import Which
 from zfnet_jax.studies.errors import predictions
 from zfnet_jax.studies.errors.options import Options, TableOptions
-from zfnet_jax.studies.errors.paper_rows import COLUMNS, ROWS
+from zfnet_jax.studies.errors.paper_rows import COLUMNS, ROWS, trainings
 from zfnet_jax.studies.errors.predictions import Predictions
 from zfnet_jax.sweep.status import unfinished
 
@@ -27,12 +27,12 @@ def read(
     images: Images | None = None,
     step: Which | None = None,
 ) -> Found:
-    """Predictions of all runs of Table 2 or 3.
+    """Predictions of all runs of Table 2 or 3, of all seeds that there are.
 
     Args:
       number: of the table.
       sweeps: folders that hold the runs' folders, named as in `paper_rows`.
-      options: see there; of the bootstrap nothing is used.
+      options: see there; of intervals nothing is used.
       images: those that predictions must be of; if None see `predictions.find`.
       step: of each run's checkpoint, its last if None.
 
@@ -40,7 +40,9 @@ def read(
       ValueError: see `predictions.find`; or runs do not match, naming fields; or two sweeps hold
         a run of one name.
     """
-    runs = dict.fromkeys(run for row in ROWS[number] for run in row.runs)
+    there = {folder.name for sweep in sweeps for folder in sweep.glob("*/")}
+    nets = dict.fromkeys(net for row in ROWS[number] for net in row.runs)
+    runs = [run for net in nets for run in trainings(net, there) or [net]]
     found: Found = {}
     splits = {column.split for column in COLUMNS[number]}
     for wanted in options.evaluations:

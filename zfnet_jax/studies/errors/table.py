@@ -13,7 +13,7 @@ from zfnet_jax.runs import checkpoint
 from zfnet_jax.runs.steps import Which
 from zfnet_jax.studies import paper, saved
 from zfnet_jax.studies.errors import paper_rows, predictions
-from zfnet_jax.studies.errors.bootstrap import Interval, interval
+from zfnet_jax.studies.errors.intervals import Interval, difference, interval
 from zfnet_jax.studies.errors.options import TableOptions
 from zfnet_jax.studies.errors.paper_rows import ROWS
 from zfnet_jax.studies.errors.predictions import Predictions
@@ -34,7 +34,8 @@ def percent(found: Sequence[float]) -> Number:
 
 @dataclasses.dataclass(frozen=True)
 class _Errors:
-    """Errors [N] of one row on the images of a column, or the reason why there are none."""
+    """Errors [S, N] of the S nets of one row on the images of a column (of an ensemble one), or the
+    reason why there are none."""
 
     values: np.ndarray | None = None
     reason: str | None = None
@@ -103,7 +104,7 @@ def verdict(here: Interval, theirs: float | None) -> str:
 
 
 def _cell(found: _Errors, theirs: Number | None, options: TableOptions) -> Cell:
-    here = None if found.values is None else percent(interval(found.values, options))
+    here = None if found.values is None else percent(interval(found.values, options.level))
     return Cell(here, theirs, found.reason, found.note)
 
 
@@ -112,22 +113,31 @@ def _errors(row: paper_rows.Row, column: paper_rows.Column, found: Found) -> _Er
         return _Errors(reason="published by others, no net of this code")
     if column.split is None:
         return _Errors(reason="the labels of the test images are not public")
-    of_runs = {run: found[run, column.split] for run in row.runs}
+    together = row.averaged == "probabilities"
+    of_runs = _of_runs(row, column.split, found)
     there = [one for one in of_runs.values() if isinstance(one, Predictions)]
     lacking = {run: reason for run, reason in of_runs.items() if isinstance(reason, str)}
     why = _reasons(lacking)
-    together = row.averaged == "probabilities"
     if len(there) < (2 if together else 1):
         return _Errors(reason=why if len(of_runs) > 1 else lacking[row.runs[0]])
     note = f"{len(there)} of {len(of_runs)} nets: {why}" if lacking else None
     if together:
-        return _Errors(predictions.ensemble(there, "ensemble").errors(column.k), note=note)
+        return _Errors(predictions.ensemble(there, "ensemble").errors(column.k)[None], note=note)
     errors = [one.errors(column.k) for one in there]
     if len(errors) > 1:
         alone = [100 * one.mean() for one in errors]
         spread = f"mean of {len(errors)} nets, {min(alone):.1f} to {max(alone):.1f}"
         note = f"{spread}; {note}" if note else spread
-    return _Errors(np.mean(errors, axis=0), note=note)
+    return _Errors(np.stack(errors), note=note)
+
+
+def _of_runs(row: paper_rows.Row, split: str, found: Found) -> dict[str, Predictions | str]:
+    """What was found of a row's nets: all seeds of each, of an ensemble's the first."""
+    runs = [run for run, of_split in found if of_split == split]
+    of_nets = [paper_rows.trainings(net, runs) for net in row.runs]
+    if row.averaged == "probabilities":
+        of_nets = [seeds[:1] for seeds in of_nets]
+    return {run: found[run, split] for seeds in of_nets for run in seeds}
 
 
 def _reasons(lacking: dict[str, str]) -> str:
@@ -144,9 +154,12 @@ def _differences(number: int, errors: Sequence[Sequence[_Errors]], options: Tabl
     measured = [(at, one.title) for at, one in enumerate(paper_rows.COLUMNS[number]) if one.split]
     pairs = [(place, other) for place in range(len(rows)) for other in range(place)]
     pairs.sort(key=lambda pair: rows[pair[0]].against != pair[1])
-    lines, compared = [], 0
+    compared = sum(rows[place].against == other for place, other in pairs)
+    lines, families = [], [_counts(errors, pairs[:compared]), _counts(errors, pairs)]
+    shown = 0
     verdicts: dict[str, list[tuple[str, str]]] = {title: [] for _, title in measured}
-    for place, other in pairs:
+    for number_of_pair, (place, other) in enumerate(pairs):
+        family = families[number_of_pair >= compared]
         cells: list[Cell | Value] = []
         for at, title in measured:
             here, there = errors[place][at].values, errors[other][at].values
@@ -154,7 +167,7 @@ def _differences(number: int, errors: Sequence[Sequence[_Errors]], options: Tabl
                 cells += [None, None]
                 continue
             theirs = _less(published[place][1][at], published[other][1][at])
-            ours = interval(here - there, options)
+            ours = difference(here, there, options.level, comparisons=family[at])
             found = verdict(ours, None if theirs is None else theirs.value)
             cells += [Cell(percent(ours), theirs), found]
             above = "above" if ours.value > 0 else "below"
@@ -164,7 +177,7 @@ def _differences(number: int, errors: Sequence[Sequence[_Errors]], options: Tabl
             labels = (published[one][0] for one in (place, other))
             runs = (", ".join(rows[one].runs) for one in (place, other))
             lines.append((*labels, *runs, *cells))
-            compared += rows[place].against == other
+            shown += number_of_pair < compared
     columns = [
         Column("Error, points of %"),
         Column("less that of"),
@@ -178,8 +191,8 @@ def _differences(number: int, errors: Sequence[Sequence[_Errors]], options: Tabl
         rows=tuple(lines),
         name="differences",
         caption="Differences, image by image",
-        remarks=(_about_differences(options), *_orderings(verdicts)),
-        rows_to_read=compared,
+        remarks=(_about_differences(options, errors), *_orderings(verdicts)),
+        rows_to_read=shown,
     )
 
 
@@ -201,12 +214,24 @@ def _orderings(verdicts: dict[str, list[tuple[str, str]]]) -> list[str]:
     return lines
 
 
-def _about_differences(options: TableOptions) -> str:
+def _counts(errors: Sequence[Sequence[_Errors]], pairs: Sequence[tuple[int, int]]) -> list[int]:
+    """Of each column, how many pairs of rows were measured in it."""
+    measured = [[one.values is not None for one in row] for row in errors]
+    columns = range(len(measured[0]))
+    return [sum(measured[a][at] and measured[b][at] for a, b in pairs) for at in columns]
+
+
+def _about_differences(options: TableOptions, errors: Sequence[Sequence[_Errors]]) -> str:
+    one = any(one.values is not None and len(one.values) == 1 for row in errors for one in row)
+    alone = (
+        " Of a row of one training, or an ensemble, they hold for those nets: what another seed"
+        " would change is not in them."
+    )
     return (
-        f"Intervals: {options.level:.0%}, paired bootstrap over images, "
-        f"{options.resamples} resamples, seed {options.seed}; where zero lies inside, the "
-        "ordering is called undecided. They hold for these trained nets: what another training "
-        "seed would change is not in them, nor is the number of comparisons allowed for."
+        f"Intervals: {options.level:.0%} for all differences of a column at once (Bonferroni): for"
+        " those that the paper compares among themselves, for the others among all. They count"
+        " images, the same for both rows, and the seeds of training where a row has several."
+        f"{alone * one} Where zero lies inside, the ordering is called undecided."
     )
 
 
