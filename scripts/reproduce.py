@@ -29,9 +29,7 @@ if TYPE_CHECKING:
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _ONLY = flags.DEFINE_list("only", [], "Names such as fig2,table7; --dry_run lists all.")
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print the plan with estimated times, no more.")
-_DRAFT = flags.DEFINE_bool(
-    "draft", False, "Fewer images and draws, to see everything soon."
-)
+_DRAFT = flags.DEFINE_bool("draft", False, "Fewer images and draws, to see everything soon.")
 _IMAGES = flags.DEFINE_multi_string(
     "image", [], "A photo for Figs. 1, 5 and 7, instead of validation images; may be repeated."
 )
