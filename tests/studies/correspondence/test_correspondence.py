@@ -27,7 +27,12 @@ from zfnet_jax.studies.correspondence import study
 from zfnet_jax.studies.correspondence.figure import figure8
 from zfnet_jax.studies.correspondence.measure import measure
 from zfnet_jax.studies.correspondence.options import Options
-from zfnet_jax.studies.correspondence.permutation import mean_over_pairs, p_value, permute_in_images
+from zfnet_jax.studies.correspondence.permutation import (
+    holm,
+    mean_over_pairs,
+    p_value,
+    permute_in_images,
+)
 from zfnet_jax.studies.correspondence.sign_hamming import ZERO_RULES, compare
 from zfnet_jax.studies.correspondence.squares import GREY, cover, mask_side, place_squares
 from zfnet_jax.studies.correspondence.table import table1
@@ -174,6 +179,16 @@ def test_the_test_in_images_is_exact_where_there_is_none():
     # standard deviation of 5; 150 at 0.5.
     assert 15 <= np.sum(np.array(p_values) <= 0.1) <= 45
     assert 120 <= np.sum(np.array(p_values) <= 0.5) <= 180
+
+
+def test_many_tests_are_corrected_together():
+    # Worked by hand: sorted 0.01, 0.02, 0.03, 0.04 times 4, 3, 2, 1, each at least the one before.
+    found = holm(np.array([0.04, 0.01, np.nan, 0.03, 0.02]))
+    np.testing.assert_allclose(found, [0.06, 0.04, np.nan, 0.06, 0.06])
+    assert holm(np.array([0.9, 0.8])).max() == 1
+    # With nothing to be found, one or more of ten are below 0.1 in at most a tenth of all sets.
+    sets = np.random.default_rng(0).random((2000, 10))
+    assert np.mean([holm(one).min() <= 0.1 for one in sets]) < 0.12
 
 
 def test_the_test_in_images_permutes_what_it_says():

@@ -44,6 +44,16 @@ def p_value(observed: float | np.ndarray, null: np.ndarray) -> float:
     return min(1.0, 2 * (1 + int(min(below, above))) / (1 + len(null)))
 
 
+def holm(p_values: np.ndarray) -> np.ndarray:
+    """P-values [K] of a family of tests, so corrected that the chance of even one below alpha is at
+    most alpha where nothing is to be found (Holm 1979). NaN is no test and stays NaN."""
+    result = np.full(p_values.shape, np.nan)
+    order = np.argsort(p_values)[: np.sum(~np.isnan(p_values))]
+    left = np.arange(len(order), 0, -1)
+    result[order] = np.minimum(1, np.maximum.accumulate(left * p_values[order]))
+    return result
+
+
 def mean_over_pairs(distances: np.ndarray) -> np.ndarray:
     """Over pairs [..., pairs], leaving NaN out, in float64."""
     there = ~np.isnan(distances)

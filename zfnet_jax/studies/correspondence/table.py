@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from zfnet_jax.report.table import Column, Number, Table
 from zfnet_jax.studies import paper
+from zfnet_jax.studies.correspondence.permutation import holm
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -25,15 +26,28 @@ def table1(arrays: Arrays, outputs: Mapping[int, str]) -> list[Table]:
     First the distances: their mean over pairs of images and their standard deviation, for random
     places over the pairs of all draws; the paper calls lower ones closer correspondence. A column
     for each reading of a sign that is exactly zero (see `sign_hamming`), then the share of such
-    signs. Second the p-values of each part's test against random places.
+    signs. Second the p-values of each part's test against random places, alone and corrected for
+    the number of tests of that reading: all parts, layers and kinds of random places.
 
     Args:
       outputs: of the net, see `Architecture.outputs`: the paper's numbers stand beside ours only
         where the net has the paper's layers.
     """
-    found, compared = [], paper.is_like(outputs)
-    for layer in map(str, arrays["layers"]):
-        found += [_distances(arrays, layer, compared), _tests(arrays, layer)]
+    layers, compared = [str(layer) for layer in arrays["layers"]], paper.is_like(outputs)
+    corrected = _corrected(arrays, layers)
+    found = []
+    for layer in layers:
+        found += [_distances(arrays, layer, compared), _tests(arrays, layer, corrected)]
+    return found
+
+
+def _corrected(arrays: Arrays, layers: Sequence[str]) -> dict[str, np.ndarray]:
+    """Of each reading all p-values corrected together, under the names that they have alone."""
+    found: dict[str, np.ndarray] = {}
+    for rule in map(str, arrays["rules"]):
+        names = [f"{layer}/{rule}/p_{name}" for layer in layers for name in _RANDOM]
+        together = holm(np.concatenate([arrays[name] for name in names]))
+        found |= zip(names, np.split(together, len(names)))
     return found
 
 
@@ -63,17 +77,32 @@ def _distances(arrays: Arrays, layer: str, compared: bool) -> Table:
     )
 
 
-def _tests(arrays: Arrays, layer: str) -> Table:
+def _tests(arrays: Arrays, layer: str, corrected: Arrays) -> Table:
     rules, rows = [str(rule) for rule in arrays["rules"]], []
     for index, part in enumerate(map(str, arrays["parts"])):
         for name, title in _RANDOM.items():
-            values = (float(arrays[f"{layer}/{rule}/p_{name}"][index]) for rule in rules)
+            values = (
+                float(given[f"{layer}/{rule}/p_{name}"][index])
+                for rule in rules
+                for given in (arrays, corrected)
+            )
             cells = (None if np.isnan(value) else value for value in values)
             rows.append((f"{_title(part)} against {title.lower()}", *cells))
     return Table(
-        columns=(Column("difference"), *(Column(f"p, {_RULES[rule]}", ".2g") for rule in rules)),
+        columns=(
+            Column("difference"),
+            *(
+                Column(f"p, {_RULES[rule]}{of}", ".2g")
+                for rule in rules
+                for of in ("", ", corrected")
+            ),
+        ),
         rows=tuple(rows),
         name=f"{layer}-tests",
+        remarks=(
+            "Corrected (Holm) for the number of tests of a reading: all parts and layers, against"
+            " both kinds of random places.",
+        ),
     )
 
 
