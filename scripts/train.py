@@ -2,6 +2,7 @@
 
 python -m scripts.train --config=configs/imagenette.py --workdir=DIR [--config.FIELD=VALUE ...]
 python -m scripts.train --config=configs/imagenette.py --check
+python -m scripts.train --config=configs/imagenette.py --dry_run
 
 The same command again goes on where it stopped. A run that is told to stop (SIGTERM, SIGINT and
 others) finishes its step, saves and exits with code 75.
@@ -27,6 +28,11 @@ _CHECK = flags.DEFINE_bool(
     False,
     "Train nothing: look at one batch, and say what would keep the net from learning.",
 )
+_DRY_RUN = flags.DEFINE_bool(
+    "dry_run",
+    False,
+    "Train nothing: time some steps, and say what the training will take of time, memory, disk.",
+)
 _PROFILE = flags.DEFINE_string(
     "profile_steps", None, "First and last step of those to profile, '100:110'."
 )
@@ -43,6 +49,13 @@ def main() -> None:
 
         for line in check.check(_CONFIG.value):
             print(line)
+        return
+    if _DRY_RUN.value:
+        from zfnet_jax.training.dry_run import dry_run
+
+        for line in dry_run(_CONFIG.value, Path(_WORKDIR.value) if _WORKDIR.value else None):
+            if parallel.is_writer():
+                print(line, flush=True)
         return
     assert _WORKDIR.value is not None  # see the validator
     workdir = Path(_WORKDIR.value)
@@ -63,8 +76,8 @@ def main() -> None:
 if __name__ == "__main__":
     flags.mark_flag_as_required("config")
     flags.register_multi_flags_validator(
-        ("workdir", "check"),
-        lambda given: given["workdir"] or given["check"],
-        message="Flag --workdir must have a value, or --check be given",
+        ("workdir", "check", "dry_run"),
+        lambda given: any(given.values()),
+        message="Flag --workdir must have a value, or --check or --dry_run be given",
     )
     shell.run(main, several=True, saves=True)

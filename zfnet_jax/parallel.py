@@ -187,7 +187,7 @@ def rounded_up(batch_size: int) -> int:
 
 def map_over_devices(
     function: Callable[..., Any], in_axes: Sequence[int | None], donate: tuple[int, ...] = ()
-) -> Callable[..., Any]:
+) -> jax.stages.Wrapped:
     """pmap over the devices that work together, without a device axis on what they share.
 
     Args:

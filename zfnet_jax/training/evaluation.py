@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 from zfnet_jax import model, parallel, passes
 from zfnet_jax.data import augment
 from zfnet_jax.data.batches import Batch
-from zfnet_jax.data.images import Crops, Images, Split
+from zfnet_jax.data.images import Crops, Images
 from zfnet_jax.model import ZFNet
 from zfnet_jax.runs.run import Run
 from zfnet_jax.training.optimizer import Params
@@ -27,8 +27,8 @@ from zfnet_jax.training.step import topk_hits
 Evaluator = Callable[[Params, jax.Array], dict[str, float]]
 
 
-def make_evaluator(net: ZFNet, config: ConfigDict, split: Split) -> Evaluator:
-    """A function (params, mean [S, S, C]) -> metrics of the net on a split, centre crops.
+def make_evaluator(net: ZFNet, config: ConfigDict, images: Images) -> Evaluator:
+    """A function (params, mean [S, S, C]) -> metrics of the net on some images, centre crops.
 
     The metrics are 'loss', 'top1', 'top5' (shares of images) and 'images'.
     """
@@ -45,8 +45,9 @@ def make_evaluator(net: ZFNet, config: ConfigDict, split: Split) -> Evaluator:
     mapped = passes.summed(step)
 
     def evaluate(params: Params, mean: jax.Array) -> dict[str, float]:
-        totals = passes.sums(split, mapped, (params, mean), batch_size=config.eval_batch_size)
-        return {name: total / len(split) for name, total in totals.items()} | {"images": len(split)}
+        totals = passes.sums(images, mapped, (params, mean), batch_size=config.eval_batch_size)
+        count = len(images)
+        return {name: total / count for name, total in totals.items()} | {"images": count}
 
     return evaluate
 

@@ -9,7 +9,6 @@ import dataclasses
 import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
@@ -60,7 +59,7 @@ class Job:
     steps_made: int | None
     initial: Callable[[], TrainState]
     mean: np.ndarray
-    train_step: Callable[..., Any]
+    train_step: jax.stages.Wrapped
     evaluate: Evaluator
 
     def batches(self, epoch: int, start: int) -> Iterator[batches.Batch[jax.Array]]:
@@ -98,8 +97,20 @@ def set_up(
     optimizer.check_drops(config.optimizer.drops)
     augment.check(config)
     parallel.check_batch(config.batch_size, config.optimizer.accumulation)
-    train, validation = data or _open_data(config)
+    train, validation = data or (
+        splits.open_split(config.data, "train"),
+        splits.open_split(config.data, "validation"),
+    )
     classes = len(train.class_names)
+    if train.class_names != validation.class_names:
+        raise ValueError(f"{config.data.prepared_dir}: train and validation have other classes")
+    if classes < 2:
+        raise ValueError(
+            f"{config.data.prepared_dir} holds one class only, of which no net learns anything:"
+            " prepare photos in one folder for each of two classes or more"
+        )
+    if data is None and train.fingerprint == validation.fingerprint and parallel.is_writer():
+        logging.warning(splits.SAME_PHOTOS)
     distributed.agree({"data": workdir.fingerprints(train, validation)})
     steps_per_epoch = batches.train_steps_per_epoch(len(train), config.batch_size)
 
@@ -166,21 +177,6 @@ def set_up(
         ),
         evaluate=make_evaluator(net, config, validation),
     )
-
-
-def _open_data(config: ConfigDict) -> tuple[Split, Split]:
-    train = splits.open_split(config.data, "train")
-    validation = splits.open_split(config.data, "validation")
-    if train.class_names != validation.class_names:
-        raise ValueError(f"{config.data.prepared_dir}: train and validation have other classes")
-    if len(train.class_names) < 2:
-        raise ValueError(
-            f"{config.data.prepared_dir} holds one class only, of which no net learns anything:"
-            " prepare photos in one folder for each of two classes or more"
-        )
-    if train.fingerprint == validation.fingerprint and parallel.is_writer():
-        logging.warning(splits.SAME_PHOTOS)
-    return train, validation
 
 
 def _colours(config: ConfigDict, train: Split) -> np.ndarray | None:
