@@ -33,7 +33,7 @@ from zfnet_jax.studies.features import chosen
 from zfnet_jax.studies.features.figure import figure2
 from zfnet_jax.studies.features.options import FigureOptions
 from zfnet_jax.studies.features.winners import Winners, load
-from zfnet_jax.studies.first_layers.figure import figure6
+from zfnet_jax.studies.first_layers.figure import _settings, figure6
 from zfnet_jax.studies.first_layers.filters import first_layer
 from zfnet_jax.studies.layers.deconv_layer import deconv_layer
 from zfnet_jax.studies.layers.diagram import deconvnet_diagram
@@ -390,6 +390,12 @@ def test_figure_6_shares_one_contrast_among_a_nets_filters(tiny_run, winners, st
     assert second[:side, :side].std() > 0.05
     assert second[:side, -side:].std() < 0.05
     assert features.std() > 0.05
+
+
+def test_of_an_imported_net_no_rms_limit_is_told(run, tmp_path):
+    (tmp_path / "run.json").write_text('{"imported": {"file": "net.onnx"}}')
+    elsewhere = dataclasses.replace(run, directory=tmp_path)
+    assert _settings(first_layer(elsewhere), 100.0) == "layer 1: 7 x 7, stride 2"
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,12 @@ class Run:
         """What to say where class scores are needed; None where the net has them."""
         name = self.directory.resolve().name
         return None if self.class_names else f"{name} has no classifier, which this needs"
+
+    @functools.cached_property
+    def is_imported(self) -> bool:
+        """Whether it was trained elsewhere, of which its config knows nothing."""
+        path = self.directory / "run.json"
+        return path.exists() and "imported" in json.loads(path.read_text(encoding="utf-8"))
 
     @functools.cached_property
     def class_titles(self) -> tuple[str, ...]:

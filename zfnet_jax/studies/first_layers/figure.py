@@ -88,9 +88,9 @@ def _settings(arrays: Arrays, wide: float) -> str:
     height, width = arrays["filters"].shape[1:3]
     stride = in_words(shortest(both(arrays["stride"].tolist())))
     limit = float(arrays["rms_limit"])
-    held = f"RMS limit {limit:g}" if limit else "no RMS limit"
+    held = f", RMS limit {limit:g}" if limit else ", no RMS limit"
     name = f"1{_origin(str(arrays.get('origin', '')), wide)}"
-    return f"layer {name}: {height} x {width}, stride {stride}, {held}"
+    return f"layer {name}: {height} x {width}, stride {stride}" + ("" if np.isnan(limit) else held)
 
 
 def _caption(mined: Winners, wide: float) -> str:

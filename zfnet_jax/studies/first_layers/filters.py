@@ -15,7 +15,7 @@ def first_layer(run: Run) -> Arrays:
     Returns:
       'filters' [M, k, l, C] float32; 'rms' [M], each filter's root mean square; 'stride', one
       number or (down, across);
-      'rms_limit' (0: none); 'run', the folder's name; 'step'.
+      'rms_limit' (0: none; NaN: not known, the net is imported); 'run', the folder's name; 'step'.
     """
     conv = run.architecture.convs[0]
     filters = np.moveaxis(np.asarray(run.params[conv.name]["kernel"]), 3, 0)
@@ -23,7 +23,7 @@ def first_layer(run: Run) -> Arrays:
         "filters": filters,
         "rms": filter_rms(filters),
         "stride": np.array(conv.stride),
-        "rms_limit": np.array(run.config.optimizer.rms_limit),
+        "rms_limit": np.array(np.nan if run.is_imported else run.config.optimizer.rms_limit),
         "run": np.array(run.directory.resolve().name),
         "step": np.array(run.step),
     }

@@ -55,7 +55,7 @@ def measured(run: Run, mined: Winners | None) -> Result:
             options,
             (str(run.step), options.split or "not mined"),
             {"run": name, "mined": mined.folder.name if mined else None},
-            version=2,
+            version=3,
         ),
         make,
         command=saved.command_of(run, "diagnose", options),
