@@ -29,8 +29,7 @@ def main() -> None:
     from zfnet_jax.runs.run import open_run
     from zfnet_jax.studies import images
     from zfnet_jax.studies.invariance import study
-    from zfnet_jax.studies.invariance.statistics import statistics
-    from zfnet_jax.studies.invariance.table import invariance_tables
+    from zfnet_jax.studies.invariance.table import tables_of
 
     options = _OPTIONS()
     if not options.images and not options.count:
@@ -50,7 +49,7 @@ def main() -> None:
     for result in results:
         images = len(result.arrays["labels"])
         print(f"{run.checkpoint}: {result.folder}, {images} image{'s' * (images > 1)}\n")
-        print(markdown(invariance_tables(statistics(result.arrays))) + "\n")
+        print(markdown(tables_of(result.arrays)) + "\n")
 
 
 if __name__ == "__main__":

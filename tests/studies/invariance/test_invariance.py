@@ -29,6 +29,7 @@ from zfnet_jax.studies.invariance import measure as invariance
 from zfnet_jax.studies.invariance import statistics as invariance_statistics
 from zfnet_jax.studies.invariance import study, transforms
 from zfnet_jax.studies.invariance.figure import figure5, figure5_summary
+from zfnet_jax.studies.invariance.intervals import Bootstrap, with_intervals
 from zfnet_jax.studies.invariance.measure import measure
 from zfnet_jax.studies.invariance.options import PhotoOptions, SplitOptions, paper_ranges, sweeps
 from zfnet_jax.studies.invariance.table import invariance_tables
@@ -518,9 +519,32 @@ def test_statistics_of_turns_look_at_both_sides():
     assert short["jump"] == short["linearity"] == short["late_rise"] == {"fc7": None}
     (none,) = invariance_statistics.statistics(curves("scale", np.ones(1), np.zeros((1, 1))))
     assert [point["deviation"] for point in none["points"]] == [0]
-    text = markdown(invariance_tables([found, short, none]))
+    text = markdown(invariance_tables([found, short, none], level=0.95))
     assert "| rotation | 10 of 40 | 25.0% | - | - | - |" in text
     assert text.count("| none |") == 1
+
+
+def test_intervals_are_those_of_photos_drawn_anew():
+    rng = np.random.default_rng(0)
+    amounts = np.arange(-60, 61, 5.0)
+    slopes = rng.lognormal(0, 0.5, (200, 1))
+    arrays = curves("vertical", amounts, slopes * np.abs(amounts) ** rng.uniform(0.3, 1, (200, 1)))
+    options = Bootstrap(level=0.9, resamples=200)
+    (found,) = with_intervals(arrays, options)
+    (plain,) = invariance_statistics.statistics(arrays)
+    jumps = invariance_statistics.jump(np.abs(amounts), arrays["vertical/relative/fc7"])
+    drawn = np.median(rng.choice(jumps, (4000, 200)), axis=1)
+    low, high = np.quantile(drawn, [0.05, 0.95])
+    jump = found["jump"]["fc7"]
+    assert jump.value == plain["jump"]["fc7"]
+    assert (jump.low, jump.high) == pytest.approx((low, high), abs=0.2 * (high - low))
+    # What photos do not decide stays as it is.
+    assert (found["step"], found["kind"]) == (5, "vertical")
+    assert found["points"][1]["probability"] == 0.25
+    assert with_intervals(arrays, options) == [found]
+    text = markdown(invariance_tables([found], level=options.level))
+    assert f"{jump.value:.1%} [{jump.low:.1%}, {jump.high:.1%}]" in text
+    assert "90% intervals over photos" in text
 
 
 def test_a_layer_counts_with_its_output():

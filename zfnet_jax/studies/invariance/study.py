@@ -23,8 +23,7 @@ from zfnet_jax.studies.invariance.options import (
     paper_ranges,
     sweeps,
 )
-from zfnet_jax.studies.invariance.statistics import statistics
-from zfnet_jax.studies.invariance.table import invariance_tables
+from zfnet_jax.studies.invariance.table import tables_of
 from zfnet_jax.studies.options import identity, short_name
 from zfnet_jax.studies.saved import Result, Subject
 from zfnet_jax.studies.step import Entry, Made, Step
@@ -148,7 +147,7 @@ def fig5(context: Context, count: int) -> Step:
             return Made(files, notes, commands=commands)
         summary = of_split(run, split, many, prepared_dir=context.prepared_dir, progress=False)
         files += draw(context, {"figure5_summary": lambda: figure5_summary(summary.arrays)})
-        files += write_tables(context, "figure5", invariance_tables(statistics(summary.arrays)))
+        files += write_tables(context, "figure5", tables_of(summary.arrays))
         files += summary.files
         commands += [summary.about["command"], summary.drawn_by("5", context.figures)]
         notes.append(f"The summary is over {many.count} validation images, evenly spread.")

@@ -5,15 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from zfnet_jax.report.table import Column, Table
+from zfnet_jax.studies.invariance.intervals import Bootstrap, with_intervals
 
 
-def invariance_tables(results: Sequence[Mapping[str, Any]]) -> list[Table]:
-    """Two tables of `statistics.statistics`: `rises`, `answers`."""
-    return [rises(results), answers(results)]
+def tables_of(arrays: Mapping[str, np.ndarray]) -> list[Table]:
+    """`invariance_tables` of what `measure.measure` found."""
+    options = Bootstrap()
+    return invariance_tables(with_intervals(arrays, options), options.level)
 
 
-def rises(results: Sequence[Mapping[str, Any]]) -> Table:
+def invariance_tables(results: Sequence[Mapping[str, Any]], level: float) -> list[Table]:
+    """Two tables of `intervals.with_intervals` at a level: `rises`, `answers`."""
+    return [rises(results, level), answers(results)]
+
+
+def rises(results: Sequence[Mapping[str, Any]], level: float) -> Table:
     """How soon and how straight the distances rise, a row for each transformation."""
     layers = results[0]["layers"]
     rows = [
@@ -44,6 +53,7 @@ def rises(results: Sequence[Mapping[str, Any]]) -> Table:
             "R^2: how well a straight line fits the mean of all but the untransformed photos.",
             "Second half / first: what the second half of the range adds, as a share of the first"
             " (1 where the distance grows in proportion).",
+            f"In brackets {level:.0%} intervals over photos, by the bootstrap; the net is one.",
         ),
     )
 
