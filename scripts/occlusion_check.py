@@ -4,8 +4,9 @@ python -m scripts.occlusion_check --workdir=DIR [--images=200]
 
 Over validation pictures of a run that was trained on the built-in pictures, evenly spread over the
 split: the mean drop of the true class's probability where the square covers the object and where
-it misses it, and whether the strongest drop of the strongest map's activity falls on the object.
-The numbers go to a folder of their own in WORKDIR/studies/occlusion_check/, the arrays beside them.
+it misses it, and whether the strongest drop of the strongest map's activity falls on the object,
+with 95% intervals over pictures. The numbers go to a folder of their own in
+WORKDIR/studies/occlusion_check/, the arrays beside them.
 """
 
 from __future__ import annotations
@@ -47,7 +48,15 @@ def main() -> None:
     print(f"{run.checkpoint}: {result.folder}")
     numbers = json.loads((result.folder / check.NUMBERS).read_text(encoding="utf-8"))
     for name, value in numbers.items():
-        print(f"{name:28s} {value if value is None or isinstance(value, int) else f'{value:.3f}'}")
+        print(f"{name:28s} {_text(value)}")
+
+
+def _text(value: list[float] | int | None) -> str:
+    """A count, or a mean and its interval."""
+    if not isinstance(value, list):
+        return str(value)
+    mean, low, high = value
+    return f"{mean:.3f} [{low:.3f}, {high:.3f}]"
 
 
 if __name__ == "__main__":

@@ -19,11 +19,11 @@ from tests import forked
 from zfnet_jax.report.table import Cell, Number, Table, csv_text, from_json, latex, markdown
 from zfnet_jax.studies import paper
 from zfnet_jax.studies.errors import predictions
-from zfnet_jax.studies.errors.intervals import Interval, difference
 from zfnet_jax.studies.errors.options import TableOptions
 from zfnet_jax.studies.errors.paper_rows import COLUMNS, ROWS
 from zfnet_jax.studies.errors.predictions import Predictions, outcomes
 from zfnet_jax.studies.errors.table import error_tables, verdict
+from zfnet_jax.studies.intervals import Interval, difference
 
 OPTIONS = TableOptions()
 EPOCHS, STEP, CLASSES = 5, 50, 8

@@ -439,7 +439,7 @@ def test_drops_are_told_apart_by_the_mask():
     }
     numbers = against_masks(found, masks)
     assert numbers.pop("images") == numbers.pop("compared") == 2
-    assert numbers == pytest.approx(
+    assert {name: value for name, (value, _, _) in numbers.items()} == pytest.approx(
         {
             "drop_covered": 0.2,
             "drop_missed": 0.1,
@@ -460,4 +460,7 @@ def test_the_check_against_masks_leaves_its_numbers(tiny_run, prepared_pictures,
     (result,) = saved.find(tmp_path, "occlusion_check")
     assert str(result.folder) in output
     assert how[0] in result.about["command"].split()
-    assert json.loads((result.folder / "numbers.json").read_text(encoding="utf-8"))
+    numbers = json.loads((result.folder / "numbers.json").read_text(encoding="utf-8"))
+    value, low, high = numbers["object_share"]
+    assert low < value < high
+    assert f"object_share                 {value:.3f} [{low:.3f}, {high:.3f}]" in output

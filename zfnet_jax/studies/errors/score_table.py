@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zfnet_jax.report.table import Column, Table, Value
-from zfnet_jax.studies.errors.intervals import Interval
 from zfnet_jax.studies.errors.table import percent
+from zfnet_jax.studies.intervals import Interval
 from zfnet_jax.training.metrics import top_ks
 
 _TITLES = {"top1": "top-1 error", "top5": "top-5 error"}

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from zfnet_jax.names import unique
-from zfnet_jax.studies.errors.intervals import interval
 from zfnet_jax.studies.errors.options import ScoreOptions
 from zfnet_jax.studies.errors.predictions import Predictions
+from zfnet_jax.studies.intervals import interval
 from zfnet_jax.studies.options import identity
 
 

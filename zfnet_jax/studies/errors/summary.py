@@ -19,10 +19,10 @@ from zfnet_jax.studies import saved
 from zfnet_jax.studies.context import Context
 from zfnet_jax.studies.errors import predictions, score_table, study
 from zfnet_jax.studies.errors.confusion import confusion
-from zfnet_jax.studies.errors.intervals import difference
 from zfnet_jax.studies.errors.options import Intervals, Options, ScoreOptions
 from zfnet_jax.studies.errors.predictions import Predictions
 from zfnet_jax.studies.errors.scores import confusion_matrix, scores
+from zfnet_jax.studies.intervals import difference
 from zfnet_jax.studies.options import identity
 from zfnet_jax.studies.saved import Result
 from zfnet_jax.training.metrics import top_ks

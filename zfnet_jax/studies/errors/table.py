@@ -13,11 +13,11 @@ from zfnet_jax.runs import checkpoint
 from zfnet_jax.runs.steps import Which
 from zfnet_jax.studies import paper, saved
 from zfnet_jax.studies.errors import paper_rows, predictions
-from zfnet_jax.studies.errors.intervals import Interval, difference, interval
 from zfnet_jax.studies.errors.options import TableOptions
 from zfnet_jax.studies.errors.paper_rows import ROWS
 from zfnet_jax.studies.errors.predictions import Predictions
 from zfnet_jax.studies.errors.sweep_predictions import Found, Images, infos_of, read
+from zfnet_jax.studies.intervals import Interval, difference, interval
 
 _CAPTIONS = {
     2: "Error of single nets and ensembles (Table 2)",

@@ -8,9 +8,11 @@ import numpy as np
 
 from zfnet_jax.data.images import Split
 from zfnet_jax.data.pictures import draw
+from zfnet_jax.studies.intervals import interval
 
 Arrays = dict[str, np.ndarray]
 
+LEVEL = 0.95  # of the intervals
 COVERS, MISSES = 0.5, 0.1  # shares of a square's pixels: at least, and at most
 
 
@@ -68,6 +70,8 @@ def against_masks(found: Arrays, masks: np.ndarray) -> dict[str, Any]:
       masks: [N, H, W] bool, of what the net saw.
 
     Returns:
+      shares and means over images as [value, low, high], an interval over such images at LEVEL, or
+      None where there is nothing to compare:
       'images'; 'compared', those with squares of both kinds, and over them 'drop_covered' and
       'drop_missed', the mean over images of the mean drop in probability, and 'share_larger', the
       share of images where the first is larger;
@@ -85,20 +89,20 @@ def against_masks(found: Arrays, masks: np.ndarray) -> dict[str, Any]:
         for kind in (covers, misses)
     )
     count = len(shares)
+
+    def over_images(values: np.ndarray) -> list[float] | None:
+        return list(interval(values, LEVEL)) if values.size else None
+
     strongest = found["activity"].reshape(count, -1).argmin(axis=1)
     at = np.arange(count)
     return {
         "images": count,
         "compared": int(both.sum()),
-        "drop_covered": _mean(covered),
-        "drop_missed": _mean(missed),
-        "share_larger": _mean(covered > missed),
-        "strongest_on_object": _mean(covers.reshape(count, -1)[at, strongest]),
-        "by_chance": _mean(covers),
-        "object_share_at_strongest": _mean(shares.reshape(count, -1)[at, strongest]),
-        "object_share": _mean(shares),
+        "drop_covered": over_images(covered),
+        "drop_missed": over_images(missed),
+        "share_larger": over_images(covered > missed),
+        "strongest_on_object": over_images(covers.reshape(count, -1)[at, strongest]),
+        "by_chance": over_images(covers.mean(axis=(1, 2))),
+        "object_share_at_strongest": over_images(shares.reshape(count, -1)[at, strongest]),
+        "object_share": over_images(shares.mean(axis=(1, 2))),
     }
-
-
-def _mean(values: np.ndarray) -> float | None:
-    return float(values.mean()) if values.size else None

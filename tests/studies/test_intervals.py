@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from zfnet_jax.studies.errors.intervals import difference, interval
+from zfnet_jax.studies.intervals import difference, interval
 
 
 def trained(
