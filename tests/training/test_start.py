@@ -86,7 +86,7 @@ def test_what_is_frozen_stays_to_the_last_bit_and_the_run_says_where_it_came_fro
     assert said == wanted | {"new": ["logits"]}
 
 
-def test_a_stopped_run_resumes_bit_identical_without_the_net_that_it_started_from(
+def test_a_stopped_and_a_killed_run_resume_bit_identical_without_the_net_they_started_from(
     tuning, tuned, tiny_run, tmp_path, capsys
 ):
     source = copied(tiny_run, tmp_path / "source")
@@ -95,6 +95,9 @@ def test_a_stopped_run_resumes_bit_identical_without_the_net_that_it_started_fro
     assert f"starts from {source}, step 12: conv1, conv2," in (said := capsys.readouterr().out)
     assert "fc7 and the mean of its images; made anew: logits (other classes)\n" in said
     source.rename(tmp_path / "gone")
+    train.train_and_evaluate(tuning, resumed, stop_after_steps=3)
+    # What a kill leaves that comes before the checkpoint of the third step.
+    (resumed / "checkpoints" / "3").rename(tmp_path / "lost")
     train.train_and_evaluate(tuning, resumed)
     assert largest_difference(final_state(tuned)[1], final_state(resumed)[1]) == 0
     assert metrics_without_times(tuned) == metrics_without_times(resumed)
