@@ -27,6 +27,7 @@ SUITES = (
     "reading",
     "crops",
     "startup",
+    "explore",
     # Made for an accelerator; scripts/gpu_check.sh runs them, each with its settings.
     "parity",
     "step",
@@ -35,7 +36,7 @@ SUITES = (
     "loop",
     "resume",
 )
-_NOT_ALONE = ("mining", "reading", "parity", "step", "stages", "atlas", "loop", "resume")
+_NOT_ALONE = ("explore", "mining", "reading", "parity", "step", "stages", "atlas", "loop", "resume")
 
 _SUITE = flags.DEFINE_list(
     "suite",

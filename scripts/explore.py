@@ -44,14 +44,14 @@ _PORT = flags.DEFINE_integer(
 def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that nothing is left behind
     from zfnet_jax.explore import guard, server  # after the flags, so that --help needs no jax
-    from zfnet_jax.explore.nets import Nets
+    from zfnet_jax.explore.nets import Nets, open_folder
 
     with contextlib.ExitStack() as stack:
-        directories = _directories(stack)
+        folders = [open_folder(where, _STEP.value) for where in _directories(stack)]
         bound = stack.enter_context(_bound(_HOST.value, _PORT.value))
         address, port = bound.getsockname()[:2]
         token = None if guard.is_loopback(address) else guard.new_token()
-        served = server.Server(Nets(directories, _STEP.value), token=token)
+        served = server.Server(Nets(folders), token=token)
         link = f"http://{_in_link(_HOST.value, address)}:{port}/"
         asked = "" if token is None else f"?{guard.TOKEN}={token}"
         print(f"Open {link}{asked}  (Ctrl-C ends it)", flush=True)

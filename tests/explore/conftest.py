@@ -20,7 +20,7 @@ from starlette.testclient import TestClient
 from tests.conftest import copied
 from tests.mined_folder import write_mined
 from zfnet_jax.data.pictures import draw
-from zfnet_jax.explore.nets import Nets
+from zfnet_jax.explore.nets import Nets, open_folder
 from zfnet_jax.explore.server import Server
 from zfnet_jax.runs.run import Run, open_run
 
@@ -73,7 +73,7 @@ def run(workdir: Path) -> Run:
 
 @pytest.fixture(scope="module")
 def server(workdir: Path) -> Server:
-    return Server(Nets([workdir]), warm=False)
+    return Server(Nets([open_folder(workdir)]), warm=False)
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from scripts import visualize
 from tests.explore.conftest import HOST, getter, picture, png
 from zfnet_jax import geometry
 from zfnet_jax.data import augment
-from zfnet_jax.explore.nets import Nets
+from zfnet_jax.explore.nets import Nets, open_folder
 from zfnet_jax.explore.server import Server
 from zfnet_jax.report.figures import CONTRAST
 from zfnet_jax.report.tiles import part_inside, projection_tile
@@ -217,7 +217,7 @@ def test_a_view_is_saved_and_opened_and_made_again_in_a_shell(
 
     from starlette.testclient import TestClient
 
-    with TestClient(Server(Nets([workdir]), warm=False).app, base_url=HOST) as later:
+    with TestClient(Server(Nets([open_folder(workdir)]), warm=False).app, base_url=HOST) as later:
         view = getter(later)(f"/api/views/{name}")
         assert {field: view[field] for field in asked} == asked
         assert view["value"] == expected["conv5/activation"][0]

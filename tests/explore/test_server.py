@@ -22,7 +22,7 @@ from zfnet_jax.data.pictures import draw
 from zfnet_jax.explore import explorer
 from zfnet_jax.explore.guard import Guard, is_loopback
 from zfnet_jax.explore.kept import Kept
-from zfnet_jax.explore.nets import Nets
+from zfnet_jax.explore.nets import Nets, open_folder
 from zfnet_jax.explore.server import Server
 from zfnet_jax.runs.run import open_run
 
@@ -144,7 +144,7 @@ def test_five_at_once_get_each_their_own_answers(workdir):
     pictures = [draw(name, 7, 64).image for name in ("face", "cat", "fish", "car", "house")]
     asked = [(n, step, layer) for n in range(5) for step in (4, 12) for layer in ("conv1", "conv5")]
     runs = {step: open_run(workdir, step) for step in (4, 12)}
-    with TestClient(Server(Nets([workdir]), warm=False).app, base_url=HOST) as client:
+    with TestClient(Server(Nets([open_folder(workdir)]), warm=False).app, base_url=HOST) as client:
 
         def person(seed: int) -> list[tuple[tuple[int, int, str], float, list[float], int]]:
             found = []
@@ -176,7 +176,7 @@ def test_five_at_once_get_each_their_own_answers(workdir):
 
 def test_activations_are_few_in_memory(workdir, monkeypatch):
     monkeypatch.setattr(explorer, "SEEN_BYTES", 300_000)
-    server = Server(Nets([workdir]), warm=False)
+    server = Server(Nets([open_folder(workdir)]), warm=False)
     with TestClient(server.app, base_url=HOST) as client:
         for seed in range(12):
             body = png(draw("cat", seed, 64).image)
@@ -201,7 +201,9 @@ def test_what_is_kept_is_what_was_used_last():
 
 
 def test_a_net_without_a_classifier(trunk_run, face):
-    with TestClient(Server(Nets([trunk_run]), warm=False).app, base_url=HOST) as client:
+    with TestClient(
+        Server(Nets([open_folder(trunk_run)]), warm=False).app, base_url=HOST
+    ) as client:
         get = getter(client)
         (net,) = get("/api/nets")["nets"]
         assert net["classes"] is None
@@ -221,7 +223,9 @@ def test_a_net_without_a_classifier(trunk_run, face):
 
 
 def test_two_runs_side_by_side(workdir, trunk_run, face):
-    with TestClient(Server(Nets([workdir, trunk_run]), warm=False).app, base_url=HOST) as client:
+    with TestClient(
+        Server(Nets([open_folder(workdir), open_folder(trunk_run)]), warm=False).app, base_url=HOST
+    ) as client:
         get = getter(client)
         assert [net["run"] for net in get("/api/nets")["nets"]] == [0, 1]
         sent = client.post("/api/photos", content=png(face)).json()["photo"]

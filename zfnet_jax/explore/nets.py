@@ -42,12 +42,20 @@ class Folder:
         return f"step {step}" if epoch is None else f"epoch {round(epoch, 2):g}"
 
 
-class Nets:
-    """Some runs; errors of opening them as of `open_run`."""
+def open_folder(directory: Path, step: Which | None = None) -> Folder:
+    """A run's folder; `step` and errors as of `open_run`."""
+    run = open_run(directory, step)
+    with open_checkpoints(directory / "checkpoints") as checkpoints:
+        steps = tuple(checkpoints.all_steps())
+    return Folder(directory, steps, placed(run), _samples(run))
 
-    def __init__(self, directories: Sequence[Path], step: Which | None = None) -> None:
+
+class Nets:
+    """Some runs."""
+
+    def __init__(self, folders: Sequence[Folder]) -> None:
         self._kept: Kept[tuple[int, int], Run] = Kept(MOST_BYTES, _bytes_of)
-        self.folders = [_open(directory, step) for directory in directories]
+        self.folders = list(folders)
         for number, folder in enumerate(self.folders):
             self._kept.put((number, folder.shown.step), folder.shown)
 
@@ -70,15 +78,8 @@ class Nets:
         folder, kept = self.folder(run), self.kept(run, step)
         if kept:
             return kept
-        opened = _placed(open_run(folder.directory, folder.shown.step if step is None else step))
+        opened = placed(open_run(folder.directory, folder.shown.step if step is None else step))
         return self._kept.put((run, opened.step), opened)
-
-
-def _open(directory: Path, step: Which | None) -> Folder:
-    run = _placed(open_run(directory, step))
-    with open_checkpoints(directory / "checkpoints") as checkpoints:
-        steps = tuple(checkpoints.all_steps())
-    return Folder(directory, steps, run, _samples(run))
 
 
 def _samples(run: Run) -> Split | None:
@@ -92,7 +93,7 @@ def _samples(run: Run) -> Split | None:
     return None
 
 
-def _placed(run: Run) -> Run:
+def placed(run: Run) -> Run:
     """The run with its parameters on the device, where they are used many times."""
     return dataclasses.replace(run, params=jax.device_put(run.params))
 
