@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import hypothesis  # noqa: F401 (see below)
 import numpy as np
 import pytest
 from PIL import Image
@@ -23,9 +22,6 @@ from zfnet_jax.data.pictures import draw
 from zfnet_jax.explore.nets import Nets, open_folder
 from zfnet_jax.explore.server import Server
 from zfnet_jax.runs.run import Run, open_run
-
-# Hypothesis is imported above as pytest's plugin does that at the end of the tests: it would then
-# look for the trio that httpx2 has imported among what the garbage collector no longer looks at.
 
 HOST = "http://127.0.0.1:8080"
 

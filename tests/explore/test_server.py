@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import signal
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+import zfnet_jax
 from tests import forked
 from tests.conftest import copied, start_script
 from tests.explore.conftest import HOST, getter, picture, png
@@ -220,6 +222,38 @@ def test_a_net_without_a_classifier(trunk_run, face):
         view = {**asked, "square": {"y": 0, "x": 0, "size": 9}}
         name = client.post("/api/views", json=view).json()["view"]
         assert get(f"/api/views/{name}")["answer"] is None
+
+
+def test_oblong_crops_and_windows(prepared_pictures, split, face, tmp_path):
+    pytest.importorskip("onnx", reason="onnx is not installed (zfnet_jax[import])")
+    import onnx
+
+    from tests import onnx_chains
+    from tests.studies import test_oblong as oblong
+
+    onnx.save(onnx_chains.build(oblong.CHAIN, oblong.SIDES), tmp_path / "net.onnx")
+    (tmp_path / "names").write_text("\n".join(split.class_names))
+    names = {"image_size": 64, "class_names": tmp_path / "names"}
+    options = dataclasses.replace(oblong.OPTIONS, **names)
+    there = {"prepared_dir": str(prepared_pictures)}
+    run = oblong.imported(tmp_path / "net.onnx", tmp_path / "run", options, **there)
+    folder = open_folder(run.directory)
+    with TestClient(Server(Nets([folder]), warm=False).app, base_url=HOST) as client:
+        get = getter(client)
+        (net,) = get("/api/nets")["nets"]
+        assert net["crop"] == list(oblong.SIDES)
+        sent = client.post("/api/photos", content=png(face)).json()["photo"]
+        assert picture(get("/api/photo.png", photo=sent)).shape == (*oblong.SIDES, 3)
+        asked = {"photo": sent, "layer": "conv2", "map": 2}
+        whole = picture(get("/api/unit.png", **asked, whole=1)).astype(int)
+        drawn = np.asarray(zfnet_jax.picture(zfnet_jax.project(run, face, "conv2", 2)))
+        assert whole.shape == drawn.shape
+        assert np.abs(whole - drawn).max() <= 1
+        place = get("/api/place", photo=sent, layer="conv2", y=39, x=55)
+        (layer,) = (one for one in net["layers"] if one["name"] == "conv2")
+        assert (place["row"], place["column"]) == (layer["rows"] - 1, layer["columns"] - 1)
+        square = get("/api/square", **asked, y=99, x=99, size=10)
+        assert (square["y"], square["x"]) == (30, 46)
 
 
 def test_two_runs_side_by_side(workdir, trunk_run, face):

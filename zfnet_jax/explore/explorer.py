@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator
+import itertools
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, get_args
 
 import numpy as np
@@ -28,6 +30,7 @@ from zfnet_jax.report.tiles import moved_inside, part_inside
 from zfnet_jax.runs import titles
 from zfnet_jax.runs.run import Run
 from zfnet_jax.stages.stage import Rectify
+from zfnet_jax.studies.occlusion.measure import Arrays
 from zfnet_jax.studies.occlusion.options import Options as Occlusion
 from zfnet_jax.studies.occlusion.study import resolved
 
@@ -37,6 +40,7 @@ Says = Callable[[str], contextlib.AbstractContextManager[None]]
 SEEN_BYTES = 2**28  # of activations in memory; one photo has 6 MB of them in ZFNet, 66 in VGG-16
 ANSWERS = 10  # classes
 UNITS = 24  # of a place
+EVENT_SECONDS = 0.05  # between two parts of an occlusion map
 RULES: tuple[Rectify, ...] = get_args(Rectify)
 OVERLAPS: tuple[Overlap, ...] = get_args(Overlap)
 
@@ -296,18 +300,15 @@ class Explorer:
                 }
             }
             total = len(grid.rows) * len(grid.columns)
-            first = next(answers, None)
-        while first is not None:
-            squares, arrays = first
-            yield {
-                "at": squares.start,
-                "done": squares.stop / total,
-                **{
-                    name: arrays[name].tolist() if name in arrays else None
-                    for name in ("activity", "probability", "class")
-                },
-            }
-            first = next(answers, None)
+            parts = [next(answers)]
+        began = time.monotonic()
+        for part in itertools.chain(answers, [None]):
+            # Of a small net several batches at a time: an event takes its time, too.
+            if part is None or time.monotonic() - began > EVENT_SECONDS:
+                yield _joined(parts, total)
+                parts, began = [], time.monotonic()
+            if part is not None:
+                parts.append(part)
         yield {"end": True}
 
     # ---- What the others need, too
@@ -397,6 +398,17 @@ def _layer(run: Run, name: str) -> str:
         return run.layer(name, run.architecture.map_layers)
     except ValueError as error:
         raise RequestError(str(error)) from error
+
+
+def _joined(parts: Sequence[tuple[range, Arrays]], total: int) -> Json:
+    """Batches of places of the square that follow each other, as one event."""
+    found = {
+        name: np.concatenate([arrays[name] for _, arrays in parts]).tolist()
+        if name in parts[0][1]
+        else None
+        for name in ("activity", "probability", "class")
+    }
+    return {"at": parts[0][0].start, "done": parts[-1][0].stop / total, **found}
 
 
 def _answer(one: Seen) -> Json:
