@@ -248,9 +248,9 @@ def test_a_walk(page: Page, face: np.ndarray):
 
     # Saved; its link opens the same.
     page.click("#save")
-    page.wait("document.querySelector('#save-dialog').open")
+    page.wait("document.querySelectorAll('#saved textarea').length >= 2")
     link, command = page.js(
-        "[...document.querySelectorAll('#saved input')].map((one) => one.value)"
+        "[...document.querySelectorAll('#saved textarea')].map((one) => one.value)"
     )[:2]
     assert command.startswith("python -m scripts.")
     kept = page.text("#units .facts"), page.text("#follow .share"), page.text("#units h2")
@@ -294,10 +294,37 @@ def test_an_address_that_says_what_is_not_there_is_told(page: Page):
     page.wait(f"{UNIT}?.startsWith('conv5 / map')")
     assert page.js("document.querySelector('#photo').naturalWidth") > 0
     page.open("#photo=0123456789abcdef")
-    page.wait(
-        "document.querySelector('#answers .trouble').textContent.includes('not here any more')"
+    page.wait("!document.querySelector('#stage-trouble').hidden")
+    assert "not here any more: send it again" in page.text("#stage-trouble")
+    page.wait("document.querySelector('#busy').hidden")
+    told = (
+        "[...document.querySelectorAll('.trouble')].filter((one) => one.checkVisibility()).length"
     )
+    assert page.js(told) == 1
     page.expected += [one for one in page.look_at_console() if "404" in one["message"]]
+
+
+def test_a_photo_that_the_server_gave_up_is_sent_again(
+    page: Page, server: Server, face: np.ndarray
+):
+    page.drop("face.png", "image/png", png(face))
+    page.wait("location.hash.startsWith('#photo=') && document.querySelector('#answers .best')")
+    page.wait("document.querySelectorAll('#units figure img').length === 1")
+    photo = page.fragment.split("=")[1].split("&")[0]
+    page.drop("other.png", "image/png", png(face[::-1].copy()))
+    page.wait(f"!location.hash.includes({photo!r})")
+    page.wait("document.querySelector('#busy').hidden")
+    server.explorer.photos._kept._values.clear()
+    server.explorer._seen._values.clear()
+    page.chrome.back()
+    page.wait(
+        f"location.hash.includes({photo!r}) && document.querySelector('#stage-trouble').hidden"
+    )
+    page.wait("document.querySelector('#busy').hidden")
+    page.wait(f"fetch('/api/photo.png?run=0&photo={photo}').then((one) => one.ok)")
+    page.wait("[...document.querySelectorAll('.trouble')].every((one) => one.hidden)")
+    page.expected += [one for one in page.look_at_console() if "404" in one["message"]]
+    assert page.expected
 
 
 def test_late_answers_never_stand_over_newer_ones(page: Page):

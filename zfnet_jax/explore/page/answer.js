@@ -2,12 +2,15 @@
 
 import { ask, Newest } from "./api.js";
 import { element, percent, tell } from "./dom.js";
-import { net, stepLabel } from "./state.js";
+import { sideLabel } from "./state.js";
 
 const SHOWN = 8;
 
 export class Answer {
-  #slot = new Newest("answer", (text) => tell(this.trouble, text));
+  #slot = new Newest("answer", (text) => {
+    if (text !== null) this.#key = ""; // to be asked again
+    tell(this.trouble, text);
+  });
   #key = "";
   #classes = null; // of the uncovered photo
 
@@ -20,7 +23,7 @@ export class Answer {
 
   /** titled: whether to say which net it is. */
   update({ run, step }, photo, titled) {
-    this.title.textContent = titled ? `${net(run).name}, ${stepLabel(run, step)}` : "What the net answers";
+    this.title.textContent = titled ? sideLabel(run, step) : "What the net answers";
     const key = JSON.stringify([run, step, photo]);
     if (key === this.#key || !photo) return [];
     this.#key = key;

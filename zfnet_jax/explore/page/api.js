@@ -6,8 +6,14 @@ import { $ } from "./dom.js";
 const LATE = 400; // milliseconds after which the page says what the server is at
 const EVERY = 300;
 
+const LOST = /^photo \S+ is not here any more/; // the photo's own place tells it, once
+
 /** What the server answers with an error, in its one line. */
-export class Refused extends Error {}
+export class Refused extends Error {
+  get isLost() {
+    return LOST.test(this.message);
+  }
+}
 
 function address(path, query) {
   const given = Object.entries(query).filter(([, value]) => value !== null && value !== undefined);
@@ -76,8 +82,9 @@ export class Newest {
   #running = null;
   #next = null;
 
-  constructor(name, fail, { live = false } = {}) {
-    Object.assign(this, { name, fail, live });
+  /** fail: called with a line of trouble, which is "" where another place tells it; null: all is well. */
+  constructor(name, fail, { live = false, tellsLost = false } = {}) {
+    Object.assign(this, { name, fail, live, tellsLost });
   }
 
   /** Resolves when no job is left. */
@@ -100,7 +107,7 @@ export class Newest {
         }
       } catch (error) {
         if (!(error instanceof Refused)) console.error(error);
-        if (!this.#next) this.fail(error.message);
+        if (!this.#next) this.fail(error.isLost && !this.tellsLost ? "" : error.message, error);
       }
     }
   }

@@ -19,7 +19,10 @@ let hovered = null; // [strip, place] under the mouse
 const settled = () => pending;
 const answers = [new Answer(), new Answer()];
 const photos = new Photos(settled);
-const stage = new Stage((crop) => units.forEach((unit) => unit.seen(crop.src, net().crop)));
+const stage = new Stage({
+  seen: (crop) => units.forEach((unit) => unit.seen(crop.src, net().crop)),
+  lost: () => photos.again(),
+});
 const occlusion = new Occlusion(stage);
 const square = new Square(follow);
 const strips = new Strips($("strips"), {
@@ -174,13 +177,17 @@ function showLayers() {
 function toLayer(layer) {
   set({ layer, map: null, unit: null });
   const strip = strips.of(0, layer);
-  if (strip?.maps.length) stripShown(strip);
+  if (strip.maps.length) stripShown(strip);
+  strip.element.scrollIntoView({ block: "nearest" });
 }
 
 function moveLayer(by) {
   const names = net().layers.map(({ name }) => name);
   const at = names.indexOf(state.layer) + by;
-  if (at in names) toLayer(names[at]);
+  if (!(at in names)) return;
+  const within = strips.of(0, state.layer).element.contains(document.activeElement);
+  toLayer(names[at]);
+  if (within) strips.of(0, names[at]).focus(0);
 }
 
 /** To the next weaker or stronger map in this photo. */

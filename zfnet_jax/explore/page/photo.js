@@ -5,12 +5,14 @@ import { $, clamp, element, press, tell } from "./dom.js";
 import { facts, net, set, state } from "./state.js";
 
 const THUMBS = 6; // photos of the set beside each other
+const SENT = 10; // photos of which the bytes are kept
 const FRAME = 640; // pixels of a camera frame's longer side
 const NEW = { place: null, unit: null, occlusion: null };
 
 export class Photos {
   #slot = new Newest("sent", (text) => this.#trouble(text));
   #thumbs = new Newest("samples", (text) => this.#trouble(text));
+  #sent = new Map(); // id -> bytes, so that what the server gives up can be sent again
   #known = new Map(); // [run, index] -> {photo, label, image}
   #shown = "";
   #stream = null;
@@ -68,11 +70,28 @@ export class Photos {
     const start = performance.now();
     return this.#slot.run(async () => {
       const { photo } = await ask("photos", {}, { method: "POST", body: blob });
+      this.#sent.set(photo, blob);
+      if (this.#sent.size > SENT) this.#sent.delete(this.#sent.keys().next().value);
       return () => {
         set({ photo, sample: null, ...NEW, heat: state.heat }, { replace });
         $("photo-name").textContent = name;
         this.settled().then(() => performance.measure("photo", { start }));
       };
+    });
+  }
+
+  /** Brings the photo again, which the server no longer has. */
+  async again() {
+    await this.settled(); // all that asked for it has failed, and asks again
+    const { photo, sample } = state;
+    if (sample !== null) this.sample(sample, { replace: true, keep: true });
+    else if (this.#sent.has(photo)) this.#resend(this.#sent.get(photo));
+  }
+
+  #resend(blob) {
+    this.#slot.run(async () => {
+      const { photo } = await ask("photos", {}, { method: "POST", body: blob });
+      return () => set({ photo }, { replace: true });
     });
   }
 
@@ -191,6 +210,7 @@ export class Photos {
     while (this.live) {
       await this.send(await this.#frame(), { name: "camera", replace: true });
       await this.settled();
+      await new Promise(requestAnimationFrame);
     }
   }
 

@@ -7,6 +7,7 @@ import { state } from "./state.js";
 export function listenToSave() {
   const slot = new Newest("save", (text) => text && show(element("p", { class: "trouble" }, text)));
   $("save").addEventListener("click", () => slot.run(async () => {
+    show(element("p", { class: "quiet" }, "Saving\u2026"));
     const { photo, run, step, layer, map, unit, rule, overlap, square } = state;
     const body = JSON.stringify({ photo, run, step, layer, map, rule, overlap,
       row: unit?.[0] ?? null, column: unit?.[1] ?? null,
@@ -21,6 +22,7 @@ export function listenToSave() {
 
 function show(...content) {
   $("saved").replaceChildren(...content);
+  $("save-title").hidden = content.length < 2;
   if (!$("save-dialog").open) $("save-dialog").showModal();
 }
 
@@ -38,7 +40,8 @@ function describe(view, run, commands) {
 /** A line of text to copy. */
 function line(label, text) {
   const button = element("button", { type: "button" }, "Copy");
-  const field = element("input", { readonly: "", value: text, "aria-label": label ?? "command" });
+  const field = element("textarea", { readonly: "", rows: text.length > 80 ? 3 : 1,
+    spellcheck: "false", "aria-label": label ?? "Command" }, text);
   button.addEventListener("click", async () => {
     field.select();
     try {

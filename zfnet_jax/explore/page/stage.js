@@ -11,10 +11,14 @@ const STEP = 1 / 16; // of the photo's side that an arrow moves the square or th
 export class Stage {
   #photo = null; // the crop, an <img>
   #fields = [null, null]; // of the units shown
-  #slot = new Newest("crop", (text) => tell($("stage-trouble"), text));
+  #slot = new Newest("crop", (text, error) => {
+    tell($("stage-trouble"), text);
+    if (error?.isLost) this.on.lost();
+  }, { tellsLost: true });
 
-  constructor(seen) {
-    this.seen = seen; // called with each new crop
+  /** on: {seen(crop), lost()}: a crop is shown; the server no longer has the photo. */
+  constructor(on) {
+    this.on = on;
     const stage = $("stage");
     stage.addEventListener("pointerdown", (event) => this.#down(event));
     stage.addEventListener("pointermove", (event) => {
@@ -42,8 +46,8 @@ export class Stage {
       }
       $("stage").classList.toggle("coarse", Math.max(rows, columns) <= 40);
     }
-    if (changed.has("run") || changed.has("photo")) {
-      if (state.photo) pending.push(this.#load());
+    if (state.photo && (changed.has("run") || changed.has("photo") || !$("stage-trouble").hidden)) {
+      pending.push(this.#load());
     }
     if (changed.has("photo")) this.clear("heat");
     this.#mark();
@@ -61,7 +65,7 @@ export class Stage {
         $("photo").hidden = false;
         $("photo").alt = "The photo as the net sees it";
         $("empty").hidden = true;
-        this.seen(image);
+        this.on.seen(image);
       };
     });
   }
@@ -117,8 +121,9 @@ export class Stage {
     if (!state.photo) return;
     const [height, width] = this.crop;
     const marks = [];
-    const box = ([top, left, bottom, right]) =>
-      `M${left} ${top}H${right}V${bottom}H${left}Z`;
+    const box = ([top, left, bottom, right]) => // its part inside the photo
+      `M${Math.max(left, 0)} ${Math.max(top, 0)}H${Math.min(right, width)}` +
+      `V${Math.min(bottom, height)}H${Math.max(left, 0)}Z`;
     const [first, second] = this.#fields;
     if (first) {
       if (!state.square) {
@@ -187,7 +192,10 @@ export class Stage {
 
 /** The grey square: what the net answers with it follows it. */
 export class Square {
-  #slot = new Newest("square", (text) => tell($("stage-trouble"), text), { live: true });
+  #slot = new Newest("square", (text) => {
+    if (text !== null) this.#key = "";
+    if (text !== "") tell($("stage-trouble"), text);
+  }, { live: true });
   #key = "";
 
   constructor(show) {

@@ -30,6 +30,12 @@ export const net = (run = state.run) => facts.nets[run];
 export const layerOf = (run, name) => net(run).layers.find((layer) => layer.name === name);
 export const stepLabel = (run, step) => net(run).steps.find((one) => one.step === step).label;
 
+/** What tells one side from the other: the checkpoint, and the run where it is another. */
+export function sideLabel(run, step) {
+  const label = stepLabel(run, step);
+  return sides().every((side) => side.run === run) ? label : `${net(run).name}, ${label}`;
+}
+
 /** Calls a function after each change, with the names of what changed. */
 export function onChange(listener) {
   listeners.push(listener);

@@ -6,13 +6,18 @@
 import { ask, Newest, picture, release } from "./api.js";
 import { greys } from "./colours.js";
 import { element, layerName, number, plural, press, tell } from "./dom.js";
-import { net, sides, state, stepLabel } from "./state.js";
+import { net, sideLabel, sides, state } from "./state.js";
 
 const ROWS = { conv: 2, pool: 1 }; // of tiles, while the strip is closed
 
+const FINE = 60; // units along a map of which a tile cannot show each
+
 /** The maps of one layer of one net. */
 class Strip {
-  #slot = new Newest("strip", (text) => tell(this.trouble, text));
+  #slot = new Newest("strip", (text) => {
+    if (text !== null) this.#key = "";
+    tell(this.trouble, text);
+  });
   #key = "";
   #sprite = null;
   #across = 0; // tiles in a row of the page
@@ -22,6 +27,7 @@ class Strip {
     Object.assign(this, { side, layer, on, open: false });
     this.label = element("p", { class: "of quiet", hidden: "" });
     this.tiles = element("div", { class: "tiles", role: "group" });
+    this.tiles.classList.toggle("fine", Math.max(layer.rows, layer.columns) > FINE);
     this.tiles.style.setProperty("--aspect", `${layer.columns} / ${layer.rows}`);
     this.trouble = element("p", { class: "trouble", role: "alert", hidden: "" });
     this.element = element("div", { class: "strip" }, this.label, this.tiles, this.trouble);
@@ -42,7 +48,7 @@ class Strip {
   }
 
   update({ run, step, layer, map }, photo, titled) {
-    tell(this.label, titled ? `${net(run).name}, ${stepLabel(run, step)}` : null);
+    tell(this.label, titled ? sideLabel(run, step) : null);
     this.tiles.setAttribute("aria-label",
       `${layerName(this.layer)}: ${plural(this.layer.maps, "map")}, strongest first`);
     this.chosen = layer === this.layer.name ? map : null;

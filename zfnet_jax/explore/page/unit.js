@@ -3,13 +3,19 @@
 
 import { ask, Newest, picture, release } from "./api.js";
 import { element, layerName, number, percent, plural, svg, tell, words } from "./dom.js";
-import { facts, layerOf, net, state, stepLabel } from "./state.js";
+import { facts, layerOf, net, sideLabel, state, stepLabel } from "./state.js";
 
 const TINY = 16; // pixels of a receptive field that are worth telling apart
 
 export class Unit {
-  #unit = new Newest("unit", (text) => tell(this.trouble, text));
-  #winners = new Newest("winners", (text) => tell(this.winnersTrouble, text));
+  #unit = new Newest("unit", (text) => {
+    if (text !== null) this.#key = "";
+    tell(this.trouble, text);
+  });
+  #winners = new Newest("winners", (text) => {
+    if (text !== null) this.#winnersKey = "";
+    tell(this.winnersTrouble, text);
+  });
   #key = "";
   #winnersKey = "";
   #pictures = [];
@@ -19,7 +25,7 @@ export class Unit {
   constructor(side, on) {
     Object.assign(this, { side, on, found: null });
     this.of = element("p", { class: "of quiet", hidden: "" });
-    this.title = element("h2", { tabindex: "-1" });
+    this.title = element("h2", { "aria-live": "polite" });
     this.facts = element("p", { class: "facts" });
     this.trouble = element("p", { class: "trouble", role: "alert", hidden: "" });
     this.figures = element("div", { class: "figures" });
@@ -42,7 +48,7 @@ export class Unit {
   update(seen, source, titled) {
     const { run, step, layer, map, unit } = seen;
     const { photo, rule, overlap, compare, whole } = state;
-    tell(this.of, titled ? `${net(run).name}, ${stepLabel(run, step)}` : null);
+    tell(this.of, titled ? sideLabel(run, step) : null);
     this.element.hidden = this.winners.hidden = map === null || !photo;
     const variants = this.#variants(rule, overlap, compare);
     const query = { run, step, photo, layer, map, row: unit?.[0], column: unit?.[1] };
@@ -170,7 +176,10 @@ function noWinners(run, step, layer) {
 
 /** The units of a layer that see one place of the photo, strongest first. */
 export class Place {
-  #slot = new Newest("place", (text) => tell(this.trouble, text), { live: true });
+  #slot = new Newest("place", (text) => {
+    if (text !== null) this.#key = "";
+    tell(this.trouble, text);
+  }, { live: true });
   #key = "";
 
   /** on: {choose(layer, map, unit), pick(layer, map, unit)}: by hand, and the strongest by itself. */
