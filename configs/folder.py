@@ -1,13 +1,15 @@
 """Own photos, one folder for each class, from fifty to a million: sizes, batch, epochs by rules.
 
     python -m scripts.prepare_data --config=configs/folder.py:PHOTOS
+    python -m scripts.train --config=configs/folder.py:PHOTOS --dry_run
     python -m scripts.train --config=configs/folder.py:PHOTOS --workdir=runs/mine
 
 PHOTOS holds the folders of the classes, or train/ and val/ with them inside. What the rules choose
-is said when training starts, and any of it can be set: --config.epochs=100. They count the photos
-anew each time, so that a command a month later may choose otherwise: by then the run's own
-config.json says what it was. With fewer than some hundred photos a class configs/finetune.py, which
-starts from a trained net, is the better way.
+is said when training starts, and before that by --dry_run, with what it takes on the machine at
+hand; any of it can be set: --config.epochs=100. They count the photos anew each time, so that a
+command a month later may choose otherwise: by then the run's own config.json says what it was. With
+fewer than some hundred photos a class configs/finetune.py, which starts from a trained net, is the
+better way.
 """
 
 from __future__ import annotations

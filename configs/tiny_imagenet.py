@@ -27,7 +27,7 @@ def get_config() -> ConfigDict:
     config = imagenette.get_config("small")
     config.data.prepared_dir = "data/tiny_imagenet"
     config.data.image_size = 64
-    config.augment.crop = 56
+    config.augment.crop = 56  # 7/8 of the side, as 224 of 256
     # At stride 2 the maps of the second layer would be 5 x 5; so they are 13 x 13.
     config.model.conv2.stride = 1
     config.model.conv2.padding = 2

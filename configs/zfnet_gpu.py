@@ -1,6 +1,7 @@
 """ZFNet on ImageNet 2012 on today's GPUs: the paper's net, a recipe that ends in 60 epochs.
 
     python -m scripts.prepare_data --config=configs/zfnet_gpu.py
+    python -m scripts.train --config=configs/zfnet_gpu.py --dry_run    # what it takes, first
     python -m scripts.train --config=configs/zfnet_gpu.py --workdir=runs/zfnet        # one GPU
     python -m scripts.train --config=configs/zfnet_gpu.py:eight --workdir=runs/zfnet  # a box of 8
 
@@ -24,6 +25,7 @@ def get_config(arg: str = "one") -> ConfigDict:
     config = zfnet.get_config()
     config.model.dtype = "bfloat16"  # of activations; parameters and momentum stay float32
     config.batch_size = config.eval_batch_size = BATCHES[arg]
+    # Ours, like the batches: fewer than the paper's 70, as the rate does not wait at plateaus.
     config.epochs = 60
     # The paper's 0.01 for batches of 128, in proportion to the batch, with a climb of five epochs:
     # Goyal et al. 2017, Sections 2.1 and 2.2.

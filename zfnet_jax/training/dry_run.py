@@ -227,9 +227,9 @@ def _of_disk(job: Job, carried: tuple[Any, ...], directory: Path | None) -> str:
 def _of_time(job: Job, speed: Speed, start: float) -> Iterator[str]:
     config = job.config
     images = config.batch_size
-    reading = f"; reading alone {images / speed.reading:,.0f} images/s" if speed.reading else ""
+    reading = f"; reading alone {_rate(images / speed.reading)}" if speed.reading else ""
     yield (
-        f"speed: a step of {seconds_in_words(speed.step)}, {images / speed.step:,.0f} images/s,"
+        f"speed: a step of {seconds_in_words(speed.step)}, {_rate(images / speed.step)},"
         f" {speed.waiting:.1%} of it waiting for images{reading}"
     )
     validation = speed.validating * -(-len(job.validation) // config.eval_batch_size)
@@ -242,3 +242,7 @@ def _of_time(job: Job, speed: Speed, start: float) -> Iterator[str]:
         f" begin and compile, {left:.3g} epochs of {seconds_in_words(epoch)}, of which validation"
         f" {seconds_in_words(validation)}{made}"
     )
+
+
+def _rate(images: float) -> str:
+    return f"{images:,.0f} images/s" if images >= 9.5 else f"{images:.2g} images/s"
