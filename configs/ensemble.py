@@ -16,7 +16,7 @@ from configs import ablations
 
 
 def get_config(arg: str = "imagenet") -> ConfigDict:
-    """What all runs share. `arg`: 'imagenet', or 'small' for Imagenette on a CPU."""
+    """What all runs share. `arg`: see configs/ablations.py."""
     return ablations.get_config(arg)
 
 

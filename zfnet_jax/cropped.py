@@ -18,8 +18,8 @@ from jax import lax
 from zfnet_jax import geometry
 from zfnet_jax.architecture import Architecture
 from zfnet_jax.geometry import Tile
-from zfnet_jax.pooling import Overlap
-from zfnet_jax.stages.stage import Down, Frame, Place, Rectify, Stage
+from zfnet_jax.rules import Overlap, Rectify
+from zfnet_jax.stages.stage import Down, Frame, Place, Stage
 
 Array = TypeVar("Array")  # of NumPy or JAX
 

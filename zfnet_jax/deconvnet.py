@@ -18,8 +18,8 @@ import jax.numpy as jnp
 
 from zfnet_jax import geometry
 from zfnet_jax.architecture import Architecture
-from zfnet_jax.pooling import Overlap
-from zfnet_jax.stages.stage import Down, Frame, Place, Rectify, Stage
+from zfnet_jax.rules import Overlap, Rectify
+from zfnet_jax.stages.stage import Down, Frame, Place, Stage
 
 
 @partial(jax.jit, static_argnames=("net", "layer", "image_size", "rectify", "overlap", "precision"))
@@ -45,7 +45,7 @@ def project(
       layer: where to start, a conv or pool layer: 'conv3', 'pool5'.
       seed: [B, h, w, C], the layer's maps, zero but for the chosen units (see `units`).
       image_size: (H, W) of the images, pixels.
-      rectify, overlap: see `stages.stage.Rectify` and `pooling.max_unpool`.
+      rectify, overlap: see `rules`.
       precision: of the filtering.
 
     Returns:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,9 +20,8 @@ import numpy as np
 from jax import lax
 
 from zfnet_jax import windows
+from zfnet_jax.rules import Overlap
 from zfnet_jax.windows import Padding, Pads, Pair, Sides
-
-Overlap = Literal["sum", "max", "mean", "overwrite"]
 
 LARGEST_WINDOW = 256  # pixels: a switch is a byte
 

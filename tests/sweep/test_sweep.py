@@ -18,6 +18,7 @@ from ml_collections import ConfigDict, config_flags
 from configs import ablations, architectures, ensemble
 from tests import forked
 from tests.conftest import ROOT, start_script
+from zfnet_jax.studies.errors.paper_rows import trainings
 from zfnet_jax.sweep import local, lock
 from zfnet_jax.sweep.execute import Row, execute, make_rows
 from zfnet_jax.sweep.local import LocalLauncher, Slot
@@ -116,7 +117,7 @@ CONFIGS = {"ablations": ablations, "ensemble": ensemble}
 
 
 @pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")  # of ml_collections
-@pytest.mark.parametrize("arg", ["imagenet", "small"])
+@pytest.mark.parametrize("arg", ["imagenet", "small", "tiny"])
 @pytest.mark.parametrize("name", CONFIGS)
 def test_the_flags_of_each_run_give_its_config(name, arg, tmp_path):
     """Through the parser that scripts.train has: what it trains is what the plan says."""
@@ -155,6 +156,22 @@ def test_the_twelve_rows_of_table_3(tmp_path):
         "contrast_norm": False,
         "pool": {"window": 3, "stride": 2, "padding": 0, "rounding": "floor"},
     }
+
+
+def test_three_seeds_of_each_row_on_tiny_imagenet(tmp_path):
+    base = ablations.get_config("tiny")
+    runs = make_plan(f"{ROOT}/configs/ablations.py:tiny", base.lock(), tmp_path)
+    by_row = {name: trainings(name, [run.name for run in runs]) for name in ablations.ROWS}
+    assert all(len(seeds) == 3 for seeds in by_row.values())
+    assert len(runs) == 36
+    found = {run.name: run.config for run in runs}
+    assert [found[f"zfnet_seed_{seed}"].seed for seed in range(3)] == [0, 1, 2]
+    assert found["zfnet_seed_1"].model.to_dict() == base.model.to_dict()
+    first, other = (found[f"{name}_seed_0"].model.to_dict() for name in ("alexnet", "zfnet"))
+    assert first.pop("norm_before_pool") is not other.pop("norm_before_pool")
+    assert (first["conv1"]["kernel"], first["conv1"]["stride"]) == (11, 4)
+    first["conv1"] = other["conv1"]
+    assert first == other
 
 
 def test_the_six_nets_of_table_2(tmp_path):

@@ -25,11 +25,10 @@ from zfnet_jax.explore.nets import Folder, Nets
 from zfnet_jax.explore.photos import MOST_BYTES, MOST_PIXELS, Photos
 from zfnet_jax.explore.seen import Seen, Unit
 from zfnet_jax.names import fit
-from zfnet_jax.pooling import Overlap
 from zfnet_jax.report.tiles import moved_inside, part_inside
+from zfnet_jax.rules import Overlap, Rectify
 from zfnet_jax.runs import titles
 from zfnet_jax.runs.run import Run
-from zfnet_jax.stages.stage import Rectify
 from zfnet_jax.studies.occlusion.measure import Arrays
 from zfnet_jax.studies.occlusion.options import Options as Occlusion
 from zfnet_jax.studies.occlusion.study import resolved

@@ -16,10 +16,9 @@ from zfnet_jax.cropped import Units, project_units
 from zfnet_jax.data import augment
 from zfnet_jax.explore.errors import RequestError
 from zfnet_jax.model import Activations
-from zfnet_jax.pooling import Overlap
 from zfnet_jax.report.tiles import window_of
+from zfnet_jax.rules import Overlap, Rectify
 from zfnet_jax.runs.run import Run
-from zfnet_jax.stages.stage import Rectify
 from zfnet_jax.studies import fields
 from zfnet_jax.studies.occlusion.measure import GREY, Arrays, filled, slide
 from zfnet_jax.studies.occlusion.plan import Grid

@@ -28,8 +28,7 @@ from zfnet_jax.explore import pictures, seen
 from zfnet_jax.explore.errors import NotThereError
 from zfnet_jax.explore.explorer import Explorer, Json
 from zfnet_jax.files import damage_told, whole_folder, write_arrays, write_bytes, write_json
-from zfnet_jax.pooling import Overlap
-from zfnet_jax.stages.stage import Rectify
+from zfnet_jax.rules import Overlap, Rectify
 from zfnet_jax.studies.layers.options import UnitOptions
 from zfnet_jax.studies.occlusion.options import Options as Occlusion
 from zfnet_jax.studies.options import arguments, command

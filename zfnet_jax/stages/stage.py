@@ -9,22 +9,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 from jax.nn.initializers import Initializer
 from jax.typing import DTypeLike
 
-from zfnet_jax.pooling import Overlap
+from zfnet_jax.rules import Overlap, Rectify
 from zfnet_jax.windows import POINT, Pads, Pair, Window
 
 Activations = dict[str, jax.Array]
 Weights = Mapping[str, jax.Array]  # the parameters of one stage
-
-# 'deconvnet': the reconstruction is rectified (the paper). 'forward_mask': it passes where the
-# forward relu was active (the paper's footnote), which is backpropagation but for contrast norm,
-# which all rules pass by. 'guided': both.
-Rectify = Literal["deconvnet", "forward_mask", "guided"]
 
 POINTS = (POINT, POINT)
 

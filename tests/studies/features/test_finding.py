@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import typing
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +10,8 @@ import pytest
 
 from tests.conftest import run_script
 from tests.mined_folder import write_mined
-from zfnet_jax import deconvnet, pooling
 from zfnet_jax.command import inputs
 from zfnet_jax.studies.features import finding
-from zfnet_jax.studies.features import options as mining_options
 
 OWN, OTHER = "the run's images", "other images"
 
@@ -122,11 +119,3 @@ def test_what_was_mined_of_an_imported_net_is_found(mine, tmp_path):
 
 def atlas_of(workdir: Path) -> str:
     return (workdir / "report" / "atlas" / "data" / "atlas.js").read_text()
-
-
-def test_the_options_are_those_of_the_deconvnet_and_the_pool():
-    for ours, theirs in (
-        (mining_options.Rectify, deconvnet.Rectify),
-        (mining_options.Overlap, pooling.Overlap),
-    ):
-        assert typing.get_args(ours) == typing.get_args(theirs)

@@ -5,12 +5,10 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
+from zfnet_jax.rules import Overlap, Rectify
 from zfnet_jax.studies.options import option
 
 SplitName = Literal["train", "validation"]
-# As in `deconvnet` and `pooling`, which need jax.
-Rectify = Literal["deconvnet", "forward_mask", "guided"]
-Overlap = Literal["sum", "max", "mean", "overwrite"]
 
 
 @dataclasses.dataclass(frozen=True)

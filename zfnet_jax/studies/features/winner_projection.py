@@ -19,9 +19,8 @@ from zfnet_jax import geometry, model, parallel, tasks
 from zfnet_jax.cropped import Units, project_units
 from zfnet_jax.data import augment
 from zfnet_jax.data.images import Split
-from zfnet_jax.deconvnet import Rectify
-from zfnet_jax.pooling import Overlap
 from zfnet_jax.report.tiles import moved_inside, part_inside
+from zfnet_jax.rules import Overlap, Rectify
 from zfnet_jax.runs.run import Run
 from zfnet_jax.stages.stage import Down
 from zfnet_jax.studies import fields

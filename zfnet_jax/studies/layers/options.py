@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from zfnet_jax.pooling import Overlap
-from zfnet_jax.stages.stage import Rectify
+from zfnet_jax.rules import Overlap, Rectify
 from zfnet_jax.studies.options import option
 
 

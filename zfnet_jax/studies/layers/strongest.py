@@ -11,9 +11,8 @@ import numpy as np
 from zfnet_jax import deconvnet, units
 from zfnet_jax.data import augment
 from zfnet_jax.model import Activations
-from zfnet_jax.pooling import Overlap
+from zfnet_jax.rules import Overlap, Rectify
 from zfnet_jax.runs.run import Run
-from zfnet_jax.stages.stage import Rectify
 from zfnet_jax.studies import fields
 
 Arrays = dict[str, np.ndarray]
