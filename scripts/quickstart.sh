@@ -3,6 +3,7 @@
 # the built-in pictures, trains small nets on them on the CPU, and looks inside.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+ensure explore -e ".[explore]"
 
 workdir=${1:-runs/quickstart}
 began=$SECONDS
@@ -25,3 +26,5 @@ echo "Done in $((SECONDS - began)) s. Open these:"
 echo "  $workdir/report/index.html           every figure and table of the paper, for this net"
 echo "  $workdir/report/atlas/index.html     every feature map"
 echo "  $workdir/report/layers_of_face.png   what each layer sees in one picture"
+echo "Or drop a photo into the net, and point at what it sees:"
+echo "  $venv/bin/python -m scripts.explore --workdir=$workdir"
