@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -96,16 +97,14 @@ class Parameters(nn.Module):
 
 def from_config(config: ConfigDict, classes: int) -> ZFNet:
     """The net that `config.model` describes (see configs/architectures.py)."""
-    normal = nn.initializers.normal(config.init_std)
+    normal = _normal(config.init_std)
     if config.init == "normal":
         inits: dict[str, Any] = {"kernel_init": normal}
     elif config.init == "he":
         # He et al. 2015 is for layers that a relu follows.
         inits = {
-            "first_init": nn.initializers.variance_scaling(
-                2 * config.first_init_scale**2, "fan_in", "truncated_normal"
-            ),
-            "kernel_init": nn.initializers.he_normal(),
+            "first_init": _he(config.first_init_scale),
+            "kernel_init": _he(1.0),
             "logits_init": normal,
         }
     else:
@@ -116,6 +115,16 @@ def from_config(config: ConfigDict, classes: int) -> ZFNet:
         dtype=jnp.dtype(config.dtype),
         precision=config.precision,
     )
+
+
+# Kept, so that equal configs give equal nets, which share what is compiled for them.
+_normal = functools.cache(nn.initializers.normal)
+
+
+@functools.cache
+def _he(scale: float) -> nn.initializers.Initializer:
+    """He et al. 2015, times `scale`."""
+    return nn.initializers.variance_scaling(2 * scale**2, "fan_in", "truncated_normal")
 
 
 def forward(

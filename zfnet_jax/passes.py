@@ -121,10 +121,15 @@ def gathered(step: Step, shared: int = 2) -> Step:
       shared: how many arguments all devices share; two are parameters and mean.
     """
 
+    return parallel.map_over_devices(_gathering(step), (None,) * shared + (0,))
+
+
+@functools.lru_cache(maxsize=8)  # of a step that is used again nothing is compiled again
+def _gathering(step: Step) -> Step:
     def on_device(*arguments: Arrays) -> tuple[jax.Array, Arrays]:
         return lax.all_gather((arguments[-1].index, step(*arguments)), parallel.AXIS, tiled=True)
 
-    return parallel.map_over_devices(on_device, (None,) * shared + (0,))
+    return on_device
 
 
 def summed(step: Step, shared: int = 2) -> Step:

@@ -208,7 +208,7 @@ def _untrained(net: ConfigDict, size: int) -> types.SimpleNamespace:
         params=params,
         input_size=(size, size),
         inputs=lambda images: images.astype(np.float32) - 128,
-        forward=lambda inputs: module.apply({"params": params}, inputs),
+        forward=jax.jit(lambda inputs: module.apply({"params": params}, inputs)),
     )
 
 

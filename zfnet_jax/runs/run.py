@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -68,6 +67,12 @@ class Run:
         return both(self.config.augment.crop)
 
     @property
+    def scale(self) -> augment.Scale:
+        """What pixels minus the mean are divided by."""
+        scale = self.config.augment.scale
+        return tuple(scale) if isinstance(scale, (tuple, list)) else scale
+
+    @property
     def lacks_classes(self) -> str | None:
         """What to say where class scores are needed; None where the net has them."""
         name = self.directory.resolve().name
@@ -113,12 +118,16 @@ class Run:
         """Digest of the per-pixel mean, made once."""
         return array_tree.digest(self.mean)
 
-    def inputs(self, images: np.ndarray) -> jax.Array:
-        """Centre crops, mean subtracted: [B, S, S, C] uint8 to [B, H, W, C] float32."""
-        crop, scale = self.config.augment.crop, self.config.augment.scale
-        return augment.centre_crops(jnp.asarray(images), jnp.asarray(self.mean), crop, scale)
+    def inputs(self, images: np.ndarray) -> np.ndarray:
+        """Centre crops, mean subtracted: [B, S, S, C] uint8 to [B, H, W, C] float32.
 
-    def forward(self, inputs: jax.Array) -> tuple[jax.Array, Activations]:
+        As `augment.centre_crops`, on the host, where nothing is compiled for it.
+        """
+        pixels = augment.centre(np.asarray(images), self.input_size).astype(np.float32)
+        mean = augment.centre(np.asarray(self.mean), self.input_size)
+        return (pixels - mean) / np.asarray(self.scale, np.float32)
+
+    def forward(self, inputs: jax.Array | np.ndarray) -> tuple[jax.Array, Activations]:
         """Logits [B, classes], [B, 0] without a classifier, and activations, see `ZFNet`."""
         return _forward(self.net, self.params, inputs)
 
@@ -167,5 +176,5 @@ def load_photo(path: str | Path, image_size: int) -> np.ndarray:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _forward(net: ZFNet, params: dict[str, Any], inputs: jax.Array) -> Any:
+def _forward(net: ZFNet, params: dict[str, Any], inputs: Any) -> Any:
     return model.forward(net, params, inputs)

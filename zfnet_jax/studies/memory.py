@@ -15,10 +15,9 @@ ACTIVATIONS = 2**31  # bytes on a device at a time
 
 def images_at_once(run: Run, most: int) -> int:
     """How many images have all their activations in ACTIVATIONS, `most` at most, at least one."""
-    size = run.config.data.image_size
+    channels = run.mean.shape[2]
     one = jax.eval_shape(
-        lambda images: run.forward(run.inputs(images)),
-        jax.ShapeDtypeStruct((1, size, size, 3), np.uint8),
+        run.forward, jax.ShapeDtypeStruct((1, *run.input_size, channels), np.float32)
     )
     each = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(one))
     return max(1, min(most, ACTIVATIONS // each))

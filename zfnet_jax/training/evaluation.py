@@ -6,6 +6,7 @@ scripts.evaluate and Tables 2 and 3 are made from, have the probabilities of eve
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 
 import jax
@@ -17,12 +18,14 @@ from ml_collections import ConfigDict
 
 from zfnet_jax import model, parallel, passes
 from zfnet_jax.data import augment
+from zfnet_jax.data.augment import Scale
 from zfnet_jax.data.batches import Batch
 from zfnet_jax.data.images import Crops, Images
 from zfnet_jax.model import ZFNet
 from zfnet_jax.runs.run import Run
 from zfnet_jax.training.optimizer import Params
 from zfnet_jax.training.step import topk_hits
+from zfnet_jax.windows import Pair, Sides
 
 Evaluator = Callable[[Params, jax.Array], dict[str, float]]
 
@@ -33,11 +36,13 @@ def make_evaluator(net: ZFNet, config: ConfigDict, images: Images) -> Evaluator:
     The metrics are 'loss', 'top1', 'top5' (shares of images) and 'images'.
     """
 
+    crop, scale = config.augment.crop, config.augment.scale
+
     def step(params: Params, mean: jax.Array, batch: Batch[jax.Array]) -> dict[str, jax.Array]:
         def answer(inputs: jax.Array) -> jax.Array:
             return model.forward(net, params, inputs)[0]
 
-        logits = _of_crops(answer, config, 1, mean, batch.images)[0]
+        logits = _of_crops(answer, crop, scale, 1, mean, batch.images)[0]
         top1, top5 = topk_hits(logits, batch.labels)
         loss = optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels)
         return {"loss": loss, "top1": top1, "top5": top5}
@@ -67,12 +72,8 @@ def probabilities(
       progress: whether to show a bar with images per second and the time left.
     """
 
-    def step(params: Params, mean: jax.Array, batch: Batch[jax.Array]) -> jax.Array:
-        def answer(inputs: jax.Array) -> jax.Array:
-            return jax.nn.softmax(model.forward(run.net, params, inputs)[0].astype(jnp.float32))
-
-        return _of_crops(answer, run.config, crops, mean, batch.images).mean(axis=0)
-
+    # A Flax module has a hash of its fields, which the decorator that makes it does not tell.
+    step = _make_step(run.net, run.input_size, run.scale, crops)  # pyrefly: ignore [bad-argument-type]
     return passes.over_images(
         images,
         passes.gathered(step),
@@ -83,15 +84,30 @@ def probabilities(
     )
 
 
+@functools.lru_cache(maxsize=8)  # or every call would compile anew
+def _make_step(
+    net: ZFNet, crop: Pair, scale: Scale, crops: Crops
+) -> Callable[[Params, jax.Array, Batch[jax.Array]], jax.Array]:
+    """(params, mean, batch) -> probabilities [b, classes]."""
+
+    def step(params: Params, mean: jax.Array, batch: Batch[jax.Array]) -> jax.Array:
+        def answer(inputs: jax.Array) -> jax.Array:
+            return jax.nn.softmax(model.forward(net, params, inputs)[0].astype(jnp.float32))
+
+        return _of_crops(answer, crop, scale, crops, mean, batch.images).mean(axis=0)
+
+    return step
+
+
 def _of_crops(
     answer: Callable[[jax.Array], jax.Array],
-    config: ConfigDict,
+    crop: Sides,
+    scale: Scale,
     crops: Crops,
     mean: jax.Array,
     images: jax.Array,
 ) -> jax.Array:
     """[crops, B, ...]: `answer` of each crop of images [B, S, S, C], all of the same at a time."""
-    crop, scale = config.augment.crop, config.augment.scale
     if crops == 1:
         return answer(augment.centre_crops(images, mean, crop, scale))[None]
     return lax.map(answer, jnp.moveaxis(augment.ten_crops(images, mean, crop, scale), 1, 0))

@@ -140,21 +140,11 @@ def test_alike_whatever_the_contrast_and_none_without_a_grid():
     assert grid_share([], 2) is None
 
 
-@pytest.fixture(scope="session")
-def tiny_run(deep_run):
-    return deep_run
-
-
-@pytest.fixture(scope="session")
-def run(deep_run):
-    return open_run(deep_run)
-
-
 @pytest.fixture
-def run_with_winners(tiny_run, tmp_path):
+def run_with_winners(deep_run, tmp_path):
     """A copy of the tiny run whose last checkpoint was mined: 2 of 8 and 3 of 12 maps dead."""
     workdir = tmp_path / "net | one"
-    shutil.copytree(tiny_run, workdir, ignore=shutil.ignore_patterns("studies"))
+    shutil.copytree(deep_run, workdir, ignore=shutil.ignore_patterns("studies"))
     first, second = np.ones((8, 3), int), np.ones((12, 3), int)
     first[:2], second[3:6] = -1, -1
     write_mined(
@@ -179,9 +169,9 @@ def test_the_diagnosis_of_a_run(run_with_winners):
     assert result["dominance"]["ratio"] == pytest.approx(max(rms) / np.median(rms))
 
 
-def test_the_script_prints_a_table_and_saves_the_numbers(run_with_winners, tiny_run, tmp_path):
+def test_the_script_prints_a_table_and_saves_the_numbers(run_with_winners, deep_run, tmp_path):
     other = tmp_path / "other"
-    shutil.copytree(tiny_run, other, ignore=shutil.ignore_patterns("studies"))
+    shutil.copytree(deep_run, other, ignore=shutil.ignore_patterns("studies"))
     (output,) = run_script("diagnose", f"--workdir={run_with_winners}", f"--workdir={other}")
     results = [saved.find(workdir, "first_layers") for workdir in (run_with_winners, other)]
     assert [len(found) for found in results] == [1, 1]

@@ -16,20 +16,15 @@ from zfnet_jax import deconvnet
 from zfnet_jax.data.pictures import draw
 from zfnet_jax.report import figures
 from zfnet_jax.report.tiles import GREY, moved_inside, projection_tile, window_of
-from zfnet_jax.runs.run import load_photo, open_run
+from zfnet_jax.runs.run import Run, load_photo, open_run
 from zfnet_jax.studies.layers import strongest, study
 from zfnet_jax.studies.layers.deconv_layer import deconv_layer
 from zfnet_jax.studies.layers.options import Options
 from zfnet_jax.studies.layers.strongest_figure import figure_strongest
 
 
-@pytest.fixture(scope="session")
-def tiny_run(deep_run):
-    return deep_run
-
-
-@pytest.fixture(scope="session")
-def run(deep_run):
+@pytest.fixture(scope="module")
+def run(deep_run) -> Run:
     return open_run(deep_run)
 
 
@@ -38,9 +33,14 @@ def photo() -> np.ndarray:
     return draw("face", 3, 64).image
 
 
-def test_each_projection_is_that_of_its_units_activation_alone(tiny_run, photo):
-    run = open_run(tiny_run)
-    arrays = strongest.strongest_maps(run, photo, count=3)
+@pytest.fixture(scope="module")
+def nine(run, photo) -> dict[str, np.ndarray]:
+    """Of every layer."""
+    return strongest.strongest_maps(run, photo, count=9)
+
+
+def test_each_projection_is_that_of_its_units_activation_alone(run, photo, nine):
+    arrays = nine
     _, activations = run.forward(run.inputs(photo[None]))
     np.testing.assert_array_equal(arrays["photo"], photo[4:60, 4:60])
     assert arrays["probabilities"].sum() == pytest.approx(1, abs=1e-5)
@@ -48,7 +48,7 @@ def test_each_projection_is_that_of_its_units_activation_alone(tiny_run, photo):
         maps = np.asarray(activations[layer][0])
         strengths = maps.max(axis=(0, 1))
         np.testing.assert_array_equal(
-            arrays[f"{layer}/map"], np.argsort(-strengths, kind="stable")[:3]
+            arrays[f"{layer}/map"], np.argsort(-strengths, kind="stable")[:9]
         )
         for k in range(3):
             number = arrays[f"{layer}/map"][k]
@@ -98,10 +98,10 @@ def test_tiles_are_symmetric_about_grey_and_never_black_by_accident():
     assert (projection_tile(np.zeros((4, 4, 3)), 99.5) == GREY).all()
 
 
-def test_the_script_writes_a_picture_that_can_be_drawn_again(tiny_run, photo, tmp_path):
+def test_the_script_writes_a_picture_that_can_be_drawn_again(deep_run, photo, tmp_path):
     path, out = tmp_path / "a photo <1>.png", tmp_path / "out" / "layers.png"
     Image.fromarray(photo).save(path)
-    command = [sys.executable, "-m", "scripts.visualize", f"--workdir={tiny_run}"]
+    command = [sys.executable, "-m", "scripts.visualize", f"--workdir={deep_run}"]
     result = forked.run([*command, f"--image={path}", f"--out={out}", "--maps=4"])
     assert result.returncode == 0, result.stderr
     assert str(out) in result.stdout
@@ -117,8 +117,8 @@ def test_the_script_writes_a_picture_that_can_be_drawn_again(tiny_run, photo, tm
     np.testing.assert_array_equal(imread(tmp_path / "again.png"), pixels)
 
 
-def test_the_picture_of_a_deep_net_is_no_tower(run, photo):
-    arrays = strongest.strongest_maps(run, photo, 9)
+def test_the_picture_of_a_deep_net_is_no_tower(nine):
+    arrays = dict(nine)
     names = [f"conv{n}" for n in range(1, 17)]
     for name in names:  # of five layers make sixteen
         arrays |= {f"{name}/{k[6:]}": v for k, v in list(arrays.items()) if k[:6] == "conv2/"}
@@ -134,13 +134,13 @@ def test_the_picture_of_a_deep_net_is_no_tower(run, photo):
     assert photo_wide > 0.09 * width
 
 
-def test_layers_can_be_chosen(run, photo):
-    every, some = (strongest.strongest_maps(run, photo, 2, n) for n in ((), ("conv5", "conv2")))
+def test_layers_can_be_chosen(run, photo, nine):
+    some = strongest.strongest_maps(run, photo, 9, ("conv5", "conv2"))
     assert some["layers"].tolist() == ["conv2", "conv5"]
     assert not any(name.startswith("conv1/") for name in some)
-    np.testing.assert_array_equal(some["conv5/projection"], every["conv5/projection"])
+    np.testing.assert_array_equal(some["conv5/projection"], nine["conv5/projection"])
     with pytest.raises(ValueError, match="no layer 'conv9': the net has conv1, conv2"):
-        strongest.strongest_maps(run, photo, 2, ("conv9",))
+        strongest.strongest_maps(run, photo, 9, ("conv9",))
 
 
 def test_fig_1_of_other_layers_and_photos_lies_beside_and_is_measured_once(
@@ -168,13 +168,13 @@ def test_fig_1_of_other_layers_and_photos_lies_beside_and_is_measured_once(
     assert " --layer=conv2 " in results[1].about["command"]
 
 
-def test_a_run_opens_at_any_kept_step_and_refuses_others(tiny_run, tmp_path):
-    first, last = open_run(tiny_run, 4), open_run(tiny_run)
+def test_a_run_opens_at_any_kept_step_and_refuses_others(deep_run, tmp_path):
+    first, last = open_run(deep_run, 4), open_run(deep_run)
     assert (first.step, last.step) == (4, 12)
     differing = jax.tree.map(lambda a, b: bool((a != b).any()), first.params, last.params)
     assert all(jax.tree.leaves(differing["conv1"]))
     with pytest.raises(ValueError, match=r"no step 5, only \[4, 8, 12\]"):
-        open_run(tiny_run, 5)
+        open_run(deep_run, 5)
     with pytest.raises(FileNotFoundError):
         open_run(tmp_path)
 

@@ -22,11 +22,14 @@ from jax import lax
 
 from zfnet_jax import model, parallel, passes
 from zfnet_jax.data import augment, batches
+from zfnet_jax.data.augment import Scale
 from zfnet_jax.data.images import Split
 from zfnet_jax.files import damage_told, whole_file
+from zfnet_jax.model import ZFNet
 from zfnet_jax.runs import provenance
 from zfnet_jax.runs.run import Run
 from zfnet_jax.training.optimizer import Params
+from zfnet_jax.windows import Pair
 
 Arrays = dict[str, np.ndarray]
 Array = TypeVar("Array", np.ndarray, jax.Array)
@@ -75,7 +78,13 @@ def mine(
     identity = _identity(run, split, k)
     kept = parallel.by_writer(lambda: _load_partial(partial_path, identity))
     state, done = kept or (_empty(run, k + SPARE), 0)
-    step, read = _make_step(run), functools.partial(batches.read, split)
+    mapped = _make_step(
+        run.net,  # pyrefly: ignore [bad-argument-type]  (it has a hash, of its fields)
+        run.input_size,
+        run.scale,
+    )
+    step = parallel.map_over_devices(mapped, in_axes=(None, None, None, 0))
+    read = functools.partial(batches.read, split)
     params, mean, state = parallel.replicate((run.params, run.mean, state))
     saved = time.monotonic()
     with passes.bar(len(split), "mining", "images", progress, start=done) as bar:
@@ -98,10 +107,10 @@ def dead_maps(found: Arrays, layer: str) -> np.ndarray:
     return np.flatnonzero(found[f"{layer}/value"][:, 0] <= 0)
 
 
-def _make_step(run: Run) -> Callable[..., State[jax.Array]]:
+@functools.lru_cache(maxsize=8)  # or every call would compile anew
+def _make_step(net: ZFNet, crop: Pair, scale: Scale) -> Callable[..., State[jax.Array]]:
     """One batch: (params, mean, state, batch) -> state."""
-    crop, scale = run.config.augment.crop, run.config.augment.scale
-    layers = [conv.name for conv in run.architecture.convs]
+    layers = [conv.name for conv in net.architecture.convs]
 
     def step(
         params: Params,
@@ -110,7 +119,7 @@ def _make_step(run: Run) -> Callable[..., State[jax.Array]]:
         batch: batches.Batch[jax.Array],
     ) -> State[jax.Array]:
         images = augment.centre_crops(batch.images, mean, crop, scale)
-        _, activations = model.forward(run.net, params, images)
+        _, activations = model.forward(net, params, images)
         index = lax.all_gather(batch.index, parallel.AXIS, tiled=True)
         new = {}
         for layer in layers:
@@ -124,7 +133,7 @@ def _make_step(run: Run) -> Callable[..., State[jax.Array]]:
             new[layer] = _merge(*state[layer], peaks, index)
         return new
 
-    return parallel.map_over_devices(step, in_axes=(None, None, None, 0))
+    return step
 
 
 def _merge(

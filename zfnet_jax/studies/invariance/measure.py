@@ -7,6 +7,7 @@ layer 1 is its maps after pooling and contrast norm where it has them ('norm1', 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 
 import jax
@@ -17,12 +18,15 @@ from jax import lax
 from zfnet_jax import model, parallel, passes
 from zfnet_jax.architecture import Architecture
 from zfnet_jax.data import augment, batches
+from zfnet_jax.data.augment import Scale
 from zfnet_jax.data.images import Images
+from zfnet_jax.model import ZFNet
 from zfnet_jax.runs.run import Run
 from zfnet_jax.studies.invariance import transforms
 from zfnet_jax.studies.invariance.options import Kind, Sweeps
 from zfnet_jax.studies.invariance.transforms import IDENTITY
 from zfnet_jax.training.optimizer import Params
+from zfnet_jax.windows import Pair
 
 Arrays = dict[str, np.ndarray]
 
@@ -74,9 +78,16 @@ def measure(
     found: dict[Kind, list[Arrays]] = {}
     for kind, values in sweeps.items():
         amounts = np.concatenate([[IDENTITY[kind]], values]).astype(np.float32)
+        step = _make_step(
+            run.net,  # pyrefly: ignore [bad-argument-type]  (it has a hash, of its fields)
+            run.input_size,
+            run.scale,
+            kind,
+            tuple(layers),
+        )
         seen = passes.over_images(
             images,
-            passes.gathered(_make_step(run, kind, tuple(layers)), shared=3),
+            passes.gathered(step, shared=3),
             (params, mean, parallel.replicate(amounts)),
             batch_size=batch_size,
             title=f"invariance, {kind}",
@@ -86,12 +97,11 @@ def measure(
     return _result(images, sweeps, layers, found)
 
 
+@functools.lru_cache(maxsize=16)  # or every call would compile anew
 def _make_step(
-    run: Run, kind: Kind, layers: tuple[str, ...]
+    net: ZFNet, crop: Pair, scale: Scale, kind: Kind, layers: tuple[str, ...]
 ) -> Callable[..., dict[str, jax.Array]]:
     """(params, mean, amounts [1 + T], the first of them none, batch) -> arrays [b, 1 + T]."""
-    has_classes = run.lacks_classes is None
-    crop, scale = run.input_size, run.config.augment.scale
 
     def step(
         params: Params, mean: jax.Array, amounts: jax.Array, batch: batches.Batch[jax.Array]
@@ -101,7 +111,7 @@ def _make_step(
         def look(amount: jax.Array) -> tuple[dict[str, jax.Array], jax.Array]:
             photos = transforms.transform(batch.images, kind, amount, crop, outside=centre)
             inputs = augment.centre_crops(photos, centre, crop, scale)
-            logits, activations = model.forward(run.net, params, inputs)
+            logits, activations = model.forward(net, params, inputs)
             return {layer: activations[layer] for layer in layers}, jax.nn.softmax(logits)
 
         # The first amount leaves photos as they are; its features are carried along, so that they
@@ -116,7 +126,7 @@ def _make_step(
             )
             result = {f"distance/{n}": _norm(features[n] - reference[n]) for n in layers}
             result |= {f"norm/{n}": _norm(features[n]) for n in layers}
-            if has_classes:
+            if probabilities.shape[1]:  # the net has a classifier
                 result["probability"] = jnp.take_along_axis(
                     probabilities, batch.labels[:, None], axis=1
                 )[:, 0]
@@ -180,7 +190,7 @@ def transformed(run: Run, photos: np.ndarray, sweeps: Sweeps, count: int) -> Arr
     """
     draw = jax.jit(transforms.transform, static_argnums=(1, 3))
     crop, result = run.input_size, {}
-    outside = augment.centre(jnp.asarray(run.mean), crop)
+    outside = augment.centre(np.asarray(run.mean), crop)
     for kind, amounts in sweeps.items():
         few = np.unique(np.linspace(0, len(amounts) - 1, count).round().astype(int))
         shown = np.asarray(amounts, np.float32)[few]

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from zfnet_jax import deconvnet, geometry, units
+from zfnet_jax import deconvnet, geometry
+from zfnet_jax.architecture import Architecture
 from zfnet_jax.data import augment
-from zfnet_jax.pooling import switch_positions
+from zfnet_jax.model import Activations
 from zfnet_jax.runs.run import Run
 from zfnet_jax.stages.max_pool import MaxPool
 from zfnet_jax.stages.relu import Relu
@@ -58,9 +63,62 @@ def deconv_layer(run: Run, photo: np.ndarray, layer: str, count: int) -> Arrays:
         switched = ", ".join(net.switched) or "there is none"
         raise ValueError(f"Fig. 1 needs a layer with a max pool ({switched}), not {layer!r}")
     filters, pool = stages[0], pools[0]
-    between, after = stages[1 : stages.index(pool)], stages[stages.index(pool) + 1 :]
+    rectifies = any(isinstance(stage, Relu) for stage in _between(stages, pool))
     inputs = run.inputs(photo[None])
     _, activations = run.forward(inputs)
+    found: Arrays = jax.device_get(
+        _both_ways(net, run.params, inputs, activations, number, run.input_size)
+    )
+
+    rows, columns = pool.windows
+    differ = (columns.size, columns.stride) if rows[:2] != columns[:2] else ()
+    numbers = _strongest(np.asarray(activations[layer]), count)
+    top = net.map_stages[-1].number == number
+    result = {
+        "layer": np.array(layer),
+        "above": np.array("" if top else net.map_stages[own[-1] + 1].name),
+        "map": numbers,
+        "filters": np.moveaxis(np.asarray(filters.own(run.params)["kernel"]), 3, 0)[numbers],
+        "switches": _in_the_map(found["switches"], pool.windows)[numbers],
+        "pool": np.array([rows.size, rows.stride, rows.before, columns.before, *differ]),
+        "rectifies": np.array(rectifies),
+    }
+    for name in (
+        "filtered",
+        "rectified",
+        "before_pool",
+        "pooled",
+        "from_above",
+        "unpooled",
+        "unpooled_rectified",
+    ):
+        result[name] = _maps_first(found[name])[numbers]
+    if not own[0]:
+        crop = augment.centre(photo, run.input_size)
+        return result | {"input": crop, "reconstruction": found["back"][0]}
+    chosen = _strongest(found["below"], count)
+    return result | {
+        "input_map": chosen,
+        "input": _maps_first(found["below"])[chosen],
+        "reconstruction": _maps_first(found["back"])[chosen],
+    }
+
+
+@functools.partial(jax.jit, static_argnames=("net", "number", "image_size"))
+def _both_ways(
+    net: Architecture,
+    params: dict[str, Any],
+    inputs: jax.Array,
+    activations: Activations,
+    number: int,
+    image_size: tuple[int, int],
+) -> dict[str, jax.Array]:
+    """The maps [1, h, w, C] of all stages of layer `number`, named as in `deconv_layer`; 'below',
+    what it filters, and 'back', what it gives back of that."""
+    own = [n for n, stage in enumerate(net.map_stages) if stage.number == number]
+    stages = net.map_stages[own[0] : own[-1] + 1]
+    filters, pool = stages[0], next(stage for stage in stages if isinstance(stage, MaxPool))
+    between, after = _between(stages, pool), stages[stages.index(pool) + 1 :]
 
     def before(stage: Stage) -> jax.Array:
         index = net.map_stages.index(stage)
@@ -68,18 +126,15 @@ def deconv_layer(run: Run, photo: np.ndarray, layer: str, count: int) -> Arrays:
 
     def down(stage: Stage, x: jax.Array) -> jax.Array:
         size = geometry.both_axes(before(stage).shape[1:3])
-        return deconvnet.down(stage, x, activations, run.params, size, Down())
+        return deconvnet.down(stage, x, activations, params, size, Down())
 
-    weights = filters.own(run.params)
-    below, before_pool = before(filters), before(pool)
-    filtered, _ = filters.forward(below, weights, Up(jnp.float32, "highest"))
-    pooled, switches = activations[pool.name], activations[pool.switches]
-    above, from_above = "", activations[[s.name for s in stages if s.projects][-1]]
+    below = before(filters)
+    filtered, _ = filters.forward(below, filters.own(params), Up(jnp.float32, "highest"))
+    from_above = activations[[stage.name for stage in stages if stage.projects][-1]]
     if net.map_stages[-1].number > number:
         over = net.map_stages[own[-1] + 1]
-        above = over.name
         reconstructed = deconvnet.reconstructions(
-            net, run.params, activations, above, activations[above], run.input_size
+            net, params, activations, over.name, activations[over.name], image_size
         )
         from_above = reconstructed[f"layer{over.number}"]
     for stage in reversed(after):
@@ -88,54 +143,41 @@ def deconv_layer(run: Run, photo: np.ndarray, layer: str, count: int) -> Arrays:
     unpooled = rectified = down(pool, from_above)
     for stage in reversed(between):
         rectified = down(stage, rectified) if stage.projects else rectified
-    back = down(filters, rectified)
-    rows, columns = pool.windows
-    differ = (columns.size, columns.stride) if rows[:2] != columns[:2] else ()
-
-    numbers = np.asarray(units.strongest_maps(activations[layer], count)[0][0])
-    result = {
-        "layer": np.array(layer),
-        "above": np.array(above),
-        "map": numbers,
-        "filters": np.moveaxis(np.asarray(weights["kernel"]), 3, 0)[numbers],
-        "switches": _in_the_map(switches, pool.windows)[numbers],
-        "pool": np.array([rows.size, rows.stride, rows.before, columns.before, *differ]),
-        "rectifies": np.array(bool(relus)),
-    }
-    for name, maps in {
+    return {
         "filtered": filtered,
-        "rectified": activations[relus[-1].name if relus else layer],
-        "before_pool": before_pool,
-        "pooled": pooled,
+        "rectified": activations[relus[-1].name if relus else filters.name],
+        "before_pool": before(pool),
+        "pooled": activations[pool.name],
+        "switches": activations[pool.switches],
         "from_above": from_above,
         "unpooled": unpooled,
         "unpooled_rectified": rectified,
-    }.items():
-        result[name] = _maps_first(maps)[numbers]
-    if not own[0]:
-        height, width = run.input_size
-        crop = augment.centre(photo, (height, width))
-        return result | {"input": crop, "reconstruction": np.asarray(back[0])}
-    chosen = np.asarray(units.strongest_maps(below, count)[0][0])
-    return result | {
-        "input_map": chosen,
-        "input": _maps_first(below)[chosen],
-        "reconstruction": _maps_first(back)[chosen],
+        "below": below,
+        "back": down(filters, rectified),
     }
 
 
-def _maps_first(maps: jax.Array) -> np.ndarray:
+def _between(stages: Sequence[Stage], pool: MaxPool) -> Sequence[Stage]:
+    """Those after the filters and before the pool."""
+    return stages[1 : stages.index(pool)]
+
+
+def _strongest(maps: np.ndarray, count: int) -> np.ndarray:
+    """Numbers of the maps of [1, H, W, C] with the strongest activations, see `deconv_layer`."""
+    return np.argsort(-maps[0].max(axis=(0, 1)), kind="stable")[:count]
+
+
+def _maps_first(maps: np.ndarray) -> np.ndarray:
     """[1, H, W, C] to [C, H, W]."""
-    return np.moveaxis(np.asarray(maps[0]), 2, 0)
+    return np.moveaxis(maps[0], 2, 0)
 
 
-def _in_the_map(switches: jax.Array, windows: tuple[Window, Window]) -> np.ndarray:
+def _in_the_map(switches: np.ndarray, windows: tuple[Window, Window]) -> np.ndarray:
     """Switches [1, h, w, C] as positions in the map that was pooled: [C, h, w, 2] int32."""
     positions = []
-    sides = (windows[0].size, windows[1].size)
-    for axis, inside in enumerate(switch_positions(switches, sides)):
+    for axis, inside in enumerate(divmod(switches, windows[1].size)):
         window = windows[axis]
-        first = jnp.arange(switches.shape[axis + 1]) * window.stride - window.before
+        first = np.arange(switches.shape[axis + 1]) * window.stride - window.before
         first = first[:, None, None] if axis == 0 else first[None, :, None]
-        positions.append(_maps_first(first + inside.astype(jnp.int32)))
+        positions.append(_maps_first(first + inside.astype(np.int32)))
     return np.stack(positions, axis=-1).astype(np.int32)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from zfnet_jax import deconvnet, units
+from zfnet_jax.architecture import Architecture
 from zfnet_jax.data import augment
 from zfnet_jax.model import Activations
 from zfnet_jax.rules import Overlap, Rectify
@@ -52,17 +55,11 @@ def strongest_maps(run: Run, photo: np.ndarray, count: int, layers: Sequence[str
         "layers": np.array(layers),
     }
     for layer in layers:
-        maps = activations[layer]
-        numbers, values = units.strongest_maps(maps, count)
-        rows, columns = jax.vmap(lambda n, m=maps: units.strongest_position(m, n))(numbers[0])
-        positions = np.stack([rows[:, 0], columns[:, 0]], axis=1)
-        result |= {
-            f"{layer}/map": np.asarray(numbers[0]),
-            f"{layer}/activation": np.asarray(values[0]),
-            f"{layer}/position": positions,
-            f"{layer}/window": fields.seen_by(run.architecture, layer, positions),
-            f"{layer}/projection": np.asarray(_project_each(run, activations, layer, numbers[0])),
-        }
+        found: Arrays = jax.device_get(
+            _strongest(run.architecture, run.params, activations, layer, count, run.input_size)
+        )
+        found["window"] = fields.seen_by(run.architecture, layer, found["position"])
+        result |= {f"{layer}/{name}": array for name, array in found.items()}
     return result
 
 
@@ -123,13 +120,29 @@ def one_unit(
     }
 
 
-def _project_each(run: Run, activations: Activations, layer: str, numbers: jax.Array) -> jax.Array:
-    """The strongest unit of each map of the one image: [K, H, W, C]."""
+@functools.partial(jax.jit, static_argnames=("net", "layer", "count", "image_size"))
+def _strongest(
+    net: Architecture,
+    params: dict[str, Any],
+    activations: Activations,
+    layer: str,
+    count: int,
+    image_size: tuple[int, int],
+) -> dict[str, jax.Array]:
+    """'map', 'activation', 'position' and 'projection' of a layer, as in `strongest_maps`."""
+    maps = activations[layer]
+    numbers, values = units.strongest_maps(maps, count)
 
-    def one(number: jax.Array) -> jax.Array:
-        seed = units.strongest_unit(activations[layer], number)
-        return deconvnet.project(
-            run.architecture, run.params, activations, layer, seed, run.input_size
-        )[0]
+    def one(number: jax.Array) -> tuple[jax.Array, jax.Array]:
+        row, column = units.strongest_position(maps, number)
+        seed = units.unit_at(maps, number, row, column)
+        projected = deconvnet.project(net, params, activations, layer, seed, image_size)
+        return jnp.stack([row[0], column[0]]), projected[0]
 
-    return jax.vmap(one)(jnp.asarray(numbers))
+    positions, projections = jax.vmap(one)(numbers[0])
+    return {
+        "map": numbers[0],
+        "activation": values[0],
+        "position": positions,
+        "projection": projections,
+    }
