@@ -4,13 +4,13 @@ For a notebook, a trained run in a few lines; WORKDIR is its folder and PHOTO a 
 
 >>> import zfnet_jax
 >>> run = zfnet_jax.open_run(WORKDIR)
->>> pixels = zfnet_jax.project(run, PHOTO, "conv3")  # the strongest unit of the strongest map
+>>> pixels = zfnet_jax.project(run, PHOTO, "conv5")  # the strongest unit of the strongest map
 >>> pixels.shape == (*run.input_size, 3)
 True
 >>> zfnet_jax.picture(pixels).mode  # an image, which a notebook shows
 'RGB'
 >>> winners = zfnet_jax.mine(run)  # the nine images that activate each map most
->>> winners.winners["conv3/image"].shape[1]
+>>> winners.winners["conv5/image"].shape[1]
 9
 >>> arrays = zfnet_jax.occlude(run, PHOTO, "face")  # a grey square slid over the photo
 >>> arrays["probability"].shape == (1, len(arrays["rows"]), len(arrays["columns"]))

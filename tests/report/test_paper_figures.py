@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import shutil
 import subprocess
@@ -73,7 +74,7 @@ def winners(tmp_path) -> Winners:
 def check_labels(figure: Figure) -> list[str]:
     """Texts of a figure, none of which is cut off or touches another."""
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()
+    figure.draw_without_rendering()  # to lay it out, which takes no pixels
     page = figure.bbox
     texts = [text for text in figure.axes[0].texts if text.get_text()]
     boxes = [text.get_window_extent(canvas.get_renderer()) for text in texts]
@@ -304,16 +305,33 @@ def test_columns_leave_no_short_row_where_that_is_possible(count, columns):
     assert even_columns(count) == columns
 
 
-@pytest.mark.parametrize("style", STYLES)
-@pytest.mark.parametrize("name", NETS)
-def test_figure_3_has_the_shapes_that_the_net_computes(name, style):
-    net = architecture.from_config(NETS[name], classes=10)
-    size = 112 if name == "small" else 224
-    images = jax.ShapeDtypeStruct((1, size, size, 3), np.float32)
-    module = model.from_config(NETS[name], classes=10)
+def sides(name: str) -> int:
+    """Of the images of a net."""
+    return 112 if name == "small" else 224
+
+
+@functools.cache
+def computed(name: str) -> tuple[dict[str, jax.ShapeDtypeStruct], dict[str, jax.ShapeDtypeStruct]]:
+    """Shapes of all that a net computes of an image, and of the way back from its last maps."""
+    module, size = model.from_config(NETS[name], classes=10), sides(name)
+    net, images = module.architecture, jax.ShapeDtypeStruct((1, size, size, 3), np.float32)
     (_, activations), params = jax.eval_shape(
         lambda x: module.init_with_output(jax.random.key(0), x), images
     )
+    top = net.convs[-1].name
+    stages = jax.eval_shape(
+        lambda p, a: deconvnet.reconstructions(net, p, a, top, a[top], (size, size)),
+        params["params"],
+        activations,
+    )
+    return activations, stages
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("name", NETS)
+def test_figure_3_has_the_shapes_that_the_net_computes(name, style):
+    net, size = architecture.from_config(NETS[name], classes=10), sides(name)
+    activations, stages = computed(name)
     with figures.use(style):
         texts = check_labels(figure3(net, (size, size), channels=3))
         diagram = check_labels(deconvnet_diagram(net, (size, size), channels=3))
@@ -330,12 +348,6 @@ def test_figure_3_has_the_shapes_that_the_net_computes(name, style):
             assert f"{kind}   {' x '.join(map(str, maps.shape[1:]))}" in diagram
     assert texts.count("contrast norm") == sum(bool(conv.contrast_norm) for conv in net.convs)
 
-    top = net.convs[-1].name
-    stages = jax.eval_shape(
-        lambda p, a: deconvnet.reconstructions(net, p, a, top, a[top], (size, size)),
-        params["params"],
-        activations,
-    )
     for stage, maps in stages.items():
         shape = " x ".join(map(str, maps.shape[1:]))
         assert f"reconstructed by layer {stage[5:]}   {shape}" in diagram

@@ -344,10 +344,10 @@ def test_what_was_mined_is_drawn_in_every_figure_of_it(shallow_run, tmp_path):
     assert saved.find(reproduction.workdir, "features", 4) == train
 
 
-def test_the_package_works_in_a_few_lines(tiny_run, tmp_path):
+def test_the_package_works_in_a_few_lines(shallow_run, tmp_path):
     photo = tmp_path / "face.png"
     Image.fromarray(draw("face", 21, 64).image).save(photo)
-    names = {"WORKDIR": copied(tiny_run, tmp_path / "run"), "PHOTO": photo}
+    names = {"WORKDIR": copied(shallow_run, tmp_path / "run"), "PHOTO": photo}
     failures, tried = doctest.testmod(zfnet_jax, extraglobs=names)
     assert (failures, tried) == (0, 9)
     assert set(zfnet_jax.__all__) <= set(dir(zfnet_jax))

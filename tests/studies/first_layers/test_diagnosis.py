@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shlex
 import shutil
 
@@ -29,9 +30,15 @@ def noise(count: int, size: int, power: float, keep: np.ndarray | float = 1.0) -
     """
     along = np.fft.fftfreq(64)
     radius = np.maximum(np.hypot(along[:, None], along), 1 / 64)
+    waves = white_waves(count) * (radius ** (-power / 2) * np.sqrt(keep))[..., None]
+    rows = np.fft.ifft(waves, axis=1)[:, 3 : 3 + size]
+    return np.real(np.fft.ifft(rows, axis=2)[:, :, 5 : 5 + size])
+
+
+@functools.cache
+def white_waves(count: int) -> np.ndarray:
     white = np.random.default_rng(0).normal(size=(count, 64, 64, 3))
-    waves = np.fft.fft2(white, axes=(1, 2)) * (radius ** (-power / 2) * np.sqrt(keep))[..., None]
-    return np.real(np.fft.ifft2(waves, axes=(1, 2)))[:, 3 : 3 + size, 5 : 5 + size]
+    return np.fft.fft2(white, axes=(1, 2))
 
 
 def band(low: float, high: float) -> np.ndarray:

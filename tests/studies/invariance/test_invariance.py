@@ -237,7 +237,8 @@ def test_distances_and_answers_are_those_of_a_loop_over_photos(run, split):
     np.testing.assert_array_equal(found["class"], found["rotation/class"][:, 0])
 
 
-FEW_SWEEPS = {"vertical": np.array([-3.0, 5]), "rotation": np.array([20.0])}
+# The loop over photos has seen every transformation, in batches of three.
+FEW_SWEEPS = {"rotation": np.array([0.0, 20])}
 
 
 @pytest.fixture(scope="module")
@@ -264,22 +265,16 @@ def compare(found: np.ndarray, expected: np.ndarray, name: str) -> None:
 @pytest.fixture(scope="module")
 def measured_at_once(run, split) -> dict[str, np.ndarray]:
     """On the one device of this process, what the test below asks of several."""
-    sweeps = {
-        "vertical": np.arange(-6.0, 7, 3),
-        "scale": np.array([1, 1.25, 1.5]),
-        "rotation": np.array([45.0]),
-    }
+    sweeps = {"scale": np.array([1, 1.25, 1.5])}
     few = evenly_spread(split, 13)
     return measure(run, few, sweeps, ("pool1", "fc7"), batch_size=13, progress=False)
 
 
-@pytest.mark.parametrize(("processes", "devices"), [(1, 8), (2, 2)])
-def test_devices_and_processes_find_the_same(
-    measured_at_once, tiny_run, tmp_path, processes, devices
-):
+def test_two_processes_find_the_same(measured_at_once, tiny_run, tmp_path):
+    """For other numbers of devices and processes see tests/test_passes.py."""
     workdir = copied(tiny_run, tmp_path / "run")
-    command = ["--vertical=-6:6:3", "--scale=1:1.5:0.25", "--rotation=45", "--summary=13"]
-    run_script("invariance", f"--workdir={workdir}", *command, processes=processes, devices=devices)
+    command = ["--vertical=", "--scale=1:1.5:0.25", "--rotation=", "--summary=13"]
+    run_script("invariance", f"--workdir={workdir}", *command, processes=2, devices=2)
     (result,) = saved.find(workdir, "invariance")
     np.testing.assert_array_equal(result.arrays["rows"], np.arange(13) * 30 // 13)
     for name, values in measured_at_once.items():
@@ -288,9 +283,9 @@ def test_devices_and_processes_find_the_same(
 
 @pytest.fixture
 def files(split, tmp_path) -> list[str]:
-    """Three validation pictures, each in a folder of its class."""
+    """Three validation pictures, evenly spread, each in a folder of its class."""
     paths = []
-    for index in (0, 9, 29):
+    for index in (0, 10, 20):
         folder = tmp_path / split.class_names[split.labels[index]]
         folder.mkdir(exist_ok=True)
         paths.append(folder / f"{index}.png")
@@ -304,30 +299,33 @@ def test_from_photos_to_tables_and_pictures(tiny_run, split, files, tmp_path):
         "invariance",
         f"--workdir={workdir}",
         *(f"--image={file}" for file in files),
-        "--summary=1000",
+        "--summary=3",
         "--horizontal=-4:4:2",
     )
-    few, many = saved.find(workdir, "invariance")
+    few, many = sorted(
+        saved.find(workdir, "invariance"), key=lambda one: "count" in one.about["options"]
+    )
     assert f"step 12: {few.folder}, 3 images" in output
-    assert f"step 12: {many.folder}, 30 images" in output
+    assert f"step 12: {many.folder}, 3 images" in output
     assert "| horizontal | 2 of 4 | 50.0% |" in output
     assert "| rotation | 180 |" in output
     chosen, summary = few.arrays, many.arrays
     assert chosen["kinds"].tolist() == ["vertical", "horizontal", "scale", "rotation"]
-    np.testing.assert_array_equal(chosen["labels"], split.labels[[0, 9, 29]])
+    np.testing.assert_array_equal(chosen["labels"], split.labels[[0, 10, 20]])
+    np.testing.assert_array_equal(summary["rows"], [0, 10, 20])
     np.testing.assert_array_equal(chosen["vertical/amount"], np.arange(-15, 16))
     np.testing.assert_array_equal(chosen["rotation/amount"], np.arange(0, 360, 10))
     # Photos that are also in the split have the same curves there.
     for name in ("vertical/distance/pool1", "scale/relative/fc7", "rotation/probability"):
-        np.testing.assert_allclose(chosen[name], summary[name][[0, 9, 29]], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(chosen[name], summary[name], rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(
-        chosen["scale/photo"][:, 0], cut(split.rows(np.array([0, 9, 29])), 56)
+        chosen["scale/photo"][:, 0], cut(split.rows(np.array([0, 10, 20])), 56)
     )
     assert few.about["options"]["images"] == files
     assert few.about["options"]["labels"] == [Path(file).parent.name for file in files]
     assert few.about["options"]["vertical"] == "-15:15:1"
     assert many.about["options"]["horizontal"] == "-4:4:2"
-    assert many.about["options"]["count"] == 30
+    assert many.about["options"]["count"] == 3
     assert many.about["data"] == {"fingerprint": split.fingerprint}
     # What is printed of each makes it again, alone.
     for result in (few, many):
@@ -340,10 +338,10 @@ def test_from_photos_to_tables_and_pictures(tiny_run, split, files, tmp_path):
             first, second = figure5(chosen), figure5_summary(summary)
             check_axes(first)
             check_axes(second)
-            figures.save(first, tmp_path / "five.png", style)
-            figures.save(second, tmp_path / "summary.png", style)
-        assert imread(tmp_path / "five.png").std() > 0.05
-        assert imread(tmp_path / "summary.png").std() > 0.05
+        if style == "screen":
+            for number, figure in enumerate((first, second)):
+                figures.save(figure, tmp_path / f"{number}.png", style)
+                assert imread(tmp_path / f"{number}.png").std() > 0.05
     curves = first.axes[1].lines
     assert len(curves) == 3
     for curve, values in zip(curves, chosen["vertical/relative/pool1"]):
@@ -410,18 +408,21 @@ def test_photos_one_after_the_other_stand_side_by_side(tiny_run, split, files, t
 def test_what_is_measured_is_not_measured_again(run, split, files, tmp_path, monkeypatch):
     net = dataclasses.replace(run, directory=tmp_path)
     one = dataclasses.replace(COARSE, images=(files[0],))
-    many = SplitOptions(count=2, vertical="6", scale="", rotation="")
+    many = SplitOptions(count=1000, vertical="6", scale="", rotation="")
     first = study.of_photos(net, one, progress=False)
     summary = study.of_split(net, split, many, prepared_dir="elsewhere", progress=False)
     assert "--prepared_dir=elsewhere" in shlex.split(summary.about["command"])
+    assert summary.about["options"]["count"] == 30  # all that there are
     monkeypatch.setattr(study, "measure", None)
     # Saying what the folder, the net or the paper says makes no other result.
     said = dataclasses.replace(
         one, labels=(Path(files[0]).parent.name,), layers=("pool1", "fc7"), horizontal=""
     )
     assert study.of_photos(net, said, progress=False).about == first.about
-    again = study.of_split(net, split, many, prepared_dir=None, progress=False)
-    assert again.about == summary.about
+    for count in (1000, 30):
+        many = dataclasses.replace(many, count=count)
+        again = study.of_split(net, split, many, prepared_dir=None, progress=False)
+        assert again.about == summary.about
     for other in ({"vertical": "-6:6:3"}, {"layers": ("conv5",)}, {"labels": ("cat",)}):
         with pytest.raises(TypeError, match="NoneType"):  # it would measure
             study.of_photos(net, dataclasses.replace(one, **other), progress=False)
@@ -445,7 +446,7 @@ def test_a_range_that_is_none_is_named(text, message):
 def check_axes(figure) -> None:
     """Every axis lies on the page with its labels, and panels do not overlap."""
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()
+    figure.draw_without_rendering()  # to lay it out, which takes no pixels
     boxes = [axis.get_tightbbox(canvas.get_renderer()) for axis in figure.axes]
     for number, box in enumerate(boxes):
         assert box.x0 >= 0

@@ -49,11 +49,12 @@ def grid_share(projections: Iterable[np.ndarray], stride: Sides) -> float | None
         radius = [min(2.5 / (n + 1), 1 / (2 * s)) for n, s in zip(size, strides, strict=True)]
         circle = np.array(radius) * np.stack([np.sin(_ANGLES), np.cos(_ANGLES)], axis=1)
         places = harmonics[:, None] + np.concatenate([np.zeros((1, 2)), circle])
+        waves = _waves(places.reshape(-1, 2), size)
         for one in some:
             seen = (one - (one * window).sum(axis=(0, 1)) / window.sum()) * window
             energy = np.square(seen).sum()
             if energy > 0:
-                power += _power_at(seen, places.reshape(-1, 2)).reshape(power.shape) / energy
+                power += _power(seen, *waves).reshape(power.shape) / energy
                 count += 1
     if not count:
         return None
@@ -61,14 +62,18 @@ def grid_share(projections: Iterable[np.ndarray], stride: Sides) -> float | None
     return float(excess.sum() / (count * of_wave))
 
 
-def _power_at(image: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """The power [P] of an image [s, t, C] at frequencies [P, 2] (vertical, horizontal), cycles per
-    pixel, summed over channels."""
-    height, width, channels = image.shape
-    vertical, horizontal = (
-        np.exp(-2j * np.pi * place[:, None] * np.arange(size))
-        for place, size in zip(places.T, (height, width), strict=True)
+def _waves(places: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Waves [P, s] down and [P, t] across of frequencies [P, 2], cycles per pixel."""
+    down, across = (
+        np.exp(-2j * np.pi * place[:, None] * np.arange(n))
+        for place, n in zip(places.T, size, strict=True)
     )
+    return down, across
+
+
+def _power(image: np.ndarray, vertical: np.ndarray, horizontal: np.ndarray) -> np.ndarray:
+    """The power [P] of an image [s, t, C] at the frequencies of `_waves`, summed over channels."""
+    height, width, channels = image.shape
     columns = (vertical @ image.reshape(height, -1)).reshape(-1, width, channels)
     waves = np.einsum("pxc,px->pc", columns, horizontal)
     return np.square(np.abs(waves)).sum(axis=1)
