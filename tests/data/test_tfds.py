@@ -9,7 +9,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import quickstart
-from tests.conftest import tiny
+from tests.conftest import SHALLOW, tiny
 from tests.photo_folders import config, run, save_photos
 from zfnet_jax.data.prepared import open_prepared
 from zfnet_jax.data.sources import make_source
@@ -146,7 +146,8 @@ def test_split_slices(data):
 def test_trains_on_a_tfds_source(data, tmp_path):
     training = quickstart.get_config()
     tiny(training, Path(data.prepared_dir))
-    training.update_from_flattened_dict({"batch_size": 8, "epochs": 1, "data.image_size": 64})
+    small = {"batch_size": 8, "epochs": 1, "data.image_size": 64}
+    training.update_from_flattened_dict(SHALLOW | small)
     training.data.source, training.data.tfds = "tfds", data.tfds
     run(training.data)
     result = train_and_evaluate(training, tmp_path / "run")
