@@ -307,11 +307,16 @@ def answers(model: ZFNet, params: dict, images: np.ndarray):
 def random_params(model: ZFNet, shape: tuple[int, ...], seed: int = 0) -> dict:
     """He-normal filters and random biases for images of a shape [B, H, W, C], as NumPy arrays."""
     rng = np.random.default_rng(seed)
-    images = jax.ShapeDtypeStruct(shape, np.float32)
-    shapes = jax.eval_shape(model.init, jax.random.key(0), images)["params"]
 
     def draw(leaf: jax.ShapeDtypeStruct) -> np.ndarray:
         scale = 0.1 if leaf.ndim == 1 else np.sqrt(2 / np.prod(leaf.shape[:-1]))
         return rng.normal(scale=scale, size=leaf.shape).astype(leaf.dtype)
 
-    return jax.tree.map(draw, shapes)
+    return jax.tree.map(draw, _shapes(model, (1, *shape[1:])))
+
+
+@functools.cache
+def _shapes(model: ZFNet, shape: tuple[int, ...]) -> dict:
+    """Of its parameters, for images of a shape [B, H, W, C]."""
+    images = jax.ShapeDtypeStruct(shape, np.float32)
+    return jax.eval_shape(model.init, jax.random.key(0), images)["params"]

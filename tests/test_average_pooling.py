@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -74,13 +76,13 @@ def test_a_part_of_the_maps_has_the_means_of_the_whole():
     pool = POOLS[1]
     stage = AveragePool("pool1", 1, pool)
     x = np.random.default_rng(2).normal(size=(2, *SIZES[0], 3)).astype(np.float32)
-    whole, _ = stage.forward(jnp.asarray(x), {}, UP)
+    whole, _ = jax.jit(lambda x: stage.forward(x, {}, UP))(x)
     pads = [stage.pads(n) for n in SIZES[0]]
     padded = np.pad(x, ((0, 0), *pads, (0, 0)))
     firsts = np.array([[0, 4], [3, 5]])  # units, a part of 3 x 2 each
     parts = np.stack([p[2 * r : 2 * r + 7, 2 * c : 2 * c + 5] for p, (r, c) in zip(padded, firsts)])
     place = Place((firsts[:, 0], firsts[:, 1]), SIZES[0])
-    found = stage.inside(jnp.asarray(parts), {}, UP, place)
+    found = jax.jit(lambda parts: stage.inside(parts, {}, UP, place))(parts)
     expected = [w[r : r + 3, c : c + 2] for w, (r, c) in zip(whole, firsts)]
     np.testing.assert_allclose(found, np.stack(expected), atol=1e-6)
 
@@ -88,7 +90,8 @@ def test_a_part_of_the_maps_has_the_means_of_the_whole():
 def test_means_of_bfloat16_are_of_float32_sums():
     """256 + 1 is 256 in bfloat16."""
     x = jnp.ones((1, 32, 32, 1), jnp.bfloat16).at[0, 0, 0, 0].set(256)
-    pooled, _ = AveragePool("pool1", 1, Pool(32, 32, kind="average")).forward(x, {}, UP)
+    stage = AveragePool("pool1", 1, Pool(32, 32, kind="average"))
+    pooled, _ = jax.jit(lambda x: stage.forward(x, {}, UP))(x)
     assert pooled.dtype == jnp.bfloat16
     np.testing.assert_allclose(np.float32(pooled), 1 + 255 / 1024, rtol=1e-2)
 
@@ -108,7 +111,7 @@ def test_a_net_with_averages_and_without_some_relus_is_that_of_loops():
     model, size = slow.exact_model(net), (30, 25)
     images = np.random.default_rng(1).normal(size=(1, *size, 3)).astype(np.float32)
     params = slow.random_params(model, images.shape)
-    _, activations = jax.jit(model.apply)({"params": params}, images)
+    _, activations = slow.answers(model, params, images)
     expected = slow.forward(net, params, images)
     assert activations.keys() == expected.keys()
     assert activations["conv3"].min() < 0
@@ -116,8 +119,9 @@ def test_a_net_with_averages_and_without_some_relus_is_that_of_loops():
         np.testing.assert_allclose(activations[name], maps, atol=1e-5, err_msg=name)
     for rectify, overlap in (("deconvnet", "sum"), ("guided", "mean")):
         seed = activations["pool3"]
-        found = deconvnet.reconstructions(
-            net, params, activations, "pool3", seed, size, rectify=rectify, overlap=overlap
+        down = functools.partial(deconvnet.reconstructions, rectify=rectify, overlap=overlap)
+        found = jax.jit(down, static_argnums=(0, 3, 5))(
+            net, params, activations, "pool3", seed, size
         )
         slowly = slow.reconstructions(net, params, expected, "pool3", seed, size, rectify, overlap)
         for name, maps in slowly.items():

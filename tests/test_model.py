@@ -34,8 +34,8 @@ def _shapes(config: ConfigDict, classes: int, size: int, channels: int = 3):
     """Shapes of parameters, logits and activations; nothing is allocated."""
     model = ZFNet(from_config(config, classes), nn.initializers.normal(config.init_std))
     images = jax.ShapeDtypeStruct((1, size, size, channels), jnp.float32)
-    variables = jax.eval_shape(model.init, jax.random.key(0), images)
-    return variables["params"], *jax.eval_shape(model.apply, variables, images)
+    made, variables = jax.eval_shape(model.init_with_output, jax.random.key(0), images)
+    return variables["params"], *made
 
 
 # Parameters per net. They change only when an architecture in configs/architectures.py changes
@@ -161,8 +161,8 @@ def test_names_and_shapes_of_activations(config, size, expected):
 
 @pytest.fixture(scope="module")
 def zfnet():
-    """Narrow zfnet with dropout 0.5 after its dense layers, and parameters for IMAGES."""
-    net = dataclasses.replace(NETS["zfnet"], dense=(40, 30))
+    """Two layers of a narrow zfnet, dropout 0.5 after its dense ones, and parameters for IMAGES."""
+    net = dataclasses.replace(NETS["zfnet"], convs=NETS["zfnet"].convs[:2], dense=(40, 30))
     model = slow.exact_model(net)
     return model, {"params": slow.random_params(model, IMAGES.shape)}, jax.jit(model.apply)
 
@@ -173,8 +173,9 @@ def test_layers_follow_the_architecture(name):
     net = NETS[name]
     model = slow.exact_model(net)
     params = slow.random_params(model, IMAGES.shape)
-    logits, activations = jax.jit(model.apply)({"params": params}, IMAGES)
-    x = IMAGES.astype(np.float64)
+    images = IMAGES[:2]
+    logits, activations = slow.answers(model, params, images)
+    x = images.astype(np.float64)
     for conv in net.convs:
         kernel, bias = params[conv.name]["kernel"], params[conv.name]["bias"]
         x = slow.convolve(x, kernel, conv.stride, conv.padding, conv.groups) + bias
@@ -259,19 +260,19 @@ def test_dropout_belongs_to_the_image_not_to_the_batch(zfnet):
 
 def test_dense_layers_are_dropped_independently():
     """With all weights one and no negative input, equal masks in both layers would show."""
-    net = dataclasses.replace(NETS["small"], dense=(64, 64))
+    net = dataclasses.replace(NETS["small"], convs=NETS["small"].convs[:1], dense=(64, 64))
     model = slow.exact_model(net)
     params = jax.tree.map(np.zeros_like, slow.random_params(model, IMAGES.shape))
-    # fc6 is 1 everywhere, fc7 repeats what is left of it, logit 0 counts what fc7 keeps.
-    params["fc6"]["bias"] += 1
-    params["fc7"]["kernel"] += np.eye(64, dtype=np.float32)
+    # fc2 is 1 everywhere, fc3 repeats what is left of it, logit 0 counts what fc3 keeps.
+    params["fc2"]["bias"] += 1
+    params["fc3"]["kernel"] += np.eye(64, dtype=np.float32)
     params["logits"]["kernel"] += 1
     keys = jax.random.split(jax.random.key(0), 4)
     logits, activations = jax.jit(model.apply)({"params": params}, IMAGES, keys)
-    kept6 = np.asarray(activations["fc7"])  # 0 or 1 / (1 - 0.5)
-    assert set(np.unique(kept6)) == {0.0, 2.0}
+    kept2 = np.asarray(activations["fc3"])  # 0 or 1 / (1 - 0.5)
+    assert set(np.unique(kept2)) == {0.0, 2.0}
     kept_both = np.asarray(logits[:, 0]) / 4  # number of units that both layers kept
-    alike = (kept6 > 0).sum(axis=1)
+    alike = (kept2 > 0).sum(axis=1)
     assert (kept_both < alike).all()
     assert (kept_both > 0).all()
 
@@ -294,7 +295,7 @@ def test_dropout_that_scales_down_in_evaluation(zfnet):
     older = dataclasses.replace(model.architecture, dropout_scales_training=False)
     older_apply = jax.jit(slow.exact_model(older).apply)
     params = dict(variables["params"])
-    for name in ("fc7", "logits"):
+    for name in ("fc4", "logits"):
         params[name] = params[name] | {"kernel": 2 * params[name]["kernel"]}
     keys = jax.random.split(jax.random.key(1), 4)
     for given in (None, keys):
@@ -302,7 +303,7 @@ def test_dropout_that_scales_down_in_evaluation(zfnet):
         same, halved = older_apply({"params": params}, IMAGES, given)
         np.testing.assert_allclose(same, logits, rtol=1e-5, atol=1e-6)
         scale = 0.5 if given is None else 1
-        np.testing.assert_allclose(halved["fc7"], scale * activations["fc7"], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(halved["fc4"], scale * activations["fc4"], rtol=1e-5, atol=1e-6)
 
 
 def test_bfloat16_computes_in_half_and_keeps_float32_parameters():
@@ -348,8 +349,9 @@ def test_grouped_convolution_is_dense_with_zero_blocks():
             whole[:, :, of_inputs, of_maps] = kernel[..., of_maps]
         blocks[conv.name] = {"kernel": whole, "bias": params[conv.name]["bias"]}
     assert blocks["conv2"]["kernel"].shape[2] == 2 * params["conv2"]["kernel"].shape[2]
-    logits, activations = jax.jit(model.apply)({"params": params}, IMAGES)
-    same, same_activations = jax.jit(slow.exact_model(dense).apply)({"params": blocks}, IMAGES)
+    images = IMAGES[:2]
+    logits, activations = slow.answers(model, params, images)
+    same, same_activations = slow.answers(slow.exact_model(dense), blocks, images)
     np.testing.assert_allclose(logits, same, atol=1e-4)
     for name in grouped.map_layers:
         np.testing.assert_allclose(activations[name], same_activations[name], atol=1e-4)
@@ -381,9 +383,9 @@ def test_what_nobody_uses_costs_nothing_under_jit(zfnet):
         program = jax.jit(function).lower(variables, IMAGES).compile().as_text()
         return re.findall(r"u8\[[\d,]+\]", program)
 
-    assert uint8_arrays(lambda v, x: apply(v, x)[1]["switches5"])
+    assert uint8_arrays(lambda v, x: apply(v, x)[1]["switches2"])
     assert not uint8_arrays(lambda v, x: apply(v, x)[0])
-    assert not uint8_arrays(lambda v, x: apply(v, x)[1]["conv3"])
+    assert not uint8_arrays(lambda v, x: apply(v, x)[1]["conv2"])
 
 
 def test_images_too_small_are_a_clear_error():

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tests import slow_reference as slow
-from zfnet_jax import deconvnet, geometry
+from zfnet_jax import deconvnet, geometry, model
 from zfnet_jax.architecture import Architecture
 from zfnet_jax.cropped import Units, project_units
 from zfnet_jax.exporters import onnx
@@ -71,7 +71,7 @@ def computed():
     params["affine1"]["scale"] = np.array([1.5, -1, 0.5, 2], np.float32)
     params["affine3"]["scale"] = np.array([-1, 1, 0.5, 2], np.float32)
     params["conv2"]["bias"] -= 1  # so that whole windows of the pool hold nothing above zero
-    return images, params, *jax.jit(MODEL.apply)({"params": params}, images)
+    return images, params, *slow.answers(MODEL, params, images)
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def test_the_forward_pass_is_that_of_the_list(computed, slowly):
 
 
 def test_parameters_start_as_the_stage_says():
-    params = jax.jit(MODEL.init)(jax.random.key(0), np.zeros((1, *SIZE, 3), np.float32))["params"]
+    params = model.initial_params(MODEL, 0, SIZE, 3)
     layers = {"conv1", "affine1", "conv2", "conv3", "affine3", "conv5", "fc6", "logits"}
     assert params.keys() == layers
     np.testing.assert_array_equal(params["affine1"]["scale"], np.ones(4))
@@ -123,9 +123,8 @@ def test_the_way_down_is_that_of_loops(computed, slowly, rectify):
     _, params, _, activations = computed
     seed = np.asarray(activations["conv5"])
     overlap = "mean" if rectify == "guided" else "sum"
-    found = deconvnet.reconstructions(
-        NET, params, activations, "conv5", seed, SIZE, rectify=rectify, overlap=overlap
-    )
+    down = functools.partial(deconvnet.reconstructions, rectify=rectify, overlap=overlap)
+    found = jax.jit(down, static_argnums=(0, 3, 5))(NET, params, activations, "conv5", seed, SIZE)
     expected = slow.reconstructions(NET, params, slowly, "conv5", seed, SIZE, rectify, overlap)
     assert found.keys() == expected.keys()
     for name, maps in expected.items():
@@ -204,7 +203,7 @@ def test_occlusion_recomputes_windows_exactly(computed, layer):
     covered = images[places[0]]
     for one, row, column in zip(covered, places[1], places[2]):
         one[grid.rows[row] :, grid.columns[column] :][:square, :square] = -3
-    expected, activations = jax.jit(MODEL.apply)({"params": params}, covered)
+    expected, activations = slow.answers(MODEL, params, covered)
     maps = np.asarray(activations[layer])
     sums = maps[np.arange(len(maps)), :, :, number[places[0]]].sum(axis=(1, 2))
     np.testing.assert_allclose(logits, expected, atol=1e-4)
@@ -269,7 +268,7 @@ def test_a_kind_of_stage_that_is_not_ours():
     params = slow.random_params(slow.exact_model(ours), images.shape)
     found = []
     for net in (ours, toy):
-        _, activations = slow.exact_model(net).apply({"params": params}, images)
+        _, activations = slow.answers(slow.exact_model(net), params, images)
         seed = np.ones((1, 4, 4, 2), np.float32)
         pixels = deconvnet.project(net, params, activations, "conv1", seed, (9, 9))
         found.append((activations["conv1"], pixels))

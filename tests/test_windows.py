@@ -285,7 +285,7 @@ def computed():
     rng = np.random.default_rng(0)
     images = rng.normal(size=(2, *IMAGE, 3)).astype(np.float32)
     params = slow.random_params(MODEL, images.shape)
-    return images, params, *jax.jit(MODEL.apply)({"params": params}, images)
+    return images, params, *slow.answers(MODEL, params, images)
 
 
 def in_torch(params, images):
@@ -381,7 +381,7 @@ def test_occlusion_recomputes_windows_exactly(computed, layer):
     covered = images[places[0]]
     for one, row, column in zip(covered, places[1], places[2], strict=True):
         one[grid.rows[row] :, grid.columns[column] :][:square, :square] = -3
-    expected, activations = jax.jit(MODEL.apply)({"params": params}, covered)
+    expected, activations = slow.answers(MODEL, params, covered)
     maps = np.asarray(activations[layer])
     sums = maps[np.arange(len(maps)), :, :, number[places[0]]].sum(axis=(1, 2))
     np.testing.assert_allclose(logits, expected, atol=1e-4)
