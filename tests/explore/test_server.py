@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 import signal
 import socket
@@ -18,7 +19,7 @@ from starlette.testclient import TestClient
 
 import zfnet_jax
 from tests import forked
-from tests.conftest import copied, start_script
+from tests.conftest import start_script
 from tests.explore.conftest import HOST, getter, picture, png
 from zfnet_jax.data.pictures import draw
 from zfnet_jax.explore import explorer
@@ -269,27 +270,36 @@ def test_two_runs_side_by_side(workdir, trunk_run, face):
         assert len(get("/api/answer", photo=sent, run=0)["classes"]) == 10
 
 
-def test_the_script_serves_until_it_is_stopped(workdir, tmp_path):
-    """It warms up, too."""
-    folder = copied(workdir, tmp_path / "run")
+def test_the_script_serves_a_file_of_weights_until_it_is_stopped(tmp_path):
+    """It warms up, and leaves nothing behind."""
+    pytest.importorskip("onnx", reason="onnx is not installed (zfnet_jax[import])")
+    import onnx
+
+    from tests import onnx_chains, without_dense
+
+    onnx.save(onnx_chains.build(without_dense.TRUNK, without_dense.SIZE), tmp_path / "net.onnx")
+    pixels = ("--order=rgb", "--mean=120,110,100", "--scale=60", "--image_size=64")
+    given = ("--port=0", f"--weights={tmp_path / 'net.onnx'}", *pixels)
+    (tmp_path / "temporary").mkdir()
     with (tmp_path / "out").open("w+") as out:
-        command = [
-            forked.sys.executable,
-            "-m",
-            "scripts.explore",
-            f"--workdir={folder}",
-            "--port=0",
-        ]
-        process = forked.Popen(command, stdout=out, stderr=forked.subprocess.STDOUT)
+        process = forked.Popen(
+            [forked.sys.executable, "-m", "scripts.explore", *given],
+            env=os.environ | {"TMPDIR": str(tmp_path / "temporary")},
+            stdout=out,
+            stderr=forked.subprocess.STDOUT,
+        )
         try:
             link = waited_for(tmp_path / "out")
             with urllib.request.urlopen(f"{link}api/nets") as answer:
-                assert json.load(answer)["nets"][0]["name"] == "run"
+                (net,) = json.load(answer)["nets"]
+            assert net["classes"] is None
+            assert any((tmp_path / "temporary").iterdir())
         finally:
             process.send_signal(signal.SIGTERM)
         process.communicate(timeout=60)
-        assert process.returncode == 0
+    assert process.returncode == 0
     assert len((tmp_path / "out").read_text().splitlines()) == 1
+    assert not list((tmp_path / "temporary").iterdir())
 
 
 def test_what_is_wrong_with_its_flags_is_one_line(workdir):
@@ -298,6 +308,7 @@ def test_what_is_wrong_with_its_flags_is_one_line(workdir):
         given = {
             (): "give --workdir=DIR, the folder of a run, once or twice, or --weights=FILE",
             (f"--workdir={workdir}", f"--port={port}"): f"cannot listen on 127.0.0.1, port {port}",
+            ("--weights=x.onnx", "--workdir=a", "--workdir=b"): "--weights takes one --workdir",
             (f"--workdir={workdir}", "--host=nix.invalid"): "cannot listen on nix.invalid",
         }
         started = [start_script("explore", *flags) for flags in given]

@@ -138,7 +138,8 @@ class Explorer:
         """All maps of a layer."""
         one = self.seen(run, step, photo)
         layer = _layer(one.run, layer)
-        ranked = one.ranked(layer)
+        with self._compiling(one.run, f"the order of {layer}'s maps"):
+            ranked = one.ranked(layer)
         shape = one.activations[layer].shape
         columns, tile = pictures.strip_layout((shape[1], shape[2], shape[3]))
         maps = [
@@ -334,14 +335,19 @@ class Explorer:
             run = folder.shown
             size = run.config.data.image_size
             photo = self.photos.put(np.full((size, size, 3), 128, np.uint8))
-            jobs.append(("the net's answer", functools.partial(self.seen, number, None, photo)))
+            jobs.append(("the net's answer", functools.partial(self._warm_answer, number, photo)))
             for conv in run.architecture.convs:
                 job = functools.partial(self._warm_layer, number, photo, conv.name)
                 jobs.append((conv.name, job))
         return jobs
 
+    def _warm_answer(self, run: int, photo: str) -> None:
+        one = self.seen(run, None, photo)
+        seen.covered(one.run, one.photo, 0, 0, 1)
+
     def _warm_layer(self, run: int, photo: str, layer: str) -> None:
         one = self.seen(run, None, photo)
+        self.strip(run, None, photo, layer)
         self.strip_picture(run, None, photo, layer)
         number = int(one.ranked(layer).map[0])
         self.project(one, one.strongest(layer, number), RULES[0], OVERLAPS[0])

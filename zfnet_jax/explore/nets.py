@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import jax
-import numpy as np
 
 from zfnet_jax.data.images import Split
 from zfnet_jax.explore.errors import NotThereError
@@ -99,4 +98,4 @@ def placed(run: Run) -> Run:
 
 
 def _bytes_of(run: Run) -> int:
-    return sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves(run.params))
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(run.params))

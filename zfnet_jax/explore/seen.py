@@ -93,7 +93,7 @@ class Seen:
             raise RequestError(
                 f"{layer} has units 0 to {height - 1} by 0 to {width - 1}, not {row}, {column}"
             )
-        value = np.asarray(self.activations[layer][0, row, column, number])
+        value = np.asarray(self.activations[layer])[0, row, column, number]
         return Unit(layer, number, row, column, float(value))
 
     def nearest(self, layer: str, y: int, x: int) -> tuple[int, int]:
@@ -109,7 +109,7 @@ class Seen:
 
     def column(self, layer: str, row: int, column: int) -> tuple[np.ndarray, np.ndarray]:
         """The units of all maps at one place, strongest first: numbers [M] and activations [M]."""
-        values = np.asarray(self.activations[layer][0, row, column])
+        values = np.asarray(self.activations[layer])[0, row, column]
         order = np.argsort(-values, kind="stable")
         return order, values[order]
 

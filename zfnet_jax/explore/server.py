@@ -35,10 +35,12 @@ from zfnet_jax.explore.nets import Nets
 from zfnet_jax.explore.photos import MOST_BYTES, Photos, too_many_bytes
 from zfnet_jax.explore.views import Asked
 from zfnet_jax.explore.worker import Worker
+from zfnet_jax.lifeline import EXPECTED
 
 T = TypeVar("T")
 
 PAGE = Path(__file__).with_name("page")
+UPLOADS = 4  # at a time, each up to MOST_BYTES in memory
 MOST_JSON = 10_000  # bytes of what is posted beside photos
 _LARGEST = 2**31  # a number in a request
 
@@ -55,6 +57,7 @@ class Server:
         sizes = [folder.shown.config.data.image_size for folder in nets.folders]
         self.explorer = Explorer(nets, Photos(sizes), self.worker.says)
         self._decoder = ThreadPoolExecutor(1, thread_name_prefix="decode")
+        self._uploads = asyncio.Semaphore(UPLOADS)
         self._warm = warm
         routes = [
             Route("/", self.index),
@@ -85,6 +88,7 @@ class Server:
                 RequestError: _refused,
                 ClientDisconnect: _refused,
                 HTTPException: _refused,
+                **dict.fromkeys(EXPECTED, _failed),
                 Exception: _failed,
             },
             lifespan=self._lifespan,
@@ -135,9 +139,10 @@ class Server:
     # ---- Photos
 
     async def add_photo(self, request: Request) -> Response:
-        data = await _body(request, MOST_BYTES, too_many_bytes())
         loop = asyncio.get_running_loop()
-        photo = await loop.run_in_executor(self._decoder, self.explorer.photos.add, data)
+        async with self._uploads:
+            data = await _body(request, MOST_BYTES, too_many_bytes())
+            photo = await loop.run_in_executor(self._decoder, self.explorer.photos.add, data)
         return JSONResponse({"photo": photo})
 
     async def sample(self, request: Request) -> Response:
@@ -357,6 +362,8 @@ async def _refused(_: Request, error: Exception) -> Response:
 
 
 async def _failed(_: Request, error: Exception) -> Response:
-    """A defect of ours, or of the run's folder: one line; its traceback goes to the terminal."""
-    line = " ".join(f"{type(error).__name__}: {error}".split())
+    """What is wrong with the run's folder or the disk, in one line; or a defect of ours, whose
+    traceback goes to the terminal, too."""
+    name = "" if isinstance(error, EXPECTED) else f"{type(error).__name__}: "
+    line = " ".join(f"{name}{error}".split())
     return JSONResponse({"error": line}, 500)
