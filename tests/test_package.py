@@ -132,6 +132,10 @@ def test_a_missing_package_names_its_extra(folder_data, monkeypatch):
     monkeypatch.delitem(sys.modules, "zfnet_jax.sweep.slurm", raising=False)
     with pytest.raises(ValueError, match=r'not installed: pip install "zfnet_jax\[slurm]"'):
         importlib.import_module("zfnet_jax.sweep.slurm")
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    monkeypatch.delitem(sys.modules, "zfnet_jax.explore.server", raising=False)
+    with pytest.raises(ValueError, match=r'not installed: pip install "zfnet_jax\[explore]"'):
+        importlib.import_module("zfnet_jax.explore.server")
 
 
 @pytest.fixture(scope="module")

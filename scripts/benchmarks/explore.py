@@ -71,7 +71,7 @@ def _measured(
     from zfnet_jax.studies.occlusion.options import Options as Occlusion
 
     run = placed(run)
-    server = Server(Nets([Folder(Path("made"), (run.step,), run, None)]), warm=False)
+    server = Server(Nets([Folder(Path("made"), run, None)]), warm=False)
     convs = [conv.name for conv in run.architecture.convs]
     photos = _photos()
     with _asked(server) as ask:

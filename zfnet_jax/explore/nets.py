@@ -12,7 +12,6 @@ from zfnet_jax.data.images import Split
 from zfnet_jax.explore.errors import NotThereError
 from zfnet_jax.explore.kept import Kept
 from zfnet_jax.runs import provenance
-from zfnet_jax.runs.checkpoint import open_checkpoints
 from zfnet_jax.runs.run import Run, open_run
 from zfnet_jax.runs.steps import Which
 from zfnet_jax.studies import images
@@ -25,15 +24,20 @@ class Folder:
     """A run's folder.
 
     Attributes:
-      steps: of its checkpoints, oldest first.
       shown: the one to begin with.
       samples: its validation images, or what scripts.look has left; None where there are none.
     """
 
     directory: Path
-    steps: tuple[int, ...]
     shown: Run
     samples: Split | None
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """Of its checkpoints, oldest first, as they are now: it may be trained meanwhile."""
+        names = {path.name for path in (self.directory / "checkpoints").glob("*")}
+        there = {int(name) for name in names if name.isdecimal()}
+        return tuple(sorted(there | {self.shown.step}))
 
     def label(self, step: int) -> str:
         """What a step is called: by its epoch where the folder says how long one is."""
@@ -44,9 +48,7 @@ class Folder:
 def open_folder(directory: Path, step: Which | None = None) -> Folder:
     """A run's folder; `step` and errors as of `open_run`."""
     run = open_run(directory, step)
-    with open_checkpoints(directory / "checkpoints") as checkpoints:
-        steps = tuple(checkpoints.all_steps())
-    return Folder(directory, steps, placed(run), _samples(run))
+    return Folder(directory, placed(run), _samples(run))
 
 
 class Nets:
