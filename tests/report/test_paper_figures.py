@@ -53,6 +53,7 @@ def deep(layers: int) -> ConfigDict:
     return model
 
 
+reconstructions = jax.jit(deconvnet.reconstructions, static_argnames=("net", "layer", "image_size"))
 NETS = {**architectures.table3(), "small": architectures.small(), "deep": deep(16)}
 STYLES = ["screen", "paper"]
 
@@ -124,7 +125,7 @@ def test_the_reconstruction_is_that_of_the_deconvnet(tiny_run, photo):
     _, activations = run.forward(run.inputs(photo[None]))
 
     def stages(layer: str) -> dict:
-        return deconvnet.reconstructions(
+        return reconstructions(
             run.architecture, run.params, activations, layer, activations[layer], run.input_size
         )
 
@@ -163,7 +164,7 @@ def test_a_layer_that_pools_first_and_goes_on_after_it(photo):
     assert arrays["from_above"].min() == 0 > arrays["filtered"].min()
     np.testing.assert_array_equal(arrays["unpooled"], arrays["unpooled_rectified"])
     _, activations = run.forward(run.inputs(photo[None]))
-    expected = deconvnet.reconstructions(
+    expected = reconstructions(
         run.architecture, run.params, activations, "conv2", activations["conv2"], (64, 64)
     )["layer1"]
     np.testing.assert_allclose(arrays["reconstruction"], expected[0], atol=1e-5)
