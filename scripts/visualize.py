@@ -9,13 +9,11 @@ python -m scripts.visualize --workdir=DIR --image=PHOTO --unit=conv5:17 --out=FI
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 from absl import flags
 
 from zfnet_jax.command import outputs, shell, step_flag, study_flags
-from zfnet_jax.studies.layers.options import StrongestOptions, UnitOptions
+from zfnet_jax.studies.layers.options import StrongestOptions, UnitOptions, unit_of
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _OPTIONS = study_flags.define(StrongestOptions)
@@ -39,7 +37,7 @@ def main() -> None:
     if one.unit is None:
         arrays = strongest.strongest_maps(run, photo, options.maps, options.layers)
     else:
-        arrays = strongest.one_unit(run, photo, *_unit(one.unit), one.rectify, one.overlap)
+        arrays = strongest.one_unit(run, photo, *unit_of(one.unit), one.rectify, one.overlap)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_arrays(out.with_suffix(".npz"), arrays)
     drawn = arrays | {"class_names": np.array(run.class_titles)}
@@ -50,15 +48,6 @@ def main() -> None:
         answer = (f"{run.class_titles[n]} {arrays['probabilities'][n]:.1%}" for n in best)
         print(f"the net's answer: {', '.join(answer)}")
     print(f"{run.checkpoint}: {out}, its arrays in {out.with_suffix('.npz')}")
-
-
-def _unit(text: str) -> tuple[str, int, tuple[int, int] | None]:
-    """Layer, map, and row and column if they are given. ValueError: it says something else."""
-    found = re.fullmatch(r"([^:]+):(\d+)(?::(\d+),(\d+))?", text, re.ASCII)
-    if not found:
-        raise ValueError(f"--unit={text}: give LAYER:MAP or LAYER:MAP:ROW,COLUMN, as conv5:17:3,4")
-    layer, number, row, column = found.groups()
-    return layer, int(number), None if row is None else (int(row), int(column))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ import pytest
 from PIL import Image
 
 import zfnet_jax
-from scripts import visualize
 from tests.explore.conftest import HOST, getter, picture, png
 from zfnet_jax import geometry
 from zfnet_jax.data import augment
@@ -22,6 +21,7 @@ from zfnet_jax.report.figures import CONTRAST
 from zfnet_jax.report.tiles import part_inside, projection_tile
 from zfnet_jax.studies.features import winners
 from zfnet_jax.studies.layers import strongest
+from zfnet_jax.studies.layers.options import unit_of
 from zfnet_jax.studies.occlusion import study
 from zfnet_jax.studies.occlusion.measure import occlude
 from zfnet_jax.studies.occlusion.options import Options
@@ -235,7 +235,7 @@ def test_a_view_is_saved_and_opened_and_made_again_in_a_shell(
         *("--square=20", "--layer=conv5"),
     ]
     given = dict(one.removeprefix("--").split("=", 1) for one in of_unit[3:])
-    assert visualize._unit(given["unit"]) == ("conv5", 3, (1, 0))
+    assert unit_of(given["unit"]) == ("conv5", 3, (1, 0))
     assert (given["rectify"], given["overlap"]) == ("guided", "max")
     np.testing.assert_array_equal(zfnet_jax.runs.run.load_photo(given["image"], 64), face)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 from zfnet_jax.rules import Overlap, Rectify
 from zfnet_jax.studies.options import option
@@ -37,3 +38,12 @@ class UnitOptions:
     )
     rectify: Rectify = option("deconvnet", "Rectification going down, with --unit.")
     overlap: Overlap = option("sum", "Rule of unpooling, with --unit.")
+
+
+def unit_of(text: str) -> tuple[str, int, tuple[int, int] | None]:
+    """Layer, map, and row and column if they are given. ValueError: it says something else."""
+    found = re.fullmatch(r"([^:]+):(\d+)(?::(\d+),(\d+))?", text, re.ASCII)
+    if not found:
+        raise ValueError(f"--unit={text}: give LAYER:MAP or LAYER:MAP:ROW,COLUMN, as conv5:17:3,4")
+    layer, number, row, column = found.groups()
+    return layer, int(number), None if row is None else (int(row), int(column))
