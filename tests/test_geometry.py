@@ -182,3 +182,14 @@ def test_units_see_exactly_their_receptive_field(name, axis):
                 whole += 1
                 np.testing.assert_array_equal(sees[:, unit], window, err_msg=f"{layer}, {unit}")
         assert whole, layer
+
+
+def test_a_unit_is_carried_by_one_that_sees_all_that_it_sees():
+    net = NETS["zfnet"]
+    own, wide = (geometry.receptive_field(net, layer) for layer in ("conv3", "conv5"))
+    for unit, carrier in enumerate(geometry.carriers(net, "conv3", "conv5", 96)):
+        (first, last), (start, end) = own.window(unit), wide.window(carrier)
+        assert start <= first
+        assert last <= end
+    with pytest.raises(ValueError, match="equally far apart"):
+        geometry.carriers(net, "conv2", "conv5", 96)

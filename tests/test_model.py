@@ -413,3 +413,13 @@ def test_config_fields_reach_the_architecture():
     config.layers = ("conv1", "conv6")
     with pytest.raises(ValueError, match=r"names 'conv6', but there is no field model.conv6"):
         from_config(config, classes=7)
+
+
+def test_parameters_are_drawn_without_a_forward_pass():
+    """Which would be traced and compiled for nothing when a training starts."""
+    model = slow.exact_model(NETS["zfnet"])
+    images = jax.ShapeDtypeStruct((1, 64, 67, 3), np.float32)
+    made = str(jax.make_jaxpr(model.init)(jax.random.key(0), images))
+    assert "erf_inv" in made
+    for operation in ("conv_general_dilated", "dot_general", "max"):
+        assert f"{operation}[" not in made.replace("reduce_max[", "")

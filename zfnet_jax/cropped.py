@@ -17,7 +17,7 @@ from jax import lax
 
 from zfnet_jax import geometry
 from zfnet_jax.architecture import Architecture
-from zfnet_jax.geometry import Tile
+from zfnet_jax.geometry import ReceptiveField, Tile
 from zfnet_jax.rules import Overlap, Rectify
 from zfnet_jax.stages.stage import Down, Frame, Place, Stage
 
@@ -67,23 +67,130 @@ def project_units(
       [N, s, t, image channels] float32, s and t the sides of the layer's receptive field; zero
       outside the image.
     """
-    stages = net.stages_to(layer)
-    axes = list(enumerate(image_size))
-    tiles = list(zip(*(geometry.cone(net, layer, size, axis) for axis, size in axes), strict=True))
-    sizes = list(zip(*(geometry.sizes(stages, size, axis) for axis, size in axes), strict=True))
-    position = (units.row, units.column)
     rules = Down(rectify, overlap, precision)
-    seed = jax.nn.one_hot(units.index, activations[layer].shape[3])
-    x = (seed * units.value.astype(jnp.float32)[:, None])[:, None, None]
-    for stage, below, above, size in reversed(list(zip(stages, tiles, tiles[1:], sizes))):
+    return _project(net, params, activations, {layer: units}, image_size, rules)[layer]
+
+
+@partial(jax.jit, static_argnames=("net", "image_size", "rectify", "overlap", "precision"))
+def project_layers(
+    net: Architecture,
+    params: Mapping[str, Any],
+    activations: Mapping[str, jax.Array],
+    units: Mapping[str, Units[jax.Array]],
+    image_size: tuple[int, int],
+    *,
+    rectify: Rectify = "deconvnet",
+    overlap: Overlap = "sum",
+    precision: str = "highest",
+) -> dict[str, jax.Array]:
+    """`project_units` of several layers on one way down, which is one program to compile.
+
+    The units of a lower layer join where it stands, each in the tile of a unit of the topmost layer
+    that sees all that it sees. So each of them costs as much as one of the topmost layer.
+
+    Args:
+      units: by layer, those of one of the groups of `geometry.of_one_scale`.
+      net, params, activations, image_size, rectify, overlap, precision: as in `project_units`.
+
+    Returns:
+      by layer what `project_units` returns.
+    """
+    rules = Down(rectify, overlap, precision)
+    return _project(net, params, activations, units, image_size, rules)
+
+
+def _project(
+    net: Architecture,
+    params: Mapping[str, Any],
+    activations: Mapping[str, jax.Array],
+    units: Mapping[str, Units[jax.Array]],
+    image_size: tuple[int, int],
+    rules: Down,
+) -> dict[str, jax.Array]:
+    ends = {len(net.stages_to(layer)): layer for layer in units}  # how many stages lead there
+    top = ends[max(ends)]
+    stages = net.stages_to(top)
+    axes = list(enumerate(image_size))
+    tiles = list(zip(*(geometry.cone(net, top, size, axis) for axis, size in axes), strict=True))
+    sizes = list(zip(*(geometry.sizes(stages, size, axis) for axis, size in axes), strict=True))
+    joined: list[Units[jax.Array]] = []  # of `top`, in whose tiles the projections lie
+    x = jnp.zeros((0, 1, 1, activations[top].shape[3]), jnp.float32)
+    for end in range(len(stages), 0, -1):
+        stage, (below, above) = stages[end - 1], tiles[end - 1 : end + 1]
+        if layer := ends.get(end):
+            own = units[layer]
+            joined.append(_carried(net, layer, top, own, image_size))
+            seeds = _seeds(own, _starts(above, joined[-1]), above, activations[layer].shape[3])
+            x = jnp.concatenate([x, seeds])
         if stage.projects:
-            x = _down(stage, x, activations, params, above, units, size, rules)
-            x = _cut_tiles(x, below, position)
-    for axis, (tile, unit, size) in enumerate(zip(tiles[0], position, image_size), start=1):
+            carriers = jax.tree.map(lambda *parts: jnp.concatenate(parts), *joined)
+            x = _down(stage, x, activations, params, above, carriers, sizes[end - 1], rules)
+            x = _cut_tiles(x, below, (carriers.row, carriers.column))
+    result, begin = {}, 0
+    for (_, layer), carrier in zip(sorted(ends.items(), reverse=True), joined, strict=True):
+        pixels, begin = x[begin : begin + len(carrier.index)], begin + len(carrier.index)
+        pixels = _inside(pixels, tiles[0], carrier, image_size)
+        fields = [geometry.receptive_fields(net, name) for name in (layer, top)]
+        result[layer] = _windows(pixels, units[layer], carrier, *fields)
+    return result
+
+
+def _carried(
+    net: Architecture, layer: str, top: str, units: Units[jax.Array], size: tuple[int, int]
+) -> Units[jax.Array]:
+    """Units of the topmost layer in whose tiles units of a lower one lie."""
+    if layer == top:
+        return units
+    rows, columns = (geometry.carriers(net, layer, top, side, n) for n, side in enumerate(size))
+    row, column = jnp.asarray(rows)[units.row], jnp.asarray(columns)[units.column]
+    return units._replace(row=row, column=column)
+
+
+def _seeds(
+    units: Units[jax.Array],
+    starts: tuple[jax.Array, jax.Array],
+    tiles: Sequence[Tile],
+    maps: int,
+) -> jax.Array:
+    """Tiles [N, h, w, maps] that begin at `starts`, zero but for the units."""
+    rows, columns = (
+        jax.nn.one_hot(position - start, tile.size)
+        for position, start, tile in zip((units.row, units.column), starts, tiles)
+    )
+    one = jax.nn.one_hot(units.index, maps) * units.value.astype(jnp.float32)[:, None]
+    return rows[:, :, None, None] * columns[:, None, :, None] * one[:, None, None]
+
+
+def _inside(
+    x: jax.Array, tiles: Sequence[Tile], units: Units[jax.Array], image_size: tuple[int, int]
+) -> jax.Array:
+    """Pixels [N, h, w, C] of tiles of the image, zero outside it."""
+    position = (units.row, units.column)
+    for axis, (tile, unit, size) in enumerate(zip(tiles, position, image_size), start=1):
         pixel = jnp.asarray(tile.starts)[unit][:, None] + jnp.arange(tile.size)
         inside = (pixel >= 0) & (pixel < size)
         x = jnp.where(jnp.expand_dims(inside, (3 - axis, 3)), x, 0)
     return x
+
+
+def _windows(
+    x: jax.Array,
+    units: Units[jax.Array],
+    carriers: Units[jax.Array],
+    own: tuple[ReceptiveField, ReceptiveField],
+    wide: tuple[ReceptiveField, ReceptiveField],
+) -> jax.Array:
+    """What units see, of the windows [N, h, w, C] of the units that carry them."""
+    if own == wide:
+        return x
+    height, width = (field.size for field in own)
+    row, column = (
+        field.start + position * field.jump - around.start - carrier * around.jump
+        for field, around, position, carrier in zip(
+            own, wide, (units.row, units.column), (carriers.row, carriers.column)
+        )
+    )
+    return _take(x, row, column, (height, width))
 
 
 def _down(
@@ -128,9 +235,14 @@ def _cut_tiles(x: jax.Array, tiles: Sequence[Tile], position: Sequence[jax.Array
         row, column = (tile.cuts[0] for tile in tiles)
         return x[:, row : row + height, column : column + width]
     row, column = (jnp.asarray(tile.cuts)[unit] for tile, unit in zip(tiles, position))
-    return jax.vmap(
-        lambda one, r, c: lax.dynamic_slice(one, (r, c, 0), (height, width, one.shape[2]))
-    )(x, row, column)
+    return _take(x, row, column, (height, width))
+
+
+def _take(x: jax.Array, row: jax.Array, column: jax.Array, size: tuple[int, int]) -> jax.Array:
+    """Windows [N, *size, C] of maps [N, H, W, C], each from its row and column [N] on."""
+    return jax.vmap(lambda one, r, c: lax.dynamic_slice(one, (r, c, 0), (*size, one.shape[2])))(
+        x, row, column
+    )
 
 
 def _starts(tiles: Sequence[Tile], units: Units[jax.Array]) -> tuple[jax.Array, jax.Array]:

@@ -148,6 +148,55 @@ def _cut(reached: tuple[int, ...], reach: int, starts: tuple[int, ...], size: in
     return Tile(size, starts, (before, after), tuple(cut + before for cut in cuts))
 
 
+def of_one_scale(
+    architecture: Architecture, layers: Iterable[str], image_size: tuple[int, int]
+) -> list[tuple[str, ...]]:
+    """Layers of maps in groups, each from its lowest layer up, that `cropped.project_layers` may
+    project together: their units lie equally far apart, and the topmost of a group sees all that
+    the others see."""
+    order = sorted(layers, key=lambda layer: len(architecture.stages_to(layer)), reverse=True)
+    groups: list[tuple[str, ...]] = []
+    for layer in order:
+        if groups and _carry_all(architecture, layer, groups[-1][-1], image_size):
+            groups[-1] = (layer, *groups[-1])
+        else:
+            groups.append((layer,))
+    return groups[::-1]
+
+
+def carriers(
+    architecture: Architecture, layer: str, top: str, size: int, axis: int = 0
+) -> tuple[int, ...]:
+    """For units 0, 1, 2, ... of a layer, along one axis, the unit of a layer above it whose
+    receptive field holds theirs, most in its middle.
+
+    ValueError: there is none, or the two layers are of different scales.
+    """
+    own, wide = (receptive_field(architecture, name, axis) for name in (layer, top))
+    count, many = (layer_sizes(architecture, size, axis)[name] for name in (layer, top))
+    if own.jump != wide.jump:
+        raise ValueError(f"units of {layer} and {top} do not lie equally far apart")
+    # That of unit 0, if there are so many: the windows' middles differ least.
+    middle = (2 * (own.start - wide.start) + own.size - wide.size) // (2 * own.jump)
+    found = tuple(max(0, min(unit + middle, many - 1)) for unit in range(count))
+    for unit, carrier in enumerate(found):
+        (first, last), (start, end) = own.window(unit), wide.window(carrier)
+        if first < start or last > end:
+            raise ValueError(f"no unit of {top} sees all that unit {unit} of {layer} sees")
+    return found
+
+
+def _carry_all(
+    architecture: Architecture, layer: str, top: str, image_size: tuple[int, int]
+) -> bool:
+    try:
+        for axis, size in enumerate(image_size):
+            carriers(architecture, layer, top, size, axis)
+    except ValueError:
+        return False
+    return True
+
+
 @dataclasses.dataclass(frozen=True)
 class Span:
     """Units of a layer, along one axis: as many for every square, from a first one on.

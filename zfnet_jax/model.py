@@ -65,14 +65,24 @@ class ZFNet(nn.Module):
         still = up._replace(dropout_keys=None)
         weighted = [stage for stage in net.stages if stage.weights]
         inits = {weighted[0]: self.first_init, weighted[-1]: self.logits_init}
+
+        def weights_of(stage: Stage, inputs: tuple[int, ...]) -> Weights:
+            if not stage.weights:
+                return {}
+            init = inits.get(stage) or self.kernel_init
+            return Parameters(stage, inputs, init, name=stage.weights)()
+
         activations: Activations = {}
+        if self.is_initializing():  # parameters need shapes alone: no forward pass to compile
+            shape = images.shape[1:]
+            for stage in net.stages:
+                weights_of(stage, shape)
+                shape = stage.shape(shape)
+            return jnp.zeros((images.shape[0], net.classes), jnp.float32), activations
         x = images.astype(self.dtype)
         for stage in net.stages:
             with jax.named_scope(stage.name):
-                weights: Weights = {}
-                if stage.weights:
-                    init = inits.get(stage) or self.kernel_init
-                    weights = Parameters(stage, x.shape[1:], init, name=stage.weights)()
+                weights = weights_of(stage, x.shape[1:])
                 x, found = stage.forward(x, weights, still if stage.name in frozen else up)
             activations |= found
         if not net.stages[-1].scores:

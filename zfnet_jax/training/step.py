@@ -47,13 +47,17 @@ SUMS = ("loss", "top1", "top5", "clipped", "steps")
 def initial_state(
     params: Params, transform: optax.GradientTransformation, frozen: Sequence[str] = ()
 ) -> TrainState:
-    """The state before the first step; parameters named in `frozen` are not trained."""
+    """The state before the first step; parameters named in `frozen` are not trained.
+
+    Made by NumPy, but for the parameters: JAX would compile a program for each shape of zeros.
+    """
+    momentum = jax.eval_shape(transform.init, layers.without(params, frozen))
     return TrainState(
-        step=jnp.int32(0),
+        step=jax.device_put(np.int32(0)),
         params=params,
-        momentum=transform.init(layers.without(params, frozen)),
-        rate_scale=jnp.float32(1),
-        sums={name: jnp.float32(0) for name in SUMS},
+        momentum=jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), momentum),
+        rate_scale=jax.device_put(np.float32(1)),
+        sums={name: jax.device_put(np.float32(0)) for name in SUMS},
     )
 
 

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from tests import slow_reference as slow
 from zfnet_jax import deconvnet, geometry
 from zfnet_jax.architecture import Architecture
-from zfnet_jax.cropped import Units, project_units
+from zfnet_jax.cropped import Units, project_layers, project_units
 from zfnet_jax.layer_specs import Affine
 from zfnet_jax.model import from_config
 from zfnet_jax.report.tiles import moved_inside, window_of
@@ -112,6 +112,30 @@ def _projected(net: Architecture, params, activations, seeds: dict[str, jax.Arra
         if x is not None and stage.projects:
             x = deconvnet.down(stage, x, activations, params, size, rules)
     return x
+
+
+def test_layers_of_one_scale_are_projected_by_one_program():
+    """The same as each layer alone, at the corners too, where units lie in tiles of others."""
+    net, size = NETS["alexnet_grouped"], (96, 75)
+    layers = [conv.name for conv in net.convs]
+    groups = geometry.of_one_scale(net, layers, size)
+    assert groups == [("conv1",), ("conv2",), ("conv3", "conv4", "conv5")]
+    model = slow.exact_model(net)
+    params = slow.random_params(model, (1, *size, 3))
+    images = np.random.default_rng(1).normal(size=(1, *size, 3)).astype(np.float32)
+    activations = jax.jit(model.apply)({"params": params}, images)[1]
+    units = {}
+    for layer in groups[-1]:
+        _, height, width, maps = activations[layer].shape
+        row, column = np.array([0, 0, height - 1, 1]), np.array([0, width - 1, width - 1, 2])
+        value = np.arange(1, 5, dtype=np.float32)
+        units[layer] = Units(np.zeros(4, int), np.arange(4) % maps, row, column, value)
+    found = project_layers(net, params, activations, units, size)
+    for layer in groups[-1]:
+        alone = np.asarray(project_units(net, params, activations, layer, units[layer], size))
+        assert np.abs(alone).max(axis=(1, 2, 3)).min() > 0
+        atol = 1e-5 * np.abs(alone).max()
+        np.testing.assert_allclose(found[layer], alone, atol=atol, err_msg=layer)
 
 
 @pytest.fixture(scope="module")

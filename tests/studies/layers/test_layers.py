@@ -13,6 +13,7 @@ from PIL import Image
 
 from tests import forked
 from zfnet_jax import deconvnet
+from zfnet_jax.cropped import project_layers
 from zfnet_jax.data.pictures import draw
 from zfnet_jax.report import figures
 from zfnet_jax.report.tiles import GREY, moved_inside, projection_tile, window_of
@@ -66,6 +67,19 @@ def test_each_projection_is_that_of_its_units_activation_alone(run, photo, nine)
             top, left, bottom, right = np.clip(arrays[f"{layer}/window"][k], 0, 56)
             outside[top:bottom, left:right] = 0
             assert not outside.any()
+
+
+def test_few_programs_are_compiled_for_a_photo(run, photo, monkeypatch):
+    """One for the layers of each scale, of which the net has three: compiling is most of what the
+    first picture of a deep net takes."""
+    compiled = []
+    monkeypatch.setattr(
+        strongest, "project_layers", lambda *args: compiled.append(args[3]) or project_layers(*args)
+    )
+    strongest.strongest_maps(run, photo, count=5)
+    assert [tuple(units) for units in compiled] == [
+        ("conv1",), ("conv2",), ("conv3", "conv4", "conv5")
+    ]  # fmt: skip
 
 
 def test_windows_keep_one_size_and_align_with_the_image():

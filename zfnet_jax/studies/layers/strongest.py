@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
-from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from zfnet_jax import deconvnet, units
-from zfnet_jax.architecture import Architecture
+from zfnet_jax import deconvnet, geometry, units
+from zfnet_jax.cropped import Units, project_layers
 from zfnet_jax.data import augment
 from zfnet_jax.model import Activations
+from zfnet_jax.report.tiles import window_of
 from zfnet_jax.rules import Overlap, Rectify
 from zfnet_jax.runs.run import Run
 from zfnet_jax.studies import fields
@@ -48,18 +46,24 @@ def strongest_maps(run: Run, photo: np.ndarray, count: int, layers: Sequence[str
     layers = [name for name in convs if name in named] if named else convs
     inputs = run.inputs(photo[None])
     logits, activations = run.forward(inputs)
+    # NumPy, which compiles nothing, looks for them: each layer's maps have a shape of their own.
+    found = {name: _strongest_units(np.asarray(activations[name])[0], count) for name in layers}
     result: Arrays = {
         "photo": augment.centre(photo, run.input_size),
         "probabilities": np.asarray(jax.nn.softmax(logits[0])),
         "class_names": np.array(run.class_names),
         "layers": np.array(layers),
     }
-    for layer in layers:
-        found: Arrays = jax.device_get(
-            _strongest(run.architecture, run.params, activations, layer, count, run.input_size)
-        )
-        found["window"] = fields.seen_by(run.architecture, layer, found["position"])
-        result |= {f"{layer}/{name}": array for name, array in found.items()}
+    projected = _project(run, activations, found)
+    for layer, chosen in found.items():
+        positions = np.stack([chosen.row, chosen.column], axis=1)
+        result |= {
+            f"{layer}/map": chosen.index,
+            f"{layer}/activation": chosen.value,
+            f"{layer}/position": positions,
+            f"{layer}/window": fields.seen_by(run.architecture, layer, positions),
+            f"{layer}/projection": projected[layer],
+        }
     return result
 
 
@@ -120,29 +124,30 @@ def one_unit(
     }
 
 
-@functools.partial(jax.jit, static_argnames=("net", "layer", "count", "image_size"))
-def _strongest(
-    net: Architecture,
-    params: dict[str, Any],
-    activations: Activations,
-    layer: str,
-    count: int,
-    image_size: tuple[int, int],
-) -> dict[str, jax.Array]:
-    """'map', 'activation', 'position' and 'projection' of a layer, as in `strongest_maps`."""
-    maps = activations[layer]
-    numbers, values = units.strongest_maps(maps, count)
+def _strongest_units(maps: np.ndarray, count: int) -> Units[np.ndarray]:
+    """The strongest unit of each of the `count` maps of [H, W, C] that have the strongest ones,
+    strongest first; ties: the first."""
+    flat = maps.reshape(-1, maps.shape[2])
+    places = flat.argmax(axis=0)
+    peaks = flat[places, np.arange(len(places))]
+    index = np.argsort(-peaks, kind="stable")[:count].astype(np.int32)
+    row, column = np.divmod(places[index].astype(np.int32), np.int32(maps.shape[1]))
+    return Units(np.zeros_like(index), index, row, column, peaks[index].astype(np.float32))
 
-    def one(number: jax.Array) -> tuple[jax.Array, jax.Array]:
-        row, column = units.strongest_position(maps, number)
-        seed = units.unit_at(maps, number, row, column)
-        projected = deconvnet.project(net, params, activations, layer, seed, image_size)
-        return jnp.stack([row[0], column[0]]), projected[0]
 
-    positions, projections = jax.vmap(one)(numbers[0])
-    return {
-        "map": numbers[0],
-        "activation": values[0],
-        "position": positions,
-        "projection": projections,
-    }
+def _project(
+    run: Run, activations: Activations, found: dict[str, Units[np.ndarray]]
+) -> dict[str, np.ndarray]:
+    """Each unit alone: by layer [K, H, W, C]. Layers of one scale share a program: compiling takes
+    most of the time for a deep net."""
+    result = {}
+    for group in geometry.of_one_scale(run.architecture, found, run.input_size):
+        chosen = {layer: found[layer] for layer in group}
+        windows = project_layers(run.architecture, run.params, activations, chosen, run.input_size)
+        for layer in group:
+            pixels = np.asarray(windows[layer])
+            positions = np.stack([found[layer].row, found[layer].column], axis=1)
+            corners = fields.seen_by(run.architecture, layer, positions)[:, :2]
+            photo = np.concatenate([-corners, run.input_size - corners], axis=1)
+            result[layer] = np.stack([window_of(*one, 0) for one in zip(pixels, photo)])
+    return result
