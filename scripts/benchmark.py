@@ -24,6 +24,7 @@ SUITES = (
     "mining",
     "occlusion",
     "input",
+    "decoding",
     "reading",
     "crops",
     "startup",

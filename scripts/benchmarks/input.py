@@ -28,7 +28,7 @@ _LOOP_BATCH, _LOOP_EPOCHS = 32, 8  # the photos again and again, as one long epo
 def rows(options: Options) -> Iterator[Row]:
     from zfnet_jax.data import batches, decode, prepared
 
-    photos = _photos(options.photos)
+    photos = encoded_photos(options.photos)
     images = np.stack([decode.centre_square(decode.decode(data), _SIZE) for data in photos])
     with tempfile.TemporaryDirectory() as folder:
         np.save(Path(folder) / "images.npy", images)
@@ -94,7 +94,8 @@ def _rates(seconds: list[float], count: int) -> tuple[float, float, float]:
     return spread([count / value for value in seconds])
 
 
-def _photos(folder: str | None) -> list[bytes]:
+def encoded_photos(folder: str | None) -> list[bytes]:
+    """Some JPEG files of a folder, or built-in pictures as JPEG files."""
     if folder:
         paths = sorted(
             path for path in Path(folder).rglob("*") if path.suffix.lower() in (".jpg", ".jpeg")

@@ -54,6 +54,25 @@ def test_grey_is_repeated_over_the_channels(kind):
     assert np.array_equal(decoded, np.repeat(pixels[..., None], 3, -1))
 
 
+@pytest.mark.parametrize(
+    ("mode", "options"),
+    [
+        ("RGB", {"subsampling": "4:4:4"}),
+        ("RGB", {"subsampling": "4:2:2", "progressive": True}),
+        ("RGB", {"subsampling": "4:2:0", "quality": 30}),
+        ("L", {}),
+        ("RGB", {"exif": b"Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0"}),
+        ("CMYK", {}),
+    ],
+)
+def test_jpegs_are_those_of_pillow_to_the_last_bit(mode, options):
+    """Whichever package decodes them here."""
+    photo = Image.fromarray(noise(37, 53, 3) // 4 + smooth(37, 53) // 2).convert(mode)
+    data = encode(photo, "JPEG", **options)
+    expected = Image.open(io.BytesIO(data)).convert("RGB")
+    np.testing.assert_array_equal(decode(data), expected)
+
+
 def test_grey_jpeg():
     decoded = np.asarray(decode(encode(Image.new("L", (20, 10), 77), "JPEG")))
     assert decoded.shape == (10, 20, 3)
