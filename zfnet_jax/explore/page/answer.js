@@ -17,6 +17,7 @@ export class Answer {
   constructor() {
     this.title = element("h3");
     this.list = element("ol", { class: "bars" });
+    this.#slot.shows = this.list;
     this.trouble = element("p", { class: "trouble", role: "alert", hidden: "" });
     this.element = element("div", { class: "answer" }, this.title, this.list, this.trouble);
   }

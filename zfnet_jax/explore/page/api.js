@@ -76,7 +76,8 @@ export async function* events(path, query, signal) {
 /** Runs jobs one after the other; of those that come meanwhile only the newest.
  *
  * A job is an async function that returns another one, which shows what was found. With `live` what
- * is overtaken by a newer job is shown too, as it is older than what follows.
+ * is overtaken by a newer job is shown too, as it is older than what follows. What it shows, an
+ * element, is marked as old meanwhile.
  */
 export class Newest {
   #running = null;
@@ -84,13 +85,17 @@ export class Newest {
 
   /** fail: called with a line of trouble, which is "" where another place tells it; null: all is well. */
   constructor(name, fail, { live = false, tellsLost = false } = {}) {
-    Object.assign(this, { name, fail, live, tellsLost });
+    Object.assign(this, { name, fail, live, tellsLost, shows: null });
   }
 
   /** Resolves when no job is left. */
   run(job) {
     this.#next = { job, start: performance.now() };
-    this.#running ??= this.#all().finally(() => (this.#running = null));
+    this.shows?.classList.add("old");
+    this.#running ??= this.#all().finally(() => {
+      this.#running = null;
+      this.shows?.classList.remove("old");
+    });
     return this.#running;
   }
 

@@ -13,12 +13,13 @@ import { address, choose, facts, layerOf, net, onChange, read, restore, set, sid
 import { Strips } from "./strips.js";
 import { Place, Unit } from "./unit.js";
 
-let pending = Promise.resolve(); // until all that is asked for is shown
+let answered = Promise.resolve(); // until the answer and the strips are shown
+let pending = answered; // and all else
 let hovered = null; // [strip, place] under the mouse
 
 const settled = () => pending;
 const answers = [new Answer(), new Answer()];
-const photos = new Photos(settled);
+const photos = new Photos({ answered: () => answered, settled });
 const stage = new Stage({
   seen: (crop) => units.forEach((unit) => unit.seen(crop.src, net().crop)),
   lost: () => photos.again(),
@@ -62,16 +63,15 @@ function update(changed) {
   document.body.classList.toggle("several", ["rules", "overlaps"].includes(state.compare));
   if (!two) stage.field(1, null);
   if (state.map === null) stage.field(0, null);
-  pending = Promise.all([
-    ...stage.update(changed),
-    ...photos.update(changed),
+  const shown = stage.update(changed);
+  answered = Promise.all([
     ...seen.flatMap((one, side) => answers[side].update(one, state.photo, two)),
-    ...seen.flatMap((one, side) => units[side].update(one, null, two)),
-    ...place.update(),
-    ...square.update(),
     ...strips.update(),
-    ...occlusion.update(),
   ]);
+  photos.update(changed);
+  occlusion.update();
+  pending = Promise.all([answered, ...shown, ...place.update(), ...square.update(),
+    ...seen.flatMap((one, side) => units[side].update(one, two))]);
   showHeat();
 }
 

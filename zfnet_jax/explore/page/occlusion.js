@@ -5,7 +5,7 @@ import { css, kind, sea } from "./colours.js";
 import { $, element, number, percent, tell } from "./dom.js";
 import { net, state } from "./state.js";
 
-const PAUSE = 250; // milliseconds without another map, before the work begins
+const PAUSE = 250; // milliseconds without another map, before the work begins anew
 const SEEN = 190; // opacity over the photo, of 255
 
 export class Occlusion {
@@ -25,12 +25,12 @@ export class Occlusion {
     const wanted = occlusion && photo && map !== null;
     const key = wanted ? JSON.stringify([run, step, photo, layer, map, size]) : "";
     if (key !== this.#key) {
+      const pause = this.#key ? PAUSE : 0;
       this.#key = key;
       this.#end();
-      if (wanted) this.#start({ run, step, photo, layer, map, size });
+      if (wanted) this.#start({ run, step, photo, layer, map, size }, pause);
     }
     this.#draw();
-    return [];
   }
 
   #end() {
@@ -41,10 +41,10 @@ export class Occlusion {
     $("reading").replaceChildren();
   }
 
-  async #start(query) {
+  async #start(query, pause) {
     const stop = (this.#stop = new AbortController());
     const start = performance.now();
-    await new Promise((resolve) => setTimeout(resolve, PAUSE));
+    await new Promise((resolve) => setTimeout(resolve, pause));
     if (stop.signal.aborted) return;
     tell($("stage-trouble"), null);
     $("progress").hidden = false;

@@ -17,9 +17,9 @@ export class Photos {
   #shown = "";
   #stream = null;
 
-  /** settled: resolves when all that the last photo asked for is shown. */
-  constructor(settled) {
-    this.settled = settled;
+  /** answered: resolves when the answer and the maps are shown; settled: when all is. */
+  constructor({ answered, settled }) {
+    Object.assign(this, { answered, settled });
     $("open").addEventListener("click", () => $("file").click());
     $("file").addEventListener("change", () => {
       this.#files($("file").files);
@@ -75,7 +75,7 @@ export class Photos {
       return () => {
         set({ photo, sample: null, ...NEW, heat: state.heat }, { replace });
         $("photo-name").textContent = name;
-        this.settled().then(() => performance.measure("photo", { start }));
+        this.answered().then(() => performance.measure("photo", { start }));
       };
     });
   }
@@ -112,7 +112,7 @@ export class Photos {
         if (state.run !== run) return;
         set({ photo, sample: index, ...(keep ? {} : NEW) }, { replace });
         $("photo-name").textContent = [label, key].filter(Boolean).join(", ");
-        this.settled().then(() => performance.measure("photo", { start }));
+        this.answered().then(() => performance.measure("photo", { start }));
       };
     });
   }
@@ -123,7 +123,6 @@ export class Photos {
     const lost = state.photo === null && state.sample !== null; // by an address
     const moved = changed.has("sample") && !changed.has("photo") && state.sample !== null;
     if (lost || moved) this.sample(state.sample, { replace: true, keep: true });
-    return [];
   }
 
   /** Photos of the set about the one shown. */

@@ -27,6 +27,7 @@ class Strip {
     Object.assign(this, { side, layer, on, open: false });
     this.label = element("p", { class: "of quiet", hidden: "" });
     this.tiles = element("div", { class: "tiles", role: "group" });
+    this.#slot.shows = this.tiles;
     this.tiles.classList.toggle("fine", Math.max(layer.rows, layer.columns) > FINE);
     this.tiles.style.setProperty("--aspect", `${layer.columns} / ${layer.rows}`);
     this.trouble = element("p", { class: "trouble", role: "alert", hidden: "" });

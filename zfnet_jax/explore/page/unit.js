@@ -29,7 +29,7 @@ export class Unit {
     this.facts = element("p", { class: "facts" });
     this.trouble = element("p", { class: "trouble", role: "alert", hidden: "" });
     this.figures = element("div", { class: "figures" });
-    this.sheets = element("div");
+    this.sheets = this.#winners.shows = element("div");
     this.winnersTrouble = element("p", { class: "trouble", role: "alert", hidden: "" });
     this.winners = element("div", { class: "winners" }, this.sheets, this.winnersTrouble);
     const step = (by, label, sign) => {
@@ -42,10 +42,10 @@ export class Unit {
         side === 0 ? element("nav", { "aria-label": "Maps" }, step(-1, "Stronger map", "←"),
           step(1, "Weaker map", "→")) : null),
       this.facts, this.trouble, this.figures);
+    this.#unit.shows = this.element;
   }
 
-  /** source: address of the photo's crop, or null where it is not known yet. */
-  update(seen, source, titled) {
+  update(seen, titled) {
     const { run, step, layer, map, unit } = seen;
     const { photo, rule, overlap, compare, whole } = state;
     tell(this.of, titled ? sideLabel(run, step) : null);
@@ -189,7 +189,7 @@ export class Place {
     this.note = element("p", { class: "quiet" });
     const close = element("button", { type: "button", class: "all" }, "clear");
     close.addEventListener("click", () => on.clear());
-    this.list = element("div", { class: "seers", role: "group", "aria-label": "Units, strongest first" });
+    this.list = this.#slot.shows = element("div", { class: "seers", role: "group", "aria-label": "Units, strongest first" });
     this.trouble = element("p", { class: "trouble", role: "alert", hidden: "" });
     box.append(element("div", { class: "head" }, this.title, this.note, close), this.list, this.trouble);
   }
