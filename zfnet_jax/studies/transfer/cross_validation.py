@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from zfnet_jax.studies.transfer import heads
+from zfnet_jax.studies.transfer.gram import Products
 from zfnet_jax.studies.transfer.options import Head
 
 
 def choose_c(
     head: Head,
-    inputs: np.ndarray,
+    inputs: Products,
     labels: np.ndarray,
     per_class: int,
     grid: Sequence[float],
@@ -28,7 +29,7 @@ def choose_c(
 
     Args:
       head: the loss.
-      inputs: [n * K, R] coordinates, image i of class k in place k * n + i.
+      inputs: of n * K training images, image i of class k in place k * n + i.
       labels: [n * K].
       per_class: n.
       grid: values of C, ascending.
@@ -40,21 +41,15 @@ def choose_c(
         return grid[len(grid) // 2]
     fold_of = np.arange(len(labels)) % per_class % folds
     classes = len(labels) // per_class
-    largest = classes * (per_class - per_class // folds)
     right = np.zeros((len(grid), folds))
     for fold in range(folds):
-        seen, held = fold_of != fold, fold_of == fold
-        weights = None
-        for place, c in enumerate(grid):
-            weights = heads.fit(
-                head,
-                inputs[seen],
-                labels[seen],
-                classes,
-                c,
-                tolerance=tolerance,
-                size=largest,
-                start=weights,
-            )
-            right[place, fold] = np.mean(weights.predict(inputs[held]) == labels[held])
+        seen, held = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
+        part = inputs.part(seen, held)
+        found = heads.fit(
+            head, part.train, heads.one_hot(labels[seen], classes), grid, tolerance=tolerance
+        )
+        for place, weights in enumerate(found):
+            predicted = heads.logits(part, weights).argmax(axis=1)
+            right[place, fold] = np.mean(predicted == labels[held])
+        del part, found  # before the next ones
     return grid[int(right.mean(axis=1).argmax())]

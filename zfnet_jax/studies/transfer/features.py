@@ -2,7 +2,8 @@
 
 WORKDIR/studies/transfer/features/LAYER-DIGEST.npy holds [N, D] float32, the rows of the split in
 order and each map flattened; a .json of the same name says what they were made from, and
-LAYER-DIGEST-gram.npy holds their inner products. Features are large (layer 1 of the paper's net:
+LAYER-DIGEST-gram.npy holds their inner products [N, N], but for layers of few features. Features
+are large (layer 1 of the paper's net:
 1.16 MB an image) and may be removed once the inner products are there.
 """
 
@@ -13,6 +14,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -27,7 +29,8 @@ from zfnet_jax.files import whole_file, write_json
 from zfnet_jax.runs import array_tree, provenance
 from zfnet_jax.runs.run import Run
 from zfnet_jax.studies.saved import FOLDER
-from zfnet_jax.studies.transfer.gram import gram_matrix
+from zfnet_jax.studies.transfer import gram
+from zfnet_jax.studies.transfer.gram import Products
 from zfnet_jax.studies.transfer.protocols import TABLE7_LAYERS
 from zfnet_jax.studies.transfer.scores import NAME
 from zfnet_jax.training.optimizer import Params
@@ -94,21 +97,35 @@ def extract(
     return paths
 
 
-def inner_products(
+def products(
     run: Run, split: Split, layers: Sequence[str], *, batch_size: int, progress: bool
-) -> dict[str, Path]:
-    """Of each layer the file of its `gram_matrix` [N, N] float64, made where it is missing.
+) -> dict[str, Callable[[np.ndarray, np.ndarray], Products]]:
+    """Of each layer what finds the inner products of some training and test rows.
 
-    Arguments and errors as in `extract`.
+    Arguments and errors as in `extract`. Those of all images are made where they are missing, but
+    for layers of few features, of which each fold makes its own.
     """
-    paths = {layer: _gram_path(path_of(run, split, layer)) for layer in layers}
-    missing = parallel.by_writer(lambda: [n for n in layers if not paths[n].exists()])
+    dims = _dimensions(run, layers)
+    narrow = [layer for layer in layers if not has_gram(len(split), dims[layer])]
+    wide = [layer for layer in layers if layer not in narrow]
+    paths = {layer: _gram_path(path_of(run, split, layer)) for layer in wide}
+    missing = parallel.by_writer(lambda: [layer for layer in wide if not paths[layer].exists()])
     made = {}
-    if missing:
-        made = extract(run, split, missing, batch_size=batch_size, progress=progress)
-    for layer, path in made.items():
-        _write_products(layer, path, paths[layer], progress)
-    return paths
+    if missing or narrow:
+        made = extract(run, split, [*missing, *narrow], batch_size=batch_size, progress=progress)
+    for layer in missing:
+        _write_products(layer, made[layer], paths[layer], progress)
+    return {
+        layer: partial(gram.of_gram, paths[layer])
+        if layer in wide
+        else partial(gram.of_features, made[layer])
+        for layer in layers
+    }
+
+
+def has_gram(images: int, dims: int) -> bool:
+    """Whether the inner products of all images are kept, not made of the features of a fold."""
+    return 4 * dims > images
 
 
 def _write_products(layer: str, features: Path, path: Path, progress: bool) -> None:
@@ -120,7 +137,7 @@ def _write_products(layer: str, features: Path, path: Path, progress: bool) -> N
 
         if parallel.by_writer(is_there):
             return
-        matrix = gram_matrix(
+        matrix = gram.gram_matrix(
             open_features(features),
             desc=f"inner products, {layer}",
             progress=progress,

@@ -1,85 +1,154 @@
-"""Inner products of features, and coordinates that stand for features in a linear head.
+"""Inner products of features: all that a linear head with an L2 penalty sees of them.
 
-A linear head with an L2 penalty sees its training images only through their inner products. So T
-training images need no more than T coordinates each, however many features there are: coordinates
-that reproduce every inner product give the same head, and the same answers on test images.
+So T training images need no more than T x T numbers, however many features there are. Where an
+image has few features, the features themselves are less work, and stand for the inner products.
 """
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.linalg
 
 from zfnet_jax import parallel, passes, tasks
 
 _BLOCK = 1024  # rows of a matrix product on the device
-_CHUNK_BYTES = 2**28  # features of all images held at once, twice
+_CHUNK_BYTES = 2**29  # features of all images held at once, on the host and on the device
+_READS = 8  # of a file, at a time
 
-# Directions with less than this share of the largest one's variance are below what the float32
-# products resolve.
-THRESHOLD = 1e-7
+# Images whose variance is a smaller share of their mean square are all the same: float32 resolves
+# no more.
+_LEAST = 1e-7
+
+
+class Kernel(NamedTuple):
+    """Inner products of T training images: one of the two.
+
+    The inner products are those of the features after the training images' mean is subtracted and
+    all is divided by the root mean square distance of training images from that mean. So one scale
+    of penalties suits every layer.
+
+    Attributes:
+      matrix: [T, T] float32.
+      rows: [T, D] float32, the features.
+    """
+
+    matrix: jax.Array | None
+    rows: jax.Array | None
 
 
 @dataclass(frozen=True)
-class Coordinates:
-    """What stands for the features of T training and S test images, R <= T numbers each.
-
-    The inner products are those of the features after the training images' mean is subtracted and
-    all is divided by `scale`, the root mean square distance of training images from that mean. So
-    one scale of penalties suits every layer.
+class Products:
+    """What heads see of T training and S test images, on the device.
 
     Attributes:
-      train: [T, R] float64, columns by falling variance and orthogonal.
-      test: [S, R] float64.
-      variance: [R] float64, sum of squares of each column of `train`.
-      scale: see above.
+      train: the inner products among the training images.
+      test: [S, T] float32, those of test and training images; [S, D] features where `train` has
+        features.
     """
 
-    train: np.ndarray
-    test: np.ndarray
-    variance: np.ndarray
-    scale: float
+    train: Kernel
+    test: jax.Array
+
+    def part(self, seen: np.ndarray, held: np.ndarray) -> Products:
+        """As if, of the training images, those at `seen` trained and those at `held` tested."""
+        if self.train.matrix is None:
+            assert self.train.rows is not None
+            return Products(Kernel(None, self.train.rows[seen]), self.train.rows[held])
+        matrix = self.train.matrix
+        among = matrix[seen[:, None], seen[None, :]]
+        return Products(Kernel(among, None), matrix[held[:, None], seen[None, :]])
+
+
+def times(kernel: Kernel, shares: jax.Array) -> jax.Array:
+    """The inner products [T, T] times [T, P], under `jit`."""
+    if kernel.matrix is not None:
+        return _matmul(kernel.matrix, shares)
+    assert kernel.rows is not None
+    return _matmul(kernel.rows, _matmul(kernel.rows.T, shares))
+
+
+def of_features(path_or_rows: Path | np.ndarray, train: np.ndarray, test: np.ndarray) -> Products:
+    """From features [N, D] of some training [T] and test [S] rows.
+
+    Where D is less than half of T the features themselves are kept, as they are less work.
+
+    Raises:
+      ValueError: the features of all training images are the same.
+    """
+    features = path_or_rows
+    if isinstance(features, Path):
+        features = np.load(features, mmap_mode="r")
+    rows, others = (np.array(features[numbers], np.float32) for numbers in (train, test))
+    mean = rows.mean(axis=0, dtype=np.float64)
+    square = np.einsum("td,td->", rows, rows, dtype=np.float64) / len(rows)
+    for part in (rows, others):
+        part -= mean.astype(np.float32)
+    variance = np.einsum("td,td->", rows, rows, dtype=np.float64) / len(rows)
+    _check(variance, square)
+    for part in (rows, others):
+        part /= np.float32(np.sqrt(variance))
+    inputs, tested = jnp.asarray(rows), jnp.asarray(others)
+    if 2 * rows.shape[1] < len(rows):
+        return Products(Kernel(None, inputs), tested)
+    return Products(Kernel(_products(inputs, inputs), None), _products(tested, inputs))
+
+
+def of_gram(path_or_gram: Path | np.ndarray, train: np.ndarray, test: np.ndarray) -> Products:
+    """From the inner products [N, N] of N images, some of which train [T] and test [S].
+
+    Raises:
+      ValueError: the features of all training images are the same.
+    """
+    among = _chosen(path_or_gram, train, train)
+    square = np.trace(among, dtype=np.float64) / len(train)
+    means = among.mean(axis=0, dtype=np.float64)
+    variance = square - means.mean()
+    _check(variance, square)
+    # In place: another of them would be another gigabyte.
+    _centre(among, means, means, means.mean(), variance)
+    matrix = jnp.asarray(among)
+    del among
+    others = _chosen(path_or_gram, test, train)
+    _centre(others, others.mean(axis=1, dtype=np.float64), means, means.mean(), variance)
+    return Products(Kernel(matrix, None), jnp.asarray(others))
 
 
 def gram_matrix(
-    features: np.ndarray,
-    rows: np.ndarray | None = None,
-    *,
-    desc: str,
-    progress: bool,
-    kept: bool = True,
+    features: np.ndarray, *, desc: str, progress: bool, kept: bool = True
 ) -> np.ndarray:
     """Inner products of all pairs of rows, less the rows' mean.
 
-    Coordinates are the same for any mean; without this one features that hardly vary would lose
-    what float32 resolves to the mean they share.
+    Heads are the same for any mean; without this one features that hardly vary would lose what
+    float32 resolves to the mean they share.
 
-    Some features of all images at a time: every number is read once, and memory is half a gigabyte
+    Some features of all images at a time: every number is read once, and memory is a gigabyte
     beside the result. The devices multiply pairs of blocks of rows in float32, those on and below
-    the diagonal only; the sums over chunks of features are float64.
+    the diagonal only.
 
     Args:
       features: [N, D] float32, usually mapped from the disk.
-      rows: some of them; all if not given.
       desc, progress: the name of the progress bar, and whether to show it.
       kept: whether this process wants the result; if not, it helps others to theirs.
 
     Returns:
-      [N, N] float64, symmetric; nothing, [0, 0], if it is not kept.
+      [N, N] float32, symmetric; nothing, [0, 0], if it is not kept.
     """
-    count, dims = len(features) if rows is None else len(rows), features.shape[1]
+    count, dims = features.shape
     width = min(dims, max(1, _CHUNK_BYTES // (4 * count)))
-    gram = np.zeros((count, count) if kept else (0, 0))
+    gram = np.zeros((count, count) if kept else (0, 0), np.float32)
     tops = range(0, count, _BLOCK)
     pairs = [(top, left) for top in tops for left in tops if left <= top]
     with passes.bar(dims, desc, "dims", progress) as bar:
         for first in range(0, dims, width):
-            chunk = _columns(features, rows, first, width)
-            chunk = chunk - chunk.mean(axis=0, dtype=np.float64).astype(np.float32)
+            chunk = _columns(features, first, min(width, dims - first))
+            chunk -= chunk.mean(axis=0, dtype=np.float64).astype(np.float32)
             blocks = parallel.replicate({top: chunk[top : top + _BLOCK] for top in tops})
 
             def product(pair: tuple[int, int], blocks: dict[int, jax.Array] = blocks) -> np.ndarray:
@@ -90,6 +159,7 @@ def gram_matrix(
                 if kept:
                     gram[top : top + part.shape[0], left : left + part.shape[1]] += part
             bar.update(chunk.shape[1])
+            del chunk, blocks, product  # before the next ones
     if not kept:
         return gram
     for top in range(0, count, _BLOCK):  # in place: a transposed copy would double the memory
@@ -100,49 +170,79 @@ def gram_matrix(
     return gram
 
 
-def coordinates(gram: np.ndarray, train: np.ndarray, test: np.ndarray) -> Coordinates:
-    """Coordinates of training and test images that reproduce their inner products.
+def _check(variance: float, square: float) -> None:
+    if not variance > _LEAST * square:
+        raise ValueError("the features of all training images are the same: the layer is dead")
 
-    Those among training images, and between training and test images; test images have parts
-    beyond the span of the training images, which no head sees.
+
+def _centre(
+    products: np.ndarray, own: np.ndarray, others: np.ndarray, mean: float, variance: float
+) -> None:
+    """Subtracts the mean of the training images from both sides of inner products, in place.
 
     Args:
-      gram: [N, N] inner products, may be mapped from the disk.
-      train, test: [T] and [S] rows of it.
-
-    Raises:
-      ValueError: the features of all training images are the same.
+      products: [S, T].
+      own, others: [S] and [T], their means over training images.
+      mean: of the means of training images.
+      variance: what they are divided by.
     """
-    products = gram[np.ix_(train, train)]
-    means = products.mean(axis=0)
-    centred = products - means - means[:, None] + means.mean()
-    variance = np.trace(centred) / len(train)
-    if not variance > THRESHOLD * np.trace(products) / len(train):
-        raise ValueError("the features of all training images are the same: the layer is dead")
-    eigen = scipy.linalg.eigh(centred / variance, overwrite_a=True, driver="evd")
-    values, vectors = (np.asarray(part) for part in eigen)
-    kept = values > THRESHOLD * values[-1]
-    values, vectors = values[kept][::-1], vectors[:, kept][:, ::-1]
-    others = gram[np.ix_(test, train)]
-    others = others - others.mean(axis=1, keepdims=True) - means + means.mean()
-    return Coordinates(
-        train=vectors * np.sqrt(values),
-        test=others @ (vectors / np.sqrt(values)) / variance,
-        variance=values,
-        scale=float(np.sqrt(variance)),
-    )
+    products -= (others - mean).astype(np.float32)
+    products -= own[:, None].astype(np.float32)
+    products /= np.float32(variance)
 
 
-def _columns(features: np.ndarray, rows: np.ndarray | None, first: int, width: int) -> np.ndarray:
-    """[N, width] of [N, D]; a mapped file is opened anew, or all pages read stay in memory."""
-    if isinstance(features, np.memmap) and features.filename is not None:
-        features = np.memmap(
-            features.filename, features.dtype, "r", features.offset, features.shape
-        )
-    chosen = slice(None) if rows is None else rows
-    return np.ascontiguousarray(features[chosen, first : first + width])
+def _chosen(gram: Path | np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """[R, C] float32 of [N, N], of a file row by row: what is mapped would stay in memory."""
+    if not isinstance(gram, Path):
+        return gram[np.ix_(rows, columns)].astype(np.float32)
+    found = np.empty((len(rows), len(columns)), np.float32)
+    mapped = np.load(gram, mmap_mode="r")
+    row = np.empty(mapped.shape[1], mapped.dtype)  # float64 in those of earlier versions
+    with gram.open("rb", buffering=0) as file:
+        for place, number in enumerate(rows):
+            file.seek(mapped.offset + int(number) * row.nbytes)
+            if file.readinto(row.data.cast("B")) != row.nbytes:
+                raise ValueError(f"{gram} is cut short: remove it, and measure again")
+            found[place] = row[columns]
+    return found
+
+
+def _columns(features: np.ndarray, first: int, width: int) -> np.ndarray:
+    """[N, width] of [N, D], an array of the caller's own.
+
+    Of a mapped file each number is read once, by itself: the system would read whole pages, and
+    more ahead of them, for each row of a mapped slice, and keep them in memory.
+    """
+    if not (isinstance(features, np.memmap) and features.filename is not None):
+        return np.array(features[:, first : first + width])
+    count, dims = features.shape
+    size = features.itemsize
+    found = np.empty((count, width), features.dtype)
+    file = os.open(features.filename, os.O_RDONLY)
+    try:
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(file, 0, 0, os.POSIX_FADV_RANDOM)
+
+        def read(rows: range) -> None:
+            for row in rows:
+                part, at = found[row].data.cast("B"), features.offset + size * (row * dims + first)
+                while part:
+                    done = os.preadv(file, [part], at)
+                    if not done:
+                        raise OSError(f"{features.filename} has become shorter")
+                    part, at = part[done:], at + done
+
+        with ThreadPoolExecutor(_READS) as pool:
+            list(pool.map(read, (range(n, min(n + 256, count)) for n in range(0, count, 256))))
+    finally:
+        os.close(file)
+    return found
 
 
 @jax.jit
 def _products(rows: jax.Array, columns: jax.Array) -> jax.Array:
-    return jnp.matmul(rows, columns.T, precision="highest")
+    return _matmul(rows, columns.T)
+
+
+def _matmul(one: jax.Array, other: jax.Array) -> jax.Array:
+    return jnp.matmul(one, other, precision="highest")

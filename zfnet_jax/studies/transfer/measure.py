@@ -1,4 +1,4 @@
-"""A head trained and tested on one fold: from coordinates of its images to accuracy."""
+"""A head trained and tested on one fold: from inner products of its images to accuracy."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ import numpy as np
 from zfnet_jax.studies.saved import Arrays
 from zfnet_jax.studies.transfer import cross_validation, heads
 from zfnet_jax.studies.transfer.folds import Classes, Fold
-from zfnet_jax.studies.transfer.gram import Coordinates
-from zfnet_jax.studies.transfer.heads import Weights
+from zfnet_jax.studies.transfer.gram import Products
 from zfnet_jax.studies.transfer.options import Head, HeadOptions
 
 ROUGHER = 10  # times the tolerance, in cross-validation, which only counts right answers
 
 
 def score(
-    inputs: Coordinates, fold: Fold, classes: Classes, options: HeadOptions
+    inputs: Products, fold: Fold, classes: Classes, options: HeadOptions
 ) -> tuple[Arrays, dict[str, Any]]:
     """A head on one layer, trained and tested on one fold.
 
@@ -34,9 +33,9 @@ def score(
       'peak_memory_mb'.
     """
     began = time.perf_counter()
-    c, weights = train_head(
+    c, predicted = try_head(
         options.head,
-        inputs.train,
+        inputs,
         classes.labels[fold.train],
         options.per_class,
         options.grid,
@@ -44,7 +43,7 @@ def score(
         tolerance=options.tolerance,
     )
     seconds = round(time.perf_counter() - began, 2)
-    arrays, said = answers(fold, classes, weights.predict(inputs.test))
+    arrays, said = answers(fold, classes, predicted)
     said |= {"regularisation": c, "seconds": seconds, "peak_memory_mb": peak_memory_mb()}
     return arrays, said
 
@@ -75,30 +74,32 @@ def class_mean_accuracy(labels: np.ndarray, predicted: np.ndarray) -> float:
     return float(np.mean(right[present] / count[present]))
 
 
-def train_head(
+def try_head(
     head: Head,
-    inputs: np.ndarray,
+    inputs: Products,
     labels: np.ndarray,
     per_class: int,
     grid: Sequence[float],
     *,
     cv_folds: int,
     tolerance: float,
-) -> tuple[float, Weights[np.ndarray]]:
-    """Chooses C by cross-validation and trains on all inputs: (C, weights).
+) -> tuple[float, np.ndarray]:
+    """Chooses C by cross-validation and trains on all training images.
 
     Args:
       head, inputs, labels, per_class, grid: see `cross_validation.choose_c`.
       cv_folds: of the cross-validation.
       tolerance: see `heads.fit`.
+
+    Returns:
+      C, and the most probable class [S] of the test images.
     """
     c = cross_validation.choose_c(
         head, inputs, labels, per_class, grid, folds=cv_folds, tolerance=ROUGHER * tolerance
     )
-    if head == "svm":
-        return c, heads.fit_svm(inputs, labels, c)
-    classes = len(labels) // per_class
-    return c, heads.fit(head, inputs, labels, classes, c, tolerance=tolerance)
+    targets = heads.one_hot(labels, len(labels) // per_class)
+    (weights,) = heads.fit(head, inputs.train, targets, [c], tolerance=tolerance)
+    return c, heads.logits(inputs, weights).argmax(axis=1)
 
 
 def peak_memory_mb() -> int:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
+import threading
 from collections.abc import Sequence
 from typing import Any
-
-import numpy as np
 
 from zfnet_jax import parallel, passes
 from zfnet_jax.data.images import Split
 from zfnet_jax.runs.run import Run
 from zfnet_jax.studies import saved
 from zfnet_jax.studies.saved import Result, Subject, Wanted
-from zfnet_jax.studies.transfer import features, folds, gram, measure
+from zfnet_jax.studies.transfer import features, folds, measure
 from zfnet_jax.studies.transfer.folds import Classes, Fold
-from zfnet_jax.studies.transfer.gram import Coordinates
+from zfnet_jax.studies.transfer.gram import Products
 from zfnet_jax.studies.transfer.options import HeadOptions, Options, of_fold
 from zfnet_jax.studies.transfer.scores import NAME
 
@@ -58,7 +56,7 @@ def measured(
 
     Results are saved as soon as they are known: the same again goes on where it was stopped.
     Features and inner products of a layer are computed once, on all devices; each fold then has a
-    device of its own, and its coordinates serve all its heads. Of two at work on one run, one
+    device of its own, and its inner products serve all its heads. Of two at work on one run, one
     computes and one waits for what both need.
 
     Args:
@@ -87,15 +85,20 @@ def measured(
     for one in missing:
         _fold(classes, one)  # or a class has too few images
     layers = list(dict.fromkeys(one.layer for one in missing))
-    products = features.inner_products(run, split, layers, batch_size=batch_size, progress=progress)
+    products = features.products(run, split, layers, batch_size=batch_size, progress=progress)
 
     groups = _of_one_fold(missing)
     first_of = {one: group[0] for group in groups for one in group}
 
-    @functools.lru_cache(maxsize=len(parallel.local_devices()))
-    def prepared(first: HeadOptions) -> tuple[Fold, Coordinates]:
-        fold, matrix = _fold(classes, first), np.load(products[first.layer], mmap_mode="r")
-        return fold, gram.coordinates(matrix, fold.train, fold.test)
+    def prepared(first: HeadOptions) -> tuple[Fold, Products]:
+        if getattr(held, "first", None) != first:
+            held.__dict__.clear()  # two of them would take twice the memory
+            fold = _fold(classes, first)
+            held.inputs = fold, products[first.layer](fold.train, fold.test)
+            held.first = first
+        return held.inputs
+
+    held = threading.local()  # of the device that a thread is of
 
     def make(one: Wanted) -> saved.Measured:
         head = _head_of(one)
@@ -137,7 +140,7 @@ def _head_of(wanted: Wanted) -> HeadOptions:
 
 
 def _of_one_fold(scores: Sequence[HeadOptions]) -> list[list[HeadOptions]]:
-    """Those that have the same coordinates: of one layer and the same images."""
+    """Those that have the same inner products: of one layer and the same images."""
     groups: dict[tuple[str, int, int, int, int], list[HeadOptions]] = {}
     for one in scores:
         key = (one.layer, one.per_class, one.fold, one.seed, one.test_per_class)
@@ -152,7 +155,6 @@ def _about(run: Run, one: HeadOptions) -> dict[str, Any]:
         "layers": {str(number): name for number, name in run.architecture.outputs.items()},
         "features": "less the training images' mean, divided by their root mean square distance",
         "cv_tolerance": measure.ROUGHER * one.tolerance,
-        "eigenvalue_threshold": gram.THRESHOLD,
     }
 
 

@@ -24,6 +24,7 @@ from zfnet_jax.studies import saved
 from zfnet_jax.studies.saved import Arrays, Result, Subject
 from zfnet_jax.studies.transfer import features, gram, heads
 from zfnet_jax.studies.transfer.average_precision import PRESENT, average_precisions
+from zfnet_jax.studies.transfer.gram import Products
 from zfnet_jax.studies.transfer.heads import Weights
 from zfnet_jax.studies.transfer.options import VocOptions
 from zfnet_jax.studies.transfer.scores import VOC
@@ -137,14 +138,15 @@ def _measure(
         path = features.extract(run, split, [layer], batch_size=batch_size, progress=progress)
         found.append(features.open_features(path[layer]))
     used = np.flatnonzero((train[1] == PRESENT).any(axis=1))
-    products = gram.gram_matrix(np.concatenate(found), progress=progress, desc="inner products")
     tested = len(train[0]) + np.arange(len(validation[0]))
-    inputs = gram.coordinates(products, used, tested)
-    presence = train[1][used]
-    scores = _cross_validate(inputs.train, presence, options)
+    inputs = gram.of_features(np.concatenate(found), used, tested)
+    shown = train[1][used]
+    scores = _cross_validate(inputs, shown, options)
     c = options.grid[int(scores.argmax())]
-    weights = _fit(inputs.train, presence, c, options.tolerance, _examples(presence))
-    answers = _log_probabilities(weights, inputs.test)
+    (weights,) = heads.fit(
+        "softmax", inputs.train, shown == PRESENT, [c], tolerance=options.tolerance
+    )
+    answers = _log_probabilities(inputs, weights)
     precisions = average_precisions(answers, validation[1])
     arrays = {"log_probabilities": answers, "presence": validation[1]}
     return arrays, {
@@ -160,50 +162,30 @@ def _measure(
     }
 
 
-def _cross_validate(inputs: np.ndarray, presence: np.ndarray, options: VocOptions) -> np.ndarray:
-    """Of each C the mean average precision on images that the softmax has not seen."""
+def _cross_validate(inputs: Products, presence: np.ndarray, options: VocOptions) -> np.ndarray:
+    """Of each C the mean average precision on images that the softmax has not seen.
+
+    The softmax is on every class present [N, K] in every image [N].
+    """
     folds = options.cv_folds
-    fold_of = np.random.default_rng(options.seed).permutation(len(inputs)) % folds
-    size = _examples(presence)  # of the whole split, so that all fits share a program
+    fold_of = np.random.default_rng(options.seed).permutation(len(presence)) % folds
 
     def of_fold(fold: int) -> list[float]:
-        seen, held = fold_of != fold, fold_of == fold
-        weights, precisions = None, []
-        for c in options.grid:
-            weights = _fit(inputs[seen], presence[seen], c, options.tolerance, size, weights)
-            answers = _log_probabilities(weights, inputs[held])
-            precisions.append(float(np.nanmean(average_precisions(answers, presence[held]))))
-        return precisions
+        seen, held = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
+        part = inputs.part(seen, held)
+        found = heads.fit(
+            "softmax",
+            part.train,
+            presence[seen] == PRESENT,
+            options.grid,
+            tolerance=options.tolerance,
+        )
+        answers = [_log_probabilities(part, weights) for weights in found]
+        return [float(np.nanmean(average_precisions(one, presence[held]))) for one in answers]
 
     return np.mean(list(tasks.dealt(range(folds), of_fold)), axis=0)
 
 
-def _fit(
-    inputs: np.ndarray,
-    presence: np.ndarray,
-    c: float,
-    tolerance: float,
-    size: int,
-    start: Weights[np.ndarray] | None = None,
-) -> Weights[np.ndarray]:
-    """The softmax on every class present [N, K] in every image [N, R]."""
-    rows, labels = np.nonzero(presence == PRESENT)
-    return heads.fit(
-        "softmax",
-        inputs[rows],
-        labels,
-        presence.shape[1],
-        c,
-        tolerance=tolerance,
-        size=size,
-        start=start,
-    )
-
-
-def _examples(presence: np.ndarray) -> int:
-    return int(np.sum(presence == PRESENT))
-
-
-def _log_probabilities(weights: Weights[np.ndarray], inputs: np.ndarray) -> np.ndarray:
-    """[N, K] float64: unlike probabilities they do not tie where the softmax is saturated."""
-    return log_softmax(inputs @ weights.kernel + weights.bias, axis=1)
+def _log_probabilities(inputs: Products, weights: Weights) -> np.ndarray:
+    """[S, K] float64: unlike probabilities they do not tie where the softmax is saturated."""
+    return log_softmax(heads.logits(inputs, weights).astype(np.float64), axis=1)
