@@ -125,7 +125,7 @@ def products(
 
 def has_gram(images: int, dims: int) -> bool:
     """Whether the inner products of all images are kept, not made of the features of a fold."""
-    return 4 * dims > images
+    return 2 * dims > images
 
 
 def _write_products(layer: str, features: Path, path: Path, progress: bool) -> None:

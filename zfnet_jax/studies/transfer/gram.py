@@ -1,7 +1,7 @@
 """Inner products of features: all that a linear head with an L2 penalty sees of them.
 
 So T training images need no more than T x T numbers, however many features there are. Where an
-image has few features, the features themselves are less work, and stand for the inner products.
+image has fewer features than that, they stand for the inner products themselves.
 """
 
 from __future__ import annotations
@@ -66,18 +66,10 @@ class Products:
         return Products(Kernel(among, None), matrix[held[:, None], seen[None, :]])
 
 
-def times(kernel: Kernel, shares: jax.Array) -> jax.Array:
-    """The inner products [T, T] times [T, P], under `jit`."""
-    if kernel.matrix is not None:
-        return _matmul(kernel.matrix, shares)
-    assert kernel.rows is not None
-    return _matmul(kernel.rows, _matmul(kernel.rows.T, shares))
-
-
 def of_features(path_or_rows: Path | np.ndarray, train: np.ndarray, test: np.ndarray) -> Products:
     """From features [N, D] of some training [T] and test [S] rows.
 
-    Where D is less than half of T the features themselves are kept, as they are less work.
+    Where D is less than T the features themselves are kept.
 
     Raises:
       ValueError: the features of all training images are the same.
@@ -95,7 +87,7 @@ def of_features(path_or_rows: Path | np.ndarray, train: np.ndarray, test: np.nda
     for part in (rows, others):
         part /= np.float32(np.sqrt(variance))
     inputs, tested = jnp.asarray(rows), jnp.asarray(others)
-    if 2 * rows.shape[1] < len(rows):
+    if rows.shape[1] < len(rows):
         return Products(Kernel(None, inputs), tested)
     return Products(Kernel(_products(inputs, inputs), None), _products(tested, inputs))
 

@@ -8,12 +8,13 @@ as scikit-learn's LogisticRegression and LinearSVC do. Softmax: the cross entrop
 penalised. SVM: one class against the rest, squared hinge; the penalty has 1/2 |b|^2 too, as
 LinearSVC's has with its intercept_scaling of 1.
 
-The best W is a sum of the training images, W = X' alpha, so alpha [m, K] is what is searched, and
-the features are seen through their inner products alone. The search is by conjugate gradients in
-the metric of W (Polak and Ribiere, nonlinear), with an exact step along each direction, and
-preconditioned by the strongest directions of the features. It takes one product with the inner
-products a step, on the device, for all that is searched at once: the classes of an SVM, and its
-values of C, are problems of their own; those that are solved drop out.
+The best W is a sum of the training images, so the features are seen through their inner products
+alone, and the shares of the images are searched; where there are fewer features than images, W
+itself is. The search is by conjugate gradients in the metric of W (Polak and Ribiere, nonlinear),
+with an exact step along each direction, preconditioned by the strongest directions of the features.
+A step takes one product with the inner products, or two with the features, on the device, for all
+that is searched at once: the classes of an SVM, and its values of C, are problems of their own;
+those that are solved drop out.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from zfnet_jax.studies.transfer.gram import Kernel, Products, times
+from zfnet_jax.studies.transfer.gram import Kernel, Products
 from zfnet_jax.studies.transfer.options import Head
 
 _MAX_STEPS = 2000
@@ -39,9 +40,15 @@ _WEAKEST = 1e-3
 
 
 class Weights(NamedTuple):
-    """Of a linear head: `alpha` [m, K], shares of the training images, and `bias` [K]."""
+    """Of a linear head, on m training images of D features.
 
-    alpha: jax.Array
+    Attributes:
+      coefficients: [m, K], shares of the images in W, where the kernel has their inner products;
+        [D, K], W itself, where it has their features.
+      bias: [K].
+    """
+
+    coefficients: jax.Array
     bias: jax.Array
 
 
@@ -52,22 +59,20 @@ def one_hot(labels: np.ndarray, classes: int) -> np.ndarray:
 
 def logits(products: Products, weights: Weights) -> np.ndarray:
     """[S, K] float32 of the test images."""
-    features = products.train.rows
-    own = weights.alpha if features is None else _matmul(features.T, weights.alpha)
-    return np.asarray(_matmul(products.test, own) + weights.bias)
+    return np.asarray(_matmul(products.test, weights.coefficients) + weights.bias)
 
 
 class _Basis(NamedTuple):
-    """The strongest directions of m images, as shares of them: orthonormal in the metric of W.
+    """The strongest directions of m images, orthonormal in the metric of W.
 
     Attributes:
-      shares: [m, k]; 0 where there are fewer directions.
-      products: [m, k], the inner products times `shares`.
+      directions: [m, k] or [D, k], like `Weights.coefficients`; 0 where there are fewer.
+      products: [m, k], what the images have of them.
       strengths: [k], eigenvalues of the inner products.
-      weakest: that of directions that are left out, at most.
+      weakest: the least of those.
     """
 
-    shares: jax.Array
+    directions: jax.Array
     products: jax.Array
     strengths: jax.Array
     weakest: jax.Array
@@ -76,10 +81,10 @@ class _Basis(NamedTuple):
 class _State(NamedTuple):
     """Of the search, P columns; numbers of a problem are [P], or [1] if all columns are one.
 
-    `products` are the inner products times `alpha`, `direction_products` times `direction`.
+    `products` [m, P] are logits but for the bias, `direction_products` change along `direction`.
     """
 
-    alpha: jax.Array
+    coefficients: jax.Array
     bias: jax.Array
     products: jax.Array
     direction: jax.Array
@@ -115,10 +120,11 @@ def fit(
     Raises:
       ValueError: the search does not end.
     """
-    images, classes = targets.shape
-    basis = _basis(kernel, min(_BASIS, images))
+    classes = targets.shape[1]
+    size = _matrix(kernel).shape[1]
+    basis = _basis(kernel, min(_BASIS, size))
     examples = jnp.asarray(targets, jnp.float32)
-    empty = Weights(jnp.zeros((images, classes)), jnp.zeros(classes))
+    empty = Weights(jnp.zeros((size, classes)), jnp.zeros(classes))
     if head == "softmax":
         found = []
         for c in cs:
@@ -126,10 +132,10 @@ def fit(
             found.append(_search(head, kernel, basis, examples, [c], tolerance, start))
         return found
     count = len(cs)
-    start = Weights(jnp.tile(empty.alpha, (1, count)), jnp.tile(empty.bias, count))
+    start = Weights(jnp.tile(empty.coefficients, (1, count)), jnp.tile(empty.bias, count))
     weights = _search(head, kernel, basis, jnp.tile(examples, (1, count)), cs, tolerance, start)
-    alphas, biases = jnp.split(weights.alpha, count, 1), jnp.split(weights.bias, count)
-    return [Weights(*pair) for pair in zip(alphas, biases)]
+    parts = jnp.split(weights.coefficients, count, 1), jnp.split(weights.bias, count)
+    return [Weights(*pair) for pair in zip(*parts)]
 
 
 def _search(
@@ -144,7 +150,7 @@ def _search(
     """The weights [m, P] of problems that are solved at once; those of each C lie together."""
     columns = start.bias.shape[0]
     c = jnp.repeat(jnp.asarray(cs, jnp.float32), 1 if head == "softmax" else columns // len(cs))
-    alpha, bias = np.array(start.alpha), np.array(start.bias)
+    coefficients, bias = np.array(start.coefficients), np.array(start.bias)
     zero = jax.tree.map(jnp.zeros_like, start)
     first = _begin(head, kernel, basis, targets, c, jnp.ones_like(c), zero).square
     state = _begin(head, kernel, basis, targets, c, first, start)
@@ -158,9 +164,9 @@ def _search(
         kept = _filled_up(np.flatnonzero(unsolved), len(place))
         if len(kept) == len(place):
             continue
-        alpha[:, place], bias[place] = state.alpha, state.bias
+        coefficients[:, place], bias[place] = state.coefficients, state.bias
         if not len(kept):
-            return Weights(jnp.asarray(alpha), jnp.asarray(bias))
+            return Weights(jnp.asarray(coefficients), jnp.asarray(bias))
         state, problem = jax.tree.map(functools.partial(_columns, kept), (state, problem))
         place = place[kept]
     worst = int(np.argmax(np.asarray(state.share)))
@@ -217,34 +223,62 @@ def _sums(head: Head, array: jax.Array) -> jax.Array:
     return array.sum().reshape(1) if head == "softmax" else array.sum(axis=0)
 
 
+def _matrix(kernel: Kernel) -> jax.Array:
+    matrix = kernel.rows if kernel.matrix is None else kernel.matrix
+    assert matrix is not None
+    return matrix
+
+
 def _gradient(
-    head: Head, targets: jax.Array, c: jax.Array, weights: Weights, products: jax.Array
+    head: Head,
+    kernel: Kernel,
+    targets: jax.Array,
+    c: jax.Array,
+    weights: Weights,
+    products: jax.Array,
 ) -> Weights:
-    """In the metric of W, as shares of the images; that of the bias."""
+    """In the metric of W; and that of the bias."""
     slopes = c * _losses(head, targets, products + weights.bias)[0]
     penalty = weights.bias if head == "svm" else 0
-    return Weights(weights.alpha + slopes, slopes.sum(axis=0) + penalty)
+    change = slopes if kernel.rows is None else _matmul(kernel.rows.T, slopes)
+    return Weights(weights.coefficients + change, slopes.sum(axis=0) + penalty)
 
 
 def _preconditioned(
-    head: Head, basis: _Basis, targets: jax.Array, c: jax.Array, gradient: Weights, products: Any
+    head: Head,
+    kernel: Kernel,
+    basis: _Basis,
+    targets: jax.Array,
+    c: jax.Array,
+    gradient: Weights,
 ) -> tuple[Weights, jax.Array]:
     """The gradient times the inverse of about the second derivatives at zero weights, but for a
-    factor; and its inner products, from those of the gradient."""
+    factor; and its products."""
+    products = _matmul(_matrix(kernel), gradient.coefficients)
     bend = _bend(head, targets) * c
     tail = 1 + bend * basis.weakest
     factors = tail / (1 + bend * basis.strengths[:, None]) - 1
-    parts = factors * _matmul(basis.shares.T, products)
-    alpha = gradient.alpha + _matmul(basis.shares, parts)
+    dual = products if kernel.rows is None else gradient.coefficients
+    parts = factors * _matmul(basis.directions.T, dual)
+    change = gradient.coefficients + _matmul(basis.directions, parts)
     penalty = 1 if head == "svm" else 0
     bias = gradient.bias * tail / (bend * targets.shape[0] + penalty)
-    return Weights(alpha, bias), products + _matmul(basis.products, parts)
+    return Weights(change, bias), products + _matmul(basis.products, parts)
 
 
-def _inner(head: Head, one: Weights, other: Weights, products: jax.Array) -> jax.Array:
-    """The inner product of two gradients, or changes of weights, given those of the other."""
-    biases = one.bias * other.bias
-    return _sums(head, one.alpha * products) + _sums(head, biases[None])
+def _inner(
+    head: Head, kernel: Kernel, one: jax.Array, other: jax.Array, products: jax.Array
+) -> jax.Array:
+    """The inner product in the metric of W; `products` are those of the other."""
+    return _sums(head, one * (products if kernel.rows is None else other))
+
+
+def _with_bias(
+    head: Head, kernel: Kernel, one: Weights, other: Weights, products: jax.Array
+) -> jax.Array:
+    """The derivative along a change of the weights, the other, of which the gradient is one."""
+    own = _inner(head, kernel, one.coefficients, other.coefficients, products)
+    return own + _sums(head, (one.bias * other.bias)[None])
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -257,16 +291,20 @@ def _begin(
     first: jax.Array,
     start: Weights,
 ) -> _State:
-    products = times(kernel, start.alpha)
-    gradient = _gradient(head, targets, c, start, products)
-    step, step_products = _preconditioned(
-        head, basis, targets, c, gradient, times(kernel, gradient.alpha)
-    )
-    square = _inner(head, gradient, step, step_products)
+    products = _matmul(_matrix(kernel), start.coefficients)
+    gradient = _gradient(head, kernel, targets, c, start, products)
+    step, step_products = _preconditioned(head, kernel, basis, targets, c, gradient)
+    square = _with_bias(head, kernel, gradient, step, step_products)
     return _State(
-        *start, products, -step.alpha, -step.bias, -step_products, *gradient, square,
-        jnp.sqrt(square / first),
-    )  # fmt: skip
+        *start,
+        products,
+        -step.coefficients,
+        -step.bias,
+        -step_products,
+        *gradient,
+        square,
+        jnp.sqrt(jnp.abs(square) / first),
+    )
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -284,25 +322,26 @@ def _advance(
 
     def step(carry: tuple[jax.Array, _State]) -> tuple[jax.Array, _State]:
         number, old = carry
-        size = jnp.where(old.share > tolerance, _step_size(head, targets, c, old), 0)
-        weights = Weights(old.alpha + size * old.direction, old.bias + size * old.bias_direction)
-        products = old.products + size * old.direction_products
-        gradient = _gradient(head, targets, c, weights, products)
-        change, change_products = _preconditioned(
-            head, basis, targets, c, gradient, times(kernel, gradient.alpha)
+        size = jnp.where(old.share > tolerance, _step_size(head, kernel, targets, c, old), 0)
+        weights = Weights(
+            old.coefficients + size * old.direction, old.bias + size * old.bias_direction
         )
-        square = _inner(head, gradient, change, change_products)
-        before = _inner(head, Weights(old.gradient, old.bias_gradient), change, change_products)
-        keep = jnp.maximum(0, (square - before) / jnp.where(old.square > 0, old.square, jnp.inf))
+        products = old.products + size * old.direction_products
+        gradient = _gradient(head, kernel, targets, c, weights, products)
+        change, its_products = _preconditioned(head, kernel, basis, targets, c, gradient)
+        square = _with_bias(head, kernel, gradient, change, its_products)
+        before = Weights(old.gradient, old.bias_gradient)
+        grown = square - _with_bias(head, kernel, before, change, its_products)
+        keep = jnp.where(old.square > 0, jnp.maximum(0, grown / old.square), 0)
         return number + 1, _State(
             *weights,
             products,
-            keep * old.direction - change.alpha,
+            keep * old.direction - change.coefficients,
             keep * old.bias_direction - change.bias,
-            keep * old.direction_products - change_products,
+            keep * old.direction_products - its_products,
             *gradient,
             square,
-            jnp.sqrt(jnp.maximum(square, 0) / first),
+            jnp.sqrt(jnp.abs(square) / first),
         )
 
     def unfinished(carry: tuple[jax.Array, _State]) -> jax.Array:
@@ -310,16 +349,18 @@ def _advance(
         return (number < _ROUND) & jnp.any(now.share > tolerance)
 
     # Sums of what was added would drift.
-    state = state._replace(products=times(kernel, state.alpha))
+    state = state._replace(products=_matmul(_matrix(kernel), state.coefficients))
     return lax.while_loop(unfinished, step, (jnp.int32(0), state))[1]
 
 
-def _step_size(head: Head, targets: jax.Array, c: jax.Array, state: _State) -> jax.Array:
+def _step_size(
+    head: Head, kernel: Kernel, targets: jax.Array, c: jax.Array, state: _State
+) -> jax.Array:
     """How far to go in the direction of each problem: to its least objective, by Newton steps."""
     along = state.direction_products + state.bias_direction
     logits = state.products + state.bias
-    linear = _sums(head, state.direction * state.products)
-    square = _sums(head, state.direction * state.direction_products)
+    linear = _inner(head, kernel, state.direction, state.coefficients, state.products)
+    square = _inner(head, kernel, state.direction, state.direction, state.direction_products)
     if head == "svm":
         linear += state.bias * state.bias_direction
         square += state.bias_direction**2
@@ -328,7 +369,7 @@ def _step_size(head: Head, targets: jax.Array, c: jax.Array, state: _State) -> j
         slopes, seen = _losses(head, targets, logits + size * along)
         slope = linear + size * square + c * _sums(head, slopes * along)
         bend = square + c * _sums(head, _curvature(head, along, seen))
-        return size - slope / jnp.maximum(bend, jnp.finfo(bend.dtype).tiny)
+        return jnp.where(bend > 0, size - slope / bend, 0)  # where rounding is all that is left
 
     return lax.fori_loop(0, _NEWTON_STEPS, newton, jnp.zeros_like(state.share))
 
@@ -336,19 +377,21 @@ def _step_size(head: Head, targets: jax.Array, c: jax.Array, state: _State) -> j
 @functools.partial(jax.jit, static_argnums=1)
 def _basis(kernel: Kernel, count: int) -> _Basis:
     """By one step of randomised subspace iteration, and Rayleigh and Ritz in the metric of W."""
-    images = jax.tree.leaves(kernel)[0].shape[0]
-    random = jax.random.normal(jax.random.key(0), (images, count))
-    span, _ = jnp.linalg.qr(times(kernel, random))
-    products = times(kernel, span)
-    values, vectors = jnp.linalg.eigh(_matmul(span.T, products))
-    values = jnp.maximum(values, 0)
-    kept = values > _WEAKEST * values[-1]
-    whiten = vectors * jnp.where(kept, lax.rsqrt(jnp.where(kept, values, 1)), 0)
-    whitened = _matmul(products, whiten)
-    strengths, turn = jnp.linalg.eigh(_matmul(whitened.T, whitened))
-    weakest = jnp.min(jnp.where(kept, values, jnp.inf))
-    shares = _matmul(span, _matmul(whiten, turn))
-    return _Basis(shares, _matmul(whitened, turn), strengths, weakest)
+    matrix = _matrix(kernel)
+    random = jax.random.normal(jax.random.key(0), (matrix.shape[1], count))
+    seen = _matmul(matrix, random)
+    span, _ = jnp.linalg.qr(seen if kernel.rows is None else _matmul(matrix.T, seen))
+    products = _matmul(matrix, span)
+    if kernel.rows is None:
+        values, vectors = jnp.linalg.eigh(_matmul(span.T, products))
+        kept = values > _WEAKEST * values[-1]
+        whiten = vectors * jnp.where(kept, lax.rsqrt(jnp.where(kept, values, 1)), 0)
+        span, products = _matmul(span, whiten), _matmul(products, whiten)
+    strengths, turn = jnp.linalg.eigh(_matmul(products.T, products))
+    kept = strengths > _WEAKEST * strengths[-1]
+    turn = jnp.where(kept, turn, 0)
+    weakest = jnp.min(jnp.where(kept, strengths, jnp.inf))
+    return _Basis(_matmul(span, turn), _matmul(products, turn), jnp.maximum(strengths, 0), weakest)
 
 
 def _matmul(one: jax.Array, other: jax.Array) -> jax.Array:
