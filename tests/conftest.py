@@ -17,7 +17,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import quickstart
-from tests import forked, photo_folders
+from tests import forked, photo_folders, shared_programs
 from tests.photo_folders import save_photos
 from tests.quick_compiler import use_quick_compiler
 from zfnet_jax.data.prepare import prepare
@@ -46,6 +46,8 @@ DEAREST = (
     "test_slurm.py",
     "test_sweep.py",
 )
+
+MOST_MAPPINGS = 20_000  # after a test file; Linux allows 65,530
 
 MIN_SECONDS = 0.1  # what compiles faster is not worth a file
 
@@ -94,12 +96,23 @@ def compilation_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def programs() -> Iterator[shared_programs.Programs]:
+    """Those of trainings, which all tests of a process share."""
+    with pytest.MonkeyPatch.context() as patch:
+        yield shared_programs.share(patch)
+
+
 @pytest.fixture(scope="module", autouse=True)
-def programs_are_let_go() -> Iterator[None]:
-    """Drops the compiled programs of each test file: each maps memory, and with those of all files
-    a process reaches the system's limit of mappings (vm.max_map_count) and crashes."""
+def programs_are_let_go(programs: shared_programs.Programs) -> Iterator[None]:
+    """Drops compiled programs between test files, where there are many: each maps memory, and with
+    those of all files a process reaches the system's limit of mappings (vm.max_map_count) and
+    crashes."""
     yield
-    jax.clear_caches()
+    maps = Path("/proc/self/maps")
+    if not maps.exists() or maps.read_bytes().count(b"\n") > MOST_MAPPINGS:
+        programs.clear()
+        jax.clear_caches()
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import OVERRIDES, ROOT, copied, simulated
+from tests.conftest import OVERRIDES, ROOT, SHALLOW, copied, simulated
 from zfnet_jax.data.prepared import open_prepared
 
 # Runs {job: [[arguments, code to run before], ...]}, some jobs at a time; prints for each the
@@ -236,8 +236,8 @@ JOBS = {
     ),
     "all refuse": Job(
         codes=(MENDED, MENDED),
-        said="process . of 2: .* holds a run of another config: model.conv3.maps is 12 there",
-        shared=("--workdir={run}", "--config.model.conv3.maps=13"),
+        said="process . of 2: .* holds a run of another config: model.conv5.maps is 12 there",
+        shared=("--workdir={run}", "--config.model.conv5.maps=13"),
     ),
     "not held": Job(
         codes=(DEFECT, ENDED),
@@ -275,14 +275,14 @@ JOBS = {
 
 @pytest.fixture(scope="module")
 def ended(
-    prepared_pictures: Path, tiny_run: Path, tmp_path_factory: pytest.TempPathFactory
+    prepared_pictures: Path, shallow_run: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Mapping[str, Any]:
     """[exit code, seconds, what it said] of each process of each job."""
     tmp = tmp_path_factory.mktemp("jobs")
     exclude = tmp / "exclude.json"
     exclude.write_text(json.dumps({"keys": [open_prepared(prepared_pictures, "train").keys[0]]}))
-    run, copy = copied(tiny_run, tmp / "run"), copied(tiny_run, tmp / "copy")
-    fields = OVERRIDES | {"data.prepared_dir": str(prepared_pictures)}
+    run, copy = copied(shallow_run, tmp / "run"), copied(shallow_run, tmp / "copy")
+    fields = OVERRIDES | SHALLOW | {"data.prepared_dir": str(prepared_pictures)}
     config = [f"--config.{field}={value}" for field, value in fields.items()]
 
     def processes(name: str, job: Job) -> list[tuple[list[str], str]]:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import OVERRIDES, ROOT
+from tests.conftest import OVERRIDES, ROOT, SHALLOW
 from zfnet_jax.data.sources import make_source
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -99,7 +99,7 @@ prepare(recipe.data, workers=1, store_images=True, overwrite=False)
 recipe = quickstart.get_config()
 recipe.update_from_flattened_dict({fields})
 train.train_and_evaluate(recipe, Path("run"))
-pixels = zfnet_jax.project(zfnet_jax.open_run("run"), "train/a/000.png", "conv3")
+pixels = zfnet_jax.project(zfnet_jax.open_run("run"), "train/a/000.png", "conv5")
 assert zfnet_jax.picture(pixels).mode == "RGB"
 """
 
@@ -112,7 +112,7 @@ def test_training_and_looking_need_no_extra(folder_data, prepared_pictures, tmp_
     assert {"pytest", "hypothesis"} <= absent
     photos = {f"data.folder.{name}": value for name, value in folder_data.folder.items()}
     photos |= {"data.source": "folder", "data.prepared_dir": "photos"}
-    fields = OVERRIDES | {"data.prepared_dir": str(prepared_pictures)}
+    fields = OVERRIDES | SHALLOW | {"epochs": 1, "data.prepared_dir": str(prepared_pictures)}
     done = python(
         "-c",
         WITHOUT_EXTRAS.format(absent=absent, photos=photos, fields=fields),
@@ -196,7 +196,7 @@ def test_scripts_run_from_another_folder(site, prepared_pictures, tmp_path):
     no_photos = script("prepare_data", "--config=configs/imagenette.py:full")
     assert "config.data.folder.train is empty" in no_photos.stderr
 
-    fields = OVERRIDES | {"data.prepared_dir": str(prepared_pictures)}
+    fields = OVERRIDES | SHALLOW | {"epochs": 1, "data.prepared_dir": str(prepared_pictures)}
     flags = [f"--config.{field}={value}" for field, value in fields.items()]
     done = script("sweep", "--config=configs/mine.py", "--workdir=runs", *flags)
     assert "1 of 1 runs are finished" in done.stdout, done.stderr

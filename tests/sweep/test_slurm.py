@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import forked
 from tests.conftest import ROOT
 from zfnet_jax.sweep.lock import SLURM_JOBS
 from zfnet_jax.training.metrics import read_metrics
@@ -47,6 +48,9 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 MpiDefault=none
 SlurmdParameters=config_overrides
+# Nothing waits for the next round.
+SchedulerParameters=batch_sched_delay=0,bf_interval=1,sched_interval=1,sched_min_interval=0
+KillWait=1
 GresTypes=gpu
 NodeName={nodes[0]} NodeHostname=localhost Port={ports[1]} CPUs=8 Gres=gpu:4
 NodeName={nodes[1]} NodeHostname=localhost Port={ports[2]} CPUs=8 Gres=gpu:4
@@ -64,8 +68,11 @@ Name=gpu File=/dev/urandom
 
 SWEEP = """
 from pathlib import Path
+from zfnet_jax.sweep.slurm import SlurmLauncher
 from configs import quickstart
 from tests.conftest import tiny
+
+SlurmLauncher.seconds_between_polls = 0.5
 
 def get_config():
     return tiny(quickstart.get_config(), Path({prepared!r}))
@@ -196,20 +203,13 @@ def start_sweep(
     *arguments: str,
     runs: int,
     more: str = "",
-) -> subprocess.Popen:
+) -> forked.Popen:
     """`more`: code at the end of the sweep's config file."""
     config = folder / "config.py"
     config.write_text(SWEEP.format(prepared=str(prepared), runs=runs) + more)
     command = [sys.executable, "-m", "scripts.sweep", f"--config={config}", "--launcher=slurm"]
     command += [f"--workdir={folder / 'sweep'}", "--devices_per_run=0", "--hours_per_job=1"]
-    return subprocess.Popen(
-        [*command, *arguments],
-        cwd=ROOT,
-        env=environment | {"JAX_PLATFORMS": "cpu"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return forked.Popen([*command, *arguments], env=environment | {"JAX_PLATFORMS": "cpu"})
 
 
 def test_jobs_that_are_killed_or_told_to_stop_are_requeued_and_all_runs_finish(
@@ -218,7 +218,7 @@ def test_jobs_that_are_killed_or_told_to_stop_are_requeued_and_all_runs_finish(
     directory = tmp_path / "sweep"
     one, twin = directory / "one", directory / "twin"
 
-    def start() -> subprocess.Popen:
+    def start() -> forked.Popen:
         return start_sweep(tmp_path, prepared_pictures, slurm, "--config.epochs=25", runs=2)
 
     sweep = start()

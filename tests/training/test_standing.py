@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import re
 
@@ -13,7 +14,7 @@ from jax.nn.initializers import he_normal
 from ml_collections import ConfigDict
 
 from configs import quickstart
-from tests.conftest import tiny
+from tests.conftest import SHALLOW, tiny
 from zfnet_jax import model
 from zfnet_jax.architecture import Architecture
 from zfnet_jax.data import splits
@@ -85,7 +86,9 @@ def test_set_ups_that_stand_still(name, net, recipe):
 def test_a_run_at_chance_says_so_once(steps, told, recipe, tmp_path, monkeypatch, caplog):
     """Its labels are shuffled, which no number of a batch shows; its loss stands for 8 steps."""
     config = ConfigDict(recipe.to_dict())
-    config.epochs, config.check.standing_steps, config.check.by_heart_steps = 2, steps, 120
+    config.update_from_flattened_dict(SHALLOW)
+    config.epochs, config.check.standing_steps = 2, steps
+    config.check.images, config.check.by_heart_steps = 4, 60
     opened = splits.open_split
 
     def shuffled(data, split):
@@ -157,26 +160,27 @@ def test_a_falling_loss_does_not_stand():
 def test_health_of_the_first_layer(net, recipe):
     split = splits.open_split(recipe.data, "train")
     params = model.initial_params(net, 0, 56, 3)
-    images, labels = split.rows(np.arange(6)), split.labels[:6]
+    images, labels = split.rows(np.arange(8)), split.labels[:8]  # as many as `check` looks at
     found = health.measure(net, recipe, params, split.mean, images, labels, rate=0.02)
 
     seen = (images[:, 4:60, 4:60].astype(np.float64) - split.mean[4:60, 4:60]) / 16
     assert found.pixels == pytest.approx(
         (seen.min(), seen.max(), seen.mean(), seen.std()), rel=1e-5
     )
-    maps = np.asarray(model.forward(net, params, seen.astype(np.float32))[1]["conv1"])
+
+    @functools.partial(jax.grad, has_aux=True)
+    def loss(kernel: jax.Array) -> tuple[jax.Array, jax.Array]:
+        changed = params | {"conv1": params["conv1"] | {"kernel": kernel}}
+        logits, activations = model.forward(net, changed, seen.astype(np.float32))
+        return -jax.nn.log_softmax(logits)[np.arange(8), labels].mean(), activations["conv1"]
+
+    kernel = params["conv1"]["kernel"]
+    gradient, maps = map(np.asarray, jax.jit(loss)(kernel))
     assert found.layers["conv1"].deviation == pytest.approx(
         np.sqrt(np.mean(maps.std(axis=0) ** 2)), rel=1e-4
     )
     assert found.layers["conv1"].dead == np.mean([not maps[..., c].any() for c in range(8)])
 
-    def loss(kernel: jax.Array) -> jax.Array:
-        changed = params | {"conv1": params["conv1"] | {"kernel": kernel}}
-        logits, _ = model.forward(net, changed, seen.astype(np.float32))
-        return -jax.nn.log_softmax(logits)[np.arange(6), labels].mean()
-
-    kernel = params["conv1"]["kernel"]
-    gradient = np.asarray(jax.grad(loss)(kernel))
     assert found.layers["conv1"].gradient == pytest.approx(np.sqrt(np.mean(gradient**2)), rel=1e-3)
     rms = float(np.sqrt(np.mean(np.square(kernel))))
     layer = found.layers["conv1"]
@@ -185,10 +189,11 @@ def test_health_of_the_first_layer(net, recipe):
     assert found.learned[-1] < found.learned[0]
 
 
-def test_frozen_layers_are_not_judged(net, recipe):
+def test_frozen_layers_are_not_judged(recipe):
     config = ConfigDict(recipe.to_dict())
+    config.update_from_flattened_dict(SHALLOW)
     config.frozen = ("conv1", "fc7")
-    found = measured(net, config).layers
+    found = measured(model.from_config(config.model, 10), config).layers
     assert [name for name, layer in found.items() if not layer.gradient] == ["conv1", "fc7"]
     assert [found[name].update for name in ("conv1", "fc7")] == [0, 0]
     still = {name: layer._replace(update=0.0) for name, layer in SOUND.layers.items()}

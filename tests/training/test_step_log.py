@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from configs import quickstart
-from tests.conftest import tiny
+from tests.conftest import SHALLOW, tiny
 from tests.training.test_metrics import events_of, scalars_of
 from zfnet_jax import parallel
 from zfnet_jax.training import train
@@ -25,6 +25,7 @@ def logged(tmp_path_factory, prepared_pictures):
     """Folders of a run of 8 steps, 4 an epoch, with a record every 3: one unbroken, one stopped
     between two records."""
     config = tiny(quickstart.get_config(), prepared_pictures)
+    config.update_from_flattened_dict(SHALLOW)
     config.epochs, config.log_every_steps = 2, 3
     unbroken = tmp_path_factory.mktemp("unbroken")
     train.train_and_evaluate(config, unbroken)
@@ -79,8 +80,8 @@ def test_a_record_is_of_the_steps_since_the_one_before(monkeypatch):
     assert again.record(50, {"loss": 60.0, "steps": 30.0}, 0.1)[0]["step/loss"] == 1.0
 
 
-def test_a_profile_of_chosen_steps(tiny_config, tmp_path, capsys):
-    train.train_and_evaluate(tiny_config, tmp_path, 4, profile_steps=(2, 3))
+def test_a_profile_of_chosen_steps(shallow_config, tmp_path, capsys):
+    train.train_and_evaluate(shallow_config, tmp_path, 4, profile_steps=(2, 3))
     (path,) = (tmp_path / "profile").glob("plugins/profile/*/perfetto_trace.json.gz")
     with gzip.open(path) as file:
         events = json.load(file)["traceEvents"]
