@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -56,8 +57,7 @@ def test_every_addition_works_as_written(tmp_path):
     for kind, text in blocks:
         {"python": _write, "diff": _apply, "bash": _run}[kind](tmp_path, text)
 
-    (tmp_path / "check.py").write_text(ABSOLUTE, encoding="utf-8")
-    _run(tmp_path, "python check.py")
+    _python(tmp_path, ABSOLUTE)
     (result,) = (tmp_path / "runs/wide/studies/activity").iterdir()  # of the script, not made again
     shares = dict(np.load(result / "arrays.npz"))
     assert {layer: len(share) for layer, share in shares.items()} == {
@@ -104,15 +104,34 @@ def _apply(tree: Path, text: str) -> None:
     subprocess.run(command, input=text, text=True, check=True, cwd=tree)
 
 
+# Runs scripts, one after the other, each in a fork of one process that has imported the tree.
+FORK = """
+import json, os, runpy, sys
+import zfnet_jax.command.shell, zfnet_jax.runs.run, zfnet_jax.training.train
+
+for command in json.load(sys.stdin):
+    child = os.fork()
+    if not child:
+        sys.argv = command
+        runpy.run_module(command[0], run_name="__main__", alter_sys=True)
+        sys.exit()
+    if code := os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]):
+        sys.exit(f"{command} ended with {code}")
+"""
+
+
 def _run(tree: Path, text: str) -> None:
     commands = []
-    for command in text.replace("\\\n", " ").strip().splitlines():
-        pictures = "--config=configs/wide.py" in command and "figures" not in command
-        small = SMALL if pictures else []
-        commands.append(" ".join([command.split("  #")[0], *small]))
-    path = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    script = "set -e\n" + "\n".join(commands)
+    for line in text.replace("\\\n", " ").strip().splitlines():
+        python, module, *command = shlex.split(line, comments=True)
+        assert (python, module) == ("python", "-m"), line
+        pictures = "--config=configs/wide.py" in command and "scripts.figures" not in command
+        commands.append([*command, *(SMALL if pictures else [])])
+    _python(tree, FORK, json.dumps(commands))
+
+
+def _python(tree: Path, code: str, given: str = "") -> None:
     done = subprocess.run(
-        ["bash", "-c", script], cwd=tree, env=os.environ | path, capture_output=True, text=True
+        [sys.executable, "-c", code], cwd=tree, input=given, capture_output=True, text=True
     )
-    assert done.returncode == 0, f"{script}\n{done.stderr}"
+    assert done.returncode == 0, done.stderr
