@@ -47,7 +47,7 @@ DEAREST = (
     "test_sweep.py",
 )
 
-MOST_MAPPINGS = 20_000  # after a test file; Linux allows 65,530
+MOST_MAPPINGS = 10_000  # after a test file; Linux allows 65,530
 
 MIN_SECONDS = 0.1  # what compiles faster is not worth a file
 
