@@ -78,13 +78,15 @@ def dry_run(config: ConfigDict, directory: Path | None = None) -> Iterator[str]:
     batches = _batches(job, epoch=0)
     first = next(batches)
     compiling = time.monotonic()
-    step = job.train_step.lower(*carried, first).compile()
-    program = estimate.program(step)
+    compiled = job.train_step.lower(*carried, first).compile()
+    program = estimate.program(compiled)
     yield _of_program(job, program, time.monotonic() - compiling)
     yield _of_device(program, shapes, first)
     yield _of_disk(job, shapes, directory)
 
     start = time.monotonic() - began
+    # A compiled program takes arrays of all processes together, which `train_step` makes of ours.
+    step = compiled if parallel.process_count() == 1 else job.train_step
     (state, _, mean), seconds, waiting = _timed_steps(step, carried, batches)
     reading = _timed_reading(job) if prepared else None
     validating, compiling = _timed_validation(job, state, mean)
