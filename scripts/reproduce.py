@@ -2,7 +2,8 @@
 
 python -m scripts.reproduce --workdir=DIR [--only=fig2,table7] [--dry_run]
 
-Everything lies in DIR/report afterwards; open index.html there. The same command again makes only
+Everything lies in DIR/report afterwards; open index.html there (of a checkpoint before the newest,
+--step=best or N, in DIR/report-stepN). The same command again makes only
 what is not there yet or no longer true, and after a stop goes on where it was. Figures and tables
 that need more than the run and its data say what: photos of faces (--faces), further runs
 (--compare, --sweep), other data sets (--caltech101, --caltech256, --voc). On Caltech's photos nets
@@ -120,7 +121,7 @@ def main() -> None:
         finally:
             if parallel.is_writer():
                 execute.keep_plan(reproduction, every)
-                index = write_report(reproduction.workdir)
+                index = write_report(report)
     if index is not None:
         _tell(rows, index)
     failed = [row for row in rows if row.state == "failed"]

@@ -69,7 +69,7 @@ def write_run(workdir: Path, *, seed: int = 0) -> Path:
         "overlap": overlap,
     }
     for name, one in made.items():
-        write_record(workdir, name, one, _about(workdir))
+        write_record(report, name, one, _about(workdir))
     plan: dict[str, Any] = {
         name: {
             "title": name,
@@ -85,7 +85,7 @@ def write_run(workdir: Path, *, seed: int = 0) -> Path:
     plan["fig2"]["needs"] = ["mine"]
     plan["fig8"]["fingerprint"] = "2"
     plan["table2"]["reason"] = f"no run named {HOSTILE}"
-    (workdir / FOLDER / "plan.json").write_text(json.dumps(plan))
+    (report / FOLDER / "plan.json").write_text(json.dumps(plan))
     return workdir
 
 

@@ -99,7 +99,7 @@ def test_one_call_leaves_all_and_another_makes_nothing_again(weights, colours, t
     assert set(states(found).values()) == {"made"}
     page = found.page.read_text(encoding="utf-8")
     assert found.page == out / "report" / "index.html"
-    assert read_record(out, "check")["notes"] == ["100.0% of 6 photos are named right."]
+    assert read_record(out / "report", "check")["notes"] == ["100.0% of 6 photos are named right."]
     assert "100.0% of 6 photos are named right." in page
     assert "Photos 1: blue/2.png, 2: green/1.png, 3: red/0.png." in page
     for file in ("figures/layers3.png", "figures/figure7.png", "atlas/index.html"):

@@ -17,6 +17,8 @@ from tests.fake_report import HOSTILE, write_run
 from zfnet_jax.report.table import html as table_html
 from zfnet_jax.reproduce import comparison, report
 from zfnet_jax.reproduce.gather import gather
+from zfnet_jax.runs import checkpoint
+from zfnet_jax.studies.context import report_of
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -44,7 +46,7 @@ class Tags(html.parser.HTMLParser):
 def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with a report; its name holds what an address and a page must escape."""
     folder = write_run(tmp_path_factory.mktemp("run") / "a run #1 <b>")
-    report.write_report(folder)
+    report.write_report(folder / "report")
     return folder
 
 
@@ -74,7 +76,7 @@ def test_a_file_that_is_gone_is_told_and_the_rest_is_shown(tmp_path):
     folder = write_run(tmp_path / "run")
     (folder / "report" / "figures" / "figure2.png").unlink()
     (folder / "report" / "tables" / "table1.md").unlink()
-    page = report.write_report(folder).read_text(encoding="utf-8")
+    page = report.write_report(folder / "report").read_text(encoding="utf-8")
     gone = "Report/figures/figure2.png is gone: reproduce it again"
     assert gone in article(page, "fig2")
     assert "table1.md is gone" in article(page, "table1")
@@ -88,19 +90,19 @@ def test_a_draft_is_one_until_all_is_made_in_full(tmp_path):
     folder = write_run(tmp_path / "run")
     plan_path = folder / "report" / "steps" / "plan.json"
     plan = json.loads(plan_path.read_text())
-    assert "Effort" in gather(folder).facts
+    assert "Effort" in gather(folder / "report").facts
     for one in plan.values():
         one["draft"] = False
     plan_path.write_text(json.dumps(plan))
-    assert "Effort" in gather(folder).facts  # Fig. 8 is still of the draft
+    assert "Effort" in gather(folder / "report").facts  # Fig. 8 is still of the draft
     plan["fig8"]["fingerprint"] = "1"
     plan_path.write_text(json.dumps(plan))
-    assert "Effort" not in gather(folder).facts
+    assert "Effort" not in gather(folder / "report").facts
 
 
 def test_the_report_is_of_the_checkpoint_that_was_reproduced_last(tmp_path):
     folder, other = write_run(tmp_path / "run"), write_run(tmp_path / "other", seed=1)
-    assert gather(folder).facts["Checkpoint"] == "step 250, epoch 2"
+    assert gather(folder / "report").facts["Checkpoint"] == "step 250, epoch 2"
     for path in (folder / "report" / "steps" / f"{name}.json" for name in ("mine", "fig2")):
         path.write_text(json.dumps(json.loads(path.read_text()) | {"step": 125, "epoch": 1.0}))
     plan_path = folder / "report" / "steps" / "plan.json"
@@ -108,7 +110,7 @@ def test_the_report_is_of_the_checkpoint_that_was_reproduced_last(tmp_path):
     for name in ("fig8", "table1", "overlap"):
         plan[name]["fingerprint"] = "2"  # as of the net of step 125
     plan_path.write_text(json.dumps(plan))
-    assert gather(folder).facts["Checkpoint"] == "step 125, epoch 1"
+    assert gather(folder / "report").facts["Checkpoint"] == "step 125, epoch 1"
     said = rf"report of {other} is of step 250, not 125: .* --workdir={other} --step=125$"
     with pytest.raises(ValueError, match=said):
         comparison.write_comparison([folder, other], tmp_path / "both", 125)
@@ -154,7 +156,9 @@ def test_tables_become_tables_and_all_else_stays_text():
 def test_markdown_holds_the_same_entries(workdir):
     text = (workdir / "report" / "report.md").read_text(encoding="utf-8")
     headings = re.findall(r"^### (.*)$", text, flags=re.MULTILINE)
-    assert headings == [one.entry.heading for _, shown in gather(workdir).chapters for one in shown]
+    assert headings == [
+        one.entry.heading for _, shown in gather(workdir / "report").chapters for one in shown
+    ]
     assert len(headings) == 8
     assert "![Figure 2: features of a trained net](figures/figure2.png)" in text
     assert "[17](atlas/index.html#conv1/17)" in text
@@ -186,6 +190,24 @@ def test_runs_side_by_side_show_what_differs(tmp_path):
         comparison.write_comparison(workdirs[:1], tmp_path / "out")
     with pytest.raises(FileNotFoundError, match="has no report: run python -m"):
         comparison.write_comparison([*workdirs, tmp_path], tmp_path / "out")
+
+
+def test_each_checkpoint_but_the_newest_has_a_report_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "standing", lambda *_: "the newest is step 375")
+    workdirs = [write_run(tmp_path / name, seed=seed) for seed, name in enumerate("ab")]
+    for workdir in workdirs:
+        (workdir / "checkpoints" / "375").mkdir(parents=True)
+        assert report_of(workdir, None) == report_of(workdir, 375) == workdir / "report"
+        (workdir / "report").rename(report_of(workdir, 250))
+        gathered = gather(workdir / "report-step250")
+        assert gathered.facts["Checkpoint"] == "step 250, epoch 2 (the newest is step 375)"
+        figure2 = next(one for _, shown in gathered.chapters for one in shown if one.step == "fig2")
+        assert not figure2.files(".png")  # which its record knows in the other folder
+    comparison.write_comparison(workdirs, tmp_path / "out", step=250)
+    with pytest.raises(FileNotFoundError, match=r"has no report of step 375: .* --step=375"):
+        comparison.write_comparison(workdirs, tmp_path / "out", step=375)
+    with pytest.raises(FileNotFoundError, match="has no report: run"):
+        comparison.write_comparison(workdirs, tmp_path / "out")
 
 
 @pytest.fixture

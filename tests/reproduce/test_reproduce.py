@@ -49,6 +49,7 @@ class FakeReproduction:
 
     def __init__(self, run, workdir: Path) -> None:
         self.run, self.workdir, self.net, self.effort = run, workdir, "net", Effort()
+        self.report = workdir / "report"
 
 
 @pytest.fixture
@@ -90,19 +91,19 @@ def test_what_a_step_depends_on_is_in_its_fingerprint_and_nothing_else(monkeypat
 
 
 def test_a_step_is_done_while_its_files_are_those_that_it_left(tmp_path):
-    large = tmp_path / "large.npz"
+    large, report = tmp_path / "large.npz", tmp_path / "report"
     large.write_bytes(bytes(200_000) + b"end")
-    write_record(tmp_path, "a", Made([large]), {"fingerprint": "x"})
-    assert is_done(tmp_path, "a", "x")
-    assert not is_done(tmp_path, "a", "y")
-    assert not is_done(tmp_path, "b", "x")
+    write_record(report, "a", Made([large]), {"fingerprint": "x"})
+    assert is_done(report, "a", "x")
+    assert not is_done(report, "a", "y")
+    assert not is_done(report, "b", "x")
     large.write_bytes(bytes(200_000) + b"END")
-    assert not is_done(tmp_path, "a", "x")
+    assert not is_done(report, "a", "x")
     large.write_bytes(bytes(200_000) + b"end")
     os.utime(large)  # a copied folder has other times
-    assert is_done(tmp_path, "a", "x")
+    assert is_done(report, "a", "x")
     large.unlink()
-    assert not is_done(tmp_path, "a", "x")
+    assert not is_done(report, "a", "x")
 
 
 def test_a_step_is_done_also_where_its_run_is_reached_through_a_link(tmp_path):
@@ -112,8 +113,8 @@ def test_a_step_is_done_also_where_its_run_is_reached_through_a_link(tmp_path):
     images = tmp_path / "work" / "images.npy"  # beside the link, not beside what it leads to
     images.write_text("images")
     for workdir in (tmp_path / "work" / "runs" / "a", tmp_path / "disk" / "runs" / "a"):
-        write_record(workdir, "data", Made([images]), {"fingerprint": "x"})
-        assert is_done(workdir, "data", "x")
+        write_record(workdir / "report", "data", Made([images]), {"fingerprint": "x"})
+        assert is_done(workdir / "report", "data", "x")
 
 
 def test_steps_are_made_once_and_again_only_where_something_changed(reproduction):
@@ -154,9 +155,9 @@ def test_an_error_stops_only_what_needs_the_step(reproduction):
     assert made == ["c"]
     assert [row.state for row in rows.values()] == ["failed", "failed", "made", "missing"]
     assert rows["b"].reason == "the photo is damaged"
-    assert (reproduction.workdir / FOLDER / "a.log").read_text() == "on the way\n"
-    assert not (reproduction.workdir / FOLDER / "c.log").exists()
-    assert read_record(reproduction.workdir, "a") is None
+    assert (reproduction.report / FOLDER / "a.log").read_text() == "on the way\n"
+    assert not (reproduction.report / FOLDER / "c.log").exists()
+    assert read_record(reproduction.report, "a") is None
     assert kept_reasons(reproduction, rows) == {
         "a": "the photo is damaged",
         "b": "the photo is damaged",
@@ -188,7 +189,7 @@ def test_an_unexpected_error_stops_no_more_and_is_tried_again(reproduction, erro
     assert rows["a"].state == "failed"
     assert re.match(reason, rows["a"].reason)
     assert "\n" not in rows["a"].reason
-    assert "Traceback" in (reproduction.workdir / FOLDER / "a.log").read_text()
+    assert "Traceback" in (reproduction.report / FOLDER / "a.log").read_text()
     steps[0] = fake(reproduction, "a", made=made)
     assert perform(reproduction, steps)["a"].state == "made"
     assert made == ["b", "a"]
@@ -206,7 +207,7 @@ def test_where_the_speed_cannot_be_measured_the_steps_are_made_all_the_same(
 
 def kept_reasons(reproduction: FakeReproduction, rows: dict[str, execute.Row]) -> dict[str, str]:
     execute.keep_plan(reproduction, list(rows.values()))
-    kept = json.loads((reproduction.workdir / FOLDER / "plan.json").read_text())
+    kept = json.loads((reproduction.report / FOLDER / "plan.json").read_text())
     return {name: one["reason"] for name, one in kept.items()}
 
 
@@ -280,7 +281,7 @@ def test_durations_are_short(seconds, text):
 
 def test_a_killed_reproduction_goes_on_and_redoes_nothing(shallow_run, tmp_path):
     workdir = copied(shallow_run, tmp_path / "run")
-    steps = workdir / FOLDER
+    steps = workdir / "report" / FOLDER
     arguments = (f"--workdir={workdir}", f"--only={ONLY}", "--draft")
     process = start_script("reproduce", *arguments, stderr=subprocess.STDOUT)
     deadline = time.monotonic() + 300
@@ -295,8 +296,9 @@ def test_a_killed_reproduction_goes_on_and_redoes_nothing(shallow_run, tmp_path)
     (output,) = run_script("reproduce", *arguments)
     after = {path.name: path.stat().st_mtime_ns for path in steps.glob("*.json")}
     assert all(after[name] == time for name, time in before.items())
+    report = workdir / "report"
     for name in ONLY.split(","):
-        assert is_done(workdir, name, read_record(workdir, name)["fingerprint"])
+        assert is_done(report, name, read_record(report, name)["fingerprint"])
     assert "Evaluating" not in output  # it says what it makes
     page = (workdir / "report" / "index.html").read_text()
     assert 'src="figures/figure1.png"' in page
@@ -319,7 +321,7 @@ def test_what_was_mined_is_drawn_in_every_figure_of_it(shallow_run, tmp_path):
         one.folder.name.rpartition("-")[0] for one in saved.find(reproduction.workdir, "features")
     }
     assert kept == {"validation-12", "train-4", "train-8", "train-12"}
-    files = read_record(reproduction.workdir, "mine")["files"]
+    files = read_record(reproduction.report, "mine")["files"]
     (paper,) = {str(Path(path).parent) for path in files}
     assert saved.load(reproduction.workdir / paper).about["options"]["rectify"] == "deconvnet"
     assert (
@@ -327,15 +329,15 @@ def test_what_was_mined_is_drawn_in_every_figure_of_it(shallow_run, tmp_path):
     )
     with np.load(reproduction.figures / "figure4.npz") as arrays:
         assert list(arrays["step"]) == [4, 8, 12]
-    numbers = [Path(path).name for path in read_record(reproduction.workdir, "fig6")["files"]]
+    numbers = [Path(path).name for path in read_record(reproduction.report, "fig6")["files"]]
     assert {"figure6.png", "figure6.md", "arrays.npz", "numbers.json"} <= set(numbers)
-    commands = read_record(reproduction.workdir, "mine_epochs")["commands"]
+    commands = read_record(reproduction.report, "mine_epochs")["commands"]
     assert commands[0].endswith(" --step=4 --split=train --k=1")
     # The figures' commands name what they have drawn.
     for name in ("fig2", "atlas"):
-        (command,) = read_record(reproduction.workdir, name)["commands"]
+        (command,) = read_record(reproduction.report, name)["commands"]
         assert f" --arrays={reproduction.workdir / paper} " in f"{command} "
-    draw_it, diagnose = read_record(reproduction.workdir, "fig6")["commands"]
+    draw_it, diagnose = read_record(reproduction.report, "fig6")["commands"]
     assert "--step=12" in shlex.split(draw_it)
     assert diagnose == saved.find(reproduction.workdir, "first_layers")[0].about["command"]
     # The same commands measure nothing anew.

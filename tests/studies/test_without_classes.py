@@ -53,7 +53,7 @@ def test_a_reproduction_makes_what_needs_no_classes(trunk):
     execute.keep_plan(reproduction, rows)
     assert not [row.reason for row in rows if row.state == "failed"]
     assert states["evaluate"].reason == "trunk has no classifier, which this needs"
-    page = write_report(trunk.directory).read_text()
+    page = write_report(reproduction.report).read_text()
     assert "Not made: trunk has no classifier, which this needs." in page
     assert "No probabilities and classes: the net has no classifier." in page
     assert "none, it has no classifier" in page

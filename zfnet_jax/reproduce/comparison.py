@@ -18,9 +18,11 @@ from zfnet_jax.report.markup import href, html_text
 from zfnet_jax.report.page import check_free
 from zfnet_jax.reproduce import page_html
 from zfnet_jax.reproduce.gather import Report, Shown, gather
+from zfnet_jax.reproduce.record import FOLDER
 from zfnet_jax.reproduce.report import ASSETS
 from zfnet_jax.runs import checkpoint
 from zfnet_jax.runs.steps import Which
+from zfnet_jax.studies.context import report_of
 from zfnet_jax.studies.errors.training_curves import curves
 from zfnet_jax.training.metrics import read_metrics
 
@@ -43,19 +45,22 @@ def write_comparison(workdirs: Sequence[Path], out: Path, step: Which | None = N
     """
     if len(workdirs) < 2:
         raise ValueError("a comparison needs at least two runs: repeat --workdir")
-    for workdir in workdirs:
-        if not (workdir / "report" / "steps" / "plan.json").exists():
+    steps = [checkpoint.step_of(workdir, step) for workdir in workdirs]
+    folders = [_report_of(*each) for each in zip(workdirs, steps, strict=True)]
+    for workdir, wanted, folder in zip(workdirs, steps, folders, strict=True):
+        if not (folder / FOLDER / "plan.json").exists():
+            of, flag = ("", "") if wanted is None else (f" of step {wanted}", f" --step={wanted}")
             raise FileNotFoundError(
-                f"{workdir} has no report: run python -m scripts.reproduce --workdir={workdir}"
+                f"{workdir} has no report{of}: run python -m scripts.reproduce"
+                f" --workdir={workdir}{flag}"
             )
-    reports = [gather(workdir) for workdir in workdirs]
-    for workdir, report in zip(workdirs, reports, strict=True):
+    reports = [gather(folder) for folder in folders]
+    for workdir, wanted, report in zip(workdirs, steps, reports, strict=True):
         if not report.chapters:
             raise ValueError(
                 f"the report of {workdir} was made by an earlier version:"
                 f" run python -m scripts.reproduce --workdir={workdir}"
             )
-        wanted = checkpoint.step_of(workdir, step)
         if wanted not in (None, report.step):
             raise ValueError(
                 f"the report of {workdir} is of step {report.step}, not {wanted}: run python -m"
@@ -69,6 +74,12 @@ def write_comparison(workdirs: Sequence[Path], out: Path, step: Which | None = N
     write_bytes(out / "report.css", (ASSETS / "report.css").read_bytes())
     write_text(out / "index.html", _page(workdirs, reports, out))
     return out / "index.html"
+
+
+def _report_of(workdir: Path, step: int | None) -> Path:
+    """The checkpoint's own; where it has none the run's, which was all there was before."""
+    own = report_of(workdir, step)
+    return own if (own / FOLDER / "plan.json").exists() else workdir / "report"
 
 
 def _page(workdirs: Sequence[Path], reports: Sequence[Report], out: Path) -> str:

@@ -58,7 +58,7 @@ def make_rows(reproduction: Reproduction, steps: Sequence[Step]) -> list[Row]:
     digests = fingerprints(steps, reproduction.net)
     done = parallel.by_writer(
         lambda: {
-            one.name for one in steps if is_done(reproduction.workdir, one.name, digests[one.name])
+            one.name for one in steps if is_done(reproduction.report, one.name, digests[one.name])
         }
     )
     rows = []
@@ -135,7 +135,7 @@ def keep_plan(reproduction: Reproduction, rows: Sequence[Row]) -> None:
 
     Of a step that was not asked for this time, the reason is the one of before.
     """
-    path = reproduction.workdir / FOLDER / "plan.json"
+    path = reproduction.report / FOLDER / "plan.json"
     before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     plan = {
         row.step.name: {
@@ -162,7 +162,7 @@ def _reason_before(row: Row, before: Mapping[str, Any]) -> str:
 
 def _make(reproduction: Reproduction, row: Row) -> None:
     began = time.monotonic()
-    log = reproduction.workdir / FOLDER / f"{row.step.name}.log"
+    log = reproduction.report / FOLDER / f"{row.step.name}.log"
     try:
         with _logged(log) if parallel.is_writer() else contextlib.nullcontext():
             made = row.step.make()
@@ -181,7 +181,7 @@ def _make(reproduction: Reproduction, row: Row) -> None:
         log.unlink()
     commands = made.commands or row.step.commands
     about = _about(reproduction, row) | {"commands": list(commands)}
-    write_record(reproduction.workdir, row.step.name, made, about)
+    write_record(reproduction.report, row.step.name, made, about)
 
 
 @contextlib.contextmanager

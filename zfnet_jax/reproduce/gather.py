@@ -10,6 +10,7 @@ from typing import Any
 
 from zfnet_jax import dotted
 from zfnet_jax.reproduce.contents import CHAPTERS, Chapter
+from zfnet_jax.reproduce.record import FOLDER
 from zfnet_jax.runs import checkpoint
 from zfnet_jax.studies.step import Entry
 from zfnet_jax.windows import by
@@ -20,12 +21,14 @@ class Shown:
     """An entry of the report, with what there is to show.
 
     Attributes:
+      folder: the name of the report's.
       step: the name of the step that makes it.
       record: of its step (see `reproduce.record`); None if it was never made.
       chain: the records of all steps that it comes from, its own last.
       reason: why it was not made, or why what there is may no longer be true; '' if all is well.
     """
 
+    folder: str
     step: str
     entry: Entry
     record: Mapping[str, Any] | None
@@ -46,8 +49,8 @@ class Shown:
 
     def _inside(self) -> Iterator[Path]:
         for path in map(Path, self.record["files"] if self.record else ()):
-            if path.parts[0] == "report":
-                yield path.relative_to("report")
+            if path.parts[0] == self.folder:
+                yield path.relative_to(self.folder)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,29 +76,29 @@ class Report:
     has_atlas: bool
 
 
-def gather(workdir: Path) -> Report:
-    """Reads what the steps have left."""
-    steps = workdir / "report" / "steps"
+def gather(report: Path) -> Report:
+    """Reads what the steps have left in the folder of a report, which lies in its run's."""
+    workdir, steps = report.parent, report / FOLDER
     plan = json.loads((steps / "plan.json").read_text(encoding="utf-8"))
     records = {
         name: _record(workdir, steps / f"{name}.json")
         for name in plan
         if (steps / f"{name}.json").exists()
     }
-    shown = [_shown(name, plan, records) for name in plan if plan[name].get("entry")]
+    shown = [_shown(report.name, name, plan, records) for name in plan if plan[name].get("entry")]
     chapters = [
         (chapter, tuple(one for one in shown if one.entry.section in chapter.sections))
         for chapter in CHAPTERS
     ]
     config = json.loads((workdir / "config.json").read_text(encoding="utf-8"))
     return Report(
-        folder=workdir / "report",
+        folder=report,
         name=workdir.resolve().name,
         facts=_facts(workdir, config, plan, records),
         config=dict(dotted.fields(config)),
         step=made["step"] if (made := _of_newest_plan(plan, records)) else None,
         chapters=tuple((chapter, entries) for chapter, entries in chapters if entries),
-        has_atlas=(workdir / "report" / "atlas" / "index.html").exists(),
+        has_atlas=(report / "atlas" / "index.html").exists(),
     )
 
 
@@ -107,20 +110,20 @@ def _record(workdir: Path, path: Path) -> dict[str, Any]:
     return record | {"files": there, "gone": [name for name in files if name not in there]}
 
 
-def _shown(name: str, plan: Mapping[str, Any], records: Mapping[str, Any]) -> Shown:
+def _shown(folder: str, name: str, plan: Mapping[str, Any], records: Mapping[str, Any]) -> Shown:
     step, record = plan[name], records.get(name)
     entry, reason = Entry(**step["entry"]), step["reason"]
     if step["state"] == "failed":
         reason += "; the same reproduction tries it again"
     if record is None:
-        return Shown(name, entry, None, (), reason or "it was not asked for yet")
+        return Shown(folder, name, entry, None, (), reason or "it was not asked for yet")
     if not _is_current(step, record):
         stale = "made from an earlier checkpoint, data, options or code"
         reason = f"{stale}; since then: {reason}" if reason else f"{stale}: reproduce it again"
-    elif shown_files := [name for name in record["gone"] if name.startswith("report/")]:
+    elif shown_files := [name for name in record["gone"] if name.startswith(f"{folder}/")]:
         reason = f"{', '.join(shown_files)} is gone: reproduce it again"
     chain = tuple(records[need] for need in _needed(name, plan) if need in records)
-    return Shown(name, entry, record, chain, reason)
+    return Shown(folder, name, entry, record, chain, reason)
 
 
 def _needed(name: str, plan: Mapping[str, Any]) -> list[str]:

@@ -98,7 +98,7 @@ def look(
                 execute.execute(reproduction, rows, bar)
         finally:
             execute.keep_plan(reproduction, rows)
-            page = write_report(out)
+            page = write_report(reproduction.report)
     return Look(rows, Path(reproduction.prepared_dir), page)
 
 

@@ -1,6 +1,6 @@
 """The record that a step leaves, which makes a rerun skip it.
 
-WORKDIR/report/steps/NAME.json says with which fingerprint the step was made, which files it left
+REPORT/steps/NAME.json says with which fingerprint the step was made, which files it left
 and from what; the report is written from these records alone.
 """
 
@@ -17,7 +17,7 @@ from zfnet_jax.files import write_json
 from zfnet_jax.runs import provenance
 from zfnet_jax.studies.step import Made, Step
 
-FOLDER = Path("report") / "steps"  # of the records, in the run's folder
+FOLDER = "steps"  # of the records, in the report's folder, which lies in the run's
 _ENDS = 1 << 16  # bytes at either end of a file that tell it from another of its size
 
 
@@ -43,31 +43,31 @@ def fingerprints(steps: Sequence[Step], net: str) -> dict[str, str]:
     return found
 
 
-def read_record(workdir: Path, name: str) -> dict[str, Any] | None:
+def read_record(report: Path, name: str) -> dict[str, Any] | None:
     """What a step left when it was last made; None if it never was."""
     try:
-        return json.loads((workdir / FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+        return json.loads((report / FOLDER / f"{name}.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):
         return None
 
 
-def write_record(workdir: Path, name: str, made: Made, rest: Mapping[str, Any]) -> None:
+def write_record(report: Path, name: str, made: Made, rest: Mapping[str, Any]) -> None:
     """Keeps what a step has left; `rest` are fields such as 'fingerprint' and 'seconds'."""
     # Of links resolved: '..' after a link leads elsewhere.
-    root = workdir.resolve()
+    root = report.parent.resolve()
     files = {os.path.relpath(path.resolve(), root): file_digest(path) for path in made.files}
     maps = {layer: [int(number) for number in numbers] for layer, numbers in made.maps.items()}
     record = {"name": name, "files": files, "notes": list(made.notes), "maps": maps, **rest}
-    (workdir / FOLDER).mkdir(parents=True, exist_ok=True)
-    write_json(workdir / FOLDER / f"{name}.json", record)
+    (report / FOLDER).mkdir(parents=True, exist_ok=True)
+    write_json(report / FOLDER / f"{name}.json", record)
 
 
-def is_done(workdir: Path, name: str, fingerprint: str) -> bool:
+def is_done(report: Path, name: str, fingerprint: str) -> bool:
     """Whether a step was made like this and its files are those that it left."""
-    record = read_record(workdir, name)
+    record = read_record(report, name)
     if record is None or record["fingerprint"] != fingerprint:
         return False
-    root = workdir.resolve()
+    root = report.parent.resolve()
     return all(file_digest(root / path) == was for path, was in record["files"].items())
 
 

@@ -2,7 +2,8 @@
 Markdown.
 
 It is written from what the steps of a reproduction have left in WORKDIR/report/steps, and stands in
-one folder, WORKDIR/report, which can be moved and opens from the file system:
+one folder, WORKDIR/report (of a checkpoint before the newest WORKDIR/report-stepN), which can be
+moved and opens from the file system:
 
     index.html  report.css  report.md
     figures/  tables/  atlas/  photos/  steps/
@@ -19,11 +20,10 @@ from zfnet_jax.reproduce.gather import gather
 ASSETS = Path(__file__).with_name("assets")
 
 
-def write_report(workdir: Path) -> Path:
-    """Writes index.html and report.md of a run's report; returns the former."""
-    folder = Path(workdir) / "report"
+def write_report(folder: Path) -> Path:
+    """Writes index.html and report.md of the report in a folder; returns the former."""
     folder.mkdir(parents=True, exist_ok=True)
-    report = gather(Path(workdir))
+    report = gather(folder)
     write_bytes(folder / "report.css", (ASSETS / "report.css").read_bytes())
     write_text(folder / "report.md", page_markdown.page(report))
     write_text(folder / "index.html", page_html.page(report))

@@ -17,7 +17,7 @@ _BATCH, _PASSES = 32, 3
 
 def images_per_second(reproduction: Reproduction) -> float:
     """Images forwarded a second, measured once for a net and kind of device and then kept."""
-    path = reproduction.workdir / FOLDER / "speed.json"
+    path = reproduction.report / FOLDER / "speed.json"
     key = f"{reproduction.net} on {jax.device_count()} x {jax.devices()[0].device_kind}"
     if path.exists():
         known = json.loads(path.read_text(encoding="utf-8"))

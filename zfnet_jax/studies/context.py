@@ -10,10 +10,18 @@ from typing import Any
 
 from zfnet_jax.data.images import Split
 from zfnet_jax.runs import provenance, titles
+from zfnet_jax.runs.checkpoint import newest_step
 from zfnet_jax.runs.run import Run, open_run
 from zfnet_jax.runs.steps import Which
 from zfnet_jax.studies.images import in_classes_of, open_split
 from zfnet_jax.studies.options import command, content_digest
+
+
+def report_of(workdir: Path, step: int | None) -> Path:
+    """The folder of the report on a checkpoint of a run, the newest if None: each but the newest
+    has one of its own, so that none takes the place of another."""
+    newest = newest_step(workdir / "checkpoints")
+    return workdir / ("report" if step in (None, newest) else f"report-step{step}")
 
 
 class Context:
@@ -23,7 +31,7 @@ class Context:
       run: the net.
       workdir: its folder.
       prepared_dir: other images than those of the run's config, if not empty; see `images`.
-      report: where figures, tables and the report lie.
+      report: where figures, tables and the report lie, see `report_of`.
     """
 
     def __init__(self, workdir: Path, step: Which | None = None, prepared_dir: str = "") -> None:
@@ -35,16 +43,13 @@ class Context:
         """
         self.run: Run = open_run(workdir, step)
         self._step = None if step is None else self.run.step
+        self.report = report_of(self.workdir, self._step)
         self.prepared_dir = prepared_dir
         self._splits: dict[str, Split] = {}
 
     @property
     def workdir(self) -> Path:
         return self.run.directory
-
-    @property
-    def report(self) -> Path:
-        return self.workdir / "report"
 
     @property
     def figures(self) -> Path:

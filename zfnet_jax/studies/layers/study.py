@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from zfnet_jax.names import fit
 from zfnet_jax.runs.run import Run, load_photo
 from zfnet_jax.studies import photos, saved
-from zfnet_jax.studies.context import Context
+from zfnet_jax.studies.context import Context, report_of
 from zfnet_jax.studies.drawing import draw
 from zfnet_jax.studies.layers import strongest
 from zfnet_jax.studies.layers.deconv_layer import Arrays, deconv_layer
@@ -55,7 +55,7 @@ def measured(run: Run, options: Options) -> Result:
             f"--workdir={run.directory}",
             f"--step={run.step}",
             *arguments(options),
-            f"--out={run.directory / 'report' / 'figures'}",
+            f"--out={report_of(run.directory, run.step) / 'figures'}",
         ),
     )
 
