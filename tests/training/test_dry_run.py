@@ -73,7 +73,7 @@ def test_time_is_steps_validation_and_what_is_left(prepared_pictures, tmp_path):
     speed = Speed(step=10.0, waiting=0.25, reading=0.5, validating=7.0)
     first, second = dry_run._of_time(job, speed, start=60.0)
     assert first == (
-        "speed: a step of 10 s, 2 images/s, 25.0% of it waiting for images; reading alone"
+        "speed: a step of 10 s, 1.6 images/s, 25.0% of it waiting for images; reading alone"
         " 32 images/s"
     )
     # Four steps of 16, two batches of 16 to validate on, three epochs.
