@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 
 import flax.linen as nn
@@ -12,6 +13,7 @@ from ml_collections import ConfigDict
 
 from configs import architectures
 from tests import slow_reference as slow
+from zfnet_jax import model as zfnet_model
 from zfnet_jax.architecture import from_config
 from zfnet_jax.contrast_norm import contrast_norm
 from zfnet_jax.layer_specs import RELU, Pool, plain_then
@@ -419,7 +421,22 @@ def test_parameters_are_drawn_without_a_forward_pass():
     """Which would be traced and compiled for nothing when a training starts."""
     model = slow.exact_model(NETS["zfnet"])
     images = jax.ShapeDtypeStruct((1, 64, 67, 3), np.float32)
-    made = str(jax.make_jaxpr(model.init)(jax.random.key(0), images))
+    made = str(jax.make_jaxpr(lambda key: model.init(key, images))(jax.random.key(0)))
     assert "erf_inv" in made
     for operation in ("conv_general_dilated", "dot_general", "max"):
         assert f"{operation}[" not in made.replace("reduce_max[", "")
+
+
+def test_parameters_of_a_shape_are_those_of_images():
+    """And `init` with images answers of them too, as of any module of Flax."""
+    model = slow.exact_model(NETS["zfnet"])
+    images = jnp.zeros((1, 64, 67, 3))
+    (_, activations), variables = jax.jit(model.init_with_output)(jax.random.key(3), images)
+    assert activations["pool5"].shape[0] == 1
+    made = zfnet_model.initial_params(model, 3, (64, 67), 3)
+    # Of two programs, which round apart.
+    jax.tree.map(
+        functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-7),
+        variables["params"],
+        made,
+    )

@@ -45,9 +45,8 @@ def test_what_is_imported_is_listed():
     """At import time the dependencies alone, in functions those of the extras too."""
     distributions = metadata.packages_distributions()
     dependencies = names(PROJECT["dependencies"])
-    optional = {
-        name for extra in ("tfds", "slurm", "import", "explore") for name in names(EXTRAS[extra])
-    }
+    extras = ("tfds", "slurm", "import", "explore", "jpeg")
+    optional = {name for extra in extras for name in names(EXTRAS[extra])}
     unlisted = set()
     for path in [*(ROOT / "zfnet_jax").rglob("*.py"), *(ROOT / "configs").glob("*.py")]:
         for module, lazy in imports(ast.parse(path.read_text(encoding="utf-8"))):

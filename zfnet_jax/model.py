@@ -41,14 +41,15 @@ class ZFNet(nn.Module):
     @nn.compact
     def __call__(
         self,
-        images: jax.Array,
+        images: jax.Array | jax.ShapeDtypeStruct,
         dropout_keys: jax.Array | None = None,
         frozen: tuple[str, ...] = (),
     ) -> tuple[jax.Array, Activations]:
         """Class scores of images, with everything computed on the way.
 
         Args:
-          images: [B, H, W, C], the per-pixel mean subtracted.
+          images: [B, H, W, C], the per-pixel mean subtracted. `init` takes their shape alone, too:
+            then the parameters are drawn, and no forward pass is traced.
           dropout_keys: one key per image [B] to train with dropout, None to evaluate. Keyed by
             image, so that a step does not depend on how its images lie on devices.
           frozen: layers that are computed as in evaluation, without dropout.
@@ -73,7 +74,7 @@ class ZFNet(nn.Module):
             return Parameters(stage, inputs, init, name=stage.weights)()
 
         activations: Activations = {}
-        if self.is_initializing():  # parameters need shapes alone: no forward pass to compile
+        if isinstance(images, jax.ShapeDtypeStruct):
             shape = images.shape[1:]
             for stage in net.stages:
                 weights_of(stage, shape)
@@ -147,5 +148,5 @@ def forward(
 
 def initial_params(net: ZFNet, seed: int, image_size: Sides, channels: int) -> dict[str, Any]:
     """Parameters before training, float32, for images of so many pixels a side."""
-    images = jnp.zeros((1, *both(image_size), channels))
-    return jax.jit(net.init)(jax.random.key(seed), images)["params"]
+    images = jax.ShapeDtypeStruct((1, *both(image_size), channels), jnp.float32)
+    return jax.jit(lambda key: net.init(key, images)["params"])(jax.random.key(seed))
