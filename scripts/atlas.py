@@ -5,7 +5,8 @@ python -m scripts.atlas --workdir=DIR --arrays=FOLDER [--arrays=FOLDER ...]
 
 Needs the winners that `python -m scripts.mine` leaves; every checkpoint that was mined becomes a
 place on the page's epoch slider, unless --step names one. Of what was mined with several options
-(--k among them) it shows the paper's, or the folders that are named.
+(--k among them) it shows the paper's, or the folders that are named. It goes to
+WORKDIR/report/atlas, or to --out.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from zfnet_jax.command import inputs, shell, step_flag
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _SPLIT = flags.DEFINE_string("split", None, "The split; validation where several were mined.")
 _STEP = step_flag.define("every one that was mined")
+_OUT = flags.DEFINE_string("out", None, "Folder to write into; WORKDIR/report/atlas.")
 _ARRAYS = flags.DEFINE_multi_string(
     "arrays", [], "What was mined, instead of looking for it: a folder for each checkpoint."
 )
@@ -33,7 +35,7 @@ def main() -> None:
         results = [saved.load(folder) for folder in _ARRAYS.value]
     else:
         results = inputs.mined_alike(_WORKDIR.value, _SPLIT.value, step=_STEP.value, same_k=True)
-    out = Path(_WORKDIR.value) / "report" / "atlas"
+    out = Path(_OUT.value or Path(_WORKDIR.value) / "report" / "atlas")
     atlas.write_atlas([one.folder for one in results], out, progress=sys.stderr.isatty())
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     steps = ", ".join(str(one.about["step"]) for one in results)

@@ -56,7 +56,10 @@ def test_sizes_are_those_of_a_run(said, shallow_config, shallow_run):
 
 def test_what_is_not_prepared_is_made_and_its_reading_not_told(shallow_config, tmp_path):
     shallow_config.data.prepared_dir = str(tmp_path / "nowhere")
-    first = next(dry_run.dry_run(shallow_config))
+    lines = list(dry_run.dry_run(shallow_config))
+    assert any(line.startswith("speed: ") for line in lines)
+    assert "reading alone" not in "\n".join(lines)
+    first = lines[0]
     assert first.startswith("data: 70 images to train on, 30 to validate on, 10 classes, not prep")
     train, validation = made.make(zfnet.get_config().data)
     assert (len(train), len(validation), len(train.class_names)) == (1_281_167, 50_000, 1000)

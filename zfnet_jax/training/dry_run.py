@@ -94,7 +94,8 @@ def dry_run(config: ConfigDict, directory: Path | None = None) -> Iterator[str]:
     yield from _of_time(job, speed, start + compiling)
     had, there = estimate.host_memory()
     had += estimate.tree_bytes(shapes)  # a checkpoint is written from a copy
-    yield f"memory of the host: {bytes_in_words(had)} of {bytes_in_words(there)}"
+    each = ", each process" if parallel.process_count() > 1 else ""
+    yield f"memory of the host: {bytes_in_words(had)}{each}, of {bytes_in_words(there)}"
 
 
 def _batches(job: Job, epoch: int) -> _Batches:
@@ -214,6 +215,8 @@ def _of_disk(job: Job, carried: tuple[Any, ...], directory: Path | None) -> str:
     count = keep.keep_latest + keep.keep_best + sum(one <= epochs for one in keep.keep_epochs)
     if not keep.every_steps:
         count = min(count, epochs)
+    if keep.every_steps or count < epochs:
+        count += 1  # the next one is written before an older one goes
     state, _, mean = carried
     each = estimate.tree_bytes((state, mean))
     line = (

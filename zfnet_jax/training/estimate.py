@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import resource
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -67,11 +68,12 @@ def device_memory() -> int | None:
 def host_memory() -> tuple[int, int]:
     """Bytes that this process has had at most, pages of files included, and that the host has."""
     status = Path("/proc/self/status")
-    if status.exists():
-        (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", status.read_text())
-        had = 1024 * int(peak)
-    else:  # of macOS, in bytes
-        had = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
+    if peak:
+        had = 1024 * int(peak[1])
+    else:  # kilobytes, of macOS bytes
+        unit = 1 if sys.platform == "darwin" else 1024
+        had = unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return had, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 

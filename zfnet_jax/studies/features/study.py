@@ -179,7 +179,10 @@ def atlas_step(context: Context, options: Options = AS_THE_PAPER) -> Step:
             return sorted(path for path in out.rglob("*") if path.is_file())
 
         files = parallel.by_writer(write)
-        return Made(files, commands=[context.command("atlas", f"--arrays={folder}", step=False)])
+        # Another report than the newest checkpoint's has an atlas of its own.
+        elsewhere = [] if context.report.name == "report" else [f"--out={out}"]
+        how = (f"--arrays={folder}", *elsewhere)
+        return Made(files, commands=[context.command("atlas", *how, step=False)])
 
     return Step(
         "atlas",
