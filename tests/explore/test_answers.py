@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shlex
+import shutil
 import zipfile
 
 import numpy as np
@@ -172,7 +173,7 @@ def test_winners_are_those_that_were_mined(get, photo, workdir):
         patch = found.patches["conv1/patch"][number]
         side = patch.shape[1]
         for place, tile in enumerate(patch):
-            row, column = divmod(place, 2)
+            row, column = divmod(place, unit["grid"])
             shown = sheet[row * side :, column * side :][:side, :side]
             np.testing.assert_array_equal(shown, tile)
         assert get("/api/winners_projected.png", layer="conv1", map=number)
@@ -225,6 +226,16 @@ def test_a_view_is_saved_and_opened_and_made_again_in_a_shell(
         assert [one["view"] for one in getter(later)("/api/views")["views"]] == [name]
         with zipfile.ZipFile(io.BytesIO(getter(later)(f"/api/views/{name}.zip"))) as archive:
             assert {path.partition("/")[2] for path in archive.namelist()} == files
+        other = workdir / "explore" / "other"
+        shutil.copytree(folder, other)
+        (other / "view.json").write_text(json.dumps(view | {"step": 5}))
+        answer = later.get("/api/views/other")
+        assert answer.status_code == 404
+        assert "is of step 5, which is not there any more" in answer.json()["error"]
+        for damaged in ("{", "[]", "{}"):
+            (other / "view.json").write_text(damaged)
+            assert [one["view"] for one in getter(later)("/api/views")["views"]] == [name]
+        shutil.rmtree(other)
         for wrong in ("..", "%2e%2e", "nix", ".hidden", "a%2Fb"):
             assert later.get(f"/api/views/{wrong}").status_code in (404, 307), wrong
     of_unit, of_square = (shlex.split(command) for command in view["commands"])

@@ -323,8 +323,57 @@ def test_a_photo_that_the_server_gave_up_is_sent_again(
     page.wait("document.querySelector('#busy').hidden")
     page.wait(f"fetch('/api/photo.png?run=0&photo={photo}').then((one) => one.ok)")
     page.wait("[...document.querySelectorAll('.trouble')].every((one) => one.hidden)")
-    page.expected += [one for one in page.look_at_console() if "404" in one["message"]]
+
+    # The crop is there still: strips, answers and units miss the photo.
+    server.explorer.photos._kept._values.clear()
+    server.explorer._seen._values.clear()
+    page.chrome.execute_script(
+        "const epoch = document.querySelector('#epoch'); epoch.value = 0;"
+        "epoch.dispatchEvent(new Event('input'))"
+    )
+    page.wait("location.hash.includes('step=4')")
+    page.wait(f"fetch('/api/photo.png?run=0&photo={photo}').then((one) => one.ok)")
+    page.wait("document.querySelectorAll('.old').length === 0")
+    page.wait("[...document.querySelectorAll('.trouble')].every((one) => one.hidden)")
+    best = page.asked(f"answer?run=0&photo={photo}&step=4")["classes"][0]["name"]
+    assert page.text("#answers .best bdi") == best
+
+    # Nobody can bring it: that is told, once, and what is shown is seen to be old.
+    page.look_at_console()
+    page.open(page.fragment)  # the bytes are forgotten
+    page.wait("document.querySelectorAll('#units figure img').length === 1")
+    server.explorer.photos._kept._values.clear()
+    server.explorer._seen._values.clear()
+    page.press("]")
+    page.wait("!document.querySelector('#stage-trouble').hidden")
+    assert "not here any more: send it again" in page.text("#stage-trouble")
+    page.wait("document.querySelector('#busy').hidden")
+    assert page.js("document.querySelector('#answers .bars').classList.contains('old')")
+    page.look_at_console()
+    page.expected += [one for one in page.log if "404" in one["message"]]
     assert page.expected
+
+
+def test_winners_and_fields_are_those_of_the_map(page: Page):
+    page.open("#sample=0&layer=conv1&map=5")
+    page.wait("document.querySelectorAll('#winners .cell').length === 2")  # one of three, twice
+    across = "getComputedStyle(document.querySelector('#winners .grid')).getPropertyValue('--grid')"
+    assert page.js(across) == "2"
+
+    # A layer's own button, while its strongest map is shown: the field stays.
+    page.wait(f"{TILES}.length > 0")
+    page.click("#layer-conv1 .tile:first-child")
+    strongest = page.text("#layer-conv1 .tile:first-child b")
+    page.wait(f"{UNIT} === 'conv1 / map {strongest}' && document.querySelector('#marks .box')")
+    page.wait("document.querySelector('#busy').hidden")
+    page.click("#layers button:first-child")
+    page.wait("document.querySelector('#marks .box')")
+
+
+def test_a_view_of_an_unknown_name_is_told(page: Page):
+    page.open("#view=a%2Fb")
+    page.wait("!document.querySelector('#notice').hidden")
+    page.expected += [one for one in page.look_at_console() if "404" in one["message"]]
 
 
 def test_late_answers_never_stand_over_newer_ones(page: Page):

@@ -177,6 +177,7 @@ class Explorer:
             "title": f"{unit.layer} map {number}",
             "class": mined.class_of(found.winners, unit.layer, number) if found and has else None,
             "winners": mined.of_map(found, unit.layer, number) if found and has else [],
+            "grid": pictures.winners_across(found.winners, unit.layer) if found and has else None,
         }
 
     def unit_picture(

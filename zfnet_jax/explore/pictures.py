@@ -58,6 +58,11 @@ def strip(maps: np.ndarray) -> bytes:
     return png(Image.fromarray(sheet.reshape(rows * height, columns * width)))
 
 
+def winners_across(mined: Winners, layer: str) -> int:
+    """Places in a row of the square of a map's winners, those that are not taken included."""
+    return math.isqrt(mined.winners[f"{layer}/image"].shape[1] - 1) + 1
+
+
 def winners(mined: Winners, layer: str, number: int, projected: bool) -> bytes:
     """The winners of a map in a square, their patches or their projections, as in the atlas."""
     sides = mined.patches[f"{layer}/patch"].shape[2:4]
@@ -67,7 +72,7 @@ def winners(mined: Winners, layer: str, number: int, projected: bool) -> bytes:
         tiles = sprites.projection_tiles(sheet, mined.projection(layer, number))
     else:
         tiles = mined.patches[f"{layer}/patch"][number]
-    grid = math.isqrt(count - 1) + 1
+    grid = winners_across(mined, layer)
     canvas = Image.new("RGB", (sheet.side * grid, sheet.side * grid), sprites.GREY)
     for place, tile in enumerate(tiles):
         row, column = divmod(place, grid)

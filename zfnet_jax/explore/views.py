@@ -15,6 +15,7 @@ import dataclasses
 import hashlib
 import io
 import json
+import logging
 import re
 import time
 import zipfile
@@ -34,6 +35,7 @@ from zfnet_jax.studies.occlusion.options import Options as Occlusion
 from zfnet_jax.studies.options import arguments, command
 
 FOLDER = "explore"  # in a run's folder
+_LISTED = ("saved", "layer", "map", "step")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,20 +117,28 @@ def save(explorer: Explorer, asked: Asked) -> Json:
 def listed(explorer: Explorer, run: int) -> Json:
     """The views of a run, newest first."""
     root = explorer.nets.folder(run).directory / FOLDER
-    found = [(path.parent.name, _read(path.parent)) for path in root.glob("[!.]*/view.json")]
-    found.sort(key=lambda one: (one[1]["saved"], one[0]), reverse=True)
-    fields = ("saved", "layer", "map", "step")
-    return {
-        "views": [
-            {"view": name, **{field: view[field] for field in fields}} for name, view in found
-        ]
-    }
+    found = []
+    for path in root.glob("[!.]*/view.json"):
+        try:
+            view = _read(path.parent)
+        except (ValueError, OSError) as error:  # the others are whole
+            logging.warning("%s", error)
+            continue
+        found.append({"view": path.parent.name, **{field: view[field] for field in _LISTED}})
+    found.sort(key=lambda one: (one["saved"], one["view"]), reverse=True)
+    return {"views": found}
 
 
 def opened(explorer: Explorer, run: int, name: str) -> Json:
-    """A saved view; its photo is kept again."""
+    """A saved view; its photo is kept again. NotThereError: its checkpoint is gone."""
     folder = _folder(explorer, run, name)
     view = _read(folder)
+    steps = explorer.nets.folder(run).steps
+    if view["step"] not in steps:
+        raise NotThereError(
+            f"the view {name} is of step {view['step']}, which is not there any more, only"
+            f" {', '.join(map(str, steps))}"
+        )
     with damage_told(folder, "remove it"), Image.open(folder / "photo.png") as image:
         square = np.asarray(image.convert("RGB"))
     return view | {"view": name, "run": run, "photo": explorer.photos.put(square)}
@@ -153,7 +163,8 @@ def _folder(explorer: Explorer, run: int, name: str) -> Path:
 
 def _read(folder: Path) -> Json:
     with damage_told(folder, "remove it"):
-        return json.loads((folder / "view.json").read_text(encoding="utf-8"))
+        view = json.loads((folder / "view.json").read_text(encoding="utf-8"))
+        return view | {field: view[field] for field in _LISTED}  # or it is no view
 
 
 def _commands(workdir: Path, folder: Path, view: Json) -> list[str]:

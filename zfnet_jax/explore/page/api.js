@@ -6,13 +6,26 @@ import { $ } from "./dom.js";
 const LATE = 400; // milliseconds after which the page says what the server is at
 const EVERY = 300;
 
-const LOST = /^photo \S+ is not here any more/; // the photo's own place tells it, once
+const LOST = /^photo (\S+) is not here any more/; // the photo's own place tells it, once
 
 /** What the server answers with an error, in its one line. */
 export class Refused extends Error {
-  get isLost() {
-    return LOST.test(this.message);
+  /** The photo that the server no longer has, if that is what is wrong. */
+  get lost() {
+    return LOST.exec(this.message)?.[1] ?? null;
   }
+}
+
+let lost = () => {};
+
+/** Calls a function with each error that says that the server no longer has a photo. */
+export function onLost(listener) {
+  lost = listener;
+}
+
+/** To be called with what was wrong with an answer, when its own place has told it. */
+export function failed(error) {
+  if (error.lost) lost(error);
 }
 
 function address(path, query) {
@@ -77,25 +90,22 @@ export async function* events(path, query, signal) {
  *
  * A job is an async function that returns another one, which shows what was found. With `live` what
  * is overtaken by a newer job is shown too, as it is older than what follows. What it shows, an
- * element, is marked as old meanwhile.
+ * element, is marked as old meanwhile, and stays so where the newest job fails.
  */
 export class Newest {
   #running = null;
   #next = null;
 
   /** fail: called with a line of trouble, which is "" where another place tells it; null: all is well. */
-  constructor(name, fail, { live = false, tellsLost = false } = {}) {
-    Object.assign(this, { name, fail, live, tellsLost, shows: null });
+  constructor(name, fail, { live = false } = {}) {
+    Object.assign(this, { name, fail, live, shows: null });
   }
 
   /** Resolves when no job is left. */
   run(job) {
     this.#next = { job, start: performance.now() };
     this.shows?.classList.add("old");
-    this.#running ??= this.#all().finally(() => {
-      this.#running = null;
-      this.shows?.classList.remove("old");
-    });
+    this.#running ??= this.#all().finally(() => (this.#running = null));
     return this.#running;
   }
 
@@ -107,12 +117,15 @@ export class Newest {
         const show = await job();
         if (!this.#next || this.live) {
           show();
+          this.shows?.classList.toggle("old", this.#next !== null);
           this.fail(null);
           performance.measure(this.name, { start });
         }
       } catch (error) {
         if (!(error instanceof Refused)) console.error(error);
-        if (!this.#next) this.fail(error.isLost && !this.tellsLost ? "" : error.message, error);
+        if (this.#next) continue;
+        this.fail(error.lost ? "" : error.message);
+        failed(error);
       }
     }
   }

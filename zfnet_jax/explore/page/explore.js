@@ -2,7 +2,7 @@
 // the server for what it does not show yet; clicks and keys only change the state.
 
 import { Answer } from "./answer.js";
-import { ask } from "./api.js";
+import { ask, onLost } from "./api.js";
 import { $, clamp, element, fillSelect, percent, plural, press, tell, words } from "./dom.js";
 import { Occlusion } from "./occlusion.js";
 import { Photos } from "./photo.js";
@@ -22,7 +22,6 @@ const answers = [new Answer(), new Answer()];
 const photos = new Photos({ answered: () => answered, settled });
 const stage = new Stage({
   seen: (crop) => units.forEach((unit) => unit.seen(crop.src, net().crop)),
-  lost: () => photos.again(),
 });
 const occlusion = new Occlusion(stage);
 const square = new Square(follow);
@@ -77,6 +76,7 @@ function update(changed) {
 
 /** A strip has its maps: where none is chosen, its strongest is. */
 function stripShown(strip) {
+  if (strips.of(strip.side, strip.layer.name) !== strip) return; // a late answer, of another net
   const seen = sides()[strip.side];
   if (seen?.layer !== strip.layer.name) return;
   if (seen.map === null) choose(strip.side, seen.layer, strip.maps[0].map, null, { replace: true });
@@ -296,14 +296,19 @@ function listen() {
 /** Takes what the address says: a state, or the name of a saved view. */
 async function open() {
   tell($("notice"), read(location.hash));
-  if (state.view) {
+  const { view } = state;
+  if (view) {
     try {
-      const saved = await ask(`views/${state.view}`, { run: state.run });
+      const saved = await ask(`views/${encodeURIComponent(view)}`, { run: state.run });
+      const isNew = !net(saved.run).steps.some((one) => one.step === saved.step);
+      const found = isNew ? await ask("nets") : facts; // a checkpoint that was written since
+      if (state.view !== view) return; // the reader has gone on
+      Object.assign(facts, found);
       const { photo, run, step, layer, map, row, column, rule, overlap, square } = saved;
       restore({ photo, run, step, layer, map, unit: row === null ? null : [row, column], rule, overlap,
         square: square && [square.y, square.x, square.size] });
     } catch (error) {
-      tell($("notice"), error.message);
+      if (state.view === view) tell($("notice"), error.message);
     }
   } else if (!state.photo && state.sample === null && net().samples) {
     photos.sample(0, { replace: true, keep: true });
@@ -326,6 +331,7 @@ async function start() {
   fillSelect($("overlap"), facts.overlaps.map((one) => [one, one]), facts.overlaps[0]);
   document.querySelector("main").hidden = false;
   onChange(update);
+  onLost((error) => photos.lost(error));
   listen();
   await open();
 }

@@ -16,6 +16,7 @@ export class Photos {
   #known = new Map(); // [run, index] -> {photo, label, image}
   #shown = "";
   #stream = null;
+  #bringing = false; // a photo that the server no longer has
 
   /** answered: resolves when the answer and the maps are shown; settled: when all is. */
   constructor({ answered, settled }) {
@@ -80,16 +81,24 @@ export class Photos {
     });
   }
 
-  /** Brings the photo again, which the server no longer has. */
-  async again() {
+  /** The server no longer has a photo: that is told, and the one that is shown is brought again, once
+   * for all that miss it. */
+  async lost({ lost, message }) {
+    if (!state.photo?.startsWith(lost)) return;
+    tell($("stage-trouble"), message);
+    if (this.#bringing) return;
+    this.#bringing = true;
     await this.settled(); // all that asked for it has failed, and asks again
     const { photo, sample } = state;
-    if (sample !== null) this.sample(sample, { replace: true, keep: true });
-    else if (this.#sent.has(photo)) this.#resend(this.#sent.get(photo));
+    if (photo?.startsWith(lost)) {
+      if (sample !== null) await this.sample(sample, { replace: true, keep: true });
+      else if (this.#sent.has(photo)) await this.#resend(this.#sent.get(photo));
+    }
+    this.#bringing = false;
   }
 
   #resend(blob) {
-    this.#slot.run(async () => {
+    return this.#slot.run(async () => {
       const { photo } = await ask("photos", {}, { method: "POST", body: blob });
       return () => set({ photo }, { replace: true });
     });

@@ -11,12 +11,9 @@ const STEP = 1 / 16; // of the photo's side that an arrow moves the square or th
 export class Stage {
   #photo = null; // the crop, an <img>
   #fields = [null, null]; // of the units shown
-  #slot = new Newest("crop", (text, error) => {
-    tell($("stage-trouble"), text);
-    if (error?.isLost) this.on.lost();
-  }, { tellsLost: true });
+  #slot = new Newest("crop", (text) => text !== "" && tell($("stage-trouble"), text));
 
-  /** on: {seen(crop), lost()}: a crop is shown; the server no longer has the photo. */
+  /** on: {seen(crop)}: a crop is shown. */
   constructor(on) {
     this.on = on;
     const stage = $("stage");

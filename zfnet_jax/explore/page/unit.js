@@ -53,6 +53,7 @@ export class Unit {
     const variants = this.#variants(rule, overlap, compare);
     const query = { run, step, photo, layer, map, row: unit?.[0], column: unit?.[1] };
     const key = JSON.stringify([query, variants, whole]);
+    if (map === null) this.#key = ""; // its field is gone from the photo, and must come again
     if (key === this.#key || map === null || !photo) return [];
     this.#key = key;
     return [this.#unit.run(async () => {
@@ -119,8 +120,8 @@ export class Unit {
     this.saw.replaceChildren(drawn);
   }
 
-  #showWinners({ run, step, layer, map }, { winners, class: most }) {
-    const key = JSON.stringify([run, step, layer, map]);
+  #showWinners({ run, step, layer, map }, { winners, grid, class: most }) {
+    const key = JSON.stringify([run, step, layer, map, winners]);
     if (key === this.#winnersKey) return;
     this.#winnersKey = key;
     if (!winners.length) {
@@ -137,15 +138,15 @@ export class Unit {
         this.sheets.replaceChildren(
           element("h3", {}, `The ${plural(winners.length, "photo")} of the set that excite it most`,
             most ? `: ${percent(most.share)} ` : "", most ? element("bdi", {}, most.name) : ""),
-          element("div", { class: "sheets" }, this.#grid(sheets[0], winners, true),
-            this.#grid(sheets[1], winners, false)));
+          element("div", { class: "sheets" }, this.#grid(sheets[0], grid, winners, true),
+            this.#grid(sheets[1], grid, winners, false)));
       };
     });
   }
 
-  /** The winners' sprite as a grid: buttons that open a winner's photo, or pictures alone. */
-  #grid(sheet, winners, opens) {
-    const across = Math.ceil(Math.sqrt(winners.length));
+  /** The winners' sprite, `across` of them in a row, as a grid: buttons that open a winner's photo, or
+   * pictures alone. */
+  #grid(sheet, across, winners, opens) {
     const grid = element("div", { class: "grid" });
     grid.style.setProperty("--grid", across);
     grid.style.setProperty("--sheet", `url("${sheet.src}")`);
