@@ -14,6 +14,7 @@ import functools
 import importlib.util
 import io
 import stat
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,8 @@ DECODER = {
     "pillow": PIL.__version__,
     "libjpeg": features.version("jpg"),
 }
+if importlib.util.find_spec("simplejpeg"):  # it has a libjpeg of its own
+    DECODER["simplejpeg"] = metadata.version("simplejpeg")
 
 
 class UnreadablePhotoError(ValueError):

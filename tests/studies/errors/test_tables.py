@@ -285,6 +285,15 @@ def test_seeds_of_one_net_are_one_row_and_count_in_its_interval(tmp_path):
     assert "Of a row of one training" in markdown(tables)
 
 
+def test_one_seed_that_is_not_ready_says_why(tmp_path):
+    write_run(tmp_path, "zfnet_seed_0", epoch=2)
+    write_answers(write_run(tmp_path, "alexnet_seed_1"), "validation", 0.3, seed=1)
+    table, _ = error_tables(3, [tmp_path], OPTIONS)
+    assert cell(table, "zfnet", "Val Top-1").reason == "trained for 2 of 5 epochs"
+    train = cell(table, "alexnet", "Train Top-1")
+    assert train.reason == "not evaluated on training images with 1 crop"
+
+
 def test_differences_of_a_column_hold_at_once(table3):
     """Two that the paper compares, three pairs in all: the third's interval is of three."""
     _, table = error_tables(3, [table3], OPTIONS)

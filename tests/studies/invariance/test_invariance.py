@@ -530,6 +530,11 @@ def test_intervals_are_those_of_photos_drawn_anew():
     amounts = np.arange(-60, 61, 5.0)
     slopes = rng.lognormal(0, 0.5, (200, 1))
     arrays = curves("vertical", amounts, slopes * np.abs(amounts) ** rng.uniform(0.3, 1, (200, 1)))
+    # A few amounts are kept as photos, too; fewer than there are photos.
+    arrays |= {
+        "vertical/shown": amounts[:5],
+        "vertical/photo": np.zeros((200, 5, 1, 1, 3), np.uint8),
+    }
     options = Bootstrap(level=0.9, resamples=200)
     (found,) = with_intervals(arrays, options)
     (plain,) = invariance_statistics.statistics(arrays)

@@ -507,3 +507,12 @@ def test_the_command_that_a_score_tells_finds_it(tiny_run, prepared_pictures, tm
     run_script(script.removeprefix("scripts."), *arguments)
     again = {one.folder: one.about["finished"] for one in saved.find(tmp_path, "transfer")}
     assert again == {one.folder: one.about["finished"] for one in results}
+
+
+def test_features_that_share_much_and_differ_little_are_not_dead():
+    features = 1 + 1e-4 * np.random.default_rng(0).standard_normal((30, 4)).astype(np.float32)
+    rows = gram.of_features(features, np.arange(20), np.arange(20, 30)).train.rows
+    assert rows is not None
+    np.testing.assert_allclose(np.mean(np.sum(np.square(rows), axis=1)), 1, rtol=1e-3)
+    with pytest.raises(ValueError, match="the layer is dead"):
+        gram.of_features(np.ones((30, 4), np.float32), np.arange(20), np.arange(20, 30))

@@ -119,7 +119,7 @@ def _errors(row: paper_rows.Row, column: paper_rows.Column, found: Found) -> _Er
     lacking = {run: reason for run, reason in of_runs.items() if isinstance(reason, str)}
     why = _reasons(lacking)
     if len(there) < (2 if together else 1):
-        return _Errors(reason=why if len(of_runs) > 1 else lacking[row.runs[0]])
+        return _Errors(reason=why if len(of_runs) > 1 else next(iter(lacking.values())))
     note = f"{len(there)} of {len(of_runs)} nets: {why}" if lacking else None
     if together:
         return _Errors(predictions.ensemble(there, "ensemble").errors(column.k)[None], note=note)

@@ -42,12 +42,17 @@ def with_intervals(arrays: Mapping[str, np.ndarray], options: Bootstrap) -> list
 
 
 def _of_images(arrays: Mapping[str, np.ndarray], chosen: np.ndarray) -> dict[str, np.ndarray]:
-    """The arrays that have a row for each image, of some of them; the others as they are."""
-    of_all = {"kinds", "layers", "class_names"}
-    return {
-        name: array if name in of_all or name.endswith("/amount") else array[chosen]
-        for name, array in arrays.items()
-    }
+    """What `statistics` reads, of some images."""
+    of_images = ("labels", "class", "probability")
+    of_kinds = ("kinds", "layers", "amount")
+    result = {}
+    for name, array in arrays.items():
+        kind = name.rpartition("/")[2]
+        if kind in of_images or "/relative/" in name:
+            result[name] = array[chosen]
+        elif kind in of_kinds:
+            result[name] = array
+    return result
 
 
 def _with(found: Any, drawn: Sequence[Any], ends: tuple[float, float]) -> Any:

@@ -64,7 +64,7 @@ def measured(
     words = (f"{len(rows)}_pictures", slid.layer, slid.fill)
     return saved.made_once(
         run,
-        Subject(NAME, options, words, data),
+        Subject(NAME, options, words, data, version=2),  # 1 had no intervals
         make,
         command=saved.command_of(run, NAME, options, prepared_dir=prepared_dir),
     )

@@ -10,6 +10,7 @@ are large (layer 1 of the paper's net:
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import time
@@ -24,8 +25,10 @@ import numpy as np
 
 from zfnet_jax import lock, model, parallel, passes
 from zfnet_jax.data import augment, batches
+from zfnet_jax.data.augment import Scale
 from zfnet_jax.data.images import Split
 from zfnet_jax.files import whole_file, write_json
+from zfnet_jax.model import ZFNet
 from zfnet_jax.runs import array_tree, provenance
 from zfnet_jax.runs.run import Run
 from zfnet_jax.studies.saved import FOLDER
@@ -34,6 +37,7 @@ from zfnet_jax.studies.transfer.gram import Products
 from zfnet_jax.studies.transfer.protocols import TABLE7_LAYERS
 from zfnet_jax.studies.transfer.scores import NAME
 from zfnet_jax.training.optimizer import Params
+from zfnet_jax.windows import Sides
 
 LARGEST = 2**19  # values an image, of a layer that nobody named; the paper's layer 1 has 290,400
 
@@ -241,9 +245,15 @@ def _show_all(
 
     Written, not mapped: pages of a mapped file would count as memory until the disk has them.
     """
+    step = _make_step(
+        run.net,  # pyrefly: ignore [bad-argument-type]  (it has a hash, of its fields)
+        run.input_size,
+        run.scale,
+        layers,
+    )
     for rows, features in passes.over_images(
         split,
-        passes.gathered(_make_step(run, layers)),
+        passes.gathered(step),
         parallel.replicate((run.params, run.mean)),
         batch_size=batch_size,
         title="features",
@@ -262,15 +272,18 @@ def _show_all(
                 files[layer].write(block.data)
 
 
-def _make_step(run: Run, layers: tuple[str, ...]) -> Callable[..., dict[str, jax.Array]]:
+# Kept, so that a step keeps its programs, and none keeps a run.
+@functools.lru_cache(8)
+def _make_step(
+    net: ZFNet, crop: Sides, scale: Scale, layers: tuple[str, ...]
+) -> Callable[..., dict[str, jax.Array]]:
     """(params, mean, batch) -> features [b, D] of each layer."""
-    crop, scale = run.config.augment.crop, run.config.augment.scale
 
     def step(
         params: Params, mean: jax.Array, batch: batches.Batch[jax.Array]
     ) -> dict[str, jax.Array]:
         images = augment.centre_crops(batch.images, mean, crop, scale)
-        _, activations = model.forward(run.net, params, images)
+        _, activations = model.forward(net, params, images)
         return {
             layer: activations[layer].astype(jnp.float32).reshape(len(images), -1)
             for layer in layers

@@ -78,6 +78,9 @@ def of_features(path_or_rows: Path | np.ndarray, train: np.ndarray, test: np.nda
     if isinstance(features, Path):
         features = np.load(features, mmap_mode="r")
     rows, others = (np.array(features[numbers], np.float32) for numbers in (train, test))
+    one = rows[0].copy()  # heads are the same for any mean, and what all share is not their spread
+    for part in (rows, others):
+        part -= one
     mean = rows.mean(axis=0, dtype=np.float64)
     square = np.einsum("td,td->", rows, rows, dtype=np.float64) / len(rows)
     for part in (rows, others):

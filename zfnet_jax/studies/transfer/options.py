@@ -45,7 +45,7 @@ class Options(Data):
     )
     cv_folds: int = option(3, "Of the cross-validation that chooses C.", lowest=2)
     tolerance: float = option(
-        1e-4, "Of a head's gradient, the SVM's as C is chosen; see heads.fit.", lowest=0.0
+        1e-4, "Of a head's gradient, where its search ends; see heads.fit.", lowest=0.0
     )
 
     def grid(self, head: Head) -> tuple[float, ...]:
@@ -95,7 +95,7 @@ class HeadOptions(FoldOptions):
     head: Head = option(..., "A head.")
     grid: tuple[float, ...] = option(..., "C to choose from, ascending.")
     cv_folds: int = option(..., "Of the cross-validation that chooses C.")
-    tolerance: float = option(..., "Of the head's gradient, the SVM's as C is chosen.")
+    tolerance: float = option(..., "Of the head's gradient, where its search ends.")
 
 
 def of_fold(options: Data, left_out: tuple[str, ...], per_class: int, fold: int) -> dict[str, Any]:
