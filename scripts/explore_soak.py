@@ -37,6 +37,7 @@ _SEED = flags.DEFINE_integer("seed", 0, "Of what they ask for.")
 
 PHOTOS = 8  # whose answers are known
 STEPS = 2  # checkpoints, the newest
+QUIET = 5  # seconds without work, after which all is compiled
 GROWTH = 1.25  # of the server's memory, from a third of the time to the end
 CLOSE = 1e-4  # of the largest value: occlusion and squares are computed in two ways
 
@@ -201,7 +202,10 @@ def main() -> None:
 
 def _use(address: str, known: Known, process: int) -> tuple[list[Person], tuple[float, float]]:
     """All people, done, and the server's megabytes after a third of the time and at the end."""
-    while _progress(address)["doing"]:  # compiles
+    quiet = 0
+    while quiet < QUIET:  # it compiles; between two programs it is idle, too
+        progress = _progress(address)
+        quiet = 0 if progress["doing"] or progress["waiting"] else quiet + 1
         time.sleep(1)
     until = time.monotonic() + _SECONDS.value
     people = [Person(address, known, _SEED.value + n, until) for n in range(_PEOPLE.value)]

@@ -14,6 +14,7 @@ from PIL import Image
 
 import zfnet_jax
 from tests.explore.conftest import HOST, getter, picture, png
+from tests.mined_folder import write_mined
 from zfnet_jax import geometry
 from zfnet_jax.data import augment
 from zfnet_jax.explore.nets import Nets, open_folder
@@ -178,6 +179,22 @@ def test_winners_are_those_that_were_mined(get, photo, workdir):
             np.testing.assert_array_equal(shown, tile)
         assert get("/api/winners_projected.png", layer="conv1", map=number)
     assert get("/api/unit", photo=photo, layer="conv5", map=0)["winners"] == []
+
+
+def test_what_is_mined_anew_is_seen_and_what_is_removed_is_not(get, photo, workdir, run):
+    def first() -> list[float]:
+        unit = get("/api/unit", photo=photo, layer="conv1", map=2)
+        return [one["value"] for one in unit["winners"]]
+
+    before = first()
+    newer = workdir / "studies" / "features" / "validation-y"
+    images = {"conv1": np.arange(8 * 3).reshape(8, 3)}
+    for seed, finished in enumerate(("2026-11-27T12:00:00", "2026-11-27T13:00:00"), 1):
+        write_mined(newer, images=images, step=run.step, k=3, seed=seed, finished=finished)
+        mined = winners.load(newer).winners["conv1/value"][2]
+        assert first() == mined.tolist() != before
+        shutil.rmtree(newer)
+    assert first() == before
 
 
 def test_samples_are_the_sets_photos(client, get, split):

@@ -29,6 +29,13 @@ dataTransfer.items.add(new File([bytes], name, { type }));
 const how = { dataTransfer, bubbles: true, cancelable: true };
 document.body.dispatchEvent(new DragEvent("drop", how));
 """
+# A camera that is given when `allow` is called.
+LATE_CAMERA = """
+const camera = new MediaStream();
+camera.getTracks = () => [{ stop: () => (window.stopped = (window.stopped ?? 0) + 1) }];
+navigator.mediaDevices.getUserMedia = () =>
+  new Promise((resolve) => (window.allow = () => resolve(camera)));
+"""
 # Jobs that end in another order than they came in; what each of two kinds of slots shows of them.
 OVERTAKEN = """
 const done = arguments[arguments.length - 1];
@@ -374,6 +381,15 @@ def test_a_view_of_an_unknown_name_is_told(page: Page):
     page.open("#view=a%2Fb")
     page.wait("!document.querySelector('#notice').hidden")
     page.expected += [one for one in page.look_at_console() if "404" in one["message"]]
+
+
+def test_a_camera_that_is_allowed_too_late_is_switched_off(page: Page):
+    page.chrome.execute_script(LATE_CAMERA)
+    page.click("#camera")
+    page.click("#camera-close")
+    page.chrome.execute_script("window.allow()")
+    page.wait("window.stopped === 1")
+    assert page.text("#camera") == "Camera"
 
 
 def test_late_answers_never_stand_over_newer_ones(page: Page):

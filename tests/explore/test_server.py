@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
 import os
@@ -15,6 +16,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from starlette.requests import Request
 from starlette.testclient import TestClient
 
 import zfnet_jax
@@ -22,7 +24,9 @@ from tests import forked
 from tests.conftest import start_script
 from tests.explore.conftest import HOST, getter, picture, png
 from zfnet_jax.data.pictures import draw
-from zfnet_jax.explore import explorer
+from zfnet_jax.explore import explorer, seen
+from zfnet_jax.explore import server as server_module
+from zfnet_jax.explore.errors import SlowError
 from zfnet_jax.explore.guard import Guard, is_loopback
 from zfnet_jax.explore.kept import Kept
 from zfnet_jax.explore.nets import Nets, open_folder
@@ -140,6 +144,37 @@ def test_a_wrong_occlusion_and_a_wrong_view_are_one_line(client, photo):
         answer = client.post("/api/views", content=body)
         assert answer.status_code in (400, 413)
         assert answer.json()["error"]
+
+
+def test_what_comes_too_slowly_is_given_up(monkeypatch):
+    async def receive():
+        await asyncio.sleep(0 if (first := next(calls)) else 60)
+        return {"type": "http.request", "body": b"abc", "more_body": first}
+
+    calls = iter((True, False))
+    monkeypatch.setattr(server_module, "BODY_SECONDS", 0.05)
+    request = Request({"type": "http", "method": "POST", "headers": []}, receive)
+    with pytest.raises(
+        SlowError, match=r"only 3 bytes have come in 0\.05 s: send it again"
+    ) as told:
+        asyncio.run(server_module._body(request, 10, ""))
+    assert told.value.status == 408
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(5, "Input/output error"), "[Errno 5] Input/output"),
+        (KeyError("x"), "KeyError: 'x'"),
+    ],
+)
+def test_an_occlusion_map_that_fails_says_so(error, line, client, photo, monkeypatch):
+    def fails(*_):
+        raise error
+
+    monkeypatch.setattr(seen, "occlusion", fails)
+    asked = {"photo": photo, "layer": "conv5", "map": 0}
+    assert line in json.loads(client.get("/api/occlusion", params=asked).text[6:])["error"]
 
 
 def test_five_at_once_get_each_their_own_answers(workdir):

@@ -15,6 +15,12 @@ class NotThereError(RequestError):
     status = 404
 
 
+class SlowError(RequestError):
+    """What is sent takes too long to come."""
+
+    status = 408
+
+
 class TooLargeError(RequestError):
     """More bytes or pixels than are taken."""
 

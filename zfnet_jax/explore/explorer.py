@@ -11,6 +11,7 @@ import functools
 import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -37,6 +38,7 @@ Json = dict[str, Any]
 Says = Callable[[str], contextlib.AbstractContextManager[None]]
 
 SEEN_BYTES = 2**28  # of activations in memory; one photo has 6 MB of them in ZFNet, 66 in VGG-16
+MINED_BYTES = 2**26  # of winners in memory; one mining of ZFNet has half a MB of them
 ANSWERS = 10  # classes
 UNITS = 24  # of a place
 EVENT_SECONDS = 0.05  # between two parts of an occlusion map
@@ -55,7 +57,7 @@ class Explorer:
         self.nets, self.photos = nets, photos
         self._says = says
         self._seen: Kept[tuple[int, int, str], Seen] = Kept(SEEN_BYTES, lambda one: one.nbytes)
-        self._mined: dict[tuple[int, int], Mined] = {}
+        self._mined: Kept[tuple[int, Path, str], Mined] = Kept(MINED_BYTES, lambda one: one.nbytes)
         self._compiled: set[tuple[Any, ...]] = set()
 
     # ---- What there is
@@ -376,15 +378,14 @@ class Explorer:
             return self.nets.open(run, step)
 
     def _winners(self, number: int, run: Run) -> Mined | None:
-        """What was mined of a checkpoint; looked for again as long as nothing was."""
-        key = (number, run.step)
-        if key not in self._mined:
-            samples = self.nets.folder(number).samples
-            found = mined.find(run, samples.fingerprint if samples else None)
-            if found is None:
-                return None
-            self._mined[key] = found
-        return self._mined[key]
+        """What was mined of a checkpoint, as it is now: it may be mined anew meanwhile."""
+        samples = self.nets.folder(number).samples
+        fingerprint = samples.fingerprint if samples else None
+        found = mined.find(run, fingerprint)
+        if found is None:
+            return None
+        key = (number, found.folder, found.about["finished"])
+        return self._mined.get(key) or self._mined.put(key, mined.load(found, fingerprint))
 
     @contextlib.contextmanager
     def _compiling(self, run: Run, *what: Any) -> Iterator[None]:

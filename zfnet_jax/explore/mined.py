@@ -11,6 +11,7 @@ from zfnet_jax.report.tiles import moved_inside
 from zfnet_jax.runs.run import Run
 from zfnet_jax.studies.features import finding, winners
 from zfnet_jax.studies.features.winners import Winners
+from zfnet_jax.studies.saved import Result
 
 
 class Mined(NamedTuple):
@@ -19,14 +20,22 @@ class Mined(NamedTuple):
     winners: Winners
     of_samples: bool
 
+    @property
+    def nbytes(self) -> int:
+        """In memory; the pictures are on the disk."""
+        return sum(array.nbytes for array in self.winners.winners.values())
 
-def find(run: Run, fingerprint: str | None) -> Mined | None:
+
+def find(run: Run, fingerprint: str | None) -> Result | None:
     """What was mined of the checkpoint, first of the images with this fingerprint; None where
     nothing was."""
     try:
-        found = finding.mined(run.directory, None, data=fingerprint).of_step(run.step)[0]
+        return finding.mined(run.directory, None, data=fingerprint).of_step(run.step)[0]
     except FileNotFoundError:
         return None
+
+
+def load(found: Result, fingerprint: str | None) -> Mined:
     mined = winners.load(found.folder)
     return Mined(mined, mined.about["data"]["fingerprint"] == fingerprint)
 

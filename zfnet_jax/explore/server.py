@@ -28,7 +28,7 @@ except ImportError as error:
     raise extras.missing(error.name or "starlette", "explore") from error
 
 from zfnet_jax.explore import views
-from zfnet_jax.explore.errors import NotThereError, RequestError, TooLargeError
+from zfnet_jax.explore.errors import NotThereError, RequestError, SlowError, TooLargeError
 from zfnet_jax.explore.explorer import OVERLAPS, RULES, Explorer, Json
 from zfnet_jax.explore.guard import App, Guard
 from zfnet_jax.explore.nets import Nets
@@ -41,6 +41,7 @@ T = TypeVar("T")
 
 PAGE = Path(__file__).with_name("page")
 UPLOADS = 4  # at a time, each up to MOST_BYTES in memory
+BODY_SECONDS = 60  # in which all of a request must have come: it takes the place of others
 MOST_JSON = 10_000  # bytes of what is posted beside photos
 _LARGEST = 2**31  # a number in a request
 
@@ -210,8 +211,10 @@ class Server:
         try:
             while (event := await self.worker.do(next, events, None)) is not None:
                 yield _event(event)
-        except (RequestError, ValueError, FloatingPointError) as error:
-            yield _event({"error": str(error)})
+        except Exception as error:
+            if not isinstance(error, EXPECTED):
+                logging.exception("an occlusion map")
+            yield _event({"error": _line(error)})
         finally:  # also where the browser has gone
             self.worker.submit(getattr(events, "close", lambda: None))
 
@@ -337,13 +340,24 @@ def serve(server: Server, bound: socket.socket) -> None:
 
 
 async def _body(request: Request, most: int, too_large: str) -> bytes:
-    """All bytes of a request. TooLargeError: they are more than `most`; the rest is not read."""
+    """All bytes of a request.
+
+    Raises:
+      TooLargeError: they are more than `most`; the rest is not read.
+      SlowError: see BODY_SECONDS.
+    """
     parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > most:
-            raise TooLargeError(too_large)
-        parts.append(part)
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for part in request.stream():
+                size += len(part)
+                if size > most:
+                    raise TooLargeError(too_large)
+                parts.append(part)
+    except TimeoutError as error:
+        raise SlowError(
+            f"only {size} bytes have come in {BODY_SECONDS:g} s: send it again"
+        ) from error
     return b"".join(parts)
 
 
@@ -364,6 +378,9 @@ async def _refused(_: Request, error: Exception) -> Response:
 async def _failed(_: Request, error: Exception) -> Response:
     """What is wrong with the run's folder or the disk, in one line; or a defect of ours, whose
     traceback goes to the terminal, too."""
+    return JSONResponse({"error": _line(error)}, 500)
+
+
+def _line(error: Exception) -> str:
     name = "" if isinstance(error, EXPECTED) else f"{type(error).__name__}: "
-    line = " ".join(f"{name}{error}".split())
-    return JSONResponse({"error": line}, 500)
+    return " ".join(f"{name}{error}".split())

@@ -1,6 +1,6 @@
 // The square at every place: how probable the answer stays, and how active the map (Fig. 7).
 
-import { events, Refused } from "./api.js";
+import { events, failed, Refused } from "./api.js";
 import { css, kind, sea } from "./colours.js";
 import { $, element, number, percent, tell } from "./dom.js";
 import { net, state } from "./state.js";
@@ -57,7 +57,11 @@ export class Occlusion {
       }
       performance.measure("occlusion", { start });
     } catch (error) {
-      if (!stop.signal.aborted) tell($("stage-trouble"), error.message);
+      if (stop.signal.aborted) return;
+      this.#key = ""; // to be asked again
+      this.#end();
+      tell($("stage-trouble"), error.message);
+      failed(error);
     } finally {
       if (this.#stop === stop) $("progress").hidden = true;
     }

@@ -10,13 +10,17 @@ const FRAME = 640; // pixels of a camera frame's longer side
 const NEW = { place: null, unit: null, occlusion: null };
 
 export class Photos {
-  #slot = new Newest("sent", (text) => this.#trouble(text));
+  #slot = new Newest("sent", (text) => {
+    if (text !== null && this.live) this.#stop();
+    this.#trouble(text);
+  });
   #thumbs = new Newest("samples", (text) => this.#trouble(text));
   #sent = new Map(); // id -> bytes, so that what the server gives up can be sent again
   #known = new Map(); // [run, index] -> {photo, label, image}
   #shown = "";
   #stream = null;
   #bringing = false; // a photo that the server no longer has
+  #missed = false; // since it was asked for
 
   /** answered: resolves when the answer and the maps are shown; settled: when all is. */
   constructor({ answered, settled }) {
@@ -86,11 +90,13 @@ export class Photos {
   async lost({ lost, message }) {
     if (!state.photo?.startsWith(lost)) return;
     tell($("stage-trouble"), message);
+    this.#missed = true;
     if (this.#bringing) return;
     this.#bringing = true;
-    await this.settled(); // all that asked for it has failed, and asks again
-    const { photo, sample } = state;
-    if (photo?.startsWith(lost)) {
+    while (this.#missed) {
+      await this.settled(); // all that asked for it has failed, and asks again
+      this.#missed = false; // but for what fails later still
+      const { photo, sample } = state;
       if (sample !== null) await this.sample(sample, { replace: true, keep: true });
       else if (this.#sent.has(photo)) await this.#resend(this.#sent.get(photo));
     }
@@ -196,10 +202,16 @@ export class Photos {
 
   async #start() {
     tell($("camera-trouble"), null);
-    $("camera-dialog").showModal();
+    const dialog = $("camera-dialog");
+    dialog.showModal();
     try {
       if (!navigator.mediaDevices) throw new Error("the browser gives it to pages of this machine, or over https, alone");
-      this.#stream = await navigator.mediaDevices.getUserMedia({ video: true });
+      const stream = await navigator.mediaDevices.getUserMedia({ video: true });
+      if (!dialog.open || this.#stream) { // it was closed, and maybe opened again, meanwhile
+        for (const track of stream.getTracks()) track.stop();
+        return;
+      }
+      this.#stream = stream;
       $("video").srcObject = this.#stream;
     } catch (error) {
       tell($("camera-trouble"), `No camera: ${error.message}.`);
