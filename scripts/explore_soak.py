@@ -15,8 +15,6 @@ import io
 import json
 import random
 import re
-import subprocess
-import sys
 import threading
 import time
 import urllib.parse
@@ -25,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
+from scripts.benchmarks.explore_process import started
 from zfnet_jax.command import shell
 
 if TYPE_CHECKING:
@@ -178,16 +177,8 @@ class Person(threading.Thread):
 
 def main() -> None:
     known = Known(Path(_WORKDIR.value))
-    command = [sys.executable, "-m", "scripts.explore", f"--workdir={_WORKDIR.value}", "--port=0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        try:
-            assert server.stdout is not None
-            found = re.search(r"http://([^/]+)/", server.stdout.readline())
-            if found is None:
-                raise ValueError("scripts.explore does not start")
-            people, grown = _use(found[1], known, server.pid)
-        finally:
-            server.terminate()
+    with started(_WORKDIR.value) as server:
+        people, grown = _use(server.address, known, server.pid)
     wrong = [error for person in people for error in person.wrong]
     asked = sum(person.asked for person in people)
     print(

@@ -12,17 +12,15 @@ from __future__ import annotations
 import base64
 import contextlib
 import io
-import re
 import shutil
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from absl import flags
 
+from scripts.benchmarks.explore_process import started
 from zfnet_jax.command import shell
 
 if TYPE_CHECKING:
@@ -48,17 +46,8 @@ document.body.dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true 
 
 
 def main() -> None:
-    command = [sys.executable, "-m", "scripts.explore", f"--workdir={_WORKDIR.value}", "--port=0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        try:
-            assert server.stdout is not None
-            found = re.search(r"http://\S+/", server.stdout.readline())
-            if found is None:
-                raise ValueError("scripts.explore does not start")
-            with _opened() as chrome:
-                _measure(chrome, found[0])
-        finally:
-            server.terminate()
+    with started(_WORKDIR.value) as server, _opened() as chrome:
+        _measure(chrome, f"http://{server.address}/")
 
 
 @contextlib.contextmanager
