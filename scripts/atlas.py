@@ -16,7 +16,7 @@ from pathlib import Path
 
 from absl import flags
 
-from zfnet_jax.command import inputs, shell, step_flag
+from zfnet_jax.command import inputs, outputs, shell, step_flag
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _SPLIT = flags.DEFINE_string("split", None, "The split; validation where several were mined.")
@@ -35,7 +35,8 @@ def main() -> None:
         results = [saved.load(folder) for folder in _ARRAYS.value]
     else:
         results = inputs.mined_alike(_WORKDIR.value, _SPLIT.value, step=_STEP.value, same_k=True)
-    out = Path(_OUT.value or Path(_WORKDIR.value) / "report" / "atlas")
+    default = Path(_WORKDIR.value) / "report" / "atlas"
+    out = outputs.folder(_OUT.value) if _OUT.value else default
     atlas.write_atlas([one.folder for one in results], out, progress=sys.stderr.isatty())
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     steps = ", ".join(str(one.about["step"]) for one in results)
