@@ -73,6 +73,12 @@ def main() -> None:
         print(f"{reached}the run lies in {workdir}")
 
 
+def _share_out_cores() -> None:
+    from zfnet_jax.training import cores
+
+    cores.share_out(_CONFIG.value)
+
+
 if __name__ == "__main__":
     flags.mark_flag_as_required("config")
     flags.register_multi_flags_validator(
@@ -80,4 +86,4 @@ if __name__ == "__main__":
         lambda given: any(given.values()),
         message="Flag --workdir must have a value, or --check or --dry_run be given",
     )
-    shell.run(main, several=True, saves=True)
+    shell.run(main, several=True, saves=True, alone=_share_out_cores)

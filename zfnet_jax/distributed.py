@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
 
 import jax
@@ -39,6 +39,7 @@ def joined(
     deterministic: bool = False,
     saves: bool = False,
     debug: bool = False,
+    alone: Callable[[], None] | None = None,
 ) -> Iterator[None]:
     """Joins the processes of one job, if there are several, to their common end.
 
@@ -52,6 +53,7 @@ def joined(
       deterministic: see `determinism.require`.
       saves: whether SIGTERM is heeded by a `preemption.Watch`; else it ends a process, as anywhere.
       debug: see `together`.
+      alone: called before JAX starts, if this process is no part of a job.
 
     Raises:
       ValueError: there are several processes, but not all is known that joins them.
@@ -63,7 +65,7 @@ def joined(
             determinism.require()  # before JAX starts
         # The service takes SIGTERM away: who does not ask it could not be told to stop.
         jax.config.update("jax_enable_preemption_service", saves)
-        _join(coordinator, processes, process, seconds, about or {})
+        _join(coordinator, processes, process, seconds, about or {}, alone)
         yield
     if _line:
         _line.leave()
@@ -75,11 +77,13 @@ def _join(
     process: int | None,
     seconds: float,
     about: Mapping[str, Any],
+    alone: Callable[[], None] | None,
 ) -> None:
     global _line
     place = launch.recognise(os.environ, coordinator, processes, process, launch.count_gpus())
     if place is None:
-        pass
+        if alone:
+            alone()
     elif place is launch.CLOUD_TPU:
         jax.distributed.initialize(initialization_timeout=math.ceil(seconds))
         if jax.process_count() > 1:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from absl import flags
@@ -36,12 +36,13 @@ _OWN = (
 
 
 @contextlib.contextmanager
-def joined(debug: bool, saves: bool) -> Iterator[None]:
+def joined(debug: bool, saves: bool, alone: Callable[[], None] | None = None) -> Iterator[None]:
     """Joins the processes of the job, if there are several, to their common end.
 
     Args:
       saves: whether the program saves when it is told to stop, see `distributed.joined`.
       debug: whether an error that the user can mend is shown with its traceback, too.
+      alone: see `distributed.joined`.
     """
     from zfnet_jax import distributed  # after the flags, so that --help needs no jax
 
@@ -54,6 +55,7 @@ def joined(debug: bool, saves: bool) -> Iterator[None]:
         deterministic=_DETERMINISTIC.value,
         saves=saves,
         debug=debug,
+        alone=alone,
     ):
         yield
 

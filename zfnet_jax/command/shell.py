@@ -17,11 +17,18 @@ _DEBUG = flags.DEFINE_bool("debug", False, "Show where an expected error was rai
 WRONG = 2  # exit code of an error that the user can mend; 1 is a defect of ours
 
 
-def run(main: Callable[..., None], *takes: str, several: bool = False, saves: bool = False) -> None:
+def run(
+    main: Callable[..., None],
+    *takes: str,
+    several: bool = False,
+    saves: bool = False,
+    alone: Callable[[], None] | None = None,
+) -> None:
     """Parses the flags and calls `main` with the arguments that are no flags, named `takes`.
 
     With `several` it may be started as several processes: they are joined into one job before
-    `main`, and end together, see `distributed`. `saves`: it heeds SIGTERM itself.
+    `main`, and end together, see `distributed`. `saves`: it heeds SIGTERM itself. `alone` is called
+    before JAX starts in a process that is no part of a job.
 
     An error that the user can mend ends the program with its message, in one line, and exit code 2
     (with --debug it keeps its traceback); a full memory is one, with the flags of smaller batches.
@@ -34,7 +41,11 @@ def run(main: Callable[..., None], *takes: str, several: bool = False, saves: bo
             logging.set_verbosity(logging.WARNING)
         compilation_cache.use_default_folder()
         try:
-            with processes.joined(_DEBUG.value, saves) if several else contextlib.nullcontext():
+            with (
+                processes.joined(_DEBUG.value, saves, alone)
+                if several
+                else contextlib.nullcontext()
+            ):
                 main(*arguments[1:])
         except Exception as error:
             expected = isinstance(error, (*lifeline.EXPECTED, lifeline.LostError))
