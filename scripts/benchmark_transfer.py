@@ -11,6 +11,7 @@ counts. Quiet machine, please.
 
 from __future__ import annotations
 
+import importlib.util
 import multiprocessing
 import time
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
+from zfnet_jax import extras
 from zfnet_jax.command import shell
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
@@ -39,6 +41,8 @@ Problem = tuple[Path, np.ndarray, np.ndarray, np.ndarray]  # features; train, te
 
 
 def main() -> None:
+    if importlib.util.find_spec("sklearn") is None:
+        raise extras.missing("scikit-learn", "bench")
     from zfnet_jax.data.prepared import open_prepared
     from zfnet_jax.runs.run import open_run
     from zfnet_jax.studies.transfer import features, folds, measure

@@ -45,12 +45,18 @@ _TABLE = flags.DEFINE_enum("table", None, ["4", "5", "7"], "What a table needs."
 _FIGURE = flags.DEFINE_enum("figure", None, ["9"], "What the figure needs.")
 _OPTIONS = study_flags.define(Options)
 _BATCH = flags.DEFINE_integer("batch_size", None, "Images per step; as the run evaluates.")
+_DRY_RUN = flags.DEFINE_bool(
+    "dry_run",
+    False,
+    "Measure nothing, but say what it will take of time, memory and disk, by a sample; --folder is"
+    " prepared all the same.",
+)
 
 
 def main() -> None:
     from zfnet_jax import parallel  # after the flags, so that --help needs no jax
     from zfnet_jax.runs.run import open_run
-    from zfnet_jax.studies.transfer import folds, study
+    from zfnet_jax.studies.transfer import dry_run, folds, study
 
     run = open_run(_WORKDIR.value, _STEP.value)
     options = _asked(run, _OPTIONS())
@@ -59,6 +65,12 @@ def main() -> None:
     classes = folds.classes_of(
         PROTOCOLS.get(options.data), split.labels, split.class_names, options.leave_out
     )
+    batch_size = _BATCH.value or run.config.eval_batch_size
+    if _DRY_RUN.value:
+        for line in dry_run.dry_run(run, split, classes, [options], batch_size=batch_size):
+            if parallel.is_writer():
+                print(line, flush=True)
+        return
     given = [f"--prepared_dir={prepared}"]
     given += [f"--split={_SPLIT.value}"] if _SPLIT.value != "train" else []
     results = study.measured(
@@ -67,7 +79,7 @@ def main() -> None:
         classes,
         [options],
         given=given,
-        batch_size=_BATCH.value or run.config.eval_batch_size,
+        batch_size=batch_size,
         progress=True,
     )
     if not parallel.is_writer():

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from tests.conftest import run_script
 from zfnet_jax.data.prepared import PreparedSplit, open_prepared
@@ -92,8 +93,8 @@ def test_gram_matrix_is_all_inner_products_whatever_the_blocks(monkeypatch):
     less_mean = rows - rows.mean(axis=0, dtype=np.float64)
     expected = less_mean @ less_mean.T
     whole = gram.gram_matrix(rows, desc="", progress=False)
-    monkeypatch.setattr(gram, "_BLOCK", 10)
-    monkeypatch.setattr(gram, "_CHUNK_BYTES", 37 * 4 * 64)
+    monkeypatch.setattr(gram, "BLOCK", 10)
+    monkeypatch.setattr(gram, "CHUNK_BYTES", 37 * 4 * 64)
     blocks = gram.gram_matrix(rows, desc="", progress=False)
     for found in (whole, blocks):
         np.testing.assert_allclose(found, expected, atol=1e-4)
@@ -110,7 +111,7 @@ def test_of_a_file_every_number_is_read_once(tmp_path, monkeypatch):
         read.append((at, len(buffers[0])))
         return preadv(file, [buffers[0][:100]], at)  # a disk may give less than is asked for
 
-    monkeypatch.setattr(gram, "_CHUNK_BYTES", 37 * 4 * 64)
+    monkeypatch.setattr(gram, "CHUNK_BYTES", 37 * 4 * 64)
     expected = gram.gram_matrix(rows, desc="", progress=False)
     monkeypatch.setattr(os, "preadv", counted)
     mapped = np.load(tmp_path / "features.npy", mmap_mode="r")
@@ -223,6 +224,22 @@ def test_a_head_that_does_not_converge_is_an_error(cloud, monkeypatch):
     for head in ("softmax", "svm"):
         with pytest.raises(ValueError, match="C = 1 does not converge to a gradient of 1e-12"):
             heads.fit(head, cloud.products().train, targets, [1.0], tolerance=1e-12)
+
+
+def test_lapack_has_one_thread_while_directions_are_found(cloud, monkeypatch):
+    """More would wait for each other in loops where other work has the cores."""
+    found = heads._basis
+
+    def seen(*arguments):
+        threads.extend(one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas")
+        return found(*arguments)
+
+    threads: list[int] = []
+    monkeypatch.setattr(heads, "_basis", seen)
+    targets = heads.one_hot(cloud.labels, CLASSES)
+    with threadpool_limits(2, "blas"):
+        heads.fit("svm", cloud.products().train, targets, [1.0], tolerance=1e-2)
+    assert set(threads) == {1}
 
 
 def test_cross_validation_never_sees_what_it_holds_out(monkeypatch):

@@ -14,7 +14,7 @@ import functools
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -26,7 +26,7 @@ import numpy as np
 from zfnet_jax import lock, model, parallel, passes
 from zfnet_jax.data import augment, batches
 from zfnet_jax.data.augment import Scale
-from zfnet_jax.data.images import Split
+from zfnet_jax.data.images import Images, Split
 from zfnet_jax.files import whole_file, write_json
 from zfnet_jax.model import ZFNet
 from zfnet_jax.runs import array_tree, provenance
@@ -46,7 +46,7 @@ def of_table7(run: Run) -> tuple[tuple[str, ...], str]:
     """The layers that Table 7 takes where none is named, and a line on those whose features are too
     large for that; '' where there are none."""
     there = run.architecture.outputs
-    dims = _dimensions(run, [there[number] for number in TABLE7_LAYERS if number in there])
+    dims = dimensions(run, [there[number] for number in TABLE7_LAYERS if number in there])
     kept = tuple(layer for layer, dim in dims.items() if dim <= LARGEST)
     left_out = {layer: dim for layer, dim in dims.items() if layer not in kept}
     if not left_out:
@@ -86,7 +86,7 @@ def extract(
             f"the images are prepared at {split.image_size} pixels, but the net was trained on "
             f"{run.config.data.image_size}: prepare them at that size"
         )
-    dims = _dimensions(run, layers)
+    dims = dimensions(run, layers)
     paths = {layer: path_of(run, split, layer) for layer in layers}
     with contextlib.ExitStack() as locks:
 
@@ -109,10 +109,10 @@ def products(
     Arguments and errors as in `extract`. Those of all images are made where they are missing, but
     for layers of few features, of which each fold makes its own.
     """
-    dims = _dimensions(run, layers)
+    dims = dimensions(run, layers)
     narrow = [layer for layer in layers if not has_gram(len(split), dims[layer])]
     wide = [layer for layer in layers if layer not in narrow]
-    paths = {layer: _gram_path(path_of(run, split, layer)) for layer in wide}
+    paths = {layer: gram_path(run, split, layer) for layer in wide}
     missing = parallel.by_writer(lambda: [layer for layer in wide if not paths[layer].exists()])
     made = {}
     if missing or narrow:
@@ -162,6 +162,12 @@ def path_of(run: Run, split: Split, layer: str) -> Path:
     return _folder(run) / name
 
 
+def gram_path(run: Run, split: Split, layer: str) -> Path:
+    """Where the inner products of a layer lie, if they are kept."""
+    path = path_of(run, split, layer)
+    return path.with_name(f"{path.stem}-gram.npy")
+
+
 def open_features(path: Path) -> np.ndarray:
     """The features [N, D] float32, mapped from the disk."""
     return np.load(path, mmap_mode="r")
@@ -169,10 +175,6 @@ def open_features(path: Path) -> np.ndarray:
 
 def _folder(run: Run) -> Path:
     return run.directory / FOLDER / NAME / "features"
-
-
-def _gram_path(path: Path) -> Path:
-    return path.with_name(f"{path.stem}-gram.npy")
 
 
 def _identity(run: Run, split: Split, layer: str) -> dict[str, Any]:
@@ -216,8 +218,8 @@ def _write(
         parallel.by_writer(finish)
 
 
-def _dimensions(run: Run, layers: Sequence[str]) -> dict[str, int]:
-    """D of each layer; ValueError names the layers there are."""
+def dimensions(run: Run, layers: Sequence[str]) -> dict[str, int]:
+    """Features of an image, by layer; ValueError names the layers there are."""
     size = (1, *run.input_size, run.mean.shape[-1])
     shapes = jax.eval_shape(lambda x: run.forward(x)[1], jax.ShapeDtypeStruct(size, jnp.float32))
     there = [name for name in shapes if not name.startswith("switches")]
@@ -233,6 +235,29 @@ def _write_header(file: BinaryIO, shape: tuple[int, int]) -> None:
     np.lib.format.write_array_header_1_0(file, header)
 
 
+def show(
+    run: Run, images: Images, layers: tuple[str, ...], *, batch_size: int, progress: bool
+) -> Iterator[tuple[range, dict[str, np.ndarray]]]:
+    """Shows images to the net; per batch their numbers and the features [b, D] of each layer.
+
+    Arguments as in `extract`; images as in `passes.over_images`, of the run's image size.
+    """
+    step = _make_step(
+        run.net,  # pyrefly: ignore [bad-argument-type]  (it has a hash, of its fields)
+        run.input_size,
+        run.scale,
+        layers,
+    )
+    return passes.over_images(
+        images,
+        passes.gathered(step),
+        parallel.replicate((run.params, run.mean)),
+        batch_size=batch_size,
+        title="features",
+        progress=progress,
+    )
+
+
 def _show_all(
     run: Run,
     split: Split,
@@ -245,21 +270,8 @@ def _show_all(
 
     Written, not mapped: pages of a mapped file would count as memory until the disk has them.
     """
-    step = _make_step(
-        run.net,  # pyrefly: ignore [bad-argument-type]  (it has a hash, of its fields)
-        run.input_size,
-        run.scale,
-        layers,
-    )
-    for rows, features in passes.over_images(
-        split,
-        passes.gathered(step),
-        parallel.replicate((run.params, run.mean)),
-        batch_size=batch_size,
-        title="features",
-        progress=progress,
-    ):
-        for layer, array in features.items():
+    for rows, found in show(run, split, layers, batch_size=batch_size, progress=progress):
+        for layer, array in found.items():
             block = np.ascontiguousarray(array, "<f4")
             wrong = ~np.isfinite(block).all(axis=1)
             if wrong.any():

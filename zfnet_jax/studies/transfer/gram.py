@@ -18,8 +18,8 @@ import numpy as np
 
 from zfnet_jax import parallel, passes, tasks
 
-_BLOCK = 1024  # rows of a matrix product on the device
-_CHUNK_BYTES = 2**29  # features of all images held at once, on the host and on the device
+BLOCK = 1024  # rows of a matrix product on the device
+CHUNK_BYTES = 2**29  # features of all images held at once, on the host and on the device
 _READS = 8  # of a file, at a time
 
 # Images whose variance is a smaller share of their mean square are all the same: float32 resolves
@@ -92,7 +92,7 @@ def of_features(path_or_rows: Path | np.ndarray, train: np.ndarray, test: np.nda
     inputs, tested = jnp.asarray(rows), jnp.asarray(others)
     if rows.shape[1] < len(rows):
         return Products(Kernel(None, inputs), tested)
-    return Products(Kernel(_products(inputs, inputs), None), _products(tested, inputs))
+    return Products(Kernel(multiplied(inputs, inputs), None), multiplied(tested, inputs))
 
 
 def of_gram(path_or_gram: Path | np.ndarray, train: np.ndarray, test: np.ndarray) -> Products:
@@ -136,19 +136,19 @@ def gram_matrix(
       [N, N] float32, symmetric; nothing, [0, 0], if it is not kept.
     """
     count, dims = features.shape
-    width = min(dims, max(1, _CHUNK_BYTES // (4 * count)))
+    width = chunk_width(count, dims)
     gram = np.zeros((count, count) if kept else (0, 0), np.float32)
-    tops = range(0, count, _BLOCK)
+    tops = range(0, count, BLOCK)
     pairs = [(top, left) for top in tops for left in tops if left <= top]
     with passes.bar(dims, desc, "dims", progress) as bar:
         for first in range(0, dims, width):
             chunk = _columns(features, first, min(width, dims - first))
             chunk -= chunk.mean(axis=0, dtype=np.float64).astype(np.float32)
-            blocks = parallel.replicate({top: chunk[top : top + _BLOCK] for top in tops})
+            blocks = parallel.replicate({top: chunk[top : top + BLOCK] for top in tops})
 
             def product(pair: tuple[int, int], blocks: dict[int, jax.Array] = blocks) -> np.ndarray:
                 top, left = pair
-                return np.asarray(_products(*parallel.here((blocks[top], blocks[left]))))
+                return np.asarray(multiplied(*parallel.here((blocks[top], blocks[left]))))
 
             for (top, left), part in zip(pairs, tasks.dealt(pairs, product)):
                 if kept:
@@ -157,12 +157,17 @@ def gram_matrix(
             del chunk, blocks, product  # before the next ones
     if not kept:
         return gram
-    for top in range(0, count, _BLOCK):  # in place: a transposed copy would double the memory
-        bottom = top + _BLOCK
+    for top in range(0, count, BLOCK):  # in place: a transposed copy would double the memory
+        bottom = top + BLOCK
         gram[:top, top:bottom] = gram[top:bottom, :top].T
         square = gram[top:bottom, top:bottom]
         square[...] = np.tril(square) + np.tril(square, -1).T
     return gram
+
+
+def chunk_width(count: int, dims: int) -> int:
+    """How many features of all images are held at once."""
+    return min(dims, max(1, CHUNK_BYTES // (4 * count)))
 
 
 def _check(variance: float, square: float) -> None:
@@ -235,7 +240,8 @@ def _columns(features: np.ndarray, first: int, width: int) -> np.ndarray:
 
 
 @jax.jit
-def _products(rows: jax.Array, columns: jax.Array) -> jax.Array:
+def multiplied(rows: jax.Array, columns: jax.Array) -> jax.Array:
+    """[R, C] inner products of [R, D] and [C, D], in full float32."""
     return _matmul(rows, columns.T)
 
 

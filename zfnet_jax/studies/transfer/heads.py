@@ -26,7 +26,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.linalg  # noqa: F401  its LAPACK, which jax calls on a CPU, must be there to be held back
 from jax import lax
+from threadpoolctl import threadpool_limits
 
 from zfnet_jax.studies.transfer.gram import Kernel, Products
 from zfnet_jax.studies.transfer.options import Head
@@ -34,7 +36,7 @@ from zfnet_jax.studies.transfer.options import Head
 _MAX_STEPS = 2000
 _ROUND = 16  # steps between looks at which problems are solved
 _NEWTON_STEPS = 5  # along a direction
-_BASIS = 512  # directions that precondition
+BASIS = 512  # directions that precondition, at most
 # Weaker ones, as a share of the strongest, are below what preconditions well in float32.
 _WEAKEST = 1e-3
 
@@ -122,7 +124,10 @@ def fit(
     """
     classes = targets.shape[1]
     size = _matrix(kernel).shape[1]
-    basis = _basis(kernel, min(_BASIS, size))
+    # LAPACK's threads wait for each other busily: on 2 cores beside another training two of them
+    # took up to 12 s for what one does in 0.1 s.
+    with threadpool_limits(1, "blas"):
+        basis = jax.block_until_ready(_basis(kernel, min(BASIS, size)))
     examples = jnp.asarray(targets, jnp.float32)
     empty = Weights(jnp.zeros((size, classes)), jnp.zeros(classes))
     if head == "softmax":

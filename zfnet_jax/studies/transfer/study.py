@@ -79,11 +79,7 @@ def measured(
     """
     wanted = _wanted(classes, options)
     subjects = {one: _subject(one, split) for one in wanted}
-    missing = parallel.by_writer(
-        lambda: [one for one in wanted if not saved.is_there(run, subjects[one])]
-    )
-    for one in missing:
-        _fold(classes, one)  # or a class has too few images
+    missing = not_there(run, split, classes, options)
     layers = list(dict.fromkeys(one.layer for one in missing))
     products = features.products(run, split, layers, batch_size=batch_size, progress=progress)
 
@@ -93,7 +89,7 @@ def measured(
     def prepared(first: HeadOptions) -> tuple[Fold, Products]:
         if getattr(held, "first", None) != first:
             held.__dict__.clear()  # two of them would take twice the memory
-            fold = _fold(classes, first)
+            fold = fold_of(classes, first)
             held.inputs = fold, products[first.layer](fold.train, fold.test)
             held.first = first
         return held.inputs
@@ -118,6 +114,22 @@ def measured(
             bar.set_postfix_str(f"{head.layer} {head.head} {head.per_class}/class: {accuracy:.1%}")
             bar.update()
     return load(run, split, classes, options)
+
+
+def not_there(
+    run: Run, split: Split, classes: Classes, options: Sequence[Options]
+) -> list[HeadOptions]:
+    """What of that is not saved yet.
+
+    ValueError: a class has too few images for it.
+    """
+    wanted = {one: _subject(one, split) for one in _wanted(classes, options)}
+    missing = parallel.by_writer(
+        lambda: [one for one, subject in wanted.items() if not saved.is_there(run, subject)]
+    )
+    for one in missing:
+        fold_of(classes, one)
+    return missing
 
 
 def load(run: Run, split: Split, classes: Classes, options: Sequence[Options]) -> list[Result]:
@@ -174,7 +186,8 @@ def _subject(one: HeadOptions, split: Split) -> Subject:
     return Subject(NAME, one, words, {"fingerprint": split.fingerprint})
 
 
-def _fold(classes: Classes, one: HeadOptions) -> Fold:
+def fold_of(classes: Classes, one: HeadOptions) -> Fold:
+    """The images that a head is trained and tested on."""
     return folds.make_fold(
         classes, one.per_class, one.fold, seed=one.seed, test_per_class=one.test_per_class
     )

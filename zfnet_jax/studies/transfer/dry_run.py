@@ -1,0 +1,287 @@
+"""What heads on features will take of time, memory and disk: found on a sample, in a minute or two.
+
+The features of some images are made, and a head of each kind is fitted to those of each layer. What
+all of them take follows from their sizes, and from what matrix products of these sizes take here.
+No result is written.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from zfnet_jax import parallel
+from zfnet_jax.data.images import Chosen, Split
+from zfnet_jax.runs.run import Run
+from zfnet_jax.studies.transfer import features, gram, heads, measure, study
+from zfnet_jax.studies.transfer.folds import Classes
+from zfnet_jax.studies.transfer.options import HeadOptions, Options
+from zfnet_jax.training import estimate
+from zfnet_jax.training.estimate import bytes_in_words, seconds_in_words
+
+_IMAGES = 1024  # of a sample, at most
+_SAMPLE_BYTES = 2**30  # of their features, at most
+_FLOAT = 4  # bytes
+# Numbers that a search has at once: for each column of its weights those of an image and of a
+# number of the matrix's width; for each direction that preconditions of both.
+_OF_IMAGE, _OF_WIDTH, _OF_DIRECTION = 8, 6, 2
+
+
+class Fit(NamedTuple):
+    """Heads that are searched at once, and how often.
+
+    Attributes:
+      images: that they are trained on.
+      width: of the matrix that they see: inner products with `images`, or fewer features.
+      columns: classes, times the values of C of an SVM.
+      times: how many such fits a head takes.
+    """
+
+    images: int
+    width: int
+    columns: int
+    times: int
+
+    @property
+    def bytes(self) -> int:
+        """Of the matrix, and of what the search has."""
+        searched = self.columns * (_OF_IMAGE * self.images + _OF_WIDTH * self.width)
+        directions = _OF_DIRECTION * min(heads.BASIS, self.width) * (self.images + self.width)
+        return _FLOAT * (self.images * self.width + searched + directions)
+
+
+class Need(NamedTuple):
+    """What is not there yet.
+
+    Attributes:
+      heads: to fit.
+      features, products: layers whose features and inner products are to be made.
+    """
+
+    heads: list[HeadOptions]
+    features: tuple[str, ...]
+    products: tuple[str, ...]
+
+
+def dry_run(
+    run: Run, split: Split, classes: Classes, options: Sequence[Options], *, batch_size: int
+) -> Iterator[str]:
+    """What is found, in lines, each as soon as it is known; what is saved already is not counted.
+
+    Arguments and errors as in `study.measured`.
+    """
+    need = _need(run, split, study.not_there(run, split, classes, options))
+    count = len(split)
+    yield (
+        f"data: {count:,} images of {split.image_size} pixels, {len(classes.names)} classes that"
+        f" count; heads to fit: {len(need.heads)}"
+    )
+    if not need.heads:
+        return
+    dims = features.dimensions(run, list(dict.fromkeys(one.layer for one in need.heads)))
+    of_features = {layer: _FLOAT * count * dims[layer] for layer in need.features}
+    of_products = dict.fromkeys(need.products, _FLOAT * count**2)
+    for layer, each in dims.items():
+        made = [
+            f"{bytes_in_words(sizes[layer])} of {what} to make"
+            for what, sizes in (("features", of_features), ("inner products", of_products))
+            if layer in sizes
+        ]
+        yield f"{layer}: {', '.join([f'{each:,} features an image', *made])}"
+    disk = sum(of_features.values()) + sum(of_products.values())
+    free = shutil.disk_usage(run.directory).free
+    yield (
+        f"disk: {bytes_in_words(disk)} in {run.directory}; {bytes_in_words(free)} are free"
+        + ("; that does not fit" if disk > free else "")
+    )
+    yield _of_memory(need, classes, count, dims)
+    yield _of_time(run, split, classes, need, dims, batch_size)
+
+
+def _need(run: Run, split: Split, missing: list[HeadOptions]) -> Need:
+    """Beside the heads that are missing what they are made from."""
+    dims = features.dimensions(run, [one.layer for one in missing])
+    kept = [layer for layer in dims if features.has_gram(len(split), dims[layer])]
+    products = [one for one in kept if not features.gram_path(run, split, one).exists()]
+    read = [layer for layer in dims if layer in products or layer not in kept]
+    made = [layer for layer in read if not features.path_of(run, split, layer).exists()]
+    return Need(missing, tuple(made), tuple(products))
+
+
+def fits(one: HeadOptions, classes: int, dims: int) -> list[Fit]:
+    """Of a head: those that choose C, and the last one, on all training images."""
+    images = one.per_class * classes
+    last = Fit(images, min(images, dims), classes, 1)
+    folds = min(one.cv_folds, one.per_class)
+    if folds < 2:
+        return [last]
+    seen = images - images // folds
+    at_once, times = (len(one.grid), 1) if one.head == "svm" else (1, len(one.grid))
+    width = dims if dims < images else seen
+    return [Fit(seen, width, at_once * classes, folds * times), last]
+
+
+def head_bytes(one: HeadOptions, classes: int, tested: int, dims: int) -> int:
+    """The most that a head has at once: what its fold's images are, and one search."""
+    *choosing, last = fits(one, classes, dims)
+    inputs = _FLOAT * last.width * (last.images + tested)
+    held = [_FLOAT * fit.width * (last.images - fit.images) for fit in choosing]
+    searches = [fit.bytes + more for fit, more in zip(choosing, held)]
+    return inputs + max([*searches, last.bytes - _FLOAT * last.images * last.width])
+
+
+def _of_memory(need: Need, classes: Classes, count: int, dims: Mapping[str, int]) -> str:
+    had, there = estimate.host_memory()
+    of_heads = [
+        head_bytes(one, len(classes.names), len(study.fold_of(classes, one).test), dims[one.layer])
+        for one in need.heads
+    ]
+    of_products = [
+        _FLOAT * (count**2 + 3 * count * gram.chunk_width(count, dims[layer]))
+        for layer in need.products
+    ]
+    if parallel.local_devices()[0].platform == "cpu":
+        most = had + max([*of_heads, *of_products])
+        return f"memory: {bytes_in_words(most)} at most, of {bytes_in_words(there)}"
+    device = estimate.device_memory()
+    of = f", of {bytes_in_words(device)}" if device else ""
+    return (
+        f"memory: {bytes_in_words(max(of_heads))} of a device at most{of};"
+        f" {bytes_in_words(had + max([0, *of_products]))} of the host, of {bytes_in_words(there)}"
+    )
+
+
+def _of_time(
+    run: Run,
+    split: Split,
+    classes: Classes,
+    need: Need,
+    dims: Mapping[str, int],
+    batch_size: int,
+) -> str:
+    sample = _sample(classes, need.heads, sum(dims.values()))
+    found, per_image = _features(run, split, sample, tuple(dims), batch_size)
+    seconds = {
+        "features": per_image * len(split) * bool(need.features),
+        "inner products": sum(_products_seconds(len(split), dims[one]) for one in need.products),
+    }
+    kinds: dict[tuple[str, str], list[HeadOptions]] = {}
+    for one in need.heads:
+        kinds.setdefault((one.layer, one.head), []).append(one)
+    of_heads = [
+        _heads_seconds(kind, classes, sample, found[kind[0].layer]) for kind in kinds.values()
+    ]
+    at_once = min(parallel.device_count(), len({(one.layer, one.fold) for one in need.heads}))
+    seconds["heads"] = sum(of_heads) / at_once
+    parts = ", ".join(f"{seconds_in_words(one)} {what}" for what, one in seconds.items() if one)
+    return f"time: {seconds_in_words(sum(seconds.values()))} in all: {parts}"
+
+
+class Sample(NamedTuple):
+    """Some images of some classes.
+
+    Attributes:
+      rows: of the split: `per_class` of each class, class by class, and then one more of each.
+      per_class, classes: how many.
+    """
+
+    rows: np.ndarray
+    per_class: int
+    classes: int
+
+    @property
+    def trained(self) -> int:
+        return self.per_class * self.classes
+
+
+def _sample(classes: Classes, missing: Sequence[HeadOptions], dims: int) -> Sample:
+    """Of as many images as the features of all layers, of so many dimensions, allow."""
+    most = max(4, min(_IMAGES, _SAMPLE_BYTES // (_FLOAT * dims)))
+    per_class = min(max(one.per_class for one in missing), most // 2)
+    count = min(len(classes.names), most // per_class)
+    each = [np.flatnonzero(classes.labels == label)[: per_class + 1] for label in range(count)]
+    rows = np.concatenate([*(one[:-1] for one in each), [one[-1] for one in each]])
+    return Sample(rows, per_class, count)
+
+
+def _features(
+    run: Run, split: Split, sample: Sample, layers: tuple[str, ...], batch_size: int
+) -> tuple[dict[str, np.ndarray], float]:
+    """Of the sample, by layer; and the seconds that an image takes."""
+    images = Chosen(split, sample.rows)
+    batch_size = min(batch_size, -(-len(images) // 4))  # so that some batches follow the first
+    parts: dict[str, list[np.ndarray]] = {layer: [] for layer in layers}
+    times = []
+    for _, found in features.show(run, images, layers, batch_size=batch_size, progress=False):
+        times.append(time.monotonic())
+        for layer, array in found.items():
+            parts[layer].append(array)
+    after = len(images) - len(parts[layers[0]][0])  # the first batch, which compiles
+    seconds = (times[-1] - times[0]) / max(after, 1)
+    return {layer: np.concatenate(arrays) for layer, arrays in parts.items()}, seconds
+
+
+def _products_seconds(images: int, dims: int) -> float:
+    """That the inner products of all images take, but for reading the features."""
+    width = gram.chunk_width(images, dims)
+    blocks = -(-images // gram.BLOCK)
+    pairs = blocks * (blocks + 1) // 2
+    return pairs * dims / width * _product_seconds(gram.BLOCK, width, gram.BLOCK)
+
+
+def _heads_seconds(
+    kind: Sequence[HeadOptions], classes: Classes, sample: Sample, found: np.ndarray
+) -> float:
+    """That heads of one layer and kind take, by a head on the sample."""
+    one, dims = kind[0], found.shape[1]
+    order = np.arange(len(found))
+    inputs = gram.of_features(found, order[: sample.trained], order[sample.trained :])
+    labels = np.repeat(np.arange(sample.classes), sample.per_class)
+    seconds = []
+    for _ in range(2):  # the first compiles
+        began = time.monotonic()
+        measure.try_head(
+            one.head,
+            inputs,
+            labels,
+            sample.per_class,
+            one.grid,
+            cv_folds=one.cv_folds,
+            tolerance=one.tolerance,
+        )
+        seconds.append(time.monotonic() - began)
+    small = dataclasses.replace(one, per_class=sample.per_class)
+    share = _work_seconds(fits(small, sample.classes, dims))
+    whole = sum(_work_seconds(fits(each, len(classes.names), dims)) for each in kind)
+    return seconds[0] - seconds[1] + seconds[1] * whole / share
+
+
+def _work_seconds(every: Sequence[Fit]) -> float:
+    """Of one step of each fit, all its times."""
+    total = 0.0
+    for fit in every:
+        # Through the features there and back, or once through the inner products; and through the
+        # directions that precondition.
+        seen = (2 if fit.width < fit.images else 1) * fit.width
+        passed = seen + 3 * min(heads.BASIS, fit.width)
+        product = _product_seconds(fit.images, fit.width, fit.columns)
+        total += fit.times * product * passed / fit.width
+    return total
+
+
+@functools.cache
+def _product_seconds(rows: int, inner: int, columns: int) -> float:
+    """Of [rows, inner] times [inner, columns] in full float32, on a device."""
+    one, other = jnp.ones((rows, inner)), jnp.ones((columns, inner))
+    jax.block_until_ready(gram.multiplied(one, other))
+    began = time.monotonic()
+    jax.block_until_ready(gram.multiplied(one, other))
+    return time.monotonic() - began
