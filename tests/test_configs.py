@@ -11,7 +11,16 @@ import jax
 import pytest
 from ml_collections import ConfigDict
 
-from configs import architectures, folder, imagenette, quickstart, tiny_imagenet, zfnet, zfnet_gpu
+from configs import (
+    architectures,
+    claims,
+    folder,
+    imagenette,
+    quickstart,
+    tiny_imagenet,
+    zfnet,
+    zfnet_gpu,
+)
 from tests import forked
 from tests.conftest import ROOT
 from zfnet_jax import architecture, geometry, model
@@ -47,6 +56,23 @@ def test_config_builds(name):
         config.optimizer, batch_size=config.batch_size, epochs=2, steps_per_epoch=3
     )
     assert 0 < float(schedule(2)) < 1
+
+
+def test_the_claims_are_one_change_each_and_the_strides_compare_maps_of_one_size():
+    runs = {}
+    claims.sweep(lambda name, changes, label: runs.__setitem__(name, (changes, label)))
+    assert len(runs) == len(claims.ROWS) * len(claims.SEEDS)
+    assert len({label for _, label in runs.values()}) == len(claims.ROWS)
+    sizes = {}
+    for name, (changes, _) in runs.items():
+        config = claims.get_config()
+        config.update_from_flattened_dict(changes)
+        net = model.from_config(config.model, classes=200)
+        sizes[name] = geometry.layer_sizes(net.architecture, config.augment.crop)
+        assert min(sizes[name].values()) >= 1
+    two, four = sizes["stride_2_seed_0"], sizes["stride_4_seed_0"]
+    assert (two["conv1"], four["conv1"]) == (26, 13)
+    assert two["conv2"] == four["conv2"] == 7
 
 
 def test_the_default_is_the_recipe_of_the_paper():
