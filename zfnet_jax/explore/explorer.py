@@ -12,13 +12,14 @@ import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
 from zfnet_jax import geometry
 from zfnet_jax.data import augment
 from zfnet_jax.explore import mined, pictures, seen
+from zfnet_jax.explore.asked import OVERLAPS, RULES, Chosen, How, Shown
 from zfnet_jax.explore.errors import NotThereError, RequestError
 from zfnet_jax.explore.kept import Kept
 from zfnet_jax.explore.mined import Mined
@@ -27,7 +28,6 @@ from zfnet_jax.explore.photos import MOST_BYTES, MOST_PIXELS, Photos
 from zfnet_jax.explore.seen import Seen, Unit
 from zfnet_jax.names import fit
 from zfnet_jax.report.tiles import moved_inside, part_inside
-from zfnet_jax.rules import Overlap, Rectify
 from zfnet_jax.runs import titles
 from zfnet_jax.runs.run import Run
 from zfnet_jax.studies.occlusion.measure import Arrays
@@ -42,8 +42,6 @@ MINED_BYTES = 2**26  # of winners in memory; one mining of ZFNet has half a MB o
 ANSWERS = 10  # classes
 UNITS = 24  # of a place
 EVENT_SECONDS = 0.05  # between two parts of an occlusion map
-RULES: tuple[Rectify, ...] = get_args(Rectify)
-OVERLAPS: tuple[Overlap, ...] = get_args(Overlap)
 
 
 class Explorer:
@@ -56,7 +54,7 @@ class Explorer:
     def __init__(self, nets: Nets, photos: Photos, says: Says) -> None:
         self.nets, self.photos = nets, photos
         self._says = says
-        self._seen: Kept[tuple[int, int, str], Seen] = Kept(SEEN_BYTES, lambda one: one.nbytes)
+        self._seen: Kept[Shown, Seen] = Kept(SEEN_BYTES, lambda one: one.nbytes)
         self._mined: Kept[tuple[int, Path, str], Mined] = Kept(MINED_BYTES, lambda one: one.nbytes)
         self._compiled: set[tuple[Any, ...]] = set()
 
@@ -133,12 +131,12 @@ class Explorer:
 
     # ---- What the net makes of a photo
 
-    def answer(self, run: int, step: int | None, photo: str) -> Json:
-        return _answer(self.seen(run, step, photo))
+    def answer(self, shown: Shown) -> Json:
+        return _answer(self.seen(shown))
 
-    def strip(self, run: int, step: int | None, photo: str, layer: str) -> Json:
+    def strip(self, shown: Shown, layer: str) -> Json:
         """All maps of a layer."""
-        one = self.seen(run, step, photo)
+        one = self.seen(shown)
         layer = _layer(one.run, layer)
         with self._compiling(one.run, f"the order of {layer}'s maps"):
             ranked = one.ranked(layer)
@@ -150,25 +148,18 @@ class Explorer:
         ]
         return {"layer": layer, "maps": maps, "columns": columns, "tile": list(tile)}
 
-    def strip_picture(self, run: int, step: int | None, photo: str, layer: str) -> bytes:
-        one = self.seen(run, step, photo)
+    def strip_picture(self, shown: Shown, layer: str) -> bytes:
+        one = self.seen(shown)
         layer = _layer(one.run, layer)
         maps = np.asarray(one.activations[layer])[0]
         return pictures.strip(maps[..., one.ranked(layer).map])
 
-    def unit(
-        self,
-        run: int,
-        step: int | None,
-        photo: str,
-        layer: str,
-        number: int,
-        place: tuple[int, int] | None,
-    ) -> Json:
-        """A unit, the strongest of its map where no place is given; and what its map stands for."""
-        one, unit = self._unit(run, step, photo, layer, number, place)
+    def unit(self, chosen: Chosen) -> Json:
+        """A unit, and what its map stands for."""
+        one, unit = self._unit(chosen)
+        number = chosen.map
         field = seen.field_of(one.run, unit)
-        found = self._winners(run, one.run)
+        found = self._winners(chosen.shown.run, one.run)
         has = found is not None and unit.layer in found.winners.layers
         (rank,) = np.flatnonzero(one.ranked(unit.layer).map == number)
         return {
@@ -182,21 +173,10 @@ class Explorer:
             "grid": pictures.winners_across(found.winners, unit.layer) if found and has else None,
         }
 
-    def unit_picture(
-        self,
-        run: int,
-        step: int | None,
-        photo: str,
-        layer: str,
-        number: int,
-        place: tuple[int, int] | None,
-        rule: Rectify,
-        overlap: Overlap,
-        whole: bool,
-    ) -> bytes:
+    def unit_picture(self, chosen: Chosen, how: How, whole: bool) -> bytes:
         """Its projection, in its receptive field or on the whole crop."""
-        one, unit = self._unit(run, step, photo, layer, number, place)
-        projection = self.project(one, unit, rule, overlap)
+        one, unit = self._unit(chosen)
+        projection = self.project(one, unit, how)
         field = seen.field_of(one.run, unit)
         if whole:
             return pictures.projection(seen.on_crop(projection, field, one.run.input_size))
@@ -214,10 +194,10 @@ class Explorer:
             raise NotThereError(f"{layer} has no map {number}")
         return pictures.winners(found.winners, layer, number, projected)
 
-    def place(self, run: int, step: int | None, photo: str, layer: str, y: int, x: int) -> Json:
+    def place(self, shown: Shown, layer: str, y: int, x: int) -> Json:
         """The units of a layer whose receptive fields are centred nearest to a pixel of the crop,
         strongest first; those at rest are left out."""
-        one = self.seen(run, step, photo)
+        one = self.seen(shown)
         layer = _layer(one.run, layer)
         row, column = one.nearest(layer, y, x)
         numbers, values = one.column(layer, row, column)
@@ -234,19 +214,9 @@ class Explorer:
             ][:UNITS],
         }
 
-    def square(
-        self,
-        run: int,
-        step: int | None,
-        photo: str,
-        layer: str,
-        number: int,
-        y: int,
-        x: int,
-        size: int,
-    ) -> Json:
-        """What a grey square over the photo costs."""
-        one, unit = self._unit(run, step, photo, layer, number, None)
+    def square(self, chosen: Chosen, y: int, x: int, size: int) -> Json:
+        """What a grey square over the photo costs: the answer, and the map's strongest unit."""
+        one, unit = self._unit(chosen)
         height, width = one.run.input_size
         if not 1 <= size <= min(height, width):
             raise RequestError(f"a square has 1 to {min(height, width)} pixels, not {size}")
@@ -265,26 +235,17 @@ class Explorer:
             **{"y": y, "x": x, "size": size},
             **_answer(under),
             "label": label,
-            "value": seen.activity(under, unit.layer, number),
-            "was": seen.activity(one, unit.layer, number),
+            "value": seen.activity(under, unit.layer, chosen.map),
+            "was": seen.activity(one, unit.layer, chosen.map),
         }
 
-    def occlusion(
-        self,
-        run: int,
-        step: int | None,
-        photo: str,
-        layer: str,
-        number: int,
-        size: int | None,
-        stride: int | None,
-    ) -> Iterator[Json]:
+    def occlusion(self, chosen: Chosen, size: int | None, stride: int | None) -> Iterator[Json]:
         """A grey square slid over the photo: where first, then the answers as they are computed."""
-        one, unit = self._unit(run, step, photo, layer, number, None)
+        one, unit = self._unit(chosen)
         usual = resolved(one.run, Occlusion(square=size, stride=stride))
         size, stride = usual.square, usual.stride
         with self._compiling(one.run, "occlusion", unit.layer, size, stride):
-            grid, whole, answers = seen.occlusion(one, unit.layer, number, size, stride)
+            grid, whole, answers = seen.occlusion(one, unit.layer, chosen.map, size, stride)
             label = int(whole["label"][0]) if "label" in whole else None
             yield {
                 "begin": {
@@ -316,19 +277,20 @@ class Explorer:
 
     # ---- What the others need, too
 
-    def seen(self, run: int, step: int | None, photo: str) -> Seen:
+    def seen(self, shown: Shown) -> Seen:
         """A photo as a checkpoint sees it."""
-        opened = self._open(run, step)
-        kept = self._seen.get((run, opened.step, photo))
+        opened = self._open(shown.run, shown.step)
+        exactly = shown._replace(step=opened.step)
+        kept = self._seen.get(exactly)
         if kept:
             return kept
-        square = self.photos.square(photo, opened.config.data.image_size)
+        square = self.photos.square(shown.photo, opened.config.data.image_size)
         with self._compiling(opened, "the net's answer"):
-            return self._seen.put((run, opened.step, photo), seen.see(opened, square))
+            return self._seen.put(exactly, seen.see(opened, square))
 
-    def project(self, one: Seen, unit: Unit, rule: Rectify, overlap: Overlap) -> np.ndarray:
-        with self._compiling(one.run, unit.layer, rule, overlap):
-            return seen.project(one, unit, rule, overlap)
+    def project(self, one: Seen, unit: Unit, how: How) -> np.ndarray:
+        with self._compiling(one.run, unit.layer, *how):
+            return seen.project(one, unit, *how)
 
     def warm_up(self) -> list[tuple[str, Callable[[], object]]]:
         """What makes the first answers quick, and what each is called: programs of each run for the
@@ -338,37 +300,31 @@ class Explorer:
             run = folder.shown
             size = run.config.data.image_size
             photo = self.photos.put(np.full((size, size, 3), 128, np.uint8))
-            jobs.append(("the net's answer", functools.partial(self._warm_answer, number, photo)))
+            shown = Shown(number, None, photo)
+            jobs.append(("the net's answer", functools.partial(self._warm_answer, shown)))
             for conv in run.architecture.convs:
-                job = functools.partial(self._warm_layer, number, photo, conv.name)
+                job = functools.partial(self._warm_layer, shown, conv.name)
                 jobs.append((conv.name, job))
         return jobs
 
-    def _warm_answer(self, run: int, photo: str) -> None:
-        one = self.seen(run, None, photo)
+    def _warm_answer(self, shown: Shown) -> None:
+        one = self.seen(shown)
         seen.covered(one.run, one.photo, 0, 0, 1)
 
-    def _warm_layer(self, run: int, photo: str, layer: str) -> None:
-        one = self.seen(run, None, photo)
-        self.strip(run, None, photo, layer)
-        self.strip_picture(run, None, photo, layer)
+    def _warm_layer(self, shown: Shown, layer: str) -> None:
+        one = self.seen(shown)
+        self.strip(shown, layer)
+        self.strip_picture(shown, layer)
         number = int(one.ranked(layer).map[0])
-        self.project(one, one.strongest(layer, number), RULES[0], OVERLAPS[0])
+        self.project(one, one.strongest(layer, number), How(RULES[0], OVERLAPS[0]))
 
-    def _unit(
-        self,
-        run: int,
-        step: int | None,
-        photo: str,
-        layer: str,
-        number: int,
-        place: tuple[int, int] | None,
-    ) -> tuple[Seen, Unit]:
-        one = self.seen(run, step, photo)
-        layer = _layer(one.run, layer)
-        one.unit(layer, number, 0, 0)  # or there is no such map
-        unit = one.unit(layer, number, *place) if place else one.strongest(layer, number)
-        return one, unit
+    def _unit(self, chosen: Chosen) -> tuple[Seen, Unit]:
+        one = self.seen(chosen.shown)
+        layer = _layer(one.run, chosen.layer)
+        one.unit(layer, chosen.map, 0, 0)  # or there is no such map
+        if chosen.place:
+            return one, one.unit(layer, chosen.map, *chosen.place)
+        return one, one.strongest(layer, chosen.map)
 
     def _open(self, run: int, step: int | None) -> Run:
         opened = self.nets.kept(run, step)

@@ -10,10 +10,10 @@ import contextlib
 import json
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from zfnet_jax import extras
 
@@ -28,22 +28,20 @@ except ImportError as error:
     raise extras.missing(error.name or "starlette", "explore") from error
 
 from zfnet_jax.explore import views
+from zfnet_jax.explore.asked import Looked
 from zfnet_jax.explore.errors import NotThereError, RequestError, SlowError, TooLargeError
-from zfnet_jax.explore.explorer import OVERLAPS, RULES, Explorer, Json
+from zfnet_jax.explore.explorer import Explorer, Json
 from zfnet_jax.explore.guard import App, Guard
 from zfnet_jax.explore.nets import Nets
 from zfnet_jax.explore.photos import MOST_BYTES, Photos, too_many_bytes
-from zfnet_jax.explore.views import Asked
+from zfnet_jax.explore.query import Query
 from zfnet_jax.explore.worker import Worker
 from zfnet_jax.lifeline import EXPECTED
-
-T = TypeVar("T")
 
 PAGE = Path(__file__).with_name("page")
 UPLOADS = 4  # at a time, each up to MOST_BYTES in memory
 BODY_SECONDS = 60  # in which all of a request must have come: it takes the place of others
 MOST_JSON = 10_000  # bytes of what is posted beside photos
-_LARGEST = 2**31  # a number in a request
 
 
 class Server:
@@ -159,25 +157,24 @@ class Server:
 
     async def answer(self, request: Request) -> Response:
         asked = Query(request.query_params)
-        return await self._json(self.explorer.answer, *asked.seen)
+        return await self._json(self.explorer.answer, asked.shown)
 
     async def strip(self, request: Request) -> Response:
         asked = Query(request.query_params)
-        return await self._json(self.explorer.strip, *asked.seen, asked.text("layer"))
+        return await self._json(self.explorer.strip, asked.shown, asked.text("layer"))
 
     async def strip_picture(self, request: Request) -> Response:
         asked = Query(request.query_params)
-        return await self._png(self.explorer.strip_picture, *asked.seen, asked.text("layer"))
+        return await self._png(self.explorer.strip_picture, asked.shown, asked.text("layer"))
 
     async def unit(self, request: Request) -> Response:
         asked = Query(request.query_params)
-        return await self._json(self.explorer.unit, *asked.unit, asked.place)
+        return await self._json(self.explorer.unit, asked.chosen)
 
     async def unit_picture(self, request: Request) -> Response:
         asked = Query(request.query_params)
-        rule, overlap = asked.one_of("rule", RULES), asked.one_of("overlap", OVERLAPS)
-        how = asked.place, rule, overlap, asked.flag("whole")
-        return await self._png(self.explorer.unit_picture, *asked.unit, *how)
+        how, whole = asked.how, asked.flag("whole")
+        return await self._png(self.explorer.unit_picture, asked.chosen, how, whole)
 
     async def winners(self, request: Request) -> Response:
         return await self._winners(request, projected=False)
@@ -193,17 +190,16 @@ class Server:
     async def place(self, request: Request) -> Response:
         asked = Query(request.query_params)
         where = asked.number("y"), asked.number("x")
-        return await self._json(self.explorer.place, *asked.seen, asked.text("layer"), *where)
+        return await self._json(self.explorer.place, asked.shown, asked.text("layer"), *where)
 
     async def square(self, request: Request) -> Response:
         asked = Query(request.query_params)
-        where = asked.number("y"), asked.number("x"), asked.number("size")
-        return await self._json(self.explorer.square, *asked.unit, *where)
+        return await self._json(self.explorer.square, asked.chosen, *asked.square)
 
     async def occlusion(self, request: Request) -> Response:
         asked = Query(request.query_params)
         sizes = asked.maybe("size"), asked.maybe("stride")
-        events = self.explorer.occlusion(*asked.unit, *sizes)
+        events = self.explorer.occlusion(asked.chosen, *sizes)
         return StreamingResponse(self._stream(events), media_type="text/event-stream")
 
     async def _stream(self, events: Iterator[Json]) -> AsyncIterator[str]:
@@ -236,15 +232,8 @@ class Server:
             raise RequestError("square must be an object with y, x and size, or null")
         asked = Query({name: str(value) for name, value in given.items() if value is not None})
         of_square = Query({name: str(value) for name, value in (square or {}).items()})
-        sides = ("y", "x", "size")
-        run, step, photo, layer, number = asked.unit
-        view = Asked(
-            *(run, step, photo, layer, number, asked.place),
-            asked.one_of("rule", RULES),
-            asked.one_of("overlap", OVERLAPS),
-            None if square is None else _three(*(of_square.number(side) for side in sides)),
-        )
-        return await self._json(views.save, self.explorer, view)
+        looked = Looked(asked.chosen, asked.how, None if square is None else of_square.square)
+        return await self._json(views.save, self.explorer, looked)
 
     async def open_view(self, request: Request) -> Response:
         run, name = Query(request.query_params).run, request.path_params["name"]
@@ -261,68 +250,6 @@ class Server:
 
     async def _png(self, job: Callable[..., bytes], *arguments: Any) -> Response:
         return Response(await self.worker.do(job, *arguments), media_type="image/png")
-
-
-class Query:
-    """What a request asks for, read and checked. RequestError: it is missing, or makes no sense."""
-
-    def __init__(self, given: Mapping[str, str]) -> None:
-        self._given = given
-
-    def text(self, name: str) -> str:
-        if name not in self._given:
-            raise RequestError(f"{name} is missing")
-        return self._given[name]
-
-    def number(self, name: str) -> int:
-        text = self.text(name)
-        try:
-            number = int(text)
-        except ValueError:
-            number = _LARGEST
-        if abs(number) >= _LARGEST:
-            raise RequestError(f"{name} must be a whole number, not {text[:40]!r}")
-        return number
-
-    def maybe(self, name: str) -> int | None:
-        return self.number(name) if name in self._given else None
-
-    def flag(self, name: str) -> bool:
-        return self._given.get(name, "0") not in ("", "0")
-
-    def one_of(self, name: str, choices: tuple[T, ...]) -> T:
-        """The first if it is not given."""
-        given = self._given.get(name, choices[0])
-        for choice in choices:
-            if choice == given:
-                return choice
-        raise RequestError(f"{name} must be one of {', '.join(map(str, choices))}")
-
-    @property
-    def run(self) -> int:
-        return self.maybe("run") or 0
-
-    @property
-    def step(self) -> int | None:
-        return self.maybe("step")
-
-    @property
-    def photo(self) -> str:
-        return self.text("photo")
-
-    @property
-    def seen(self) -> tuple[int, int | None, str]:
-        return self.run, self.step, self.photo
-
-    @property
-    def unit(self) -> tuple[int, int | None, str, str, int]:
-        return *self.seen, self.text("layer"), self.number("map")
-
-    @property
-    def place(self) -> tuple[int, int] | None:
-        """Row and column of a unit, where they are given."""
-        row, column = self.maybe("row"), self.maybe("column")
-        return None if row is None or column is None else (row, column)
 
 
 def serve(server: Server, bound: socket.socket) -> None:
@@ -363,10 +290,6 @@ async def _body(request: Request, most: int, too_large: str) -> bytes:
 
 def _event(value: Json) -> str:
     return f"data: {json.dumps(value, allow_nan=False)}\n\n"
-
-
-def _three(y: int, x: int, size: int) -> tuple[int, int, int]:
-    return y, x, size
 
 
 async def _refused(_: Request, error: Exception) -> Response:

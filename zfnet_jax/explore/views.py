@@ -11,7 +11,6 @@ arrays.npz   'probabilities' [classes], 'activations' [M] and 'positions' [M, 2]
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import io
 import json
@@ -26,10 +25,10 @@ import numpy as np
 from PIL import Image
 
 from zfnet_jax.explore import pictures, seen
+from zfnet_jax.explore.asked import Chosen, Looked
 from zfnet_jax.explore.errors import NotThereError
 from zfnet_jax.explore.explorer import Explorer, Json
 from zfnet_jax.files import damage_told, whole_folder, write_arrays, write_bytes, write_json
-from zfnet_jax.rules import Overlap, Rectify
 from zfnet_jax.studies.layers.options import UnitOptions
 from zfnet_jax.studies.occlusion.options import Options as Occlusion
 from zfnet_jax.studies.options import arguments, command
@@ -38,45 +37,32 @@ FOLDER = "explore"  # in a run's folder
 _LISTED = ("saved", "layer", "map", "step")
 
 
-@dataclasses.dataclass(frozen=True)
-class Asked:
-    """What is looked at: a unit (of the strongest of its map where no place is given) in a photo,
-    and a grey square (first row, first column, side) over it, or none."""
-
-    run: int
-    step: int | None
-    photo: str
-    layer: str
-    map: int
-    place: tuple[int, int] | None
-    rule: Rectify
-    overlap: Overlap
-    square: tuple[int, int, int] | None
-
-
-def save(explorer: Explorer, asked: Asked) -> Json:
+def save(explorer: Explorer, looked: Looked) -> Json:
     """Saves what is seen; the name is of what was asked for: the same is saved once."""
-    unit = explorer.unit(asked.run, asked.step, asked.photo, asked.layer, asked.map, asked.place)
-    one = explorer.seen(asked.run, asked.step, asked.photo)
+    chosen, how = looked.chosen, looked.how
+    unit = explorer.unit(chosen)
+    one = explorer.seen(chosen.shown)
     run, layer = one.run, unit["layer"]
+    # Exactly: the page's own checkpoint by its step, the strongest unit by its place.
+    chosen = Chosen(
+        chosen.shown._replace(step=run.step), layer, chosen.map, (unit["row"], unit["column"])
+    )
     square = None
-    if asked.square:
-        y, x, size = asked.square
-        square = explorer.square(asked.run, asked.step, asked.photo, layer, asked.map, y, x, size)
+    if looked.square:
+        y, x, size = looked.square
+        square = explorer.square(chosen, y, x, size)
     view: dict[str, Any] = {
         "step": run.step,
         **{name: unit[name] for name in ("layer", "map", "row", "column")},
-        "rule": asked.rule,
-        "overlap": asked.overlap,
+        **how._asdict(),
         "square": square and {name: square[name] for name in ("y", "x", "size")},
     }
     digest = hashlib.sha256(json.dumps(view).encode() + one.photo.tobytes())
-    name = f"{layer}-{asked.map}-{digest.hexdigest()[:12]}"
+    name = f"{layer}-{chosen.map}-{digest.hexdigest()[:12]}"
     folder = run.directory / FOLDER / name
     if not (folder / "view.json").exists():
-        place = unit["row"], unit["column"]
-        chosen = one.unit(layer, asked.map, *place)
-        projection = explorer.project(one, chosen, asked.rule, asked.overlap)
+        row, column = unit["row"], unit["column"]
+        projection = explorer.project(one, one.unit(layer, chosen.map, row, column), how)
         ranked = one.ranked(layer)
         order = np.argsort(ranked.map)
         whole = seen.on_crop(projection, np.array(unit["field"]), run.input_size)
@@ -96,14 +82,10 @@ def save(explorer: Explorer, asked: Asked) -> Json:
         with whole_folder(folder) as unfinished:
             write_bytes(unfinished / "photo.png", pictures.photo(one.photo))
             write_bytes(unfinished / "crop.png", pictures.photo(one.crop))
-            drawn = explorer.unit_picture(
-                *(asked.run, run.step, asked.photo, layer, asked.map, place),
-                *(asked.rule, asked.overlap, False),
-            )
-            write_bytes(unfinished / "unit.png", drawn)
+            write_bytes(unfinished / "unit.png", explorer.unit_picture(chosen, how, whole=False))
             write_arrays(unfinished / "arrays.npz", arrays)
             said = view | {
-                "answer": explorer.answer(asked.run, run.step, asked.photo)["classes"],
+                "answer": explorer.answer(chosen.shown)["classes"],
                 "covered": square,
                 **{field: unit[field] for field in ("value", "field", "shown", "class")},
                 "commands": _commands(run.directory, folder, view),
