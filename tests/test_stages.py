@@ -13,19 +13,17 @@ import numpy as np
 import pytest
 
 from tests import slow_reference as slow
+from tests.parts_of_nets import check_occlusion, check_units
 from zfnet_jax import deconvnet, geometry, model
 from zfnet_jax.architecture import Architecture
-from zfnet_jax.cropped import Units, project_units
 from zfnet_jax.exporters import onnx
 from zfnet_jax.layer_fields import conv_fields, read_conv, read_part
 from zfnet_jax.layer_specs import RELU, Affine, ContrastNorm, Conv, Pool, Rectifier, plain_then
 from zfnet_jax.report import figures
-from zfnet_jax.report.tiles import window_of
 from zfnet_jax.stages.stage import Stage, Up, Words
 from zfnet_jax.studies.layers.diagram import deconvnet_diagram
 from zfnet_jax.studies.layers.figure3 import figure3
 from zfnet_jax.studies.occlusion.plan import Grid
-from zfnet_jax.studies.occlusion.recompute import Squares, occluded, unoccluded
 
 ACROSS = ContrastNorm(3, 1.0, 0.2, 0.75, "sum")
 WITHIN = ContrastNorm(3, 2.0, 0.5, 0.5, "mean", "within_map")
@@ -157,27 +155,9 @@ def test_a_projection_by_the_forward_mask_is_the_gradient(computed):
 @pytest.mark.parametrize("rule", [("deconvnet", "sum"), ("guided", "mean")])
 def test_units_are_projected_alone_and_see_their_receptive_field(computed, layer, rule):
     _, params, _, activations = computed
-    options = {"rectify": rule[0], "overlap": rule[1]}
-    maps = np.asarray(activations[layer])
-    places = np.array([[0, 0, 0], [0, maps.shape[1] - 1, maps.shape[2] - 1], [1, 1, 2]])
-    image, row, column = places.T
-    index = maps[image, row, column].argmax(axis=1)
-    value = np.array([1, 2, 0.5], np.float32)
-    seed = np.zeros((3, *maps.shape[1:]), np.float32)
-    seed[np.arange(3), row, column, index] = value
-    each = {name: array[image] for name, array in activations.items()}
-    full = np.asarray(deconvnet.project(NET, params, each, layer, seed, SIZE, **options))
-    alone = Units(image, index, row, column, value)
-    cropped = project_units(NET, params, activations, layer, alone, SIZE, **options)
-    field = geometry.receptive_field(NET, layer)
-    for n in range(3):
-        rows, columns = field.window(int(row[n])), field.window(int(column[n]))
-        window = (rows[0], columns[0], rows[1], columns[1])
-        expected = window_of(full[n], window, 0)
-        np.testing.assert_allclose(cropped[n], expected, atol=1e-5)
-        outside = full[n].copy()
-        outside[max(rows[0], 0) : rows[1], max(columns[0], 0) : columns[1]] = 0
-        assert not outside.any()
+    _, height, width, _ = activations[layer].shape
+    places = np.array([[0, 0, 0], [0, height - 1, width - 1], [1, 1, 2]])
+    check_units(NET, params, activations, layer, places, SIZE, rule)
 
 
 def test_receptive_fields():
@@ -193,21 +173,7 @@ def test_receptive_fields():
 def test_occlusion_recomputes_windows_exactly(computed, layer):
     """With squares at the edges, where a pool of what is not rectified must not see zeros."""
     images, params, *_ = computed
-    square = 6
-    grid = Grid(SIZE, (0, 20, 39), (0, 17, 46), square)
-    fill = np.full_like(images, -3)
-    places = np.stack(np.mgrid[:2, :3, :3]).reshape(3, -1)
-    number = np.array([1, 2])
-    photos = unoccluded(MODEL, params, images, fill, grid, layer, number)
-    logits, activity = occluded(MODEL, params, photos, grid, layer, Squares(*places))
-    covered = images[places[0]]
-    for one, row, column in zip(covered, places[1], places[2]):
-        one[grid.rows[row] :, grid.columns[column] :][:square, :square] = -3
-    expected, activations = slow.answers(MODEL, params, covered)
-    maps = np.asarray(activations[layer])
-    sums = maps[np.arange(len(maps)), :, :, number[places[0]]].sum(axis=(1, 2))
-    np.testing.assert_allclose(logits, expected, atol=1e-4)
-    np.testing.assert_allclose(activity, sums, rtol=1e-4, atol=1e-3)
+    check_occlusion(MODEL, params, images, Grid(SIZE, (0, 20, 39), (0, 17, 46), 6), layer, fill=-3)
 
 
 def test_drawings_say_what_each_stage_does():

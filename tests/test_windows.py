@@ -13,13 +13,12 @@ import pytest
 import torch
 
 from tests import slow_reference as slow
+from tests.parts_of_nets import check_occlusion, check_units
 from zfnet_jax import deconvnet, geometry, units
 from zfnet_jax.architecture import Architecture
 from zfnet_jax.convolution import filter_maps, filter_transposed
-from zfnet_jax.cropped import Units, project_units
 from zfnet_jax.layer_specs import Conv, Pool
 from zfnet_jax.pooling import max_pool_with_switches, max_unpool, switch_positions
-from zfnet_jax.report.tiles import window_of
 from zfnet_jax.stages.average_pool import AveragePool
 from zfnet_jax.stages.dense import Logits
 from zfnet_jax.stages.filters import Filter
@@ -29,7 +28,6 @@ from zfnet_jax.stages.stage import Down, Frame, Place, Up
 from zfnet_jax.stages.window_convolution import filter_window, spread_change
 from zfnet_jax.studies.fields import seen_by
 from zfnet_jax.studies.occlusion.plan import Grid
-from zfnet_jax.studies.occlusion.recompute import Squares, occluded, unoccluded
 from zfnet_jax.windows import both, pads
 
 SIZE = (11, 13)
@@ -344,48 +342,22 @@ def test_a_net_of_them_is_that_of_pytorch_and_its_way_down_the_gradient(computed
 )
 def test_units_are_projected_alone_as_among_all(computed, layer, rule):
     _, params, _, activations = computed
-    options = {"rectify": rule[0], "overlap": rule[1]}
-    maps = np.asarray(activations[layer])
-    last = (maps.shape[1] - 1, maps.shape[2] - 1)
-    position = np.array([[0, 0], last, [1, 2], [last[0], 0]])
-    image, value = np.array([0, 0, 1, 1]), np.array([1, 2, 0.5, 1], np.float32)
-    index = maps[image, position[:, 0], position[:, 1]].argmax(axis=1)
-    seed = np.zeros((4, *maps.shape[1:]), np.float32)
-    seed[np.arange(4), position[:, 0], position[:, 1], index] = value
-    each = {name: array[image] for name, array in activations.items()}
-    full = np.asarray(deconvnet.project(NET, params, each, layer, seed, IMAGE, **options))
-    alone = Units(image, index, position[:, 0], position[:, 1], value)
-    cropped = project_units(NET, params, activations, layer, alone, IMAGE, **options)
+    _, height, width, _ = activations[layer].shape
+    last = (height - 1, width - 1)
+    places = np.array([[0, 0, 0], [0, *last], [1, 1, 2], [1, last[0], 0]])
+    check_units(NET, params, activations, layer, places, IMAGE, rule)
+    position = places[:, 1:]
     rows, columns = geometry.receptive_fields(NET, layer)
-    assert cropped.shape == (4, rows.size, columns.size, 3)
-    for n, window in enumerate(seen_by(NET, layer, position)):
-        top, left, bottom, right = window.tolist()
-        assert ((top, bottom), (left, right)) == (
-            rows.window(int(position[n, 0])), columns.window(int(position[n, 1])),
-        )  # fmt: skip
-        np.testing.assert_allclose(cropped[n], window_of(full[n], window, 0), atol=1e-5)
-        outside = full[n].copy()
-        outside[max(top, 0) : bottom, max(left, 0) : right] = 0
-        assert not outside.any()
+    for (row, column), window in zip(position.tolist(), seen_by(NET, layer, position).tolist()):
+        (top, bottom), (left, right) = rows.window(row), columns.window(column)
+        assert window == [top, left, bottom, right]
 
 
 @pytest.mark.parametrize("layer", ["pool1", "conv3"])
 def test_occlusion_recomputes_windows_exactly(computed, layer):
     images, params, *_ = computed
-    square, fill = 4, np.full_like(images, -3)
-    grid = Grid(IMAGE, (0, 15, 33), (0, 11, 25), square)
-    places = np.stack(np.mgrid[:2, :3, :3]).reshape(3, -1)
-    number = np.array([1, 2])
-    photos = unoccluded(MODEL, params, images, fill, grid, layer, number)
-    logits, activity = occluded(MODEL, params, photos, grid, layer, Squares(*places))
-    covered = images[places[0]]
-    for one, row, column in zip(covered, places[1], places[2], strict=True):
-        one[grid.rows[row] :, grid.columns[column] :][:square, :square] = -3
-    expected, activations = slow.answers(MODEL, params, covered)
-    maps = np.asarray(activations[layer])
-    sums = maps[np.arange(len(maps)), :, :, number[places[0]]].sum(axis=(1, 2))
-    np.testing.assert_allclose(logits, expected, atol=1e-4)
-    np.testing.assert_allclose(activity, sums, rtol=1e-4, atol=1e-3)
+    grid = Grid(IMAGE, (0, 15, 33), (0, 11, 25), 4)
+    check_occlusion(MODEL, params, images, grid, layer, fill=-3)
 
 
 def test_drawings_say_what_the_windows_are():
