@@ -108,7 +108,7 @@ def _join(
     if jax.device_count() == 1:
         return
     counts = collections.Counter(device.process_index for device in jax.devices())
-    if parallel.is_writer():
+    if parallel.is_writer() and (len(counts) > 1 or jax.default_backend() != "cpu"):
         print(_devices(counts), file=sys.stderr, flush=True)
     numbers = [{"number of devices": counts[number]} for number in sorted(counts)]
     if wrong := differences(numbers):
