@@ -10,9 +10,12 @@ As published its photos of training lie in train/CLASS/images, which is read as 
 validation lie in one folder and have to be sorted by val_annotations.txt first. words.txt is the
 file of titles: --config.data.class_titles=words.txt.
 
-A first try of this net, six epochs with a cosine, dropout 0.2 and no smoothing on 2 CPU cores:
-20.0% validation top-1 after 21 minutes, the training loss still falling. More epochs are to be had:
---config.epochs=30.
+40 epochs, dropout 0.4, label smoothing 0.1: 36.3% validation top-1, 62.7% top-5 (62,480 steps; 1.8
+hours of 2 cores of an Intel Xeon with AVX-512 at the 570 images/s of a quiet machine, measured
+2026-11-27, beside other work).
+
+`configs/tiny_imagenet.py:short` has six epochs, dropout 0.2 and no smoothing, for sweeps of many
+nets: 20.0% after 21 minutes on 2 CPU cores, the training loss still falling.
 """
 
 from __future__ import annotations
@@ -22,8 +25,11 @@ from ml_collections import ConfigDict
 from configs import imagenette
 
 
-def get_config() -> ConfigDict:
-    """The recipe of configs/imagenette.py, for photos of a quarter of the area."""
+def get_config(arg: str = "long") -> ConfigDict:
+    """The recipe of configs/imagenette.py, for photos of a quarter of the area. `arg`: 'long' or
+    'short'."""
+    if arg not in ("long", "short"):
+        raise ValueError(f"configs/tiny_imagenet.py:{arg}: the modes are long and short")
     config = imagenette.get_config("small")
     config.data.prepared_dir = "data/tiny_imagenet"
     config.data.image_size = 64
@@ -31,10 +37,12 @@ def get_config() -> ConfigDict:
     # At stride 2 the maps of the second layer would be 5 x 5; so they are 13 x 13.
     config.model.conv2.stride = 1
     config.model.conv2.padding = 2
-    # 200 classes in six epochs: the net has not begun to learn photos by heart.
-    config.model.dropout = 0.2
-    config.optimizer.label_smoothing = 0.0
     config.optimizer.warmup_epochs = 1.0
-    config.epochs = 6
+    config.epochs = 40
+    config.model.dropout = 0.4
     config.log_every_steps = 100
+    if arg == "short":  # 200 classes in six epochs: the net has not begun to learn photos by heart
+        config.epochs = 6
+        config.model.dropout = 0.2
+        config.optimizer.label_smoothing = 0.0
     return config
