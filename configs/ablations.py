@@ -9,8 +9,8 @@ configs/imagenette.py, a third of the maps and a twelfth of the dense units:
         --config.data.folder.train=DIR/train --config.data.folder.validation=DIR/val
     python -m scripts.sweep --config=configs/ablations.py:small --workdir=runs/table3-small
 
-With two hundred classes of 64 pixels, the recipe of configs/tiny_imagenet.py:short and three seeds a row:
-`--config=configs/ablations.py:tiny`, 36 runs.
+With two hundred classes of 64 pixels, the recipe of configs/tiny_imagenet.py:short and three seeds
+a row: `--config=configs/ablations.py:tiny`, 36 runs.
 
 `--dry_run` lists the runs. In small it has been run (docs/ablations.md), the others not yet.
 """
