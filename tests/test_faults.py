@@ -21,7 +21,7 @@ import pytest
 
 from scripts.soak import TINY, train_arguments
 from tests import forked
-from tests.conftest import ROOT, SHALLOW
+from tests.conftest import ROOT, SHALLOW, simulated
 from tests.training.test_train import final_state, largest_difference, metrics_without_times
 from zfnet_jax import lock, model, parallel
 from zfnet_jax.data.batches import Batch
@@ -83,8 +83,12 @@ def small_soak(shallow_config, monkeypatch) -> Callable[..., Soak]:
     return make
 
 
-def test_a_short_soak_ends_bit_identical(prepared_pictures, shallow_config, small_soak, tmp_path):
+def test_a_short_soak_ends_bit_identical(
+    prepared_pictures, shallow_config, small_soak, tmp_path, monkeypatch
+):
     """`python -m scripts.soak` is the long form."""
+    for name, value in simulated(1).items():  # as here, not a device for each core
+        monkeypatch.setenv(name, value)
     soaked = small_soak(prepared_pictures, epochs=8)  # it goes on for seconds after a kill
     train.train_and_evaluate(shallow_config, tmp_path / "unbroken")
     chance = random.Random(4)  # 0.15 and 0.14 s after the first save
