@@ -17,6 +17,11 @@ def is_required() -> bool:
     return _FLAG in os.environ.get("XLA_FLAGS", "").split()
 
 
+def has_started() -> bool:
+    """Whether JAX has: what XLA is told from then on, it does not hear."""
+    return xla_bridge.backends_are_initialized()  # jax has no public way to ask
+
+
 def require() -> None:
     """Makes XLA's GPU code deterministic, for this process and those that it starts.
 
@@ -26,7 +31,7 @@ def require() -> None:
     """
     if is_required():
         return
-    if xla_bridge.backends_are_initialized():  # jax has no public way to ask
+    if has_started():
         if jax.default_backend() == "gpu":
             raise ValueError(
                 f"deterministic operations come too late, the GPU is in use: set XLA_FLAGS={_FLAG}"

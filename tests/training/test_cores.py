@@ -19,7 +19,7 @@ def four_cores(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     told: dict[str, Any] = {}
     monkeypatch.setattr(cores, "_cores", lambda: 4)
     monkeypatch.setattr(cores.launch, "count_gpus", lambda: 0)
-    monkeypatch.setattr(cores.xla_bridge, "backends_are_initialized", lambda: False)
+    monkeypatch.setattr(cores.determinism, "has_started", lambda: False)
     monkeypatch.setattr(jax.config, "update", told.__setitem__)
     monkeypatch.delenv("XLA_FLAGS", raising=False)
     return told
@@ -66,7 +66,7 @@ def test_where_there_is_a_gpu_or_jax_has_started_nothing_changes(
     monkeypatch.setattr(cores.launch, "count_gpus", lambda: 1)
     cores.share_out(quickstart.get_config())
     monkeypatch.setattr(cores.launch, "count_gpus", lambda: 0)
-    monkeypatch.setattr(cores.xla_bridge, "backends_are_initialized", lambda: True)
+    monkeypatch.setattr(cores.determinism, "has_started", lambda: True)
     cores.share_out(quickstart.get_config())
     assert four_cores == {}
 

@@ -6,10 +6,9 @@ import math
 import os
 
 import jax
-from jax._src import xla_bridge
 from ml_collections import ConfigDict
 
-from zfnet_jax import launch, model
+from zfnet_jax import determinism, launch, model
 
 # Sharing out costs some 10 ns for each weight and step: every device updates all of them, and their
 # gradients are summed over the devices. What it saves does not depend on them (docs/speed.md).
@@ -31,8 +30,7 @@ def share_out(config: ConfigDict) -> None:
     given = jax.config.values["jax_num_cpu_devices"] > 0 or any(
         flag.startswith(_DEVICES) for flag in flags
     )
-    # jax has no public way to ask whether it has started.
-    if given or launch.count_gpus() or xla_bridge.backends_are_initialized():
+    if given or launch.count_gpus() or determinism.has_started():
         return
     if _weights(config) > _MOST_WEIGHTS:
         return

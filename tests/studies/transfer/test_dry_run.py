@@ -9,31 +9,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from zfnet_jax.data.prepared import PreparedSplit, open_prepared
+from tests.studies.transfer import test_transfer
 from zfnet_jax.runs.run import Run
 from zfnet_jax.studies.transfer import dry_run, features, folds, gram, heads, study
 from zfnet_jax.studies.transfer.dry_run import Fit
-from zfnet_jax.studies.transfer.options import Options
 from zfnet_jax.training.estimate import bytes_in_words
 
-OPTIONS = Options(
-    data="tiny",
-    layers=("pool1", "fc7"),
-    heads=("softmax", "svm"),
+OPTIONS = dataclasses.replace(
+    test_transfer.OPTIONS,
     per_class=(1, 3),
-    folds=2,
-    test_per_class=2,
     softmax_grid=(1.0, 10.0, 100.0),
-    svm_grid=(0.1, 1.0),
     cv_folds=3,
     tolerance=1e-2,
 )
-
-
-@pytest.fixture(scope="module")
-def train(prepared_pictures: Path) -> PreparedSplit:
-    """The 70 training pictures, 7 of each of 10 classes."""
-    return open_prepared(prepared_pictures, "train")
 
 
 @pytest.fixture

@@ -19,11 +19,6 @@ from zfnet_jax.studies.transfer.folds import choose_classes, make_fold
 from zfnet_jax.studies.transfer.options import ScratchOptions
 
 
-@pytest.fixture
-def train(prepared_pictures):
-    return open_prepared(prepared_pictures, "train")
-
-
 def test_a_subset_is_a_prepared_split_of_its_rows(train, tmp_path):
     classes = choose_classes(train.labels, train.class_names, train.class_names[:2])
     rows = np.flatnonzero(classes.labels >= 0)[::-1][:20]

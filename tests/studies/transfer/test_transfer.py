@@ -15,7 +15,6 @@ from sklearn.svm import LinearSVC
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from tests.conftest import run_script
-from zfnet_jax.data.prepared import PreparedSplit, open_prepared
 from zfnet_jax.runs.run import Run
 from zfnet_jax.studies import saved
 from zfnet_jax.studies.saved import Result
@@ -77,12 +76,6 @@ def cloud() -> Cloud:
         return (rows + 4 * rng.normal(size=rows.shape)).astype(np.float32)
 
     return Cloud(draw(PER_CLASS), np.repeat(np.arange(CLASSES), PER_CLASS), draw(40))
-
-
-@pytest.fixture(scope="module")
-def train(prepared_pictures) -> PreparedSplit:
-    """The 70 training pictures, 7 of each of 10 classes."""
-    return open_prepared(prepared_pictures, "train")
 
 
 # Inner products and coordinates.
