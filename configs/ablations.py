@@ -58,13 +58,13 @@ def get_config(arg: str = "imagenet") -> ConfigDict:
 
 def sweep(add: Callable[..., None], arg: str = "imagenet") -> None:
     """Adds one run per row of the table, of 'tiny' one for each seed."""
-    for name, label in ROWS.items():
-        model = net(name, arg)
-        if arg != "tiny":
-            add(name, {"model": model}, label=label)
-            continue
-        for seed in SEEDS:
-            add(f"{name}_seed_{seed}", {"model": model, "seed": seed}, label=label)
+    if arg != "tiny":
+        for name, label in ROWS.items():
+            add(name, {"model": net(name, arg)}, label=label)
+        return
+    for seed in SEEDS:  # outside, so that a sweep that is broken off has every row
+        for name, label in ROWS.items():
+            add(f"{name}_seed_{seed}", {"model": net(name, arg), "seed": seed}, label=label)
 
 
 def net(name: str, arg: str) -> ConfigDict:

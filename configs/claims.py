@@ -62,6 +62,6 @@ def get_config() -> ConfigDict:
 
 def sweep(add: Callable[..., None]) -> None:
     """Adds the runs."""
-    for name, (label, changes) in ROWS.items():
-        for seed in SEEDS:
+    for seed in SEEDS:  # outside, so that a sweep that is broken off has every row
+        for name, (label, changes) in ROWS.items():
             add(f"{name}_seed_{seed}", changes | {"seed": seed}, label=label)
