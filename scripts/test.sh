@@ -1,7 +1,13 @@
 #!/usr/bin/env bash
 # Passes the tests and the checks of style, imports and types, making .venv where it is missing.
-# Arguments go to pytest. With ZFNET_PHOTOS naming a folder of photo sets the tests on photos run too.
+# `--slow` as the first argument: the tests marked slow too. Others go to pytest.
+# With ZFNET_PHOTOS naming a folder of photo sets the tests on photos run too.
 set -euo pipefail
+which=(-m "not slow")
+if [ "${1:-}" = --slow ]; then
+  which=()
+  shift
+fi
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 ensure tests -e ".[test,tfds,slurm]"
 ruff check .
@@ -16,4 +22,4 @@ unset PYTHONDONTWRITEBYTECODE # or each of the many processes would compile all 
 # without workers.
 workers=auto
 if [[ $# = 1 && $1 = *.py* ]]; then workers=0; fi
-python -m pytest -n "$workers" --dist worksteal "$@"
+python -m pytest -n "$workers" --dist worksteal "${which[@]}" "$@"

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from configs.quickstart import TINY
@@ -47,6 +48,7 @@ assert np.abs(through).max() > 0
 """
 
 
+@pytest.mark.slow
 def test_every_addition_works_as_written(tmp_path):
     for name in ("zfnet_jax", "configs", "scripts"):
         shutil.copytree(ROOT / name, tmp_path / name)

@@ -83,6 +83,7 @@ def small_soak(shallow_config, monkeypatch) -> Callable[..., Soak]:
     return make
 
 
+@pytest.mark.slow
 def test_a_short_soak_ends_bit_identical(
     prepared_pictures, shallow_config, small_soak, tmp_path, monkeypatch
 ):
@@ -100,6 +101,7 @@ def test_a_short_soak_ends_bit_identical(
     assert differences(tmp_path / "unbroken", tmp_path / "broken") == []
 
 
+@pytest.mark.slow
 def test_a_killed_process_takes_the_others_down_and_the_run_goes_on(
     prepared_pictures, shallow_config, small_soak, tmp_path
 ):

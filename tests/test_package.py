@@ -103,6 +103,7 @@ assert zfnet_jax.picture(pixels).mode == "RGB"
 """
 
 
+@pytest.mark.slow
 def test_training_and_looking_need_no_extra(folder_data, prepared_pictures, tmp_path):
     """Photos from folders, a training and a projection, with the packages of all extras absent."""
     wanted = {name for extra in EXTRAS.values() for name in names(extra)}
@@ -175,6 +176,7 @@ def sweep(add):
 """
 
 
+@pytest.mark.slow
 def test_scripts_run_from_another_folder(site, prepared_pictures, tmp_path):
     """Installed configs are found, the folder's own come first, its scripts/ is no concern."""
     (tmp_path / "scripts").mkdir()

@@ -35,6 +35,7 @@ def started(arguments: list[object], devices: int, processes: int) -> list[forke
     ]
 
 
+@pytest.mark.slow
 def test_any_devices_and_processes_find_what_one_does(
     split, shallow_run, prepared_pictures, tmp_path
 ):

@@ -13,6 +13,7 @@ from tests.conftest import ROOT, SHALLOW
 SMALL = quickstart.TINY | SHALLOW | {"epochs": 1}  # of the config, once a cell has made it
 
 
+@pytest.mark.slow
 def test_the_tour_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     pytest.importorskip("safetensors", reason="safetensors is not installed")
     monkeypatch.chdir(tmp_path)

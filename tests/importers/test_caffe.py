@@ -251,6 +251,7 @@ def test_the_deconvnet_is_pytorchs(zf):
     foreign.same({"pixels": ours}, {"pixels": pixels[:, ::-1]})
 
 
+@pytest.mark.slow
 def test_mining_runs_on_it(small_zf, tmp_path):
     """As it is, on pictures prepared for the net; cropped projections are exact."""
     run, folder = small_zf, tmp_path / "pictures"

@@ -279,6 +279,7 @@ def test_durations_are_short(seconds, text):
     assert display.duration(seconds) == text
 
 
+@pytest.mark.slow
 def test_a_killed_reproduction_goes_on_and_redoes_nothing(shallow_run, tmp_path):
     workdir = copied(shallow_run, tmp_path / "run")
     steps = workdir / "report" / FOLDER

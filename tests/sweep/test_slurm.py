@@ -212,6 +212,7 @@ def start_sweep(
     return forked.Popen([*command, *arguments], env=environment | {"JAX_PLATFORMS": "cpu"})
 
 
+@pytest.mark.slow
 def test_jobs_that_are_killed_or_told_to_stop_are_requeued_and_all_runs_finish(
     slurm: dict[str, str], prepared_pictures: Path, tmp_path: Path
 ):
@@ -263,6 +264,7 @@ def test_jobs_that_are_killed_or_told_to_stop_are_requeued_and_all_runs_finish(
     assert (one / "train.log").read_text().count("epoch  1/25") == 1
 
 
+@pytest.mark.slow
 def test_a_run_on_two_nodes_or_in_two_tasks_is_one_training(
     slurm: dict[str, str], prepared_pictures: Path, tiny_run: Path, tmp_path: Path
 ):

@@ -461,6 +461,7 @@ def test_an_unknown_launcher_is_refused(tmp_path):
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.slow
 def test_two_at_once_killed_and_run_again_finish_the_rest(plan, tiny_run, tmp_path):
     """Each run on one of two devices; what was done is not trained again, the rest ends as ever."""
     body = ["add('done', {})", "add('seed_1', {'seed': 1})"]

@@ -112,6 +112,7 @@ def test_a_stopped_and_a_killed_run_resume_bit_identical_without_the_net_they_st
         train.train_and_evaluate(tuning, resumed)
 
 
+@pytest.mark.slow
 def test_eight_devices_tune_as_one(tuned, tiny_run, few, tmp_path):
     fields = TUNED | {"init_from": tiny_run}
     flags = [f"--config.{name}={value}" for name, value in fields.items()]

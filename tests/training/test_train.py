@@ -50,6 +50,7 @@ def largest_difference(a: dict, b: dict) -> float:
     return max(jax.tree.leaves(differences))
 
 
+@pytest.mark.slow
 def test_ten_steps_are_the_same_on_1_device_8_devices_and_2_processes_of_2(
     prepared_pictures: Path, tmp_path: Path
 ):

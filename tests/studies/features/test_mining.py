@@ -144,6 +144,7 @@ def alone(run, split, tmp_path_factory):
     return study.measured(here, split, Options(), batch_size=7, progress=False).folder
 
 
+@pytest.mark.slow
 def test_two_processes_leave_what_one_does(alone, tiny_run, tmp_path):
     """For other numbers of devices and processes see tests/test_passes.py."""
     workdir = copied(tiny_run, tmp_path / "run")

@@ -270,6 +270,7 @@ def measured_at_once(run, split) -> dict[str, np.ndarray]:
     return measure(run, few, sweeps, ("pool1", "fc7"), batch_size=13, progress=False)
 
 
+@pytest.mark.slow
 def test_two_processes_find_the_same(measured_at_once, tiny_run, tmp_path):
     """For other numbers of devices and processes see tests/test_passes.py."""
     workdir = copied(tiny_run, tmp_path / "run")

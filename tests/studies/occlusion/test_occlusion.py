@@ -271,6 +271,7 @@ def files(tmp_path, photos) -> list[str]:
     return [str(path) for path in paths]
 
 
+@pytest.mark.slow
 def test_eight_devices_leave_the_same_arrays_and_a_figure(tiny_run, found, files, tmp_path):
     workdir = copied(tiny_run, tmp_path / "run")
     (output,) = run_script(
