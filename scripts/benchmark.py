@@ -18,6 +18,7 @@ from zfnet_jax.command import outputs, shell
 SUITES = (
     "pooling",
     "convolution",
+    "products",
     "network",
     "memory",
     "projection",
