@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,12 @@ _OF_THE_HOST = (
 )
 
 
-Programs = dict[Any, tuple[Any, Any, list[TrainState]]]
+# Of the rest what neither the state before the first step nor a validation depends on.
+_OF_THE_STEP = ("batch_size", "epochs")
+_OF_THE_RATE = ("drops", "learning_rate", "plateau", "schedule")
+_OF_TRAINING = (*_OF_THE_STEP, "frozen", "optimizer")
+
+Programs = dict[Any, Any]
 
 
 def share(patch: pytest.MonkeyPatch) -> Programs:
@@ -46,12 +52,14 @@ def share(patch: pytest.MonkeyPatch) -> Programs:
         config: ConfigDict, directory: Path | None = None, data: tuple[Split, Split] | None = None
     ) -> job.Job:
         ready = job.set_up(config, directory, data)
-        fields = workdir.as_json(ready.config)
-        recipe = {name: field for name, field in fields.items() if name not in _OF_THE_HOST}
+        recipe = _without(workdir.as_json(ready.config), _OF_THE_HOST)
+        begun = _without(recipe, _OF_THE_STEP)
+        begun |= {"optimizer": _without(recipe["optimizer"], _OF_THE_RATE)}
+        step = recipe | {"optimizer": _without(recipe["optimizer"], ("drops", "plateau"))}
+        if ready.config.optimizer.schedule != "cosine":
+            del step["epochs"]
         splits = ready.train, ready.validation
-        key = (
-            json.dumps(recipe, sort_keys=True),
-            ready.steps_per_epoch,
+        context = (
             *((split.fingerprint, np.asarray(split.labels).tobytes()) for split in splits),
             parallel.local_devices()[0],
             parallel.device_count(),
@@ -62,17 +70,29 @@ def share(patch: pytest.MonkeyPatch) -> Programs:
             job.optimizer.momentum,
             parallel.map_over_devices,
         )
-        programs = ready.train_step, ready.evaluate, []
-        train_step, evaluate, state = made.setdefault(key, programs)
+
+        def shared(what: str, fields: dict[str, Any], *rest: Any, new: Any) -> Any:
+            return made.setdefault((what, json.dumps(fields, sort_keys=True), *rest, *context), new)
+
+        states: list[TrainState] = shared("states", begun, new=[])
 
         def initial() -> TrainState:
             if ready.start:
                 return ready.initial()
-            if not state:
-                state.append(jax.tree.map(np.asarray, ready.initial()))
-            return jax.tree.map(jnp.array, state[0])  # the first step takes them over
+            if not states:
+                states.append(jax.tree.map(np.asarray, ready.initial()))
+            return jax.tree.map(jnp.array, states[0])  # the first step takes them over
 
-        return dataclasses.replace(ready, train_step=train_step, evaluate=evaluate, initial=initial)
+        return dataclasses.replace(
+            ready,
+            train_step=shared("step", step, ready.steps_per_epoch, new=ready.train_step),
+            evaluate=shared("evaluate", _without(recipe, _OF_TRAINING), new=ready.evaluate),
+            initial=initial,
+        )
 
     patch.setattr(train, "set_up", set_up)
     return made
+
+
+def _without(fields: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    return {name: field for name, field in fields.items() if name not in names}

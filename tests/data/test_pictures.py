@@ -131,8 +131,8 @@ def test_colours_and_raw_pixels_do_not_give_the_class_away() -> None:
         images = [draw(name, seed, 32).image for name in OBJECTS for seed in seeds]
         return np.stack(images), np.repeat(np.arange(len(OBJECTS)), len(seeds))
 
-    (train, labels), (held_out, truth) = pictures(range(100)), pictures(range(5000, 5030))
+    (train, labels), (held_out, truth) = pictures(range(50)), pictures(range(5000, 5020))
     for features in (reduced_pixels, colour_histograms):
         scale = StandardScaler().fit(features(train))
         fit = LogisticRegression(C=1e-3).fit(scale.transform(features(train)), labels)
-        assert fit.score(scale.transform(features(held_out)), truth) < 0.4
+        assert fit.score(scale.transform(features(held_out)), truth) < 0.33

@@ -83,20 +83,19 @@ def test_set_ups_that_stand_still(name, net, recipe):
 
 
 @pytest.mark.parametrize(("steps", "told"), [(8, 1), (9, 0)])
-def test_a_run_at_chance_says_so_once(steps, told, recipe, tmp_path, monkeypatch, caplog):
-    """Its labels are shuffled, which no number of a batch shows; its loss stands for 8 steps."""
-    config = ConfigDict(recipe.to_dict())
-    config.update_from_flattened_dict(SHALLOW)
-    config.epochs, config.check.standing_steps = 2, steps
-    config.check.images, config.check.by_heart_steps = 4, 60
+def test_a_run_at_chance_says_so_once(steps, told, shallow_config, tmp_path, monkeypatch, caplog):
+    """Its images are shuffled, which no number of a batch shows; its loss stands for 8 steps."""
+    shallow_config.check.standing_steps = steps
+    shallow_config.check.images, shallow_config.check.by_heart_steps = 4, 60
     opened = splits.open_split
 
     def shuffled(data, split):
         found = opened(data, split)
-        return dataclasses.replace(found, labels=np.random.default_rng(0).permutation(found.labels))
+        rows = np.random.default_rng(0).permutation(len(found))
+        return dataclasses.replace(found, images=found.images[rows])
 
     monkeypatch.setattr(splits, "open_split", shuffled)
-    train.train_and_evaluate(config, tmp_path)
+    train.train_and_evaluate(shallow_config, tmp_path, stop_after_steps=8)
     said = [one.getMessage() for one in caplog.records if "at chance" in one.getMessage()]
     assert len(said) == told
     for one in said:

@@ -13,7 +13,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import finetune, quickstart
-from tests.conftest import copied, finish, start_training, tiny
+from tests.conftest import SHALLOW, copied, finish, start_training, tiny
 from tests.training.test_train import final_state, largest_difference, metrics_without_times
 from zfnet_jax import model, parallel
 from zfnet_jax.data import batches
@@ -31,8 +31,19 @@ from zfnet_jax.training.start import from_net
 from zfnet_jax.training.step import initial_state, make_train_step
 
 CLASSES = 5
-FROZEN = ("conv1", "conv2", "fc6")
-TUNED = {"data.source": "prepared", "frozen": FROZEN, "epochs": 2, "optimizer.rms_limit": 0.02}
+FROZEN = ("conv1", "fc6")
+TUNED = SHALLOW | {
+    "data.source": "prepared",
+    "frozen": FROZEN,
+    "epochs": 2,
+    "optimizer.rms_limit": 0.02,
+}
+
+
+@pytest.fixture(scope="module")
+def run(shallow_run: Path) -> Run:
+    """`shallow_run`, opened."""
+    return open_run(shallow_run)
 
 
 @pytest.fixture(scope="module")
@@ -48,51 +59,53 @@ def few(prepared_pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 @pytest.fixture
-def tuning(tiny_run: Path, few: Path) -> ConfigDict:
-    return tuned_config(tiny_run, few)
+def tuning(shallow_run: Path, few: Path) -> ConfigDict:
+    return tuned_config(shallow_run, few)
 
 
 def tuned_config(source: Path, few: Path) -> ConfigDict:
-    """Starts from `tiny_run`, of ten classes, with much that would change what is frozen."""
+    """Starts from `shallow_run`, of ten classes, with much that would change what is frozen."""
     config = tiny(quickstart.get_config(), few)
     config.update_from_flattened_dict(TUNED | {"init_from": str(source)})
     return config
 
 
 @pytest.fixture(scope="module")
-def tuned(tiny_run: Path, few: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run that starts from `tiny_run`, trained to its end."""
+def tuned(shallow_run: Path, few: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that starts from `shallow_run`, trained to its end."""
     folder = tmp_path_factory.mktemp("tuned")
-    train.train_and_evaluate(tuned_config(tiny_run, few), folder)
+    train.train_and_evaluate(tuned_config(shallow_run, few), folder)
     return folder
 
 
-def test_what_is_frozen_stays_to_the_last_bit_and_the_run_says_where_it_came_from(tuned, tiny_run):
-    step, before = final_state(tiny_run)
+def test_what_is_frozen_stays_to_the_last_bit_and_the_run_says_where_it_came_from(
+    tuned, shallow_run
+):
+    step, before = final_state(shallow_run)
     state = final_state(tuned)[1]
-    for name in ("conv1", "conv2", "fc6"):
+    for name in FROZEN:
         assert largest_difference(before["params"][name], state["params"][name]) == 0
-    for name in ("conv3", "conv4", "conv5", "fc7"):
+    for name in ("conv5", "fc7"):
         assert largest_difference(before["params"][name], state["params"][name]) > 1e-4
     assert state["params"]["logits"]["kernel"].shape == (24, CLASSES)
     kept = {name.split("/")[-2] for name in array_tree.named_leaves(state["momentum"])}
-    assert kept == {"conv3", "conv4", "conv5", "fc7", "logits"}
-    source, run = open_run(tiny_run), open_run(tuned)
+    assert kept == {"conv5", "fc7", "logits"}
+    source, run = open_run(shallow_run), open_run(tuned)
     np.testing.assert_array_equal(run.mean, source.mean)
-    taken = ["conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7"]
+    taken = ["conv1", "conv5", "fc6", "fc7"]
     said = json.loads((tuned / "run.json").read_text())["init_from"]
     digest = source.weights_digest
-    wanted = {"run": str(tiny_run), "step": step, "weights": digest, "layers": taken}
+    wanted = {"run": str(shallow_run), "step": step, "weights": digest, "layers": taken}
     assert said == wanted | {"new": ["logits"]}
 
 
 def test_a_stopped_and_a_killed_run_resume_bit_identical_without_the_net_they_started_from(
-    tuning, tuned, tiny_run, tmp_path, capsys
+    tuning, tuned, shallow_run, tmp_path, capsys
 ):
-    source = copied(tiny_run, tmp_path / "source")
+    source = copied(shallow_run, tmp_path / "source")
     tuning.init_from, resumed = str(source), tmp_path / "resumed"
     train.train_and_evaluate(tuning, resumed, stop_after_steps=1)
-    assert f"starts from {source}, step 12: conv1, conv2," in (said := capsys.readouterr().out)
+    assert f"starts from {source}, step 12: conv1, conv5," in (said := capsys.readouterr().out)
     assert "fc7 and the mean of its images; made anew: logits (other classes)\n" in said
     source.rename(tmp_path / "gone")
     train.train_and_evaluate(tuning, resumed, stop_after_steps=3)
@@ -102,10 +115,10 @@ def test_a_stopped_and_a_killed_run_resume_bit_identical_without_the_net_they_st
     assert largest_difference(final_state(tuned)[1], final_state(resumed)[1]) == 0
     assert metrics_without_times(tuned) == metrics_without_times(resumed)
     runs = [json.loads((one / "run.json").read_text())["init_from"] for one in (tuned, resumed)]
-    assert runs[0] == runs[1] | {"run": str(tiny_run)}
+    assert runs[0] == runs[1] | {"run": str(shallow_run)}
 
     tuning.frozen = ("conv1",)
-    with pytest.raises(ValueError, match=r"frozen is \['conv1', 'conv2', 'fc6'\] there and \["):
+    with pytest.raises(ValueError, match=r"frozen is \['conv1', 'fc6'\] there and \["):
         train.train_and_evaluate(tuning, resumed)
     tuning.frozen, tuning.init_from = FROZEN, ""
     with pytest.raises(ValueError, match=r"init_from is '.*source' there and '' here"):
@@ -113,8 +126,8 @@ def test_a_stopped_and_a_killed_run_resume_bit_identical_without_the_net_they_st
 
 
 @pytest.mark.slow
-def test_eight_devices_tune_as_one(tuned, tiny_run, few, tmp_path):
-    fields = TUNED | {"init_from": tiny_run}
+def test_eight_devices_tune_as_one(tuned, shallow_run, few, tmp_path):
+    fields = TUNED | {"init_from": shallow_run}
     flags = [f"--config.{name}={value}" for name, value in fields.items()]
     finish(start_training(tmp_path, few, *flags, devices=8))
     (step, one), (last, eight) = final_state(tuned), final_state(tmp_path)
@@ -171,17 +184,17 @@ def taken(config: ConfigDict, run: Run, **changed):
     return from_net(config, run.net.architecture, run.params, **about)
 
 
-def test_which_layers_are_taken_over(tiny_config, run):
+def test_which_layers_are_taken_over(shallow_config, run):
     every = list(run.params)
-    assert sorted(taken(tiny_config, run).params) == sorted(every)
+    assert sorted(taken(shallow_config, run).params) == sorted(every)
     renamed = tuple(name.upper() for name in run.class_names)
-    assert taken(tiny_config, run, class_names=renamed).record["new"] == ["logits"]
-    tiny_config.init_layers = ("logits", "conv2")
-    some = taken(tiny_config, run, class_names=renamed)
-    assert some.params.keys() == {"logits", "conv2"}
+    assert taken(shallow_config, run, class_names=renamed).record["new"] == ["logits"]
+    shallow_config.init_layers = ("logits", "conv5")
+    some = taken(shallow_config, run, class_names=renamed)
+    assert some.params.keys() == {"logits", "conv5"}
     assert not some.mean.any()  # of the new data: the first layer is made anew
-    tiny_config.init_layers = ("conv1",)
-    other = taken(tiny_config, run, mean=np.zeros((72, 72, 3), np.float32))
+    shallow_config.init_layers = ("conv1",)
+    other = taken(shallow_config, run, mean=np.zeros((72, 72, 3), np.float32))
     np.testing.assert_allclose(other.mean[3, 4], run.mean.mean((0, 1)), rtol=1e-5)
 
 
@@ -190,7 +203,7 @@ def test_which_layers_are_taken_over(tiny_config, run):
     [
         ({"frozen": ("conv1,conv2",)}, r"config.frozen names 'conv1,conv2', but the layers are co"),
         ({"init_layers": ("conv9",)}, r"config.init_layers names 'conv9', but the layers are conv"),
-        ({"frozen": (*FROZEN, "conv3", "conv4", "conv5", "fc7", "logits")}, "left to train"),
+        ({"frozen": (*FROZEN, "conv5", "fc7", "logits")}, "left to train"),
         ({"augment.scale": 1.0}, r"scale is 1.0, but .* was trained with 16.0, .*finetune.py:"),
         ({"init_layers": ("logits",)}, r"names logits, but its bias is \[10\] in .*, \[5\] h"),
         ({"init_from": "nowhere"}, "config.init_from: no checkpoints: there is no directory"),
@@ -204,12 +217,12 @@ def test_what_cannot_be_started_from_is_refused_in_one_line(tuning, tmp_path, ch
     assert not (tmp_path / "run").exists()
 
 
-def test_an_imported_net_is_trained_on_with_its_preprocessing(tiny_config, run, few, tmp_path):
-    tiny_config.model.init = "normal"
-    net = Net(tiny_config.model.to_dict(), run.params, len(run.class_names))
+def test_an_imported_net_is_trained_on_with_its_preprocessing(shallow_config, run, few, tmp_path):
+    shallow_config.model.init = "normal"
+    net = Net(shallow_config.model.to_dict(), run.params, len(run.class_names))
     looks = Preprocessing(64, 56, np.array([120.0, 110, 100], np.float32), (58.0, 57.0, 56.0))
     imported = Imported(net, looks, run.class_names, {"format": "pytorch"})
-    write_workdir(tmp_path / "imported", imported, tiny_config)
+    write_workdir(tmp_path / "imported", imported, shallow_config)
     config = finetune.get_config(f"{tmp_path / 'imported'}:0")
     config.data.source, config.data.prepared_dir = "prepared", str(few)
     with pytest.raises(ValueError, match=re.escape(f"--config.init_from={tmp_path}/imported")):

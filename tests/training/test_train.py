@@ -10,9 +10,10 @@ import jax
 import numpy as np
 import optax
 import pytest
+from ml_collections import ConfigDict
 from PIL import Image
 
-from tests.conftest import finish, start_training
+from tests.conftest import SHALLOW, finish, start_training
 from tests.photo_folders import save_photos
 from zfnet_jax import model, parallel
 from zfnet_jax.data.batches import read, train_rows
@@ -52,21 +53,21 @@ def largest_difference(a: dict, b: dict) -> float:
 
 @pytest.mark.slow
 def test_ten_steps_are_the_same_on_1_device_8_devices_and_2_processes_of_2(
-    prepared_pictures: Path, tmp_path: Path
+    shallow_config: ConfigDict, prepared_pictures: Path, tmp_path: Path
 ):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         coordinator = f"127.0.0.1:{probe.getsockname()[1]}"
-    stop = "--stop_after_steps=10"
-    one = start_training(tmp_path / "one", prepared_pictures, stop)
-    eight = start_training(tmp_path / "eight", prepared_pictures, stop, devices=8)
-    finish(one)
+    (layers,) = (f"--config.{field}={value}" for field, value in SHALLOW.items())
+    flags = (layers, "--stop_after_steps=10")
+    eight = start_training(tmp_path / "eight", prepared_pictures, *flags, devices=8)
+    train.train_and_evaluate(shallow_config, tmp_path / "one", stop_after_steps=10)
     finish(eight)
     pair = [
         start_training(
             tmp_path / "pair",
             prepared_pictures,
-            stop,
+            *flags,
             f"--coordinator={coordinator}",
             "--processes=2",
             f"--process={process}",

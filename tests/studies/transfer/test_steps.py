@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -45,13 +47,24 @@ def context(run: Run, tmp_path):
     return FakeContext(dataclasses.replace(run, directory=tmp_path))
 
 
-@pytest.fixture
-def trial(context) -> Trial:
+@pytest.fixture(scope="module")
+def drawn(run: Run, tmp_path_factory) -> Path:
+    """The images of the stand-in, prepared."""
+    context = FakeContext(dataclasses.replace(run, directory=tmp_path_factory.mktemp("drawn")))
     sets, _ = data_sets.data_sets(context, {})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "cpu_count", lambda: 1)  # in this process
+        steps.prepare(context, sets[STAND_IN]).make()
+    return sets[STAND_IN].prepared
+
+
+@pytest.fixture
+def trial(context, drawn: Path) -> Trial:
+    sets, _ = data_sets.data_sets(context, {})
+    sets[STAND_IN].prepared.parent.mkdir(parents=True)
+    sets[STAND_IN].prepared.symlink_to(drawn)
     recipe = context.run.config.copy_and_resolve_references()
-    trial = trial_of(context.run, sets[STAND_IN], recipe, folds=1, scratch_folds=1, curve=False)
-    steps.prepare(context, trial.data).make()
-    return trial
+    return trial_of(context.run, sets[STAND_IN], recipe, folds=1, scratch_folds=1, curve=False)
 
 
 def leave(run: Run, subject: saved.Subject, **about) -> None:
