@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import OVERRIDES, ROOT, SHALLOW
+from zfnet_jax import entry
+from zfnet_jax.command import shell
 from zfnet_jax.data.sources import make_source
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -214,3 +216,12 @@ def python(*arguments: str, cwd: Path, path: Path) -> subprocess.CompletedProces
         text=True,
         check=False,
     )
+
+
+def test_an_installed_package_tells_the_commands_that_it_has(monkeypatch, capsys):
+    message = "no winners: run python -m scripts.mine first"
+    shell.fail(message)
+    monkeypatch.setattr(entry, "HOME", entry._INSTALLED)
+    shell.fail(message)
+    said = "error: no winners: run python -m scripts.mine first\nerror: no winners: run zfnet-jax"
+    assert capsys.readouterr().err == f"{said} mine first\n"

@@ -44,6 +44,12 @@ def run(name: str, arguments: Sequence[str]) -> None:
     runpy.run_module(f"scripts.{name}", run_name="__main__", alter_sys=True)
 
 
+def as_installed(text: str) -> str:
+    """A message with its commands as they work here: an installed package's scripts are no modules
+    of the folder that one is in."""
+    return text.replace("python -m scripts.", "zfnet-jax ") if HOME == _INSTALLED else text
+
+
 def _scripts() -> dict[str, str]:
     """The first line of each script's docstring, by name."""
     result = {}

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
 
-from zfnet_jax import failures, lifeline
+from zfnet_jax import entry, failures, lifeline
 from zfnet_jax.runs import compilation_cache
 
 _DEBUG = flags.DEFINE_bool("debug", False, "Show where an expected error was raised, too.")
@@ -85,7 +85,7 @@ def show_any_letters() -> None:
 
 def fail(message: str, code: int = WRONG) -> SystemExit:
     """Prints an error in one line; what to raise then."""
-    line = " ".join(message.splitlines())
+    line = entry.as_installed(" ".join(message.splitlines()))
     print(f"error: {line}", file=sys.stderr)
     return SystemExit(code)
 
