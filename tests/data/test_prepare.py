@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -14,7 +13,6 @@ import pytest
 from PIL import Image
 
 from tests import forked
-from tests.conftest import ROOT
 from tests.photo_folders import SIZE, config, contents, damage, run, run_split, save_photos
 from zfnet_jax.data import unfinished as partial
 from zfnet_jax.data.decode import centre_square, decode
@@ -131,29 +129,26 @@ def test_killed_process_resumes_to_the_same_bytes(tmp_path):
         "runpy.run_module('scripts.prepare_data', run_name='__main__')"
     )
 
-    def start(name: str) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [sys.executable, "-c", program, "--workers=2", f"--config={tmp_path / name}.py"],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
+    def start(name: str, workers: int) -> forked.Popen:
+        flags = (f"--workers={workers}", f"--config={tmp_path / name}.py")
+        return forked.Popen([sys.executable, "-c", program, *flags])
 
     journal = tmp_path / "killed" / "train.partial" / "journal.jsonl"
-    with start("killed") as process:
-        deadline = time.monotonic() + 60
-        while not (journal.exists() and journal.stat().st_size) and time.monotonic() < deadline:
-            assert process.poll() is None
-            time.sleep(0.005)
-        process.send_signal(signal.SIGKILL)
+    process = start("killed", 2)
+    deadline = time.monotonic() + 60
+    while not (journal.exists() and journal.stat().st_size) and time.monotonic() < deadline:
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.kill()
+    process.wait()
     assert 0 < len(journal.read_bytes().splitlines()) < 200
     assert not (tmp_path / "killed" / "train").exists()
 
-    for name in ("killed", "unbroken"):
-        with start(name) as process:
-            output, errors = process.communicate()
-        assert process.returncode == 0, errors.decode()
-        assert "200 images of 10 classes, 0 unreadable" in output.decode()
+    for name, workers in (("killed", 2), ("unbroken", 1)):
+        process = start(name, workers)
+        output, errors = process.communicate()
+        assert process.returncode == 0, errors
+        assert "200 images of 10 classes, 0 unreadable" in output
     assert contents(tmp_path / "killed" / "train") == contents(tmp_path / "unbroken" / "train")
 
 

@@ -17,10 +17,14 @@ from zfnet_jax.training.dry_run import Speed
 from zfnet_jax.training.estimate import bytes_in_words, seconds_in_words
 
 
-@pytest.fixture
-def said(shallow_config, tmp_path, monkeypatch):
-    """The lines of a run of 12 steps, by what they are of."""
+@pytest.fixture(autouse=True)
+def no_longer_timed_than_needed(monkeypatch):
     monkeypatch.setattr(dry_run, "_SECONDS", 0.0)
+
+
+@pytest.fixture
+def said(shallow_config, tmp_path):
+    """The lines of a run of 12 steps, by what they are of."""
     folder = tmp_path / "run"
     lines = list(dry_run.dry_run(shallow_config, folder))
     assert not folder.exists()

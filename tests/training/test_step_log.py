@@ -23,15 +23,15 @@ TIMES = ("step/images_per_second", "step/waiting")
 @pytest.fixture(scope="module")
 def logged(tmp_path_factory, prepared_pictures):
     """Folders of a run of 8 steps, 4 an epoch, with a record every 3: one unbroken, one stopped
-    between two records."""
+    between two records, too."""
     config = tiny(quickstart.get_config(), prepared_pictures)
     config.update_from_flattened_dict(SHALLOW)
-    config.epochs, config.log_every_steps = 2, 3
+    config.log_every_steps = 3
     unbroken = tmp_path_factory.mktemp("unbroken")
-    train.train_and_evaluate(config, unbroken)
+    train.train_and_evaluate(config, unbroken, stop_after_steps=8)
     stopped = tmp_path_factory.mktemp("stopped")
-    train.train_and_evaluate(config, stopped, stop_after_steps=5)
-    train.train_and_evaluate(config, stopped)
+    for steps in (5, 8):
+        train.train_and_evaluate(config, stopped, stop_after_steps=steps)
     return unbroken, stopped
 
 

@@ -114,7 +114,7 @@ def test_one_step_is_that_of_the_formulas(everything, uneven):
     net = model.from_config(config.model, classes=10)
     weights = class_weights.of_classes("inverse", split.labels, 10)
     colours = 0.1 * colour.components(colour.covariance(split))
-    params = model.initial_params(net, 0, 56, 3)
+    params = jax.tree.map(np.asarray, model.initial_params(net, 0, 56, 3))
     batch = batches.read(split, np.arange(0, 48, 3))
 
     def mapped(**extra: np.ndarray):
@@ -159,7 +159,7 @@ def test_one_step_is_that_of_the_formulas(everything, uneven):
     assert norm > 0.3  # or nothing would be clipped
     for name, layer in params.items():
         moved = gradient[name]["kernel"] * (0.3 / norm) + 5e-4 * layer["kernel"]
-        kernel = np.asarray(layer["kernel"] - 0.5 * moved)
+        kernel = layer["kernel"] - 0.5 * moved
         np.testing.assert_allclose(after.params[name]["kernel"], kernel, atol=2e-6)
 
 
