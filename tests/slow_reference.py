@@ -6,7 +6,6 @@ pixel, which may lie outside the map, and only pixels inside the map take part i
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import functools
 
@@ -52,16 +51,16 @@ def max_pool(
     batch, height, width, maps = x.shape
     pooled = np.zeros((batch, len(rows), len(columns), maps), x.dtype)
     switches = np.zeros(pooled.shape, np.uint8)
-    for b, i, j, c in np.ndindex(pooled.shape):
-        best = None
-        for dy, dx in np.ndindex(window, window):
-            row, column = rows[i] + dy, columns[j] + dx
-            if not (0 <= row < height and 0 <= column < width):
-                continue
-            value = x[b, row, column, c]
-            if best is None or value > best or (np.isnan(value) and not np.isnan(best)):
-                best = pooled[b, i, j, c] = value
-                switches[b, i, j, c] = dy * window + dx
+    for i, j in np.ndindex(len(rows), len(columns)):
+        places = [
+            (dy, dx)
+            for dy, dx in np.ndindex(window, window)
+            if 0 <= rows[i] + dy < height and 0 <= columns[j] + dx < width
+        ]
+        seen = np.stack([x[:, rows[i] + dy, columns[j] + dx] for dy, dx in places])
+        best = seen.argmax(axis=0)  # the first of equals, and a NaN before any number
+        pooled[:, i, j] = np.take_along_axis(seen, best[None], axis=0)[0]
+        switches[:, i, j] = np.array([dy * window + dx for dy, dx in places])[best]
     return pooled, switches
 
 
@@ -74,20 +73,21 @@ def unpool(
     columns: list[int],
     overlap: str,
 ) -> np.ndarray:
-    """Lists the values of all windows that name a pixel, in row-major order, and combines them."""
-    named = collections.defaultdict(list)
-    for b, i, j, c in np.ndindex(pooled.shape):
-        dy, dx = divmod(int(switches[b, i, j, c]), window)
-        named[b, rows[i] + dy, columns[j] + dx, c].append(pooled[b, i, j, c])
-    combine = {
-        "sum": sum,
-        "max": max,
-        "mean": lambda values: sum(values) / len(values),
-        "overwrite": lambda values: values[-1],
-    }[overlap]
+    """Combines the values of all windows that name a pixel, window by window in row-major order."""
     result = np.zeros((pooled.shape[0], *size, pooled.shape[3]), pooled.dtype)
-    for pixel, values in named.items():
-        result[pixel] = combine(values)
+    windows = np.zeros(result.shape, int)  # that have named it so far
+    image, index = np.indices((pooled.shape[0], pooled.shape[3]))
+    for i, j in np.ndindex(len(rows), len(columns)):
+        dy, dx = np.divmod(switches[:, i, j].astype(int), window)
+        pixels = image, rows[i] + dy, columns[j] + dx, index  # one of each map of each image
+        value, before, first = pooled[:, i, j], result[pixels], windows[pixels] == 0
+        windows[pixels] += 1
+        result[pixels] = {
+            "sum": before + value,
+            "max": np.where(first, value, np.maximum(before, value)),
+            "mean": before + (value - before) / windows[pixels],
+            "overwrite": value,
+        }[overlap]
     return result
 
 
@@ -133,12 +133,16 @@ def convolve(
     rows = window_starts(padded.shape[1], k, stride, (0, 0))
     columns = window_starts(padded.shape[2], k, stride, (0, 0))
     result = np.zeros((x.shape[0], len(rows), len(columns), maps))
-    for i, j, c in np.ndindex(result.shape[1:]):
-        first = c // (maps // groups) * fan_in
+    for i, j, g in np.ndindex(len(rows), len(columns), groups):
         patch = padded[:, rows[i] : rows[i] + k, columns[j] : columns[j] + k]
-        patch = patch[..., first : first + fan_in]
-        result[:, i, j, c] = (patch * kernel[..., c]).sum(axis=(1, 2, 3))
+        read, put = group(g, fan_in), group(g, maps // groups)
+        result[:, i, j, put] = np.tensordot(patch[..., read], kernel[..., put], axes=3)
     return result
+
+
+def group(number: int, maps: int) -> slice:
+    """The maps of one of several groups, of so many each."""
+    return slice(number * maps, (number + 1) * maps)
 
 
 def filter_transposed(
@@ -153,29 +157,29 @@ def filter_transposed(
     k, _, fan_in, out = kernel.shape
     height, width = input_size
     padded = np.zeros((maps.shape[0], height + 2 * padding, width + 2 * padding, fan_in * groups))
-    for b, i, j, c in np.ndindex(maps.shape):
-        row, column, first = i * stride, j * stride, c // (out // groups) * fan_in
-        window = padded[b, row : row + k, column : column + k, first : first + fan_in]
-        window += maps[b, i, j, c] * kernel[..., c]
+    for i, j, g in np.ndindex(*maps.shape[1:3], groups):
+        row, column, read = i * stride, j * stride, group(g, out // groups)
+        window = padded[:, row : row + k, column : column + k, group(g, fan_in)]
+        window += np.tensordot(maps[:, i, j, read], kernel[..., read], axes=(1, 3))
     return padded[:, padding : padding + height, padding : padding + width]
 
 
 def contrast_norm(x: np.ndarray, norm: ContrastNorm) -> np.ndarray:
     result = np.zeros_like(x)
-    for b, i, j, c in np.ndindex(x.shape):
-        squares, count = 0.0, 0
-        reach = range(-(norm.maps // 2), norm.maps // 2 + 1)
+    reach = range(-(norm.maps // 2), norm.maps // 2 + 1)
+    for i, j, c in np.ndindex(x.shape[1:]):
         if norm.region == "across_maps":
             neighbours = [(i, j, c + d) for d in reach]
         else:
             neighbours = [(i + d, j + e, c) for d in reach for e in reach]
-        for place in neighbours:
-            count += 1
-            if all(0 <= index < size for index, size in zip(place, x.shape[1:])):
-                squares += x[(b, *place)] ** 2
+        squares = sum(
+            x[:, row, column, index] ** 2
+            for row, column, index in neighbours
+            if 0 <= row < x.shape[1] and 0 <= column < x.shape[2] and 0 <= index < x.shape[3]
+        )
         if norm.alpha_convention == "mean":
-            squares /= count
-        result[b, i, j, c] = x[b, i, j, c] / (norm.k + norm.alpha * squares) ** norm.beta
+            squares = squares / len(neighbours)
+        result[:, i, j, c] = x[:, i, j, c] / (norm.k + norm.alpha * squares) ** norm.beta
     return result
 
 
@@ -318,5 +322,5 @@ def random_params(model: ZFNet, shape: tuple[int, ...], seed: int = 0) -> dict:
 @functools.cache
 def _shapes(model: ZFNet, shape: tuple[int, ...]) -> dict:
     """Of its parameters, for images of a shape [B, H, W, C]."""
-    images = jax.ShapeDtypeStruct(shape, np.float32)
-    return jax.eval_shape(model.init, jax.random.key(0), images)["params"]
+    images = jax.ShapeDtypeStruct(shape, np.float32)  # not an argument: nothing goes forward
+    return jax.eval_shape(lambda key: model.init(key, images), jax.random.key(0))["params"]

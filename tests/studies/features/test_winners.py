@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import os
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
@@ -56,89 +54,77 @@ EVERY = os.environ.get("ZFNET_CROPPED") == "every"
 @pytest.mark.parametrize("name", CROPPED)
 def test_cropped_projections_are_windows_of_full_ones(name, rules):
     """For layers of maps, by one of the rules: the four corners, where the window leaves the image,
-    and units between. Over the nets layers 1, 2 and 5 and pool 2 meet every rule."""
+    and units between; the full ones are those of loops. Over the nets layers 1, 2 and 5 and pool 2
+    meet every rule."""
     net = NETS[name]
     layers = sorted(net.map_layers if EVERY else CROPPED[name])
     rules = rules or RULES[list(CROPPED).index(name) % len(RULES)]
-    model = slow.exact_model(net)
-    params = slow.random_params(model, (2, *SIZE, 3))
+    params, activations = of_noise(net, images=2)
     rng = np.random.default_rng(1)
-    images = rng.normal(size=(2, *SIZE, 3)).astype(np.float32)
-    activations = jax.device_get(jax.jit(model.apply)({"params": params}, images)[1])
-    units, seeds = {}, {}
     for layer in layers:
-        _, height, width, maps = activations[layer].shape
+        _, height, width, _ = activations[layer].shape
         # Among the units are active ones: the rules that mask by activation let these through.
         active = np.argwhere(activations[layer] > 0)
         image, row, column, index = active[rng.integers(0, len(active), 8)].T
         row[:4], column[:4] = [0, 0, height - 1, height - 1], [0, width - 1, 0, width - 1]
-        value = rng.uniform(0.5, 2, 8).astype(np.float32)
-        units[layer] = Units(image, index, row, column, value)
-        seeds[layer] = np.zeros((8, height, width, maps), np.float32)
-        seeds[layer][np.arange(8), row, column, index] = value
-    image = np.concatenate([one.image for one in units.values()])
-    each = {name: array[image] for name, array in activations.items()}
-    full = np.asarray(_projected(net, params, each, seeds, rules))
-    for layer, expected in zip(layers, np.split(full, len(layers)), strict=True):
+        units = Units(image, index, row, column, rng.uniform(0.5, 2, 8).astype(np.float32))
         cropped = project_units(
             net,
             params,
             activations,
             layer,
-            units[layer],
+            units,
             SIZE,
             rectify=rules.rectify,
             overlap=rules.overlap,
         )
-        field = geometry.receptive_field(net, layer)
-        assert cropped.shape == (8, field.size, field.size, 3)
-        assert np.abs(cropped).max(axis=(1, 2, 3)).min() > 0 or rules.overlap != "sum"
-        for one, whole, row, column in zip(cropped, expected, *units[layer][2:4], strict=True):
-            rows, columns = field.window(int(row)), field.window(int(column))
-            window = window_of(whole, (rows[0], columns[0], rows[1], columns[1]), 0)
-            np.testing.assert_allclose(one, window, atol=1e-5 * np.abs(window).max(), err_msg=layer)
+        check_windows(net, params, activations, layer, units, rules, cropped)
 
 
-@functools.partial(jax.jit, static_argnames=("net", "rules"))
-def _projected(net: Architecture, params, activations, seeds: dict[str, jax.Array], rules: Down):
-    """`deconvnet.project` of the seeds of several layers at once, [8, h, w, C] each, the layers in
-    the order of their names: what starts at one goes on with what has come down to it."""
-    starts = {net.stages_to(layer)[-1]: n for n, layer in enumerate(seeds)}
-    sizes = zip(*(geometry.sizes(net.map_stages, n, axis) for axis, n in enumerate(SIZE)))
-    x = None
-    for stage, size in reversed(list(zip(net.map_stages, sizes))):
-        if stage in starts:
-            n, seed = starts[stage], seeds[stage.name]
-            if x is None:
-                x = jnp.zeros((8 * len(seeds), *seed.shape[1:]))
-            x = x.at[8 * n : 8 * n + 8].set(seed)
-        if x is not None and stage.projects:
-            x = deconvnet.down(stage, x, activations, params, size, rules)
-    return x
+def of_noise(net: Architecture, images: int) -> tuple[dict, dict[str, np.ndarray]]:
+    """Parameters, and the activations of some images, drawn at random."""
+    params = slow.random_params(slow.exact_model(net), (images, *SIZE, 3))
+    noise = np.random.default_rng(1).normal(size=(images, *SIZE, 3))
+    return params, {
+        name: maps if name.startswith("switches") else maps.astype(np.float32)
+        for name, maps in slow.forward(net, params, noise).items()
+    }
+
+
+def check_windows(net, params, activations, layer, units: Units, rules: Down, cropped) -> None:
+    """Projections of units are what loops have of them on whole maps, where the units see."""
+    image, index, row, column, value = units
+    seed = np.zeros((len(image), *activations[layer].shape[1:]), np.float32)
+    seed[np.arange(len(image)), row, column, index] = value
+    each = {name: array[image] for name, array in activations.items()}
+    full = slow.reconstructions(net, params, each, layer, seed, SIZE, rules.rectify, rules.overlap)[
+        "layer1"
+    ]
+    field = geometry.receptive_field(net, layer)
+    assert cropped.shape == (len(image), field.size, field.size, 3)
+    assert np.abs(cropped).max(axis=(1, 2, 3)).min() > 0 or rules.overlap != "sum"
+    for one, whole, *place in zip(cropped, full, row, column, strict=True):
+        rows, columns = (field.window(int(n)) for n in place)
+        window = window_of(whole, (rows[0], columns[0], rows[1], columns[1]), 0)
+        np.testing.assert_allclose(one, window, atol=1e-5 * np.abs(window).max(), err_msg=layer)
 
 
 def test_layers_of_one_scale_are_projected_by_one_program():
-    """The same as each layer alone, at the corners too, where units lie in tiles of others."""
-    net, size = NETS["alexnet_grouped"], (96, 75)
+    """At the corners too, where units lie in tiles of others."""
+    net = NETS["alexnet_grouped"]
     layers = [conv.name for conv in net.convs]
-    groups = geometry.of_one_scale(net, layers, size)
+    groups = geometry.of_one_scale(net, layers, SIZE)
     assert groups == [("conv1",), ("conv2",), ("conv3", "conv4", "conv5")]
-    model = slow.exact_model(net)
-    params = slow.random_params(model, (1, *size, 3))
-    images = np.random.default_rng(1).normal(size=(1, *size, 3)).astype(np.float32)
-    activations = jax.jit(model.apply)({"params": params}, images)[1]
+    params, activations = of_noise(net, images=1)
     units = {}
     for layer in groups[-1]:
         _, height, width, maps = activations[layer].shape
         row, column = np.array([0, 0, height - 1, 1]), np.array([0, width - 1, width - 1, 2])
         value = np.arange(1, 5, dtype=np.float32)
         units[layer] = Units(np.zeros(4, int), np.arange(4) % maps, row, column, value)
-    found = project_layers(net, params, activations, units, size)
+    found = project_layers(net, params, activations, units, SIZE)
     for layer in groups[-1]:
-        alone = np.asarray(project_units(net, params, activations, layer, units[layer], size))
-        assert np.abs(alone).max(axis=(1, 2, 3)).min() > 0
-        atol = 1e-5 * np.abs(alone).max()
-        np.testing.assert_allclose(found[layer], alone, atol=atol, err_msg=layer)
+        check_windows(net, params, activations, layer, units[layer], Down(), found[layer])
 
 
 @pytest.fixture(scope="module")

@@ -201,14 +201,14 @@ def test_only_the_units_in_the_span_change(name, square):
     """A stripe is turned on in an image: with filters of ones, the units that see it fire."""
     net, size = NETS[name], 97
     starts = geometry.square_starts(size, square, 6)
-    exact = slow.exact_model(net)
-    images = np.zeros((17, size, 64, 1), np.float32)  # of fewer starts some stay empty
+    images = np.zeros((len(starts), size, 64, 1), np.float32)
     for image, start in zip(images, starts):
         image[start : start + square] = 1
-    params = jax.tree.map(np.zeros_like, slow.random_params(exact, images.shape))
+    random = slow.random_params(slow.exact_model(net), images.shape)
+    params = jax.tree.map(np.zeros_like, random)
     for conv in net.convs:
         params[conv.name]["kernel"] += 1
-    _, activations = slow.answers(exact, params, images)
+    activations = slow.forward(net, params, images)
     spans = geometry.changed(net, square, starts)
     assert spans["image"] == geometry.Span(square, starts)
     for layer in net.map_layers:
