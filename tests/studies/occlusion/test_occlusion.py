@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import json
 import shutil
@@ -11,6 +12,7 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import special
 
 from tests import slow_reference as slow
 from tests.conftest import copied, run_script
@@ -71,14 +73,28 @@ def same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
             np.testing.assert_array_equal(found[name], array, err_msg=name)
 
 
+@pytest.fixture(scope="module")
+def answers(tiny):
+    """Logits and activations of one photo, each computed once."""
+
+    @functools.cache
+    def computed(pixels: bytes):
+        logits, activations = tiny.forward(
+            tiny.inputs(np.frombuffer(pixels, np.uint8).reshape(1, 64, 64, 3))
+        )
+        return jax.device_get((logits, activations))
+
+    return lambda photo: computed(photo.tobytes())
+
+
 @pytest.mark.parametrize("layer", ["conv1", "pool1", "conv5"])
-def test_every_square_is_one_covered_photo_through_the_net(tiny, photos, layer):
+def test_every_square_is_one_covered_photo_through_the_net(tiny, photos, answers, layer):
     labels = np.array([4, 0, 9])
     found = occlude(tiny, photos, labels, **OPTIONS | {"layer": layer})
     assert found["rows"].tolist() == found["columns"].tolist() == [0, 13, 26, 39, 42]
     for n, photo in enumerate(photos):
-        logits, activations = tiny.forward(tiny.inputs(photo[None]))
-        maps = np.asarray(activations[layer][0])
+        logits, activations = answers(photo)
+        maps = activations[layer][0]
         number = maps.max(axis=(0, 1)).argmax()
         assert found["map"][n] == number
         assert maps[(*found["position"][n], number)] == maps.max()
@@ -88,9 +104,9 @@ def test_every_square_is_one_covered_photo_through_the_net(tiny, photos, layer):
         for (i, top), (j, left) in squares:
             covered = photo.copy()
             covered[4 + top : 18 + top, 4 + left : 18 + left] = 128
-            logits, activations = tiny.forward(tiny.inputs(covered[None]))
-            probabilities = np.asarray(jax.nn.softmax(logits[0]))
-            activity = np.asarray(activations[layer])[0, :, :, number].sum()
+            logits, activations = answers(covered)
+            probabilities = special.softmax(logits[0])
+            activity = activations[layer][0, :, :, number].sum()
             np.testing.assert_allclose(
                 found["activity"][n, i, j], activity, atol=1e-5 * found["whole_activity"][n]
             )
@@ -124,9 +140,10 @@ def test_fills_are_what_they_say(tiny, photos):
     assert fills["blur"].std() < seen.std()
     np.testing.assert_allclose(fills["blur"].mean(), seen.mean(), atol=4)
     assert (fills["noise"][0] != fills["noise"][1]).any()
-    again = occlude(tiny, photos[:1], None, **OPTIONS | {"fill": "noise"})
+    among_others = photos[[0, 2, 1]]
+    again = occlude(tiny, among_others, None, **OPTIONS | {"fill": "noise"})
     np.testing.assert_array_equal(again["fill"][0], fills["noise"][0])
-    other = occlude(tiny, photos[:1], None, **OPTIONS | {"fill": "noise", "seed": 1})
+    other = occlude(tiny, among_others, None, **OPTIONS | {"fill": "noise", "seed": 1})
     assert (other["fill"][0] != fills["noise"][0]).any()
 
 
@@ -307,9 +324,9 @@ def test_photos_one_after_the_other_stand_side_by_side(tiny_run, files, tmp_path
     workdir = copied(tiny_run, tmp_path / "run")
     net = run.open_run(workdir)
     coarse = Options(square=20, stride=22)
-    asked = [dataclasses.replace(coarse, images=(file,)) for file in files]
+    asked = [dataclasses.replace(coarse, images=(file,)) for file in files[:2]]
     results = [occlusion_study.measured(net, one, progress=False) for one in asked]
-    assert len({result.folder for result in results}) == 3
+    assert len({result.folder for result in results}) == 2
     before = {result.folder: result.about for result in results}
     again = occlusion_study.measured(net, asked[0], progress=False)
     assert again.about == before[again.folder]
@@ -321,8 +338,9 @@ def test_photos_one_after_the_other_stand_side_by_side(tiny_run, files, tmp_path
     assert plain.folder not in before
     assert "--plain" in plain.about["command"]
     same(plain.arrays, again.arrays)
-    for result, file in zip(results, files, strict=True):
+    for result, file in zip(results, files):
         assert saved.load(result.folder).arrays["names"] == options.short_name(file)
+    shutil.rmtree(plain.folder)  # of three figures it is seen that all are drawn
     # Of an earlier checkpoint, though measured later.
     earlier = shutil.copytree(again.folder, again.folder.with_name("earlier-01234567"))
     about = json.dumps(again.about | {"step": 4, "finished": "2999"})
@@ -333,7 +351,7 @@ def test_photos_one_after_the_other_stand_side_by_side(tiny_run, files, tmp_path
     shutil.rmtree(earlier)
     drawn = {path.stem for path in out.glob("*.png")}
     assert drawn == {f"figure7-{one.folder.name}" for one in saved.find(workdir, "occlusion")}
-    assert len(drawn) == 5
+    assert len(drawn) == 3
 
 
 def test_what_comes_to_the_same_is_one_result(tiny, files):
