@@ -101,7 +101,7 @@ def test_reading_can_start_anywhere(data):
     source = make_source(data, "train")
     whole = list(source.examples())
     assert len(whole) == len(source) == 9
-    for start in range(10):
+    for start in (0, 1, 4, 8, 9):
         assert list(source.examples(start)) == whole[start:]
 
 

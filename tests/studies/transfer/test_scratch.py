@@ -46,6 +46,7 @@ def test_a_fold_is_trained_on_its_training_images_and_goes_on_where_it_stopped(
     classes = choose_classes(train.labels, train.class_names, ())
     fold = make_fold(classes, 5, 0, seed=3, test_per_class=50)
     tiny_config.epochs, seen = 2, []
+    tiny_config.optimizer.schedule = "constant"  # of one program, whatever the epochs
     tiny_config.data.exclude = str(tmp_path / "of the run's own pictures.json")
     train_and_evaluate = scratch.train_and_evaluate
 

@@ -463,7 +463,7 @@ def test_two_studies_at_once_score_as_each_alone(study, tmp_path):
     """Of one run and data, some layers, heads and folds the same and some not."""
     asked = [
         {"layers": ("pool1", "fc7"), "heads": ("softmax", "svm")},
-        {"layers": ("fc7", "fc6"), "heads": ("svm",), "per_class": (2, 1, 3)},
+        {"layers": ("fc7", "fc6"), "heads": ("svm",), "per_class": (2, 1)},
         {"layers": ("pool1", "fc7"), "heads": ("softmax",), "seed": 1},
     ]
     alone: dict[str, tuple] = {}
