@@ -57,6 +57,8 @@ def max_pool(
             for dy, dx in np.ndindex(window, window)
             if 0 <= rows[i] + dy < height and 0 <= columns[j] + dx < width
         ]
+        if not places:  # a window of padding alone
+            continue
         seen = np.stack([x[:, rows[i] + dy, columns[j] + dx] for dy, dx in places])
         best = seen.argmax(axis=0)  # the first of equals, and a NaN before any number
         pooled[:, i, j] = np.take_along_axis(seen, best[None], axis=0)[0]
@@ -85,10 +87,10 @@ def unpool(
         result[pixels] = {
             "sum": before + value,
             "max": np.where(first, value, np.maximum(before, value)),
-            "mean": before + (value - before) / windows[pixels],
+            "mean": before + value,
             "overwrite": value,
         }[overlap]
-    return result
+    return result / np.maximum(windows, 1) if overlap == "mean" else result
 
 
 def average_windows(size: int, pool: Pool) -> list[tuple[list[int], int]]:

@@ -6,6 +6,7 @@ import functools
 import io
 import math
 
+import jax
 import numpy as np
 import pytest
 from absl import flags
@@ -37,6 +38,9 @@ def some(count: int):
 
 # Pooling and unpooling.
 
+pool_jit = jax.jit(pooling.max_pool_with_switches, static_argnums=(1, 2, 3))
+unpool_jit = jax.jit(pooling.max_unpool, static_argnums=(2, 3, 4, 5, 6))
+
 
 @st.composite
 def pools(draw):
@@ -59,7 +63,7 @@ def test_pooling_and_unpooling_are_those_of_loops(pool, overlap):
     rows, columns = (
         slow.window_starts(n, window, stride, pad) for n, pad in zip(x.shape[1:3], pads)
     )
-    pooled, switches = pooling.max_pool_with_switches(x, window, stride, pads)
+    pooled, switches = jax.device_get(pool_jit(x, window, stride, pads))
     expected, expected_switches = slow.max_pool(x, window, rows, columns)
     inside = [
         (i, j)
@@ -72,13 +76,13 @@ def test_pooling_and_unpooling_are_those_of_loops(pool, overlap):
         np.testing.assert_array_equal(pooled[:, i, j], expected[:, i, j])
         np.testing.assert_array_equal(switches[:, i, j], expected_switches[:, i, j])
     if len(inside) == len(rows) * len(columns):
-        back = pooling.max_unpool(pooled, switches, x.shape, window, stride, pads, overlap)
+        back = np.asarray(unpool_jit(pooled, switches, x.shape, window, stride, pads, overlap))
         size = x.shape[1:3]
         reference = slow.unpool(expected, expected_switches, size, window, rows, columns, overlap)
         np.testing.assert_allclose(back, reference, rtol=1e-6)
-        total = np.sum(expected * np.asarray(pooled))  # <pool x, y> = <x, unpool y> with y = pool x
+        total = np.sum(expected * pooled)  # <pool x, y> = <x, unpool y> with y = pool x
         if overlap == "sum":
-            assert np.sum(np.asarray(back) * x) == pytest.approx(total)
+            assert np.sum(back * x) == pytest.approx(total)
 
 
 # Cropping.
