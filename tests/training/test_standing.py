@@ -86,7 +86,7 @@ def test_set_ups_that_stand_still(name, net, recipe):
 def test_a_run_at_chance_says_so_once(steps, told, shallow_config, tmp_path, monkeypatch, caplog):
     """Its images are shuffled, which no number of a batch shows; its loss stands for 8 steps."""
     shallow_config.check.standing_steps = steps
-    shallow_config.check.images, shallow_config.check.by_heart_steps = 4, 60
+    shallow_config.check.images, shallow_config.check.by_heart_steps = 4, 30
     opened = splits.open_split
 
     def shuffled(data, split):

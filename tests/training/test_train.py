@@ -221,7 +221,7 @@ def test_one_batch_is_learnt_by_heart(shallow_config, prepared_pictures):
         donate=(0,),
     )
     rows = train_rows(
-        len(split), seed=0, epoch=0, start=0, batch_size=16, process_index=0, process_count=1
+        len(split), seed=0, epoch=0, start=0, batch_size=8, process_index=0, process_count=1
     )
     batch = read(split, next(rows))
     state, mean = parallel.replicate((state, split.mean))
