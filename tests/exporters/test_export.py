@@ -146,9 +146,16 @@ def test_an_onnx_graph_without_our_description_is_read_as_any_other(tiny_run, tm
             np.testing.assert_array_equal(found_activations[switches], activations[switches])
 
 
-def test_a_serialised_function_needs_nothing_of_ours(zf, tmp_path):
-    path = export("jax", zf, tmp_path)
+@pytest.fixture(scope="module")
+def three(zf) -> tuple[np.ndarray, np.ndarray]:
+    """Photos, one more than an export is compared with, and what the net answers."""
     photos = foreign.images(zf.mean.shape[0], 3)
+    return photos, np.asarray(zf.forward(zf.inputs(photos))[0])
+
+
+def test_a_serialised_function_needs_nothing_of_ours(zf, three, tmp_path):
+    path = export("jax", zf, tmp_path)
+    photos, expected = three
     np.save(tmp_path / "crops.npy", augment.centre(photos, zf.input_size))
     code = (
         "import sys, jax.export, numpy as np; "
@@ -157,18 +164,16 @@ def test_a_serialised_function_needs_nothing_of_ours(zf, tmp_path):
         "assert not any(name.startswith('zfnet_jax') for name in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
-    expected, _ = zf.forward(zf.inputs(photos))
     found = np.load(tmp_path / "logits.npy")
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("batch_size", [1, 3])
-def test_a_serialised_function_of_batches_of_one_size(batch_size, zf, tmp_path):
+def test_a_serialised_function_of_batches_of_one_size(batch_size, zf, three, tmp_path):
     """Smaller and larger than what the export is compared with."""
     assert compiled.export(zf, tmp_path / "net.jax", batch_size=batch_size) < 1e-4
     read = jax.export.deserialize(bytearray((tmp_path / "net.jax").read_bytes()))
-    photos = foreign.images(zf.mean.shape[0], 3)[:batch_size]
-    expected, _ = zf.forward(zf.inputs(photos))
+    photos, expected = (array[:batch_size] for array in three)
     found = read.call(augment.centre(photos, zf.input_size))
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 

@@ -91,21 +91,19 @@ def test_zf_answers_alike(zf):
 def test_zf_answers_as_loops_do(zf):
     """Without OpenCV: the conv layers in plain NumPy, RoI pooling as its layer's source says."""
     _, run = zf
-    photos = foreign.images(200, 1)
-    inputs = run.inputs(photos)
-    logits, activations = run.forward(inputs)
+    logits, activations = run.forward(run.inputs(foreign.images(200)))
     x = np.asarray(activations["pool2"], np.float64)
     for conv in run.architecture.convs[2:]:
         leaves = run.params[conv.name]
         x = np.maximum(slow.convolve(x, np.float64(leaves["kernel"]), 1, 1, 1) + leaves["bias"], 0)
-    pooled = np.zeros((1, 6, 6, x.shape[3]))
+    pooled = np.zeros((2, 6, 6, x.shape[3]))
     side = round((ZF_SIZE - 1) * 0.0625) + 1
     for i, j in np.ndindex(6, 6):
         rows = slice(i * side // 6, -(-(i + 1) * side // 6))
         columns = slice(j * side // 6, -(-(j + 1) * side // 6))
         pooled[:, i, j] = x[:, rows, columns].max(axis=(1, 2))
     np.testing.assert_allclose(activations["pool5"], pooled, rtol=1e-4, atol=1e-3)
-    x = pooled.reshape(1, -1)
+    x = pooled.reshape(2, -1)
     for name in ("fc6", "fc7"):
         x = 0.5 * np.maximum(x @ run.params[name]["kernel"] + run.params[name]["bias"], 0)
     x = x @ run.params["logits"]["kernel"] + run.params["logits"]["bias"]
@@ -204,7 +202,7 @@ def test_a_mean_per_pixel_in_bgr(tmp_path, zf):
     run = imported_run(copies, options)
     np.testing.assert_array_equal(run.mean, rgb)
     cut = slice(4, 196)
-    photos = foreign.images(200, 1)
+    photos = foreign.images(200)
     check_answers(copies, run, photos, ZF_LAYERS, mean=rgb[cut, cut])
     with pytest.raises(ValueError, match=r"expected \[3\] or \[256, 256, 3\].*--image_size"):
         importing.from_caffe(
