@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,12 +26,14 @@ def check_units(
     places: np.ndarray,
     size: Sides,
     rule: tuple[str, str],
+    project: Callable[..., Any] = deconvnet.project,
 ) -> None:
     """Units that are projected alone: as among all units, and nothing beyond their fields.
 
     Args:
       places: [U, 3], image, row and column of each; the strongest map's there counts.
       rule: `rectify` and `overlap` of a projection.
+      project: what projects among all units.
     """
     options: Any = dict(zip(("rectify", "overlap"), rule))
     maps = np.asarray(activations[layer])
@@ -40,7 +43,7 @@ def check_units(
     seed = np.zeros((len(places), *maps.shape[1:]), np.float32)
     seed[np.arange(len(places)), row, column, index] = value
     each = {name: array[image] for name, array in activations.items()}
-    full = np.asarray(deconvnet.project(net, params, each, layer, seed, size, **options))
+    full = np.asarray(project(net, params, each, layer, seed, size, **options))
     alone = Units(image, index, row, column, value)
     cropped = project_units(net, params, activations, layer, alone, size, **options)
     rows, columns = geometry.receptive_fields(net, layer)
