@@ -274,13 +274,13 @@ def test_wrong_ways_back_are_refused(shallow_config, tmp_path):
 # The folder.
 
 
-def test_two_trainings_in_one_folder(tiny_config, tiny_run):
+def test_two_trainings_in_one_folder(shallow_config, shallow_run):
     with (
-        lock.locked(tiny_run / "run.lock", "a training"),
+        lock.locked(shallow_run / "run.lock", "a training"),
         pytest.raises(ValueError, match=rf"\(process {os.getpid()} on \S+\) is at work in"),
     ):
-        train.train_and_evaluate(tiny_config, tiny_run)
-    assert (tiny_run / "run.lock").read_text() == ""
+        train.train_and_evaluate(shallow_config, shallow_run)
+    assert (shallow_run / "run.lock").read_text() == ""
 
 
 def test_a_stale_lock_is_taken_over_with_a_warning(tmp_path, caplog):
@@ -360,28 +360,29 @@ BAD_COMMANDS = {
 }
 
 
-def test_bad_commands_are_one_line_and_code_2(prepared_pictures, tiny_run, tmp_path):
+def test_bad_commands_are_one_line_and_code_2(prepared_pictures, shallow_run, tmp_path):
     (tmp_path / "file").touch()
     (tmp_path / "bad\nname<b>.jpg").write_bytes(b"no photo")
     tiny = [a for a in train_arguments(prepared_pictures, 3) if "every_steps" not in a]
+    tiny += [f"--config.{field}={value}" for field, value in SHALLOW.items()]
 
     def fill(text: str) -> str:
-        return text.format(tmp=tmp_path, run=tiny_run, tiny="")
+        return text.format(tmp=tmp_path, run=shallow_run, tiny="")
 
     commands = [
         [
             fill(a)
             for argument in command
-            for a in ([*tiny, f"--workdir={tiny_run}"] if argument == "{tiny}" else [argument])
+            for a in ([*tiny, f"--workdir={shallow_run}"] if argument == "{tiny}" else [argument])
         ]
         for command in BAD_COMMANDS.values()
     ]
-    before = metrics_without_times(tiny_run)
+    before = metrics_without_times(shallow_run)
     started = [start_script(*command, stderr=subprocess.STDOUT) for command in commands]
     for message, process in zip(BAD_COMMANDS, started):
         (said,) = process.communicate(timeout=300)[0].splitlines()
         assert said.startswith("error: "), said
         assert fill(message).replace("\\n", " ") in said
         assert process.returncode == 2
-    assert metrics_without_times(tiny_run) == before
+    assert metrics_without_times(shallow_run) == before
     assert not (tmp_path / "new").exists()

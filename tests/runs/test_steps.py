@@ -34,9 +34,9 @@ SCRIPTS = (
 
 
 @pytest.fixture(scope="module")
-def workdir(tiny_run, tmp_path_factory) -> Path:
+def workdir(shallow_run, tmp_path_factory) -> Path:
     """A run whose newest checkpoint is not its best: each has weights of its own."""
-    folder = copied(tiny_run, tmp_path_factory.mktemp("steps") / "run")
+    folder = copied(shallow_run, tmp_path_factory.mktemp("steps") / "run")
     with Checkpoints(
         folder / "checkpoints", keep_latest=9, keep_best=1, keep_steps=()
     ) as checkpoints:
@@ -138,14 +138,14 @@ def test_a_figure_of_another_checkpoint_has_a_strip_that_says_so(tmp_path):
     np.testing.assert_array_equal(pixels["again"], pixels["plain"])
 
 
-def test_a_run_starts_from_the_best_checkpoint(workdir, tiny_config):
+def test_a_run_starts_from_the_best_checkpoint(workdir, shallow_config):
     best = open_run(workdir, "best")
 
     def step_of(word: str) -> int:
-        tiny_config.init_from = f"{workdir}:{word}"
+        shallow_config.init_from = f"{workdir}:{word}"
         mean = np.zeros((64, 64, 3), np.float32)
         net = best.net.architecture
-        return from_net(tiny_config, net, best.params, best.class_names, mean).record["step"]
+        return from_net(shallow_config, net, best.params, best.class_names, mean).record["step"]
 
     assert [step_of(word) for word in ("best", "latest", "12")] == [BEST, LATEST, 12]
     with pytest.raises(ValueError, match=r"^config.init_from: .* has no step 17, only \["):

@@ -15,11 +15,11 @@ from zfnet_jax.training.step import topk_hits
 
 
 @pytest.mark.parametrize("batch_size", [16, 30, 7])
-def test_every_image_counts_once(tiny_run, prepared_pictures, tiny_config, batch_size):
-    run = open_run(tiny_run)
+def test_every_image_counts_once(shallow_run, prepared_pictures, shallow_config, batch_size):
+    run = open_run(shallow_run)
     split = open_prepared(prepared_pictures, "validation")
-    tiny_config.eval_batch_size = batch_size
-    result = make_evaluator(run.net, tiny_config, split)(run.params, run.mean)
+    shallow_config.eval_batch_size = batch_size
+    result = make_evaluator(run.net, shallow_config, split)(run.params, run.mean)
 
     losses, hits1, hits5 = [], [], []
     for image, label in zip(split.images, split.labels, strict=True):
@@ -36,17 +36,19 @@ def test_every_image_counts_once(tiny_run, prepared_pictures, tiny_config, batch
 
 
 def test_the_metrics_of_the_run_are_those_of_its_checkpoint(
-    tiny_run, prepared_pictures, tiny_config
+    shallow_run, prepared_pictures, shallow_config
 ):
-    run = open_run(tiny_run)
+    run = open_run(shallow_run)
     split = open_prepared(prepared_pictures, "validation")
-    result = make_evaluator(run.net, tiny_config, split)(run.params, run.mean)
-    last = read_metrics(tiny_run)[-1]
+    result = make_evaluator(run.net, shallow_config, split)(run.params, run.mean)
+    last = read_metrics(shallow_run)[-1]
     assert last["step"] == run.step == 12
     assert last["val/top1"] == result["top1"]
     assert last["val/loss"] == pytest.approx(result["loss"], rel=1e-4)
-    with open_checkpoints(tiny_run / "checkpoints") as checkpoints:
-        best = min(r["step"] for r in read_metrics(tiny_run) if r["val/top1"] == last["val/top1"])
+    with open_checkpoints(shallow_run / "checkpoints") as checkpoints:
+        best = min(
+            r["step"] for r in read_metrics(shallow_run) if r["val/top1"] == last["val/top1"]
+        )
         assert checkpoints.best_step() >= best
 
 

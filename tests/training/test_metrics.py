@@ -181,10 +181,10 @@ def test_tensorboard_images(tmp_path):
         np.testing.assert_array_equal(np.asarray(decoded), pixels)
 
 
-def test_a_training_shows_the_filters_of_its_first_layer(tiny_run):
+def test_a_training_shows_the_filters_of_its_first_layer(shallow_run):
     steps = [
         event.step
-        for events in events_of(tiny_run)
+        for events in events_of(shallow_run)
         for event in events
         if event.summary.value and event.summary.value[0].tag == "filters/conv1"
     ]
