@@ -112,10 +112,10 @@ def test_tiles_are_symmetric_about_grey_and_never_black_by_accident():
     assert (projection_tile(np.zeros((4, 4, 3)), 99.5) == GREY).all()
 
 
-def test_the_script_writes_a_picture_that_can_be_drawn_again(deep_run, photo, tmp_path):
+def test_the_script_writes_a_picture_that_can_be_drawn_again(tiny_run, photo, tmp_path):
     path, out = tmp_path / "a photo <1>.png", tmp_path / "out" / "layers.png"
     Image.fromarray(photo).save(path)
-    command = [sys.executable, "-m", "scripts.visualize", f"--workdir={deep_run}"]
+    command = [sys.executable, "-m", "scripts.visualize", f"--workdir={tiny_run}"]
     result = forked.run([*command, f"--image={path}", f"--out={out}", "--maps=4"])
     assert result.returncode == 0, result.stderr
     assert str(out) in result.stdout
