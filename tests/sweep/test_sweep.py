@@ -30,10 +30,12 @@ from zfnet_jax.training.metrics import read_metrics
 TINY_SWEEP = """
 from pathlib import Path
 from configs import quickstart
-from tests.conftest import tiny
+from tests.conftest import SHALLOW, tiny
 
 def get_config():
-    return tiny(quickstart.get_config(), Path({prepared!r}))
+    config = tiny(quickstart.get_config(), Path({prepared!r}))
+    config.update_from_flattened_dict(SHALLOW)
+    return config
 
 def sweep(add):
 {body}
@@ -50,14 +52,14 @@ done
 
 
 @pytest.fixture
-def plan(tmp_path: Path, tiny_config: ConfigDict) -> Callable[..., list[Run]]:
-    """The runs of a sweep whose body is given, on the tiny config with command-line fields."""
+def plan(tmp_path: Path, shallow_config: ConfigDict) -> Callable[..., list[Run]]:
+    """The runs of a sweep whose body is given, on the shallow config with command-line fields."""
 
     def make(*body: str, **given: object) -> list[Run]:
         file = tmp_path / "sweep_config.py"
         lines = "\n".join(f"    {line}" for line in body)
-        file.write_text(TINY_SWEEP.format(prepared=tiny_config.data.prepared_dir, body=lines))
-        config = tiny_config.copy_and_resolve_references()
+        file.write_text(TINY_SWEEP.format(prepared=shallow_config.data.prepared_dir, body=lines))
+        config = shallow_config.copy_and_resolve_references()
         config.update_from_flattened_dict(given)
         return make_plan(str(file), config.lock(), tmp_path / "sweep")
 
@@ -209,8 +211,8 @@ def test_a_config_without_sweep_is_refused(tmp_path):
         make_plan(f"{ROOT}/configs/zfnet.py", config, tmp_path)
 
 
-def test_a_folder_with_a_run_of_another_config_is_refused(plan, tiny_run, tmp_path):
-    shutil.copytree(tiny_run, tmp_path / "sweep" / "a")
+def test_a_folder_with_a_run_of_another_config_is_refused(plan, shallow_run, tmp_path):
+    shutil.copytree(shallow_run, tmp_path / "sweep" / "a")
     assert states(make_rows(plan("add('a', {})"))) == ["finished"]
     plan("add('a', {})", eval_batch_size=8)  # changes no step
     with pytest.raises(ValueError, match=r"model\.conv3\.maps is 12 there and 13 here"):
@@ -222,11 +224,11 @@ def test_a_folder_with_a_run_of_another_config_is_refused(plan, tiny_run, tmp_pa
 # What a folder says.
 
 
-def test_a_finished_run_of_other_data_is_refused(plan, tiny_run):
+def test_a_finished_run_of_other_data_is_refused(plan, shallow_run):
     """Its folder says finished, whatever its pictures are called and where they lie."""
     (run,) = plan("add('run', {})", **{"seed": 0})
     check_data([run])
-    shutil.copytree(tiny_run, run.folder)
+    shutil.copytree(shallow_run, run.folder)
     check_data([run])
     about = json.loads((run.folder / "run.json").read_text())
     (run.folder / "run.json").write_text(json.dumps(about | {"data": {"train": "x"}}))
@@ -234,13 +236,13 @@ def test_a_finished_run_of_other_data_is_refused(plan, tiny_run):
         check_data([run])
 
 
-def test_status_of_a_run_before_within_and_after(plan, tiny_run):
+def test_status_of_a_run_before_within_and_after(plan, shallow_run):
     (run,) = plan("add('a', {})")
     assert read_status(run).epoch == 0
     assert unfinished(run.folder) == "not trained"
-    shutil.copytree(tiny_run, run.folder)
+    shutil.copytree(shallow_run, run.folder)
     status = read_status(run)
-    last = read_metrics(tiny_run)[-1]
+    last = read_metrics(shallow_run)[-1]
     assert (status.epoch, status.finished, status.error) == (3, True, 1 - last["val/top1"])
     assert unfinished(run.folder) is None
 
@@ -462,12 +464,12 @@ def test_an_unknown_launcher_is_refused(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_at_once_killed_and_run_again_finish_the_rest(plan, tiny_run, tmp_path):
+def test_two_at_once_killed_and_run_again_finish_the_rest(plan, shallow_run, tmp_path):
     """Each run on one of two devices; what was done is not trained again, the rest ends as ever."""
     body = ["add('done', {})", "add('seed_1', {'seed': 1})"]
-    body += ["add('twin', {'checkpoint.keep_latest': 3})"]  # which changes no step of tiny_run's
+    body += ["add('twin', {'checkpoint.keep_latest': 3})"]  # which changes no step of shallow_run's
     done, other, twin = plan(*body)
-    shutil.copytree(tiny_run, done.folder)
+    shutil.copytree(shallow_run, done.folder)
     before = (done.folder / "metrics.jsonl").stat().st_mtime_ns
     command = [f"--config={tmp_path / 'sweep_config.py'}", f"--workdir={tmp_path / 'sweep'}"]
 

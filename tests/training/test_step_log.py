@@ -59,6 +59,16 @@ def test_a_run_stopped_between_records_ends_with_those_of_an_unbroken_one(logged
     assert _lasting(read_step_metrics(stopped)) == _lasting(read_step_metrics(unbroken))
 
 
+def test_a_run_stopped_after_a_record_of_its_epoch_goes_on_from_it(shallow_config, tmp_path):
+    shallow_config.log_every_steps = 1
+    for name, stops in (("unbroken", (3,)), ("stopped", (2, 3))):
+        for steps in stops:
+            train.train_and_evaluate(shallow_config, tmp_path / name, stop_after_steps=steps)
+    unbroken, stopped = (read_step_metrics(tmp_path / name) for name in ("unbroken", "stopped"))
+    assert [record["step"] for record in stopped] == [1, 2, 3]
+    assert _lasting(stopped) == _lasting(unbroken)
+
+
 def test_tensorboard_has_them_too(logged):
     shown = [one for file in events_of(logged[0]) for one in scalars_of(file)]
     (record, _) = read_step_metrics(logged[0])
