@@ -290,7 +290,7 @@ def test_parts_that_are_the_same_pixels_correspond_and_random_places_do_not(run,
         np.repeat(faces.boxes[:1], 5, axis=0),
         {name: np.repeat(centres[:1], 5, axis=0) for name, centres in faces.parts.items()},
     )
-    found = measure(run, one, ["conv5"], **(OPTIONS | {"draws": 20}), batch_size=8)
+    found = measure(run, one, ["conv5", "fc7"], **(OPTIONS | {"draws": 20}), batch_size=4)
     for rule in ZERO_RULES:
         assert (found[f"conv5/{rule}/part"] == 0).all()
         assert (found[f"conv5/{rule}/same_place"] == 0).all()
@@ -478,16 +478,17 @@ def test_published_tables_are_whole():
             paper.table(3).cell(row, "Val Top-1")
 
 
-def test_the_script_measures_faces_and_pictures(deep_run, folder, tmp_path):
-    workdir = copied(deep_run, tmp_path / "net")
+def test_the_script_measures_faces_and_pictures(tiny_run, folder, tmp_path):
+    workdir = copied(tiny_run, tmp_path / "net")
+    outputs = {1: "pool1", 5: "pool5", 6: "fc6", 7: "fc7"}
     few = ["--draws=5", "--permutations=99", "--mask=0.2"]
     result = script(f"--workdir={workdir}", "--pictures=face", "--count=4", *few)
     assert result.returncode == 0, result.stderr
     (drawn,) = saved.find(workdir, "correspondence")
     assert drawn.folder.name.startswith("pictures-face-conv5-fc7-")
     assert len(drawn.arrays["images"]) == 4
-    assert result.stdout.strip().endswith(markdown(table1(drawn.arrays, OUTPUTS)))
-    assert study.outputs_of(drawn) == OUTPUTS
+    assert result.stdout.strip().endswith(markdown(table1(drawn.arrays, outputs)))
+    assert study.outputs_of(drawn) == outputs
     asked = {"layers": ["conv5", "fc7"], "draws": 5, "seed": 0, "mask": 0.2, "permutations": 99}
     assert drawn.about["step"] == 12
     assert drawn.about["options"] == asked | {"parts": ",".join(PARTS)}
@@ -555,7 +556,7 @@ def test_dog_faces(run, photos):
     # All are alike: a twelfth of the face is the farthest that a part strays sideways.
     for centres, column in ((right, 0.375), (left, 0.625), (nose, 0.5)):
         assert (abs(centres[:, 1] - column) < 1 / 12).all()
-    found = measure(run, dogs, ["conv5"], **OPTIONS, batch_size=10)
+    found = measure(run, dogs, ["conv5", "fc7"], **OPTIONS, batch_size=4)
     assert found["conv5/three_valued/part"].shape == (3, 105)
     assert all(
         np.isfinite(found[f"conv5/three_valued/p_{n}"]).all() for n in ("random", "same_place")
