@@ -272,12 +272,23 @@ JOBS = {
     ),
 }
 
+ONE_OF_EACH_KIND = ("seed", "dead in the start", "fails in a step")  # not slow
+
+EVERY = [
+    pytest.param(job, marks=() if job in ONE_OF_EACH_KIND else pytest.mark.slow) for job in JOBS
+]
+
 
 @pytest.fixture(scope="module")
 def ended(
-    prepared_pictures: Path, shallow_run: Path, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    prepared_pictures: Path,
+    shallow_run: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Mapping[str, Any]:
-    """[exit code, seconds, what it said] of each process of each job."""
+    """[exit code, seconds, what it said] of each process of each job that is asked for."""
+    here = (item for item in request.session.items if item.module.__name__ == __name__)
+    asked = {item.callspec.params["job"] for item in here}
     tmp = tmp_path_factory.mktemp("jobs")
     exclude = tmp / "exclude.json"
     exclude.write_text(json.dumps({"keys": [open_prepared(prepared_pictures, "train").keys[0]]}))
@@ -304,7 +315,9 @@ def ended(
         [sys.executable, "-c", FORK, tmp],
         cwd=ROOT,
         env=os.environ | simulated(1),
-        input=json.dumps({name: processes(name, job) for name, job in JOBS.items()}),
+        input=json.dumps(
+            {name: processes(name, job) for name, job in JOBS.items() if name in asked}
+        ),
         capture_output=True,
         text=True,
         check=False,
@@ -313,7 +326,7 @@ def ended(
     return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize("job", JOBS)
+@pytest.mark.parametrize("job", EVERY)
 def test_all_end_and_say_why(ended, job):
     first, last = JOBS[job].codes
     others = ENDED if ENDED in (first, last) else first

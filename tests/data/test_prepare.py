@@ -115,6 +115,7 @@ def test_torn_files_are_repaired(tmp_path, monkeypatch, cut_images, cut_journal)
     assert contents(tmp_path / "broken") == contents(tmp_path / "unbroken")
 
 
+@pytest.mark.slow
 def test_killed_process_resumes_to_the_same_bytes(tmp_path):
     """SIGKILL of the real command with worker processes, then the same command again."""
     for name in ("killed", "unbroken"):

@@ -287,6 +287,7 @@ def test_mining_runs_on_it(small_zf, tmp_path):
         assert np.abs(whole).sum() == pytest.approx(np.abs(expected).sum(), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_occlusion_by_windows_is_exact_on_it(small_zf, tmp_path):
     Image.fromarray(foreign.images(100, 1)[0]).save(tmp_path / "photo.png")
     options = OcclusionOptions((str(tmp_path / "photo.png"),), square=15, stride=27, layer="conv5")

@@ -308,6 +308,7 @@ def test_a_killed_reproduction_goes_on_and_redoes_nothing(shallow_run, tmp_path)
     assert "0 of 5 steps to make" in output
 
 
+@pytest.mark.slow
 def test_what_was_mined_is_drawn_in_every_figure_of_it(shallow_run, tmp_path):
     """Figs. 2, 4 and 6 and the atlas, as the paper has them whatever else was mined before."""
     reproduction = Reproduction(copied(shallow_run, tmp_path / "run"))

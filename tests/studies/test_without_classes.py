@@ -41,6 +41,7 @@ def trunk(trunk_run, tmp_path) -> Run:
     return open_run(copied(trunk_run, tmp_path / "trunk"))
 
 
+@pytest.mark.slow
 def test_a_reproduction_makes_what_needs_no_classes(trunk):
     effort = Effort(summary=4)
     made = recipe.of_run(trunk.directory, zfnet.get_config())

@@ -294,6 +294,7 @@ def test_what_sbatch_refuses_is_said(
     assert "invalid partition" in output.lower()
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_is_submitted_once_more_and_reported(
     slurm: dict[str, str], prepared_pictures: Path, tmp_path: Path
 ):

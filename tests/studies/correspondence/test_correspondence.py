@@ -478,6 +478,7 @@ def test_published_tables_are_whole():
             paper.table(3).cell(row, "Val Top-1")
 
 
+@pytest.mark.slow
 def test_the_script_measures_faces_and_pictures(tiny_run, folder, tmp_path):
     workdir = copied(tiny_run, tmp_path / "net")
     outputs = {1: "pool1", 5: "pool5", 6: "fc6", 7: "fc7"}

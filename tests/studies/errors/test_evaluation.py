@@ -143,6 +143,7 @@ def test_the_batch_size_does_not_matter_and_loses_no_image(run, split, answered,
     np.testing.assert_allclose(found["probabilities"], expected["probabilities"], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_two_processes_find_what_one_does(answered, tiny_run, tmp_path):
     workdir = tmp_path / "run"
     shutil.copytree(tiny_run, workdir)

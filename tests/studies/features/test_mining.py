@@ -204,6 +204,7 @@ shell.run(mine.main)
 """
 
 
+@pytest.mark.slow
 def test_the_script_killed_in_the_middle_goes_on(tiny_run, run, split, tmp_path):
     whole = features(dataclasses.replace(run, directory=tmp_path / "whole"), split)
     workdir = copied(tiny_run, tmp_path / "cut")

@@ -367,6 +367,7 @@ def command_words(command: str) -> list[str]:
 COARSE = PhotoOptions(vertical="-6:6:6", scale="1.5", rotation="")
 
 
+@pytest.mark.slow
 def test_photos_one_after_the_other_stand_side_by_side(tiny_run, split, files, tmp_path):
     """Nothing replaces another's result, what is there is not measured again, and all are drawn."""
     workdir = copied(tiny_run, tmp_path / "run")

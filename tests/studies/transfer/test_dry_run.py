@@ -30,6 +30,7 @@ def here(run: Run, tmp_path: Path) -> Run:
     return dataclasses.replace(run, directory=tmp_path)
 
 
+@pytest.mark.slow
 def test_what_it_says_is_what_the_study_does(here, train, monkeypatch):
     classes = folds.choose_classes(train.labels, train.class_names, [])
 
