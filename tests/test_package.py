@@ -61,6 +61,23 @@ def test_what_is_imported_is_listed():
     assert not unlisted
 
 
+def test_tests_of_what_need_not_be_installed_skip():
+    """A test file imports what scripts/test.sh does not install only after pytest.importorskip."""
+    distributions = metadata.packages_distributions()
+    there = names(PROJECT["dependencies"])
+    there |= {name for extra in ("test", "tfds", "slurm") for name in names(EXTRAS[extra])}
+    absent = {name for extra in ("import", "bench") for name in names(EXTRAS[extra])} - there
+    unguarded = set()
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        text = path.read_text(encoding="utf-8")
+        for module, lazy in imports(ast.parse(text)):
+            package = module.partition(".")[0]
+            needed = names(distributions.get(package, [package])) & absent
+            if needed and not lazy and f'pytest.importorskip("{package}"' not in text:
+                unguarded.add((str(path.relative_to(ROOT)), module))
+    assert not unguarded
+
+
 def test_requirements_are_no_second_list():
     assert [path.name for path in ROOT.glob("requirements*")] == ["requirements.txt"]
     lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()

@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 
 from tests import slow_reference as slow
 from tests.parts_of_nets import check_occlusion, check_units
@@ -288,6 +287,8 @@ def computed():
 
 def in_torch(params, images):
     """Maps by name, and the images that they hang from, [B, C, H, W]."""
+    import torch
+
     functional = torch.nn.functional
     x = image = torch.tensor(images.transpose(0, 3, 1, 2), requires_grad=True)
     maps = {}
@@ -314,6 +315,7 @@ def in_torch(params, images):
 
 def test_a_net_of_them_is_that_of_pytorch_and_its_way_down_the_gradient(computed):
     """By the forward mask, from the strongest units of a map."""
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     images, params, _, activations = computed
     maps, image = in_torch(params, images)
     shapes = geometry.shapes(NET, (*IMAGE, 3))

@@ -9,6 +9,7 @@ import pytest
 
 pytest.importorskip("onnx", reason="onnx is not installed (zfnet_jax[import])")
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (zfnet_jax[import])")
+pytest.importorskip("torch", reason="PyTorch is not installed (zfnet_jax[import])")
 
 import onnx
 import torch

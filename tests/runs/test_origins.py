@@ -6,8 +6,11 @@ import json
 from types import SimpleNamespace
 
 import numpy as np
-import onnx
 import pytest
+
+pytest.importorskip("onnx", reason="onnx is not installed (zfnet_jax[import])")
+
+import onnx
 from onnx import helper, numpy_helper
 
 from configs import quickstart, zfnet
