@@ -5,7 +5,7 @@
 set -euo pipefail
 which=(-m "not slow")
 if [ "${1:-}" = --slow ]; then
-  which=()
+  which=(-m "") # no empty list: older shells call that unset
   shift
 fi
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"

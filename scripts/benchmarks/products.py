@@ -5,6 +5,7 @@ What a library's own product loses here no form of a convolution above it can ma
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -40,20 +41,17 @@ def rows(options: Options) -> Iterator[Row]:
 
 def _shapes(batch: int) -> dict[str, tuple[int, int, int]]:
     """Places in all images, weights of a map and maps, by layer."""
+    import flax.linen as nn
+
     from configs import architectures
-    from zfnet_jax import architecture, geometry
-    from zfnet_jax.windows import both
+    from zfnet_jax import architecture
 
     net = architecture.from_config(architectures.zfnet(), _CLASSES)
-    sizes = geometry.layer_sizes(net, _CROP)
-    shapes, channels, size = {}, 3, _CROP
-    for conv in net.convs:
-        height, width = both(conv.kernel)
-        places = batch * sizes[conv.name] ** 2
-        shapes[conv.name] = places, height * width * channels, conv.maps
-        channels, size = conv.maps, sizes[f"pool{conv.number}" if conv.pool else conv.name]
-    units = size * size * channels
-    for name, width in zip((*net.dense_names, "logits"), (*net.dense, net.classes)):
-        shapes[name] = batch, units, width
-        units = width
+    shapes, shape = {}, (_CROP, _CROP, 3)
+    for stage in net.stages:
+        after = stage.shape(shape)
+        if stage.weights:
+            *inner, columns = stage.parameters(shape, nn.initializers.zeros)["kernel"][1]
+            shapes[stage.name] = batch * math.prod(after[:-1]), math.prod(inner), columns
+        shape = after
     return shapes
