@@ -45,6 +45,7 @@ ROWS: dict[str, tuple[str, dict[str, Any]]] = {
         "11x11 of stride 4 (Fig. 6)",
         {"model.conv1.kernel": 11, "model.conv1.stride": 4, "model.conv1.padding": 2},
     ),
+    "dense_1365": ("dense layers of 1365 units, not 341", {"model.dense": (1365, 1365)}),
     "start": ("raw pixels, N(0, 0.01)", _START),
     "start_rms_limit": (
         "raw pixels, N(0, 0.01), RMS limit 0.1",
