@@ -18,9 +18,10 @@ import numpy as np
 import optax
 import pytest
 
+from configs import quickstart
 from scripts.soak import TINY, train_arguments
 from tests import forked
-from tests.conftest import SHALLOW, simulated, start_script
+from tests.conftest import SHALLOW, simulated, start_script, tiny
 from tests.training.test_train import final_state, largest_difference, metrics_without_times
 from zfnet_jax import lock, model, parallel
 from zfnet_jax.data.batches import Batch
@@ -144,7 +145,7 @@ def test_the_first_tensor_that_is_not_finite_is_named():
 
         momentum = optax.TraceState(tree(broken_momentum))
         broken = TrainState(1, tree(broken_params), momentum, 1.0, {})
-        step = nonfinite.watched(lambda _, loss: (broken, loss))
+        step = nonfinite.watched(lambda _, loss, _healthy: (broken, loss))
         whole = TrainState(0, params, optax.TraceState(params), 1.0, {})
         state, healthy, loss = step(whole, jnp.bool_(True), jnp.float32(loss))
         return None if healthy else nonfinite.culprit_of(state, loss, layers, clipped=clipped)
@@ -158,25 +159,16 @@ def test_the_first_tensor_that_is_not_finite_is_named():
     assert culprit(1, every, every, clipped=True) == "the gradient, whose norm is limited,"
 
 
-def test_steps_after_one_that_is_not_finite_leave_its_state():
-    """The host learns of it some steps later, and finds the state that the bad step left."""
-    step = nonfinite.watched(lambda state, loss: (state.replace(step=state.step + 1), loss))
-    state, healthy = TrainState(jnp.int32(0), {"w": jnp.ones(2)}, {}, 1.0, {}), jnp.bool_(True)
-    for loss in (0.5, np.nan, 0.25, 0.125):
-        state, healthy, _ = step(state, healthy, jnp.float32(loss))
-    assert int(state.step) == 2
-    assert not healthy
-
-
-def test_a_train_step_has_no_branch_and_asks_nothing_of_the_host(tiny_config):
-    """A GPU copies what a branch depends on to the host and waits for it, in every step."""
-    tiny_config.model.layers = ("conv1", "conv4", "conv5")  # with and without pooling, and norm
-    net = model.from_config(tiny_config.model, classes=10)
-    transform = optimizer.momentum(tiny_config.optimizer)
-    schedule = optax.constant_schedule(0.1)
-    step = nonfinite.watched(make_train_step(net, tiny_config, transform, schedule, 4))
-    mapped = parallel.map_over_devices(step, in_axes=(None, None, None, 0))
-    size, crop = tiny_config.data.image_size, tiny_config.augment.crop
+@pytest.fixture(scope="module")
+def watched_step(prepared_pictures) -> tuple[jax.stages.Traced, jax.stages.Compiled, tuple]:
+    """The step of a small net as a run maps it, for this CPU, and what it is called with."""
+    config = tiny(quickstart.get_config(), prepared_pictures)
+    config.model.layers = ("conv1", "conv4", "conv5")  # with and without pooling, and norm
+    net = model.from_config(config.model, classes=10)
+    transform = optimizer.momentum(config.optimizer)
+    step = nonfinite.watched(make_train_step(net, config, transform, lambda _: 0.1, 4))
+    mapped = parallel.map_over_devices(step, in_axes=(None, None, None, 0), donate=(0,))
+    size, crop = config.data.image_size, config.augment.crop
     state = initial_state(model.initial_params(net, 0, crop, 3), transform)
     batch = Batch(
         images=np.zeros((1, 16, size, size, 3), np.uint8),
@@ -185,8 +177,41 @@ def test_a_train_step_has_no_branch_and_asks_nothing_of_the_host(tiny_config):
         mask=np.ones((1, 16), np.float32),
     )
     arguments = (state, jnp.bool_(True), np.zeros((size, size, 3), np.float32), batch)
-    traced = jax.jit(mapped).trace(*arguments)
-    text = traced.lower().compile().as_text()
+    traced = jax.jit(mapped, donate_argnums=(0,)).trace(*arguments)
+    return traced, traced.lower().compile(), arguments
+
+
+def test_steps_after_one_that_is_not_finite_leave_its_state(watched_step):
+    """The host learns of it some steps later, and finds the state that the bad step left."""
+    _, step, (state, healthy, mean, batch) = watched_step
+    left = []
+    for mean_colour in (0, np.nan, 0, 0):
+        state, healthy, loss = step(state, healthy, mean + np.float32(mean_colour), batch)
+        left.append(jax.tree.map(np.array, state))
+        assert np.isfinite(loss) == (mean_colour == 0 and bool(healthy))
+        assert bool(healthy) == (len(left) == 1)
+    assert int(left[0].step) == 1
+    assert int(state.step) == 2
+    for later in left[2:]:
+        jax.tree.map(np.testing.assert_array_equal, later, left[1])
+
+
+def test_a_train_step_writes_over_the_parameters_and_copies_none(watched_step):
+    """Of the whole net it copied parameters and momentum in every step, half a gigabyte."""
+    _, step, (state, *_) = watched_step
+    program = step.as_text().split("ENTRY ")[1]
+    given = dict(re.findall(r"(%\S+) = (\S+?)\{\S* parameter\(", program))
+    kernels = [leaf.shape for leaf in jax.tree.leaves(state.params) if leaf.ndim > 1]
+    shapes = {f"f32[{','.join(map(str, shape))}]" for shape in kernels}
+    assert sum(shape in shapes for shape in given.values()) == 2 * len(kernels)
+    copied = [given.get(name) for name in re.findall(r" copy\((%\S+)\)", program)]
+    assert not shapes & set(copied)
+
+
+def test_a_train_step_has_no_branch_and_asks_nothing_of_the_host(watched_step):
+    """A GPU copies what a branch depends on to the host and waits for it, in every step."""
+    traced, step, _ = watched_step
+    text = step.as_text()
     assert "fusion" in text
     assert " conditional(" not in text
     assert "callback" not in text
@@ -208,7 +233,7 @@ def test_a_step_is_named_though_the_host_looks_at_every_eighth_only(
     shallow_config, tmp_path, monkeypatch
 ):
     def make(*_, **__):
-        def step(state, _mean, _batch):
+        def step(state, _mean, _batch, _healthy):
             loss = jnp.where(state.step == 10, jnp.nan, jnp.float32(1))
             return state.replace(step=state.step + 1), loss
 
@@ -232,8 +257,8 @@ def test_an_overflow_before_a_save_is_never_saved_and_a_rollback_halves_the_rate
     def make_poisoned(*arguments, **options):
         step = make(*arguments, **options)
 
-        def poisoned(state, mean, batch):
-            new, loss = step(state, mean, batch)
+        def poisoned(state, mean, batch, healthy):
+            new, loss = step(state, mean, batch, healthy)
             bad = jnp.where((state.step == 5) & (state.rate_scale > 0.3), jnp.inf, 0)
             return new.replace(params=jax.tree.map(lambda p: p + bad, new.params)), loss
 

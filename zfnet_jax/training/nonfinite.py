@@ -53,9 +53,8 @@ def watched(train_step: Callable[..., tuple[TrainState, jax.Array]]) -> Callable
     def step(
         state: TrainState, healthy: jax.Array, *arguments: Any
     ) -> tuple[TrainState, jax.Array, jax.Array]:
-        new, loss = train_step(state, *arguments)
-        state = jax.tree.map(lambda after, before: jnp.where(healthy, after, before), new, state)
-        finite = jnp.isfinite(loss) & jnp.all(_finite(jax.tree.leaves(new.params)))
+        state, loss = train_step(state, *arguments, healthy)
+        finite = jnp.isfinite(loss) & jnp.all(_finite(jax.tree.leaves(state.params)))
         return state, healthy & finite, loss
 
     return step

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import flax
@@ -70,12 +71,13 @@ def make_train_step(
     *,
     class_weights: np.ndarray | None = None,
     colours: np.ndarray | None = None,
-) -> Callable[[TrainState, jax.Array, Batch[jax.Array]], tuple[TrainState, jax.Array]]:
+) -> Callable[..., tuple[TrainState, jax.Array]]:
     """The train step of a run: (state, mean [S, S, C], a device's rows of a batch) -> state, loss.
 
-    Crop, flip and subtract the mean, forward, backward, SGD, RMS limit (Section 3). Mapped over
-    devices: gradients and metrics are averaged over them. Of the layers that `config.frozen` names
-    there is no gradient, and below the lowest that is trained no way back.
+    Where a fourth argument, `healthy`, is given and False, the state stays as it is. Crop, flip and
+    subtract the mean, forward, backward, SGD, RMS limit (Section 3). Mapped over devices: gradients
+    and metrics are averaged over them. Of the layers that `config.frozen` names there is no
+    gradient, and below the lowest that is trained no way back.
 
     Args:
       class_weights: [classes], see `class_weights.of_classes`; None: images count alike.
@@ -135,14 +137,19 @@ def make_train_step(
         return jax.tree.map(lambda x: x / parts, total)
 
     def train_step(
-        state: TrainState, mean: jax.Array, batch: Batch[jax.Array]
+        state: TrainState,
+        mean: jax.Array,
+        batch: Batch[jax.Array],
+        healthy: jax.Array | bool = True,
     ) -> tuple[TrainState, jax.Array]:
         epoch, step_of_epoch = jnp.divmod(state.step, steps_per_epoch)
         grads, metrics = mean_over_devices(gradients(state.params, mean, batch, epoch))
         trained = layers.without(state.params, frozen)
-        updates, momentum = transform.update(grads, state.momentum, trained)
-        rate = schedule(state.step) * state.rate_scale
-        trained = jax.tree.map(lambda p, u: p - rate * u, trained, updates)
+        _, momentum = transform.update(grads, state.momentum, trained)
+        momentum = _in_place(healthy, momentum, state.momentum)
+        velocity = optax.tree_utils.tree_get(momentum, "trace")
+        rate = schedule(state.step) * state.rate_scale + _zero_after(velocity)
+        trained = jax.tree.map(lambda p, v: p - rate * v, trained, velocity)
         clipped = jnp.float32(0)
         if config.optimizer.rms_limit:
             trained, clipped = limit_filter_rms(trained, config.optimizer.rms_limit)
@@ -152,14 +159,34 @@ def make_train_step(
         }
         state = dataclasses.replace(
             state,
-            step=state.step + 1,
-            params=state.params | trained,
+            step=state.step + jnp.int32(healthy),
+            params=_in_place(healthy, state.params | trained, state.params),
             momentum=momentum,
-            sums=sums,
+            sums=jax.tree.map(partial(jnp.where, healthy), sums, state.sums),
         )
         return state, metrics["loss"]
 
     return train_step
+
+
+def _in_place(healthy: jax.Array | bool, after: Any, before: Any) -> Any:
+    """What takes the place of `before` if all is well, to be read from there.
+
+    Without the barrier XLA makes it anew in each loop that reads it, from the old values, which it
+    then cannot overwrite: it copied all parameters and their momentum in every step.
+    """
+    return lax.optimization_barrier(
+        jax.tree.map(lambda new, old: jnp.where(healthy, new, old), after, before)
+    )
+
+
+def _zero_after(arrays: Any) -> jax.Array:
+    """Zero that is known once all arrays are, if they are finite.
+
+    What needs it comes after the whole way back: XLA copies a parameter before it overwrites it
+    unless all that reads the old one is known to have been computed.
+    """
+    return 0 * sum((leaf.ravel()[0] for leaf in jax.tree.leaves(arrays)), jnp.float32(0))
 
 
 def topk_hits(logits: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array]:
