@@ -21,11 +21,13 @@ from configs import tiny_imagenet
 
 SEEDS = (0, 1, 2)
 
-# As in the paper: raw pixels, N(0, 0.01), nothing that came later.
+# As in the paper: raw pixels, N(0, s), nothing that came later. With its s of 0.01 a net that is a
+# third as wide passes on a hundredth of the signal (s times the root of half the inputs, layer by
+# layer), and the loss stayed at log 200 for all of three epochs; with 0.02 it passes on as much.
 _START = {
     "augment.scale": 1.0,
     "model.init": "normal",
-    "model.init_std": 0.01,
+    "model.init_std": 0.02,
     "optimizer.warmup_epochs": 0.0,
     "optimizer.weight_decay": 0.0,
     "optimizer.label_smoothing": 0.0,
@@ -46,9 +48,9 @@ ROWS: dict[str, tuple[str, dict[str, Any]]] = {
         {"model.conv1.kernel": 11, "model.conv1.stride": 4, "model.conv1.padding": 2},
     ),
     "dense_1365": ("dense layers of 1365 units, not 341", {"model.dense": (1365, 1365)}),
-    "start": ("raw pixels, N(0, 0.01)", _START),
-    "start_rms_limit": (
-        "raw pixels, N(0, 0.01), RMS limit 0.1",
+    "raw_pixels": ("raw pixels, N(0, 0.02)", _START),
+    "raw_pixels_rms_limit": (
+        "raw pixels, N(0, 0.02), RMS limit 0.1",
         _START | {"optimizer.rms_limit": 0.1},
     ),
 }
