@@ -12,7 +12,8 @@ file of titles: --config.data.class_titles=words.txt.
 
 40 epochs, dropout 0.4, label smoothing 0.1: 36.3% validation top-1, 62.7% top-5, measured
 2026-11-27 on 2 cores of an Intel Xeon with AVX-512. That training was stopped and resumed beside
-other work, so its time says nothing; at the 560 to 590 images/s of docs/speed.md it is two hours.
+other work, so its time says nothing; at the 655 to 756 images/s of docs/speed.md it is an hour and
+a half.
 
 `configs/tiny_imagenet.py:short` has six epochs, dropout 0.2 and no smoothing, for sweeps of many
 nets: 20.0% after 21 minutes on 2 CPU cores, the training loss still falling.
