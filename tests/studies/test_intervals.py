@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from zfnet_jax.studies.intervals import difference, interval
+from zfnet_jax.studies.intervals import difference, interval, of_trainings
 
 
 def trained(
@@ -113,3 +113,13 @@ def test_no_error_is_below_none_or_above_all():
 def test_an_interval_that_cannot_be_is_refused(values, level):
     with pytest.raises(ValueError, match="interval"):
         interval(values, level)
+
+
+def test_of_trainings_is_students_t():
+    found = of_trainings([1.0, 2.0, 4.0, 5.0], 0.9)
+    expected = stats.t(3, loc=3, scale=np.std([1, 2, 4, 5], ddof=1) / 2).interval(0.9)
+    assert found.value == 3
+    np.testing.assert_allclose((found.low, found.high), expected)
+    for few in ([], [1.0]):
+        with pytest.raises(ValueError, match=f"two or more, not {len(few)}"):
+            of_trainings(few, 0.9)

@@ -144,9 +144,8 @@ def convolutions(config: ConfigDict, frozen: tuple[str, ...]) -> int:
     step = make_train_step(net, config, transform, optax.constant_schedule(0.1), 4)
     crop, size = config.augment.crop, config.data.image_size
     names = layers.params_of(net.architecture, frozen)
-    state = jax.eval_shape(
-        lambda: initial_state(model.initial_params(net, 0, crop, 3), transform, names)
-    )
+    shapes = model.parameter_shapes(net, crop, 3)
+    state = jax.eval_shape(lambda params: initial_state(params, transform, names), shapes)
     mean, rows = np.zeros((size, size, 3), np.float32), np.zeros(2, np.int32)
     batch = batches.Batch(
         np.zeros((2, size, size, 3), np.uint8), rows, rows, np.ones(2, np.float32)

@@ -9,6 +9,7 @@ Of one training nothing can be known of seeds: its interval holds for that net a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -43,6 +44,22 @@ def interval(values: np.ndarray, level: float) -> Interval:
       ValueError: there is no value, or the level is not between 0 and 1.
     """
     return _interval([(1, values)], level)
+
+
+def of_trainings(values: Sequence[float], level: float) -> Interval:
+    """Of the mean of what was measured once of each of several trainings.
+
+    Raises:
+      ValueError: there are fewer than two, or the level is not between 0 and 1.
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"no interval at level {level}")
+    if len(values) < 2:
+        raise ValueError(f"an interval over trainings needs two or more, not {len(values)}")
+    value, count = float(np.mean(values)), len(values)
+    deviation = float(np.std(values, ddof=1))
+    half = float(special.stdtrit(count - 1, (1 + level) / 2)) * deviation / count**0.5
+    return Interval(*np.round([value, value - half, value + half], 12).tolist())
 
 
 def difference(here: np.ndarray, there: np.ndarray, level: float, comparisons: int = 1) -> Interval:

@@ -23,7 +23,6 @@ from zfnet_jax.runs import workdir
 from zfnet_jax.runs.checkpoint import newest_step
 from zfnet_jax.training import class_weights, health, layers, nonfinite, optimizer
 from zfnet_jax.training.evaluation import Evaluator, make_evaluator
-from zfnet_jax.training.optimizer import Params
 from zfnet_jax.training.start import Start, from_net, in_our_names
 from zfnet_jax.training.step import TrainState, initial_state, make_train_step
 
@@ -135,19 +134,15 @@ def set_up(
     frozen = layers.params_of(net.architecture, config.frozen)
     steps_made = newest_step(directory / "checkpoints") if directory else None
 
-    def first_params() -> Params:
-        return model.initial_params(net, config.seed, crop, channels)
-
+    shapes = model.parameter_shapes(net, crop, channels)  # fails if its images do not fit the net
     start = None
     if config.init_from and steps_made is None:  # a run that has begun needs no other
-        start = from_net(
-            config, net.architecture, jax.eval_shape(first_params), train.class_names, train.mean
-        )
+        start = from_net(config, net.architecture, shapes, train.class_names, train.mean)
     distributed.agree({"init_from": start.record if start else None})
 
     def initial() -> TrainState:
-        params = first_params() | (start.params if start else {})
-        return initial_state(params, transform, frozen)
+        params = model.initial_params(net, config.seed, crop, channels)
+        return initial_state(params | (start.params if start else {}), transform, frozen)
 
     step = make_train_step(
         net,
@@ -158,7 +153,6 @@ def set_up(
         class_weights=weights,
         colours=_colours(config, train),
     )
-    jax.eval_shape(initial)  # a net that its images do not fit fails here
     return Job(
         config=config,
         net=net,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import shlex
 import shutil
+from typing import Any
 
 import numpy as np
 import pytest
@@ -183,12 +185,35 @@ def test_the_script_prints_a_table_and_saves_the_numbers(run_with_winners, deep_
     results = [saved.find(workdir, "first_layers") for workdir in (run_with_winners, other)]
     assert [len(found) for found in results] == [1, 1]
     numbers = [study.numbers(*found) for found in results]
-    assert output.strip() == markdown([diagnosis_table(numbers)])
+    assert output.strip() == markdown([diagnosis_table(numbers, 0.95)])
     mined_row, other_row = output.splitlines()[2:4]
     assert mined_row.startswith("| net \\| one | 12 |")
     assert "25.0% | 25.0%" in mined_row
     assert other_row.endswith("| - | - | - |")
     assert numbers[1]["dead"] is None
+
+
+def test_trainings_of_a_net_are_put_together_with_what_they_leave_open():
+    def found(run: str, ratio: float, dead: dict[str, float] | None) -> dict[str, Any]:
+        spectrum = dict.fromkeys(("low", "mid", "high", "gap"), 0.25)
+        dominance = {"ratio": ratio, "energy": 0.1}
+        rest = {"spectrum": spectrum, "dominance": dominance, "dead": dead, "aliasing": None}
+        return {"run": run, "step": 8} | rest
+
+    dead = {"conv1": 0.5}
+    runs = [found(f"wide_seed_{seed}", 1 + seed, dead) for seed in range(3)]
+    table = diagnosis_table([found("narrow_seed_0", 7, dead), *runs], 0.95)
+    *_, last = table.rows
+    assert len(table.rows) == 5
+    assert last[:2] == ("wide, 3 trainings", None)
+    # Student's t of two degrees of freedom is 4.303, the deviation 1.
+    half = 4.302653 / 3**0.5
+    assert dataclasses.astuple(last[2]) == pytest.approx((2, None, 2 - half, 2 + half), abs=1e-6)
+    assert dataclasses.astuple(last[8]) == (0.5, None, 0.5, 0.5)
+    assert last[9] is None
+    assert "mean, and its 95% interval" in markdown([table])
+    not_mined = diagnosis_table([found("a_seed_0", 1, dead), found("a_seed_1", 2, None)], 0.9)
+    assert not_mined.rows[-1][8] is None
 
 
 def test_the_command_makes_the_diagnosis_of_its_checkpoint(run_with_winners):

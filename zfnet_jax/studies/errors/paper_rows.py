@@ -1,16 +1,15 @@
 """Which runs of a sweep make which rows of the paper's Tables 2 and 3.
 
 The names are those of configs/ensemble.py and configs/ablations.py; labels and order are those of
-the paper. A net NAME may be trained several times, from other seeds: as NAME_seed_0, NAME_seed_1
-and so on.
+the paper. A net may be trained several times, see `trainings`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import re
-from collections.abc import Iterable
 from typing import Literal
+
+from zfnet_jax.studies.trainings import trainings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,17 +29,6 @@ class Row:
     def has(self, run: str) -> bool:
         """Whether a run is one of its nets, or one from another seed."""
         return any(run in trainings(name, [run]) for name in self.runs)
-
-
-def trainings(name: str, runs: Iterable[str]) -> list[str]:
-    """Those of some runs that are trainings of the net `name`, by their seeds."""
-    seeds: dict[str, int] = {}
-    for run in runs:
-        if run == name:
-            seeds[run] = -1
-        elif found := re.fullmatch(re.escape(name) + r"_seed_(\d+)", run):
-            seeds[run] = int(found[1])
-    return sorted(seeds, key=lambda run: (seeds[run], run))
 
 
 @dataclasses.dataclass(frozen=True)

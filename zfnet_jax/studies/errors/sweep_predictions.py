@@ -10,8 +10,9 @@ from zfnet_jax.runs import checkpoint
 from zfnet_jax.runs.steps import Which
 from zfnet_jax.studies.errors import predictions
 from zfnet_jax.studies.errors.options import Options, TableOptions
-from zfnet_jax.studies.errors.paper_rows import COLUMNS, ROWS, trainings
+from zfnet_jax.studies.errors.paper_rows import COLUMNS, ROWS
 from zfnet_jax.studies.errors.predictions import Predictions
+from zfnet_jax.studies.trainings import trainings
 from zfnet_jax.sweep.status import unfinished
 
 # Fingerprint of a run's images of a split, from its folder; None where any will do.

@@ -18,6 +18,7 @@ from zfnet_jax.studies.errors.paper_rows import ROWS
 from zfnet_jax.studies.errors.predictions import Predictions
 from zfnet_jax.studies.errors.sweep_predictions import Found, Images, infos_of, read
 from zfnet_jax.studies.intervals import Interval, difference, interval
+from zfnet_jax.studies.trainings import trainings
 
 _CAPTIONS = {
     2: "Error of single nets and ensembles (Table 2)",
@@ -134,7 +135,7 @@ def _errors(row: paper_rows.Row, column: paper_rows.Column, found: Found) -> _Er
 def _of_runs(row: paper_rows.Row, split: str, found: Found) -> dict[str, Predictions | str]:
     """What was found of a row's nets: all seeds of each, of an ensemble's the first."""
     runs = [run for run, of_split in found if of_split == split]
-    of_nets = [paper_rows.trainings(net, runs) for net in row.runs]
+    of_nets = [trainings(net, runs) for net in row.runs]
     if row.averaged == "probabilities":
         of_nets = [seeds[:1] for seeds in of_nets]
     return {run: found[run, split] for seeds in of_nets for run in seeds}

@@ -18,6 +18,13 @@ class Options:
 
 
 @dataclasses.dataclass(frozen=True)
+class TableOptions:
+    """Of the diagnosis' table."""
+
+    level: float = option(0.95, "Of the intervals over trainings from several seeds.")
+
+
+@dataclasses.dataclass(frozen=True)
 class FigureOptions:
     """Of Fig. 6."""
 

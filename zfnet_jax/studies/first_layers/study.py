@@ -19,7 +19,7 @@ from zfnet_jax.studies.features.winners import Winners
 from zfnet_jax.studies.first_layers.diagnosis import diagnose
 from zfnet_jax.studies.first_layers.figure import figure6
 from zfnet_jax.studies.first_layers.filters import first_layer
-from zfnet_jax.studies.first_layers.options import FigureOptions, Options
+from zfnet_jax.studies.first_layers.options import FigureOptions, Options, TableOptions
 from zfnet_jax.studies.first_layers.table import diagnosis_table
 from zfnet_jax.studies.options import arguments, command, identity
 from zfnet_jax.studies.saved import Result, Subject
@@ -84,7 +84,7 @@ def fig6(
       mining: of this run's validation images.
       mined: what that step has left; of the others mined now if it was not.
     """
-    options, missing = FigureOptions(), None
+    options, level, missing = FigureOptions(), TableOptions().level, None
     identities: list[dict[str, Any]] = []
     try:
         identities = [other_run(workdir) for workdir in others]
@@ -97,7 +97,9 @@ def fig6(
         results = [measured(one.run, winners) for one, winners in zip(contexts, found, strict=True)]
         filters = [*map(drawn, results)]
         files = draw(context, {"figure6": lambda: figure6(filters, found, options.maps)})
-        files += write_tables(context, "figure6", [diagnosis_table([*map(numbers, results)])])
+        files += write_tables(
+            context, "figure6", [diagnosis_table([*map(numbers, results)], level)]
+        )
         files += [*results[0].files, results[0].folder / NUMBERS]
         notes = [] if others else ["Only this run: --compare=DIR,DIR sets others beside it."]
         return Made(files, notes, commands=commands(results))
