@@ -159,6 +159,6 @@ def parameter_shapes(net: ZFNet, image_size: Sides, channels: int) -> dict[str, 
     return jax.eval_shape(_initial(net, image_size, channels), jax.random.key(0))
 
 
-def _initial(net: ZFNet, image_size: Sides, channels: int) -> Callable[[jax.Array], dict[str, Any]]:
+def _initial(net: ZFNet, image_size: Sides, channels: int) -> Callable[[jax.Array], Any]:
     images = jax.ShapeDtypeStruct((1, *both(image_size), channels), jnp.float32)
     return lambda key: net.init(key, images)["params"]
