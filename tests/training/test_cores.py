@@ -28,7 +28,16 @@ def four_cores(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 def test_a_small_net_has_a_device_for_each_core(four_cores: dict[str, Any]) -> None:
     cores.share_out(tiny_imagenet.get_config())
     assert four_cores == {"jax_num_cpu_devices": 4}
-    assert os.environ["XLA_FLAGS"] == "--xla_cpu_multi_thread_eigen=false"
+    sooner, one_thread = "--xla_backend_optimization_level=2", "--xla_cpu_multi_thread_eigen=false"
+    assert os.environ["XLA_FLAGS"] == f"{sooner} {one_thread}"
+
+
+def test_a_given_level_of_optimisation_stays(
+    four_cores: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=1")
+    cores.share_out(quickstart.get_config())
+    assert os.environ["XLA_FLAGS"].count("optimization_level") == 1
 
 
 @pytest.mark.parametrize(
