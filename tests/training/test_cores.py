@@ -32,9 +32,8 @@ def test_a_small_net_has_a_device_for_each_core(four_cores: dict[str, Any]) -> N
     assert os.environ["XLA_FLAGS"] == f"{sooner} {one_thread}"
 
 
-def test_a_given_level_of_optimisation_stays(
-    four_cores: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("four_cores")
+def test_a_given_level_of_optimisation_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=1")
     cores.share_out(quickstart.get_config())
     assert os.environ["XLA_FLAGS"].count("optimization_level") == 1
