@@ -181,6 +181,15 @@ def watched_step(prepared_pictures) -> tuple[jax.stages.Traced, jax.stages.Compi
     return traced, traced.lower().compile(), arguments
 
 
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf, np.finfo(np.float32).max])
+def test_one_number_among_many_decides_whether_a_step_was_finite(number):
+    params = {"w": jnp.full((300, 200), 3e38).at[123, 45].set(number), "b": jnp.ones(2)}
+    state = TrainState(jnp.int32(0), params, {}, 1.0, {})
+    step = jax.jit(nonfinite.watched(lambda state, loss, _healthy: (state, loss)))
+    _, healthy, _ = step(state, jnp.bool_(True), jnp.float32(1))
+    assert bool(healthy) == np.isfinite(number)
+
+
 def test_steps_after_one_that_is_not_finite_leave_its_state(watched_step):
     """The host learns of it some steps later, and finds the state that the bad step left."""
     _, step, (state, healthy, mean, batch) = watched_step

@@ -162,4 +162,7 @@ def check_config(config: ConfigDict) -> None:
 
 
 def _finite(leaves: list[jax.Array]) -> jax.Array:
-    return jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in leaves])
+    """Of each array whether all of it is finite."""
+    # Zero times inf or nan is no zero. On a CPU a sum takes a quarter of the time that `all` does,
+    # for which XLA writes and reads an array of truths.
+    return jnp.stack([jnp.sum(0 * leaf) == 0 for leaf in leaves])
