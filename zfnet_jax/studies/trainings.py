@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+_SEED = re.compile(r"_seed_(\d+)$")
+
 
 def net_of(run: str) -> str:
     """The net's name in that of a run."""
-    return re.sub(r"_seed_\d+$", "", run)
+    return _SEED.sub("", run)
 
 
 def trainings(name: str, runs: Iterable[str]) -> list[str]:
@@ -17,6 +19,6 @@ def trainings(name: str, runs: Iterable[str]) -> list[str]:
     for run in runs:
         if run == name:
             seeds[run] = -1
-        elif found := re.fullmatch(re.escape(name) + r"_seed_(\d+)", run):
+        elif (found := _SEED.search(run)) and net_of(run) == name:
             seeds[run] = int(found[1])
     return sorted(seeds, key=lambda run: (seeds[run], run))
