@@ -10,8 +10,8 @@ Softmax and linear SVM on frozen features, on random folds of each class. PHOTOS
 per class; it is decoded once, at the size that the net was trained on, to --prepared_dir (default
 data/DATA-SIZE). Without --folder, --prepared_dir is any prepared set, or photos themselves. Each
 score goes to a folder of its own in WORKDIR/studies/transfer/, where the same command again finds
-it; --layer, --head and --per_class replace what a table has. Table 7 adds softmax on the layers
-that the paper has none for.
+it; --layer, --head and --per_class replace what a table has. Of Table 7 the SVM sees each layer and
+softmax layers 5 and 7, as in the paper; --head=softmax is softmax on each.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ def main() -> None:
     from zfnet_jax.runs.run import open_run
     from zfnet_jax.studies.transfer import dry_run, folds, study
 
-    run = open_run(_WORKDIR.value, _STEP.value)
-    options = _asked(run, _OPTIONS())
+    run, options = open_run(_WORKDIR.value, _STEP.value), _OPTIONS()
+    asked = _asked(run, options)
     prepared = Path(_PREPARED.value or f"data/{options.data}-{run.config.data.image_size}")
     split = _open_split(run, prepared)
     classes = folds.classes_of(
@@ -67,7 +67,7 @@ def main() -> None:
     )
     batch_size = _BATCH.value or run.config.eval_batch_size
     if _DRY_RUN.value:
-        for line in dry_run.dry_run(run, split, classes, [options], batch_size=batch_size):
+        for line in dry_run.dry_run(run, split, classes, asked, batch_size=batch_size):
             if parallel.is_writer():
                 print(line, flush=True)
         return
@@ -77,7 +77,7 @@ def main() -> None:
         run,
         split,
         classes,
-        [options],
+        asked,
         given=given,
         batch_size=batch_size,
         progress=True,
@@ -86,17 +86,18 @@ def main() -> None:
         return
     print(f"{options.data}, {len(classes.names)} classes, mean accuracy of the classes in %")
     print(f"{run.checkpoint}\n")
-    _print(results, options, run.origins)
+    _print(results, asked, run.origins)
     print(f"\n{results[0].folder.parent}")
 
 
-def _asked(run: Run, options: Options) -> Options:
+def _asked(run: Run, options: Options) -> tuple[Options, ...]:
     """The options with what is not given as the table or figure wants it."""
-    from zfnet_jax.studies.transfer import features  # after the flags
+    from zfnet_jax.studies.transfer import features, trial  # after the flags
 
     protocol = PROTOCOLS.get(options.data)
-    there = run.architecture.outputs
-    asked = Options(data=options.data, layers=(there[max(there)],), heads=("softmax",))
+    named = (run.layer(name, run.architecture.activations) for name in options.layers)
+    layers, heads = tuple(dict.fromkeys(named)), tuple(dict.fromkeys(options.heads))
+    counts: tuple[int, ...] = ()
     if _TABLE.value and _FIGURE.value:
         raise ValueError("give --table or --figure, not both")
     if _TABLE.value or _FIGURE.value:
@@ -108,28 +109,20 @@ def _asked(run: Run, options: Options) -> Options:
         of_table = {"4": "caltech101", "5": "caltech256"}.get(_TABLE.value or "", options.data)
         if of_table != options.data:
             raise ValueError(f"Table {_TABLE.value} is of {of_table}")
-        per_class = protocol.curve if _FIGURE.value else protocol.table
-        asked = dataclasses.replace(asked, per_class=per_class)
-    if _TABLE.value == "7" and protocol is not None:
-        layers, left_out = features.of_table7(run)
-        if left_out and not options.layers:
-            print(left_out, file=sys.stderr)
-        asked = dataclasses.replace(
-            asked,
-            layers=layers,
-            heads=("svm", "softmax"),
-            per_class=(protocol.layers,),
-        )
-    per_class = options.per_class or asked.per_class
-    if not per_class:
+        by_depth = (protocol.layers,) if _TABLE.value == "7" else protocol.table
+        counts = protocol.curve if _FIGURE.value else by_depth
+    options = dataclasses.replace(options, per_class=options.per_class or counts)
+    if not options.per_class:
         raise ValueError("give --table, --figure or --per_class")
-    named = (run.layer(name, run.architecture.activations) for name in options.layers)
-    return dataclasses.replace(
-        options,
-        layers=tuple(dict.fromkeys(named)) or asked.layers,
-        heads=tuple(dict.fromkeys(options.heads)) or asked.heads,
-        per_class=per_class,
-    )
+    if _TABLE.value == "7" and not layers:
+        layers, left_out = features.of_table7(run)
+        if left_out:
+            print(left_out, file=sys.stderr)
+    if _TABLE.value == "7" and not heads:
+        return trial.heads_of_table7(run, layers, options)
+    there = run.architecture.outputs
+    layers, heads = layers or (there[max(there)],), heads or ("softmax",)
+    return (dataclasses.replace(options, layers=layers, heads=heads),)
 
 
 def _open_split(run: Run, prepared: Path) -> PreparedSplit:
@@ -149,7 +142,7 @@ def _open_split(run: Run, prepared: Path) -> PreparedSplit:
     return images.open_set(run, _SPLIT.value, prepared)
 
 
-def _print(results: Sequence[Result], options: Options, known: Origins) -> None:
+def _print(results: Sequence[Result], asked: Sequence[Options], known: Origins) -> None:
     """Mean and deviation over the folds of each layer, head and number of training images."""
     import numpy as np
 
@@ -166,8 +159,8 @@ def _print(results: Sequence[Result], options: Options, known: Origins) -> None:
             f"{layer + origins.in_brackets(layer, known):6} {head:8}{per_class:3} per class:"
             f" {np.mean(values):.1f}{spread} ({len(values)} folds)"
         )
-    for head in options.heads:
-        grid = options.grid(head)
+    for head in dict.fromkeys(head for options in asked for head in options.heads):
+        grid = asked[0].grid(head)
         chosen = [
             one.about["regularisation"] for one in results if one.about["options"]["head"] == head
         ]

@@ -14,8 +14,8 @@ from zfnet_jax.runs.run import Run
 from zfnet_jax.studies import saved
 from zfnet_jax.studies.context import Context
 from zfnet_jax.studies.transfer import data_sets, features, scratch, steps, study, voc
-from zfnet_jax.studies.transfer.options import VocOptions
-from zfnet_jax.studies.transfer.trial import Trial, trial_of
+from zfnet_jax.studies.transfer.options import Options, VocOptions
+from zfnet_jax.studies.transfer.trial import Trial, heads_of_table7, trial_of
 
 STAND_IN = data_sets.STAND_IN
 
@@ -160,6 +160,19 @@ def test_what_was_not_measured_is_an_error(context, trial):
         steps.table(context, 4, {STAND_IN: trial}, {}).make()
     without = dataclasses.replace(trial, nets=None)
     steps.table(context, 4, {STAND_IN: without}, {}).make()
+
+
+def test_table_7_has_the_heads_that_the_paper_has(run: Run):
+    there = run.architecture.outputs
+    layers = list(there.values())
+    heads = heads_of_table7(run, layers, Options(data="caltech101", folds=2, per_class=(30,)))
+    asked = [(layer, head) for one in heads for layer in one.layers for head in one.heads]
+    softmax = [there[number] for number in (5, 7) if number in there]
+    assert softmax
+    assert asked == [(one, "svm") for one in layers] + [(one, "softmax") for one in softmax]
+    assert {(one.folds, one.per_class) for one in heads} == {(2, (30,))}
+    (alone,) = heads_of_table7(run, layers[:1], Options(data="caltech101"))
+    assert (alone.layers, alone.heads) == ((layers[0],), ("svm",))
 
 
 def test_layers_of_large_features_are_left_out_of_table_7_and_told(context, trial, monkeypatch):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 from ml_collections import ConfigDict
 
 from zfnet_jax.runs.run import Run
 from zfnet_jax.studies.transfer import features, scratch, study
 from zfnet_jax.studies.transfer.data_sets import STAND_IN, DataSet
-from zfnet_jax.studies.transfer.options import Head, Options, ScratchOptions
+from zfnet_jax.studies.transfer.options import Options, ScratchOptions
 from zfnet_jax.studies.transfer.protocols import TABLE7_SOFTMAX
 from zfnet_jax.studies.transfer.scores import Scores
 
@@ -59,21 +60,27 @@ def trial_of(
     protocol = data.protocol
     there = run.architecture.outputs
     layers, _ = features.of_table7(run)
-    softmax_layers = tuple(there[n] for n in TABLE7_SOFTMAX if there.get(n) in layers)
     counts = tuple(sorted({*protocol.table, *(protocol.curve if curve else ())}))
     common = Options(data=data.name, folds=folds)
     if data.name == STAND_IN:
         common = dataclasses.replace(common, softmax_grid=_SOFTMAX_GRID, svm_grid=_SVM_GRID)
 
-    def asked(of_layers: tuple[str, ...], head: Head, per_class: tuple[int, ...]) -> Options:
-        return dataclasses.replace(common, layers=of_layers, heads=(head,), per_class=per_class)
-
-    heads = (
-        asked((there[max(there)],), "softmax", counts),
-        asked(layers, "svm", (protocol.layers,)),
-        asked(softmax_layers, "softmax", (protocol.layers,)),
+    top = dataclasses.replace(
+        common, layers=(there[max(there)],), heads=("softmax",), per_class=counts
     )
+    by_depth = dataclasses.replace(common, per_class=(protocol.layers,))
+    heads = (top, *heads_of_table7(run, layers, by_depth))
     nets = None
     if scratch_folds and run.architecture.classifier == "dense":
         nets = ScratchOptions(data=data.name, per_class=protocol.table, folds=scratch_folds)
     return Trial(data, heads, recipe, nets)
+
+
+def heads_of_table7(run: Run, layers: Sequence[str], options: Options) -> tuple[Options, ...]:
+    """Some options with the heads that the paper's table has on some layers: a linear SVM on each,
+    softmax on those of TABLE7_SOFTMAX."""
+    there = run.architecture.outputs
+    of_softmax = tuple(there[n] for n in TABLE7_SOFTMAX if there.get(n) in layers)
+    svm = dataclasses.replace(options, layers=tuple(layers), heads=("svm",))
+    softmax = dataclasses.replace(options, layers=of_softmax, heads=("softmax",))
+    return (svm, softmax) if of_softmax else (svm,)
