@@ -48,7 +48,7 @@ def test_what_it_says_is_what_the_study_does(here, train, monkeypatch):
     def seen(head, kernel, targets, cs, **how):
         matrix = heads._matrix(kernel)
         columns = targets.shape[1] * (len(cs) if head == "svm" else 1)
-        fitted.append(Fit(*matrix.shape, columns, 1 if head == "svm" else len(cs)))
+        fitted.append(Fit(head, *matrix.shape, columns, 1 if head == "svm" else len(cs), 1))
         return fit(head, kernel, targets, cs, **how)
 
     monkeypatch.setattr(heads, "fit", seen)
@@ -65,12 +65,13 @@ def test_what_it_says_is_what_the_study_does(here, train, monkeypatch):
     assert lines() == {"data": said["data"].replace(": 16", ": 0")}
 
 
-def _by_size(every: list[Fit]) -> dict[Fit, int]:
-    """How often there is a fit of each size."""
-    count: dict[Fit, int] = {}
+def _by_size(every: list[Fit]) -> dict[Fit, tuple[int, int]]:
+    """How often there is a search of each size, and on how many sets of images."""
+    count: dict[Fit, tuple[int, int]] = {}
     for one in every:
-        key = one._replace(times=0)
-        count[key] = count.get(key, 0) + one.times
+        key = one._replace(times=0, bases=0)
+        times, bases = count.get(key, (0, 0))
+        count[key] = times + one.times, bases + one.bases
     return count
 
 
@@ -91,7 +92,7 @@ def test_what_is_made_already_is_not_counted(here, train):
 @pytest.mark.parametrize("head", ["svm", "softmax"])
 @pytest.mark.parametrize("dims", [60, 2000])
 def test_memory_of_a_search_is_what_its_programs_take(head, dims):
-    """As the compiler tells, within a factor of 1.6, of a thousand images."""
+    """As the compiler tells, and up to a third more, which lies beside them."""
     images, classes, cs = 999, 40, [0.1, 1.0]
     rng = np.random.default_rng(0)
     cloud = rng.normal(size=(images, dims)).astype(np.float32)
@@ -105,12 +106,13 @@ def test_memory_of_a_search_is_what_its_programs_take(head, dims):
     basis = heads._basis(kernel, min(heads.BASIS, width))
     state = heads._begin(head, kernel, basis, targets, c, jnp.ones_like(c), weights)
     compiled = heads._advance.lower(
-        head, kernel, basis, targets, c, jnp.ones_like(c), jnp.float32(0.1), state
+        head, kernel, basis, targets, c, jnp.ones_like(c), jnp.float32(0.1), jnp.bool_(True), state
     ).compile()
     memory = compiled.memory_analysis()
     taken = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
-    told = Fit(images, width, columns, 1).bytes
-    assert taken / 1.6 < told < 1.6 * taken
+    taken -= memory.alias_size_in_bytes
+    told = Fit(head, images, width, columns, 1, 1).bytes
+    assert taken < told < 4 / 3 * taken
 
 
 def test_a_full_disk_is_said(here, train, monkeypatch):
@@ -124,4 +126,4 @@ def test_a_full_disk_is_said(here, train, monkeypatch):
 
 def test_few_images_per_class_choose_nothing():
     one = study.head_options(dataclasses.replace(OPTIONS, per_class=(1,)), ())[0]
-    assert dry_run.fits(one, 10, 500) == [Fit(10, 10, 10, 1)]
+    assert dry_run.fits(one, 10, 500) == [Fit("softmax", 10, 10, 10, 1, 1)]

@@ -11,8 +11,8 @@ import dataclasses
 import functools
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,39 +23,50 @@ from zfnet_jax.data.images import Chosen, Split
 from zfnet_jax.runs.run import Run
 from zfnet_jax.studies.transfer import features, gram, heads, measure, study
 from zfnet_jax.studies.transfer.folds import Classes
-from zfnet_jax.studies.transfer.options import HeadOptions, Options
+from zfnet_jax.studies.transfer.options import Head, HeadOptions, Options
 from zfnet_jax.training import estimate
 from zfnet_jax.training.estimate import bytes_in_words, seconds_in_words
 
 _IMAGES = 1024  # of a sample, at most
 _SAMPLE_BYTES = 2**30  # of their features, at most
 _FLOAT = 4  # bytes
-# Numbers that a search has at once: for each column of its weights those of an image and of a
-# number of the matrix's width; for each direction that preconditions of both.
-_OF_IMAGE, _OF_WIDTH, _OF_DIRECTION = 8, 6, 2
+# Numbers that a search has at once for each column of its weights: so many for each image and for
+# each number of the matrix's width.
+_OF_IMAGE: dict[Head, int] = {"svm": 13, "softmax": 7}
+_OF_WIDTH = 6
+_BESIDE = 5 * 10**8  # bytes, of programs, of LAPACK and of what is free and kept all the same
 
 
 class Fit(NamedTuple):
     """Heads that are searched at once, and how often.
 
     Attributes:
+      head: the loss.
       images: that they are trained on.
       width: of the matrix that they see: inner products with `images`, or fewer features.
       columns: classes, times the values of C of an SVM.
-      times: how many such fits a head takes.
+      times: how many such searches a head takes.
+      bases: on how many sets of images; what preconditions is found for each.
     """
 
+    head: Head
     images: int
     width: int
     columns: int
     times: int
+    bases: int
+
+    @property
+    def through_features(self) -> bool:
+        """Whether the matrix has features, not inner products."""
+        return self.width != self.images
 
     @property
     def bytes(self) -> int:
-        """Of the matrix, and of what the search has."""
-        searched = self.columns * (_OF_IMAGE * self.images + _OF_WIDTH * self.width)
-        directions = _OF_DIRECTION * min(heads.BASIS, self.width) * (self.images + self.width)
-        return _FLOAT * (self.images * self.width + searched + directions)
+        """Of the matrix and what preconditions, and of a search or of finding the latter."""
+        searched = self.columns * (_OF_IMAGE[self.head] * self.images + _OF_WIDTH * self.width)
+        directions = min(heads.BASIS, self.width) * (self.images + self.width)
+        return _FLOAT * (self.images * self.width + directions + max(searched, directions))
 
 
 class Need(NamedTuple):
@@ -119,14 +130,14 @@ def _need(run: Run, split: Split, missing: list[HeadOptions]) -> Need:
 def fits(one: HeadOptions, classes: int, dims: int) -> list[Fit]:
     """Of a head: those that choose C, and the last one, on all training images."""
     images = one.per_class * classes
-    last = Fit(images, min(images, dims), classes, 1)
+    last = Fit(one.head, images, min(images, dims), classes, 1, 1)
     folds = min(one.cv_folds, one.per_class)
     if folds < 2:
         return [last]
     seen = images - images // folds
     at_once, times = (len(one.grid), 1) if one.head == "svm" else (1, len(one.grid))
     width = dims if dims < images else seen
-    return [Fit(seen, width, at_once * classes, folds * times), last]
+    return [Fit(one.head, seen, width, at_once * classes, folds * times, folds), last]
 
 
 def head_bytes(one: HeadOptions, classes: int, tested: int, dims: int) -> int:
@@ -149,7 +160,7 @@ def _of_memory(need: Need, classes: Classes, count: int, dims: Mapping[str, int]
         for layer in need.products
     ]
     if parallel.local_devices()[0].platform == "cpu":
-        most = had + max([*of_heads, *of_products])
+        most = had + _BESIDE + max([*of_heads, *of_products])
         return f"memory: {bytes_in_words(most)} at most, of {bytes_in_words(there)}"
     device = estimate.device_memory()
     of = f", of {bytes_in_words(device)}" if device else ""
@@ -258,10 +269,24 @@ def _heads_seconds(
             tolerance=one.tolerance,
         )
         seconds.append(time.monotonic() - began)
-    small = dataclasses.replace(one, per_class=sample.per_class)
-    share = _work_seconds(fits(small, sample.classes, dims))
-    whole = sum(_work_seconds(fits(each, len(classes.names), dims)) for each in kind)
-    return seconds[0] - seconds[1] + seconds[1] * whole / share
+    small = fits(dataclasses.replace(one, per_class=sample.per_class), sample.classes, dims)
+    whole = [fit for each in kind for fit in fits(each, len(classes.names), dims)]
+    steps = max(1.0, (seconds[1] - _bases_seconds(small)) / _work_seconds(small))
+    return seconds[0] - seconds[1] + _bases_seconds(whole) + steps * _work_seconds(whole)
+
+
+def _bases_seconds(every: Sequence[Fit]) -> float:
+    """Of what preconditions, for which the columns do not matter."""
+    return sum(
+        fit.bases * _basis_seconds(fit.images, fit.width, fit.through_features) for fit in every
+    )
+
+
+@functools.cache
+def _basis_seconds(images: int, width: int, through_features: bool) -> float:
+    matrix = jax.random.normal(jax.random.key(0), (images, width))
+    kernel = gram.Kernel(None, matrix) if through_features else gram.Kernel(matrix, None)
+    return _seconds(lambda: heads.strongest(kernel))
 
 
 def _work_seconds(every: Sequence[Fit]) -> float:
@@ -270,7 +295,7 @@ def _work_seconds(every: Sequence[Fit]) -> float:
     for fit in every:
         # Through the features there and back, or once through the inner products; and through the
         # directions that precondition.
-        seen = (2 if fit.width < fit.images else 1) * fit.width
+        seen = (2 if fit.through_features else 1) * fit.width
         passed = seen + 3 * min(heads.BASIS, fit.width)
         product = _product_seconds(fit.images, fit.width, fit.columns)
         total += fit.times * product * passed / fit.width
@@ -281,7 +306,12 @@ def _work_seconds(every: Sequence[Fit]) -> float:
 def _product_seconds(rows: int, inner: int, columns: int) -> float:
     """Of [rows, inner] times [inner, columns] in full float32, on a device."""
     one, other = jnp.ones((rows, inner)), jnp.ones((columns, inner))
-    jax.block_until_ready(gram.multiplied(one, other))
+    return _seconds(lambda: gram.multiplied(one, other))
+
+
+def _seconds(do: Callable[[], Any]) -> float:
+    """That it takes once it is compiled."""
+    jax.block_until_ready(do())
     began = time.monotonic()
-    jax.block_until_ready(gram.multiplied(one, other))
+    jax.block_until_ready(do())
     return time.monotonic() - began

@@ -74,10 +74,7 @@ def of_features(path_or_rows: Path | np.ndarray, train: np.ndarray, test: np.nda
     Raises:
       ValueError: the features of all training images are the same.
     """
-    features = path_or_rows
-    if isinstance(features, Path):
-        features = np.load(features, mmap_mode="r")
-    rows, others = (np.array(features[numbers], np.float32) for numbers in (train, test))
+    rows, others = (_chosen(path_or_rows, numbers) for numbers in (train, test))
     one = rows[0].copy()  # heads are the same for any mean, and what all share is not their spread
     for part in (rows, others):
         part -= one
@@ -191,19 +188,26 @@ def _centre(
     products /= np.float32(variance)
 
 
-def _chosen(gram: Path | np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """[R, C] float32 of [N, N], of a file row by row: what is mapped would stay in memory."""
-    if not isinstance(gram, Path):
-        return gram[np.ix_(rows, columns)].astype(np.float32)
-    found = np.empty((len(rows), len(columns)), np.float32)
-    mapped = np.load(gram, mmap_mode="r")
+def _chosen(
+    array: Path | np.ndarray, rows: np.ndarray, columns: np.ndarray | None = None
+) -> np.ndarray:
+    """[R, C] float32 of [N, M], all columns if None; an array of the caller's own.
+
+    Of a file row by row: what is mapped would stay in memory.
+    """
+    if not isinstance(array, Path):
+        return np.array(
+            array[rows] if columns is None else array[np.ix_(rows, columns)], np.float32
+        )
+    mapped = np.load(array, mmap_mode="r")
     row = np.empty(mapped.shape[1], mapped.dtype)  # float64 in those of earlier versions
-    with gram.open("rb", buffering=0) as file:
+    found = np.empty((len(rows), len(row) if columns is None else len(columns)), np.float32)
+    with array.open("rb", buffering=0) as file:
         for place, number in enumerate(rows):
             file.seek(mapped.offset + int(number) * row.nbytes)
             if file.readinto(row.data.cast("B")) != row.nbytes:
-                raise ValueError(f"{gram} is cut short: remove it, and measure again")
-            found[place] = row[columns]
+                raise ValueError(f"{array} is cut short: remove it, and measure again")
+            found[place] = row if columns is None else row[columns]
     return found
 
 

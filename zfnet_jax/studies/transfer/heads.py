@@ -34,7 +34,8 @@ from zfnet_jax.studies.transfer.gram import Kernel, Products
 from zfnet_jax.studies.transfer.options import Head
 
 _MAX_STEPS = 2000
-_ROUND = 16  # steps between looks at which problems are solved
+_ROUND = 4  # steps between looks at which problems are solved
+_REFRESH = 16  # and after which products are made anew: sums of what was added would drift
 _NEWTON_STEPS = 5  # along a direction
 BASIS = 512  # directions that precondition, at most
 # Weaker ones, as a share of the strongest, are below what preconditions well in float32.
@@ -64,7 +65,7 @@ def logits(products: Products, weights: Weights) -> np.ndarray:
     return np.asarray(_matmul(products.test, weights.coefficients) + weights.bias)
 
 
-class _Basis(NamedTuple):
+class Basis(NamedTuple):
     """The strongest directions of m images, orthonormal in the metric of W.
 
     Attributes:
@@ -124,10 +125,7 @@ def fit(
     """
     classes = targets.shape[1]
     size = _matrix(kernel).shape[1]
-    # LAPACK's threads wait for each other busily: on 2 cores beside another training two of them
-    # took up to 12 s for what one does in 0.1 s.
-    with threadpool_limits(1, "blas"):
-        basis = jax.block_until_ready(_basis(kernel, min(BASIS, size)))
+    basis = strongest(kernel)
     examples = jnp.asarray(targets, jnp.float32)
     empty = Weights(jnp.zeros((size, classes)), jnp.zeros(classes))
     if head == "softmax":
@@ -143,10 +141,18 @@ def fit(
     return [Weights(*pair) for pair in zip(*parts)]
 
 
+def strongest(kernel: Kernel) -> Basis:
+    """The directions that precondition every search on a kernel."""
+    # LAPACK's threads wait for each other busily: on 2 cores beside another training two of them
+    # took up to 12 s for what one does in 0.1 s.
+    with threadpool_limits(1, "blas"):
+        return jax.block_until_ready(_basis(kernel, min(BASIS, _matrix(kernel).shape[1])))
+
+
 def _search(
     head: Head,
     kernel: Kernel,
-    basis: _Basis,
+    basis: Basis,
     targets: jax.Array,
     cs: Sequence[float],
     tolerance: float,
@@ -161,8 +167,9 @@ def _search(
     state = _begin(head, kernel, basis, targets, c, first, start)
     problem = (targets, c, first)
     place = np.arange(columns)  # of the columns that are searched
-    for _ in range(0, _MAX_STEPS, _ROUND):
-        state = _advance(head, kernel, basis, *problem, jnp.float32(tolerance), state)
+    for steps in range(0, _MAX_STEPS, _ROUND):
+        fresh = jnp.bool_(steps % _REFRESH == 0)
+        state = _advance(head, kernel, basis, *problem, jnp.float32(tolerance), fresh, state)
         unsolved = ~(np.asarray(state.share) <= tolerance)  # those that are no numbers, too
         if head == "softmax":
             unsolved = np.repeat(unsolved, columns)
@@ -252,7 +259,7 @@ def _gradient(
 def _preconditioned(
     head: Head,
     kernel: Kernel,
-    basis: _Basis,
+    basis: Basis,
     targets: jax.Array,
     c: jax.Array,
     gradient: Weights,
@@ -290,7 +297,7 @@ def _with_bias(
 def _begin(
     head: Head,
     kernel: Kernel,
-    basis: _Basis,
+    basis: Basis,
     targets: jax.Array,
     c: jax.Array,
     first: jax.Array,
@@ -312,18 +319,23 @@ def _begin(
     )
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(jax.jit, static_argnums=0, donate_argnames="state")
 def _advance(
     head: Head,
     kernel: Kernel,
-    basis: _Basis,
+    basis: Basis,
     targets: jax.Array,
     c: jax.Array,
     first: jax.Array,
     tolerance: jax.Array,
+    fresh: jax.Array,
     state: _State,
 ) -> _State:
-    """At most a round of steps; those of solved problems stand still."""
+    """At most a round of steps; those of solved problems stand still.
+
+    Args:
+      fresh: whether products are made anew before.
+    """
 
     def step(carry: tuple[jax.Array, _State]) -> tuple[jax.Array, _State]:
         number, old = carry
@@ -353,8 +365,12 @@ def _advance(
         number, now = carry
         return (number < _ROUND) & jnp.any(now.share > tolerance)
 
-    # Sums of what was added would drift.
-    state = state._replace(products=_matmul(_matrix(kernel), state.coefficients))
+    products = lax.cond(
+        fresh,
+        lambda: _matmul(_matrix(kernel), state.coefficients),
+        lambda: state.products,
+    )
+    state = state._replace(products=products)
     return lax.while_loop(unfinished, step, (jnp.int32(0), state))[1]
 
 
@@ -380,7 +396,7 @@ def _step_size(
 
 
 @functools.partial(jax.jit, static_argnums=1)
-def _basis(kernel: Kernel, count: int) -> _Basis:
+def _basis(kernel: Kernel, count: int) -> Basis:
     """By one step of randomised subspace iteration, and Rayleigh and Ritz in the metric of W."""
     matrix = _matrix(kernel)
     random = jax.random.normal(jax.random.key(0), (matrix.shape[1], count))
@@ -396,7 +412,7 @@ def _basis(kernel: Kernel, count: int) -> _Basis:
     kept = strengths > _WEAKEST * strengths[-1]
     turn = jnp.where(kept, turn, 0)
     weakest = jnp.min(jnp.where(kept, strengths, jnp.inf))
-    return _Basis(_matmul(span, turn), _matmul(products, turn), jnp.maximum(strengths, 0), weakest)
+    return Basis(_matmul(span, turn), _matmul(products, turn), jnp.maximum(strengths, 0), weakest)
 
 
 def _matmul(one: jax.Array, other: jax.Array) -> jax.Array:
