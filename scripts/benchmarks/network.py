@@ -97,25 +97,12 @@ class Nets:
         return Work(flops=self.batch * needed, mode=self.mode)
 
     def forward_forms(self) -> dict[str, Form]:
-        return {"ours": self.our_forward(), **self._torch_forms(self.torch_forward)}
+        return {"ours": self.our_forward(), **torch_forms(self.torch_forward)}
 
     def step_forms(self, steps: int = 1) -> dict[str, Form]:
         """Each does so many steps, and waits only then."""
         torch_step = partial(self.torch_step, steps=steps)
-        return {"ours": self.our_step(steps), **self._torch_forms(torch_step)}
-
-    def _torch_forms(self, make: Callable[..., Form]) -> dict[str, Form]:
-        if not torch_computes_here():
-            return {}
-        forms = {"PyTorch": make(compiled=False)}
-        compiled = make(compiled=True)
-        try:
-            compiled()
-        except Exception as error:
-            print(f"torch.compile does not work here: {str(error).splitlines()[0]}")
-        else:
-            forms["PyTorch, torch.compile"] = compiled
-        return forms
+        return {"ours": self.our_step(steps), **torch_forms(torch_step)}
 
     def our_forward(self) -> Form:
         import jax
@@ -246,6 +233,25 @@ def device() -> str:
     import jax
 
     return "cuda" if jax.default_backend() == "gpu" else "cpu"
+
+
+def torch_forms(make: Callable[..., Form]) -> dict[str, Form]:
+    """PyTorch's forms, where it computes here: plain, and compiled where that works.
+
+    Args:
+      make: (compiled: bool) -> the form.
+    """
+    if not torch_computes_here():
+        return {}
+    forms = {"PyTorch": make(compiled=False)}
+    try:
+        compiled = make(compiled=True)
+        compiled()
+    except Exception as error:
+        print(f"torch.compile does not work here: {str(error).splitlines()[0]}")
+    else:
+        forms["PyTorch, torch.compile"] = compiled
+    return forms
 
 
 def _maybe_compiled(net: TorchZFNet, compiled: bool) -> Callable[[torch.Tensor], torch.Tensor]:

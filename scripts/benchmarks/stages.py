@@ -1,10 +1,12 @@
-"""Every stage of ZFNet's train step alone, forward and backward, beside PyTorch's where it has one.
+"""Every stage of ZFNet's train step alone, forward and backward, beside PyTorch's where it has one,
+plain and compiled.
 
 Each stage is given maps of the shape that it has in the net, channels last in both frameworks.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterator
 from types import ModuleType
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scripts.benchmarks import machine
+from scripts.benchmarks.network import device, torch_computes_here, torch_forms, wait
 from scripts.benchmarks.trials import Form, Options, Row, Work, compare
 
 if TYPE_CHECKING:
@@ -219,7 +222,8 @@ class _Stages:
                     )[1](seed)[0]
                 )
             with_seed = given if part is None else [seed, *given]
-            forms = {"ours": self._ours(form, with_seed)} | peers.forms(part)
+            forms = {"ours": self._ours(form, with_seed)}
+            forms |= torch_forms(functools.partial(peers.form, part))
             yield from self._compare(title, forms, work)
 
     def _ours(self, function: Callable[..., Any], arrays: Any) -> Form:
@@ -251,14 +255,11 @@ class _Torch:
         mode: str,
         calls: int,
     ) -> None:
-        from scripts.benchmarks.network import device, torch_computes_here, wait
-
         if not torch_computes_here():
-            self.torch = None
             return
         import torch
 
-        self.torch, self.function, self.calls, self.wait = torch, function, calls, wait
+        self.torch, self.function, self.calls = torch, function, calls
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = mode == "TF32"
         dtype = torch.bfloat16 if mode == "bfloat16" else torch.float32
         self.tensors = []
@@ -268,19 +269,22 @@ class _Torch:
                 tensor = tensor.to(memory_format=torch.channels_last)
             self.tensors.append(tensor)
 
-    def forms(self, part: int | None) -> dict[str, Form]:
+    def form(self, part: int | None, *, compiled: bool) -> Form:
         """The computation, or the gradient of an argument."""
-        if self.torch is None:
-            return {}
         torch, tensors = self.torch, [tensor.detach() for tensor in self.tensors]
+        function = functools.partial(self.function, torch)
+        if compiled:
+            torch.compiler.reset()  # or the eighth stage would be left as it is
+            torch._functorch.config.donated_buffer = False  # the way back is gone more than once
+            function = torch.compile(function, dynamic=False)
         if part is None:
 
             def once() -> None:
-                self.function(torch, *tensors)
+                function(*tensors)
 
         else:
             tensors[part].requires_grad_()
-            result = self.function(torch, *tensors)
+            result = function(*tensors)
             seed = torch.ones_like(result)
 
             def once() -> None:
@@ -289,6 +293,6 @@ class _Torch:
         def run() -> None:
             for _ in range(self.calls):
                 once()
-            self.wait()
+            wait()
 
-        return {"PyTorch": run}
+        return run
