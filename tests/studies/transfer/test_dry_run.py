@@ -48,7 +48,7 @@ def test_what_it_says_is_what_the_study_does(here, train, monkeypatch):
     def seen(head, kernel, targets, cs, **how):
         matrix = heads._matrix(kernel)
         columns = targets.shape[1] * (len(cs) if head == "svm" else 1)
-        fitted.append(Fit(head, *matrix.shape, columns, 1 if head == "svm" else len(cs), 1))
+        fitted.append(Fit(head, *matrix.shape, columns, 1))
         return fit(head, kernel, targets, cs, **how)
 
     monkeypatch.setattr(heads, "fit", seen)
@@ -65,13 +65,12 @@ def test_what_it_says_is_what_the_study_does(here, train, monkeypatch):
     assert lines() == {"data": said["data"].replace(": 16", ": 0")}
 
 
-def _by_size(every: list[Fit]) -> dict[Fit, tuple[int, int]]:
-    """How often there is a search of each size, and on how many sets of images."""
-    count: dict[Fit, tuple[int, int]] = {}
+def _by_size(every: list[Fit]) -> dict[Fit, int]:
+    """How often there is a fit of each size."""
+    count: dict[Fit, int] = {}
     for one in every:
-        key = one._replace(times=0, bases=0)
-        times, bases = count.get(key, (0, 0))
-        count[key] = times + one.times, bases + one.bases
+        key = one._replace(times=0)
+        count[key] = count.get(key, 0) + one.times
     return count
 
 
@@ -111,7 +110,7 @@ def test_memory_of_a_search_is_what_its_programs_take(head, dims):
     memory = compiled.memory_analysis()
     taken = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
     taken -= memory.alias_size_in_bytes
-    told = Fit(head, images, width, columns, 1, 1).bytes
+    told = Fit(head, images, width, columns, 1).bytes
     assert taken < told < 4 / 3 * taken
 
 
@@ -126,4 +125,4 @@ def test_a_full_disk_is_said(here, train, monkeypatch):
 
 def test_few_images_per_class_choose_nothing():
     one = study.head_options(dataclasses.replace(OPTIONS, per_class=(1,)), ())[0]
-    assert dry_run.fits(one, 10, 500) == [Fit("softmax", 10, 10, 10, 1, 1)]
+    assert dry_run.fits(one, 10, 500) == [Fit("softmax", 10, 10, 10, 1)]

@@ -219,6 +219,19 @@ def test_a_head_that_does_not_converge_is_an_error(cloud, monkeypatch):
             heads.fit(head, cloud.products().train, targets, [1.0], tolerance=1e-12)
 
 
+def test_steps_are_told_as_shares_of_the_columns_that_are_searched(cloud):
+    targets, told = heads.one_hot(cloud.labels, CLASSES), []
+    kernel = cloud.products().train
+    heads.fit("svm", kernel, targets, [1e-3, 10.0], tolerance=1e-4, told=told.append)
+    shares = np.array(told) / heads._ROUND
+    assert shares[0] == 1
+    assert (np.diff(shares) <= 0).all()
+    assert shares[-1] <= 0.5  # those of the small C were solved long before
+    few: list[float] = []
+    heads.fit("softmax", kernel, targets, [1.0], tolerance=1e-2, told=few.append)
+    assert set(few) == {heads._ROUND}
+
+
 def test_lapack_has_one_thread_while_directions_are_found(cloud, monkeypatch):
     """More would wait for each other in loops where other work has the cores."""
     found = heads._basis
@@ -248,8 +261,8 @@ def test_cross_validation_never_sees_what_it_holds_out(monkeypatch):
             asked.append(held)
             return SimpleNamespace(train=seen, test=held)
 
-    def fit(_, seen, targets, cs, *, tolerance):
-        assert (cs, tolerance) == ((1, 10, 100), 0.1)
+    def fit(_, seen, targets, cs, *, tolerance, told):
+        assert (cs, tolerance, told) == ((1, 10, 100), 0.1, None)
         np.testing.assert_array_equal(targets, np.eye(3)[labels[seen]])
         return [labels if c == 10 else labels + 1 for c in cs]
 

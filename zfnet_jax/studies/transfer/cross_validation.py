@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -20,6 +20,7 @@ def choose_c(
     *,
     folds: int,
     tolerance: float,
+    told: Callable[[float], None] | None = None,
 ) -> float:
     """The C of the grid whose heads answer best on training images that they have not seen.
 
@@ -34,7 +35,7 @@ def choose_c(
       per_class: n.
       grid: values of C, ascending.
       folds: how many, at least 2.
-      tolerance: see `heads.fit`.
+      tolerance, told: see `heads.fit`.
     """
     folds = min(folds, per_class)
     if folds < 2:
@@ -46,7 +47,12 @@ def choose_c(
         seen, held = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
         part = inputs.part(seen, held)
         found = heads.fit(
-            head, part.train, heads.one_hot(labels[seen], classes), grid, tolerance=tolerance
+            head,
+            part.train,
+            heads.one_hot(labels[seen], classes),
+            grid,
+            tolerance=tolerance,
+            told=told,
         )
         for place, weights in enumerate(found):
             predicted = heads.logits(part, weights).argmax(axis=1)

@@ -1,13 +1,12 @@
 """What heads on features will take of time, memory and disk: found on a sample, in a minute or two.
 
-The features of some images are made, and a head of each kind is fitted to those of each layer. What
-all of them take follows from their sizes, and from what matrix products of these sizes take here.
-No result is written.
+The features of some images are made, and a head of each kind is fitted to those of each layer: so
+its steps are counted. What a step takes is timed on made numbers of the real sizes. No result is
+written.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import shutil
 import time
@@ -21,7 +20,14 @@ import numpy as np
 from zfnet_jax import parallel
 from zfnet_jax.data.images import Chosen, Split
 from zfnet_jax.runs.run import Run
-from zfnet_jax.studies.transfer import features, gram, heads, measure, study
+from zfnet_jax.studies.transfer import (
+    cross_validation,
+    features,
+    gram,
+    heads,
+    measure,
+    study,
+)
 from zfnet_jax.studies.transfer.folds import Classes
 from zfnet_jax.studies.transfer.options import Head, HeadOptions, Options
 from zfnet_jax.training import estimate
@@ -38,15 +44,14 @@ _BESIDE = 5 * 10**8  # bytes, of programs, of LAPACK and of what is free and kep
 
 
 class Fit(NamedTuple):
-    """Heads that are searched at once, and how often.
+    """Heads that are searched on the same images, and how often.
 
     Attributes:
       head: the loss.
       images: that they are trained on.
       width: of the matrix that they see: inner products with `images`, or fewer features.
-      columns: classes, times the values of C of an SVM.
-      times: how many such searches a head takes.
-      bases: on how many sets of images; what preconditions is found for each.
+      columns: that are searched at once: classes, times the values of C of an SVM.
+      times: on how many such sets of images.
     """
 
     head: Head
@@ -54,7 +59,6 @@ class Fit(NamedTuple):
     width: int
     columns: int
     times: int
-    bases: int
 
     @property
     def through_features(self) -> bool:
@@ -130,14 +134,14 @@ def _need(run: Run, split: Split, missing: list[HeadOptions]) -> Need:
 def fits(one: HeadOptions, classes: int, dims: int) -> list[Fit]:
     """Of a head: those that choose C, and the last one, on all training images."""
     images = one.per_class * classes
-    last = Fit(one.head, images, min(images, dims), classes, 1, 1)
+    last = Fit(one.head, images, min(images, dims), classes, 1)
     folds = min(one.cv_folds, one.per_class)
     if folds < 2:
         return [last]
     seen = images - images // folds
-    at_once, times = (len(one.grid), 1) if one.head == "svm" else (1, len(one.grid))
+    at_once = len(one.grid) if one.head == "svm" else 1
     width = dims if dims < images else seen
-    return [Fit(one.head, seen, width, at_once * classes, folds * times, folds), last]
+    return [Fit(one.head, seen, width, at_once * classes, folds), last]
 
 
 def head_bytes(one: HeadOptions, classes: int, tested: int, dims: int) -> int:
@@ -251,55 +255,61 @@ def _products_seconds(images: int, dims: int) -> float:
 def _heads_seconds(
     kind: Sequence[HeadOptions], classes: Classes, sample: Sample, found: np.ndarray
 ) -> float:
-    """That heads of one layer and kind take, by a head on the sample."""
+    """That heads of one layer and kind take: steps that they take on the sample, of the seconds
+    that a step takes on as many images as there are."""
     one, dims = kind[0], found.shape[1]
     order = np.arange(len(found))
     inputs = gram.of_features(found, order[: sample.trained], order[sample.trained :])
     labels = np.repeat(np.arange(sample.classes), sample.per_class)
-    seconds = []
-    for _ in range(2):  # the first compiles
-        began = time.monotonic()
-        measure.try_head(
-            one.head,
-            inputs,
-            labels,
-            sample.per_class,
-            one.grid,
-            cv_folds=one.cv_folds,
-            tolerance=one.tolerance,
-        )
-        seconds.append(time.monotonic() - began)
-    small = fits(dataclasses.replace(one, per_class=sample.per_class), sample.classes, dims)
-    whole = [fit for each in kind for fit in fits(each, len(classes.names), dims)]
-    steps = max(1.0, (seconds[1] - _bases_seconds(small)) / _work_seconds(small))
-    return seconds[0] - seconds[1] + _bases_seconds(whole) + steps * _work_seconds(whole)
+    steps = _steps(one, inputs, labels, sample.per_class)
+    total = 0.0
+    for each in kind:
+        for fit, its_steps in zip(reversed(fits(each, len(classes.names), dims)), steps):
+            size = fit._replace(times=1)
+            basis = _basis_seconds(size._replace(head="svm", columns=0))  # of either head
+            total += fit.times * (basis + its_steps * _step_seconds(size))
+    return total
 
 
-def _bases_seconds(every: Sequence[Fit]) -> float:
-    """Of what preconditions, for which the columns do not matter."""
-    return sum(
-        fit.bases * _basis_seconds(fit.images, fit.width, fit.through_features) for fit in every
+def _steps(
+    one: HeadOptions, inputs: gram.Products, labels: np.ndarray, per_class: int
+) -> tuple[float, float]:
+    """Of the last fit, and of one that chooses C: of all its values, on average."""
+    rough, folds = measure.ROUGHER * one.tolerance, min(one.cv_folds, per_class)
+    counted: list[float] = []
+    c = cross_validation.choose_c(
+        one.head,
+        inputs,
+        labels,
+        per_class,
+        one.grid,
+        folds=one.cv_folds,
+        tolerance=rough,
+        told=counted.append,
     )
+    choosing = sum(counted) / folds
+    counted.clear()
+    targets = heads.one_hot(labels, len(labels) // per_class)
+    heads.fit(one.head, inputs.train, targets, [c], tolerance=one.tolerance, told=counted.append)
+    return sum(counted), choosing
 
 
 @functools.cache
-def _basis_seconds(images: int, width: int, through_features: bool) -> float:
-    matrix = jax.random.normal(jax.random.key(0), (images, width))
-    kernel = gram.Kernel(None, matrix) if through_features else gram.Kernel(matrix, None)
+def _basis_seconds(fit: Fit) -> float:
+    kernel = _kernel(fit)
     return _seconds(lambda: heads.strongest(kernel))
 
 
-def _work_seconds(every: Sequence[Fit]) -> float:
-    """Of one step of each fit, all its times."""
-    total = 0.0
-    for fit in every:
-        # Through the features there and back, or once through the inner products; and through the
-        # directions that precondition.
-        seen = (2 if fit.through_features else 1) * fit.width
-        passed = seen + 3 * min(heads.BASIS, fit.width)
-        product = _product_seconds(fit.images, fit.width, fit.columns)
-        total += fit.times * product * passed / fit.width
-    return total
+@functools.cache
+def _step_seconds(fit: Fit) -> float:
+    targets = heads.one_hot(np.arange(fit.images) % fit.columns, fit.columns)
+    return heads.step_seconds(fit.head, _kernel(fit), targets)
+
+
+def _kernel(fit: Fit) -> gram.Kernel:
+    """Made numbers of a fit's sizes."""
+    matrix = jax.random.normal(jax.random.key(0), (fit.images, fit.width)) / np.sqrt(fit.width)
+    return gram.Kernel(None, matrix) if fit.through_features else gram.Kernel(matrix, None)
 
 
 @functools.cache

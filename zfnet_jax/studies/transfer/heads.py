@@ -20,7 +20,8 @@ those that are solved drop out.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -106,6 +107,7 @@ def fit(
     cs: Sequence[float],
     *,
     tolerance: float,
+    told: Callable[[float], None] | None = None,
 ) -> list[Weights]:
     """The weights of heads with several C, from which the gradient has all but vanished.
 
@@ -116,6 +118,7 @@ def fit(
       cs: values of C, ascending.
       tolerance: the search ends where the norm of a problem's preconditioned gradient is this share
         of its norm at zero weights.
+      told: of steps that were made; one counts as the share of the columns that were searched.
 
     Returns:
       the weights with each C.
@@ -132,11 +135,12 @@ def fit(
         found = []
         for c in cs:
             start = found[-1] if found else empty
-            found.append(_search(head, kernel, basis, examples, [c], tolerance, start))
+            found.append(_search(head, kernel, basis, examples, [c], tolerance, start, told))
         return found
     count = len(cs)
     start = Weights(jnp.tile(empty.coefficients, (1, count)), jnp.tile(empty.bias, count))
-    weights = _search(head, kernel, basis, jnp.tile(examples, (1, count)), cs, tolerance, start)
+    examples = jnp.tile(examples, (1, count))
+    weights = _search(head, kernel, basis, examples, cs, tolerance, start, told)
     parts = jnp.split(weights.coefficients, count, 1), jnp.split(weights.bias, count)
     return [Weights(*pair) for pair in zip(*parts)]
 
@@ -157,6 +161,7 @@ def _search(
     cs: Sequence[float],
     tolerance: float,
     start: Weights,
+    told: Callable[[float], None] | None,
 ) -> Weights:
     """The weights [m, P] of problems that are solved at once; those of each C lie together."""
     columns = start.bias.shape[0]
@@ -170,6 +175,8 @@ def _search(
     for steps in range(0, _MAX_STEPS, _ROUND):
         fresh = jnp.bool_(steps % _REFRESH == 0)
         state = _advance(head, kernel, basis, *problem, jnp.float32(tolerance), fresh, state)
+        if told:
+            told(_ROUND * len(place) / columns)
         unsolved = ~(np.asarray(state.share) <= tolerance)  # those that are no numbers, too
         if head == "softmax":
             unsolved = np.repeat(unsolved, columns)
@@ -187,6 +194,23 @@ def _search(
         f" {tolerance:g} of its first: it stays at {float(state.share[worst]):.2g}; give a larger "
         "--tolerance"
     )
+
+
+def step_seconds(head: Head, kernel: Kernel, targets: np.ndarray) -> float:
+    """That a step of a search of all columns takes, once it is compiled."""
+    basis, examples = strongest(kernel), jnp.asarray(targets, jnp.float32)
+    size, columns = _matrix(kernel).shape[1], targets.shape[1]
+    c = jnp.ones(1 if head == "softmax" else columns)
+    start = Weights(jnp.zeros((size, columns)), jnp.zeros(columns))
+    state = _begin(head, kernel, basis, examples, c, c, start)
+    never, fresh = jnp.float32(0), jnp.bool_(False)
+    seconds = 0.0
+    for _ in range(2):  # the first compiles
+        began = time.monotonic()
+        state = _advance(head, kernel, basis, examples, c, c, never, fresh, state)
+        jax.block_until_ready(state)
+        seconds = time.monotonic() - began
+    return seconds / _ROUND
 
 
 def _columns(kept: np.ndarray, array: jax.Array) -> jax.Array:
