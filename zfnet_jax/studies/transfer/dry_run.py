@@ -1,13 +1,14 @@
 """What heads on features will take of time, memory and disk: found on a sample, in a minute or two.
 
-The features of some images are made, and a head of each kind is fitted to those of each layer: so
-its steps are counted. What a step takes is timed on made numbers of the real sizes. No result is
-written.
+The features of some images are made, and a head of each kind is fitted to those of each layer, and
+to half of them: so its steps are counted, and how they grow. What a step takes is timed on made
+numbers of the real sizes. No result is written.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,7 +34,7 @@ from zfnet_jax.studies.transfer.options import Head, HeadOptions, Options
 from zfnet_jax.training import estimate
 from zfnet_jax.training.estimate import bytes_in_words, seconds_in_words
 
-_IMAGES = 1024  # of a sample, at most
+_IMAGES = 2048  # of a sample, at most
 _SAMPLE_BYTES = 2**30  # of their features, at most
 _FLOAT = 4  # bytes
 # Numbers that a search has at once for each column of its weights: so many for each image and for
@@ -258,30 +259,36 @@ def _heads_seconds(
     """That heads of one layer and kind take: steps that they take on the sample, of the seconds
     that a step takes on as many images as there are."""
     one, dims = kind[0], found.shape[1]
-    order = np.arange(len(found))
-    inputs = gram.of_features(found, order[: sample.trained], order[sample.trained :])
-    labels = np.repeat(np.arange(sample.classes), sample.per_class)
-    steps = _steps(one, inputs, labels, sample.per_class)
+    counts = (sample.classes, max(2, sample.classes // 2))
+    steps, of_half = (_steps(one, found, sample, count) for count in counts)
     total = 0.0
     for each in kind:
-        for fit, its_steps in zip(reversed(fits(each, len(classes.names), dims)), steps):
+        for fit, now, before in zip(reversed(fits(each, len(classes.names), dims)), steps, of_half):
+            growth = max(1.0, now / before)  # from twice as many images
+            now *= growth ** max(
+                0.0, math.log2(each.per_class * len(classes.names) / sample.trained)
+            )
             size = fit._replace(times=1)
             basis = _basis_seconds(size._replace(head="svm", columns=0))  # of either head
-            total += fit.times * (basis + its_steps * _step_seconds(size))
+            total += fit.times * (basis + now * _step_seconds(size))
     return total
 
 
 def _steps(
-    one: HeadOptions, inputs: gram.Products, labels: np.ndarray, per_class: int
+    one: HeadOptions, found: np.ndarray, sample: Sample, classes: int
 ) -> tuple[float, float]:
-    """Of the last fit, and of one that chooses C: of all its values, on average."""
-    rough, folds = measure.ROUGHER * one.tolerance, min(one.cv_folds, per_class)
+    """On the first classes of a sample: of the last fit, and of one that chooses C, of all its
+    values, on average."""
+    trained = np.arange(classes * sample.per_class)
+    inputs = gram.of_features(found, trained, sample.trained + np.arange(classes))
+    labels = np.repeat(np.arange(classes), sample.per_class)
+    rough, folds = measure.ROUGHER * one.tolerance, min(one.cv_folds, sample.per_class)
     counted: list[float] = []
     c = cross_validation.choose_c(
         one.head,
         inputs,
         labels,
-        per_class,
+        sample.per_class,
         one.grid,
         folds=one.cv_folds,
         tolerance=rough,
@@ -289,7 +296,7 @@ def _steps(
     )
     choosing = sum(counted) / folds
     counted.clear()
-    targets = heads.one_hot(labels, len(labels) // per_class)
+    targets = heads.one_hot(labels, classes)
     heads.fit(one.head, inputs.train, targets, [c], tolerance=one.tolerance, told=counted.append)
     return sum(counted), choosing
 
