@@ -1,17 +1,21 @@
 from __future__ import annotations
 
+import contextlib
 import resource
 import shutil
 import socket
 import subprocess
 import sys
+import threading
 from collections import namedtuple
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
 from tests import forked
@@ -270,6 +274,27 @@ def test_a_failed_write_is_an_error_and_keeps_the_step_before(tmp_path):
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         assert checkpoints.all_steps() == [1]
         np.testing.assert_array_equal(checkpoints.restore_latest()[1]["x"], big["x"])
+
+
+def test_nets_that_are_trained_at_once_in_threads_save_each_its_own(tmp_path, monkeypatch):
+    """Orbax numbers saves for the whole process, and asks for the number again later."""
+    number = ocp.AsyncCheckpointer.synchronize_next_awaitable_signal_operation_id
+    both = threading.Barrier(2)
+
+    def numbered(self):
+        number(self)
+        with contextlib.suppress(threading.BrokenBarrierError):
+            both.wait(0.5)  # until the other has a number as well, where it can
+
+    monkeypatch.setattr(
+        ocp.AsyncCheckpointer, "synchronize_next_awaitable_signal_operation_id", numbered
+    )
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(_write, [tmp_path / "one", tmp_path / "other"], [1, 1]))
+    for name in ("one", "other"):
+        with Checkpoints(tmp_path / name, **KEEP) as checkpoints:
+            arrays, _ = checkpoints.restore(1, _state(0))
+        _assert_same_bits(arrays, _state(1))
 
 
 def test_the_first_save_of_a_step_stands_and_older_steps_are_refused(tmp_path):

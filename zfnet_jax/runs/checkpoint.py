@@ -23,6 +23,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from logging import LogRecord
 from pathlib import Path
@@ -37,6 +38,10 @@ from zfnet_jax import parallel
 from zfnet_jax.runs import array_tree, damage, steps
 from zfnet_jax.runs.array_tree import PyTree
 from zfnet_jax.runs.steps import Which
+
+# A save that orbax begins in one thread while it begins another would take the number of that one,
+# and write without waiting for its own folder to be made.
+_beginning = threading.Lock()
 
 _FAILED = "failed: "  # what a process tells the others that cannot read
 
@@ -166,7 +171,8 @@ class Checkpoints:
             "record": ocp.args.JsonSave(stored),
         }
         # force: the caller has decided to save; orbax's rules on when to save do not apply.
-        return self._manager.save(step, args=ocp.args.Composite(**items), force=True)
+        with _beginning:
+            return self._manager.save(step, args=ocp.args.Composite(**items), force=True)
 
     def all_steps(self) -> list[int]:
         """Saved steps, oldest first, that of a save still going on included."""
