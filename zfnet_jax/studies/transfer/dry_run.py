@@ -1,4 +1,4 @@
-"""What heads on features will take of time, memory and disk: found on a sample, in a minute or two.
+"""What heads on features will take of time, memory and disk: found on a sample, in minutes.
 
 The features of some images are made, and a head of each kind is fitted to those of each layer, and
 to half of them: so its steps are counted, and how they grow. What a step takes is timed on made
