@@ -21,14 +21,7 @@ import numpy as np
 from zfnet_jax import parallel
 from zfnet_jax.data.images import Chosen, Split
 from zfnet_jax.runs.run import Run
-from zfnet_jax.studies.transfer import (
-    cross_validation,
-    features,
-    gram,
-    heads,
-    measure,
-    study,
-)
+from zfnet_jax.studies.transfer import cross_validation, features, gram, heads, measure, study
 from zfnet_jax.studies.transfer.folds import Classes
 from zfnet_jax.studies.transfer.options import Head, HeadOptions, Options
 from zfnet_jax.training import estimate
@@ -263,14 +256,10 @@ def _heads_seconds(
     steps, of_half = (_steps(one, found, sample, count) for count in counts)
     total = 0.0
     for each in kind:
+        doublings = max(0.0, math.log2(each.per_class * len(classes.names) / sample.trained))
         for fit, now, before in zip(reversed(fits(each, len(classes.names), dims)), steps, of_half):
-            growth = max(1.0, now / before)  # from twice as many images
-            now *= growth ** max(
-                0.0, math.log2(each.per_class * len(classes.names) / sample.trained)
-            )
-            size = fit._replace(times=1)
-            basis = _basis_seconds(size._replace(head="svm", columns=0))  # of either head
-            total += fit.times * (basis + now * _step_seconds(size))
+            grown = now * max(1.0, now / before) ** doublings
+            total += fit.times * (_basis_seconds(fit) + grown * _step_seconds(fit))
     return total
 
 
