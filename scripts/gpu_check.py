@@ -2,11 +2,11 @@
 
 python -m scripts.gpu_check --out=OUT [--small]     # what bash scripts/gpu_check.sh OUT calls
 
-Parity with the CPU from operators to projections; a training that is killed and goes on; the train
-step beside PyTorch's and every stage of it; mining of 50,000 made images; occlusion; the training
-loop beside its bare step. Each part is a suite of scripts.benchmark in a process of its own with a
-time limit, so that one that fails or hangs costs no other. OUT gets gpu_check.md, gpu_check.json
-and a log of each part. --small rehearses it on a CPU.
+Parity with the CPU from operators to projections; a training that is killed and goes on; the
+training loop beside its bare step; occlusion; mining of 50,000 made images; the train step beside
+PyTorch's and every stage of it. Each part is a suite of scripts.benchmark in a process of its own
+with a time limit, so that one that fails or hangs costs no other. OUT gets gpu_check.md,
+gpu_check.json and a log of each part. --small rehearses it on a CPU.
 """
 
 from __future__ import annotations

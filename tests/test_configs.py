@@ -31,6 +31,7 @@ CONFIGS = {
     **{f"zfnet:{name}": (zfnet.get_config, name) for name in architectures.table3()},
     "imagenette:small": (imagenette.get_config, "small"),
     "imagenette:full": (imagenette.get_config, "full"),
+    "tiny_imagenet:wide": (tiny_imagenet.get_config, "wide"),
     "zfnet_gpu:one": (zfnet_gpu.get_config, "one"),
     "zfnet_gpu:eight": (zfnet_gpu.get_config, "eight"),
 }
