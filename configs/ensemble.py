@@ -2,8 +2,8 @@
 
     python -m scripts.sweep --config=configs/ensemble.py --workdir=runs/table2
 
-In small, on Imagenette: `--config=configs/ensemble.py:small` (see configs/ablations.py). That has
-been run (docs/ablations.md), ImageNet not yet.
+In small, on Imagenette: `--config=configs/ensemble.py:small`, on Tiny ImageNet: `:tiny` (see
+configs/ablations.py). Both have been run (docs/ablations.md), ImageNet not yet.
 """
 
 from __future__ import annotations
