@@ -33,6 +33,9 @@ _DEVICES = flags.DEFINE_integer(
     "GPUs of each run, or simulated devices on a CPU; with Slurm per node, 0 for none.",
     lower_bound=0,
 )
+_RUNS = flags.DEFINE_integer(
+    "runs_per_gpu", 1, "Runs at a time on each GPU of this machine, for small nets.", lower_bound=1
+)
 _NODES = flags.DEFINE_integer("nodes_per_run", 1, "Nodes of each run, with Slurm.", lower_bound=1)
 _HOURS = flags.DEFINE_float(
     "hours_per_job", 24.0, "Time limit of a job, with Slurm; it is requeued and goes on after it."
@@ -78,8 +81,11 @@ def _launcher(directory: Path, held: int) -> Launcher:
         from zfnet_jax.sweep import local, lock
 
         lock.check_not_with_slurm(directory)
-        return local.LocalLauncher(local.find_slots(_DEVICES.value), inherit=held)
+        return local.LocalLauncher(local.find_slots(_DEVICES.value, _RUNS.value), inherit=held)
     from zfnet_jax.sweep import slurm
+
+    if _RUNS.value > 1:
+        raise ValueError("--runs_per_gpu is for the GPUs of this machine, not for Slurm")
 
     return slurm.SlurmLauncher(
         directory,

@@ -403,6 +403,22 @@ def test_slots_are_named_as_the_environment_names_the_gpus(monkeypatch):
         local.find_slots(3)
 
 
+def test_several_runs_share_a_gpu_and_its_memory(monkeypatch):
+    monkeypatch.setattr(local, "_ask_jax", lambda: ("gpu", 2))
+    for name in [name for name in os.environ if name.startswith("XLA_PYTHON_CLIENT_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    slots = [slot.environment for slot in local.find_slots(1, 3)]
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in slots] == ["0", "1"] * 3
+    assert {slot["XLA_PYTHON_CLIENT_MEM_FRACTION"] for slot in slots} == {"0.250"}
+    assert local.find_slots(1)[0].environment == {"CUDA_VISIBLE_DEVICES": "0"}
+    monkeypatch.setenv("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    assert local.find_slots(2, 2)[1].environment == {"CUDA_VISIBLE_DEVICES": "0,1"}
+    monkeypatch.setattr(local, "_ask_jax", lambda: ("cpu", 4))
+    with pytest.raises(ValueError, match=r"runs_per_gpu=2, but this machine has no GPU"):
+        local.find_slots(1, 2)
+
+
 def test_one_sweep_at_a_time_also_against_a_training_left_behind(tmp_path):
     with lock.locked(tmp_path) as held:
         left = subprocess.Popen(["sleep", "300"], pass_fds=(held,))

@@ -17,6 +17,8 @@ from zfnet_jax.sweep.plan import Run
 from zfnet_jax.training.preemption import EXIT_CODE
 
 _SIMULATED = "--xla_force_host_platform_device_count"
+_MEMORY = "XLA_PYTHON_CLIENT_MEM_FRACTION"
+_JAX_SETS_ASIDE = 0.75  # of a GPU's memory
 _SECONDS_TO_END = 40.0  # to finish a step and save
 
 
@@ -124,17 +126,25 @@ class LocalLauncher:
         self._processes[run.name] = (process, slot)
 
 
-def find_slots(devices_per_run: int) -> list[Slot]:
+def find_slots(devices_per_run: int, runs_per_gpu: int = 1) -> list[Slot]:
     """As many slots of `devices_per_run` devices as this machine has devices for.
+
+    Of GPUs there are `runs_per_gpu` times as many, which share out their memory: the steps of a
+    small net are too short to fill one (docs/speed.md). The first slots have one each.
 
     GPUs are shown one by one through CUDA_VISIBLE_DEVICES. On a CPU the devices are simulated ones
     (XLA_FLAGS=--xla_force_host_platform_device_count=N) and share out the cores; without that flag
     there is one, with all cores. A TPU is one slot.
 
     Raises:
-      ValueError: a run wants more devices than there are.
+      ValueError: a run wants more devices than there are, or shares a GPU where there is none.
     """
     backend, count = _ask_jax()
+    if runs_per_gpu > 1 and backend != "gpu":
+        raise ValueError(
+            f"--runs_per_gpu={runs_per_gpu}, but this machine has no GPU ({count} devices,"
+            f" {backend})"
+        )
     if not 1 <= devices_per_run <= count:
         raise ValueError(
             f"--devices_per_run={devices_per_run}, but this machine has {count} devices ({backend})"
@@ -144,10 +154,19 @@ def find_slots(devices_per_run: int) -> list[Slot]:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
         names = visible.split(",") if visible else [str(index) for index in range(count)]
         groups = (names[i * devices_per_run : (i + 1) * devices_per_run] for i in range(slots))
-        return [Slot({"CUDA_VISIBLE_DEVICES": ",".join(group)}) for group in groups]
+        shared = _share_of_memory(runs_per_gpu)
+        own = [Slot({"CUDA_VISIBLE_DEVICES": ",".join(group)} | shared) for group in groups]
+        return own * runs_per_gpu
     if backend == "cpu" and slots > 1:
         return _cpu_slots(slots, devices_per_run)
     return [Slot({})]
+
+
+def _share_of_memory(runs: int) -> dict[str, str]:
+    """Variables by which each of several runs on a GPU sets aside its share, where nothing is said
+    of it: JAX sets three quarters aside for one."""
+    given = any(name.startswith("XLA_PYTHON_CLIENT_") for name in os.environ)
+    return {} if given or runs == 1 else {_MEMORY: f"{_JAX_SETS_ASIDE / runs:.3f}"}
 
 
 def _cpu_slots(slots: int, devices_per_run: int) -> list[Slot]:
