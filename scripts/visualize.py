@@ -47,6 +47,9 @@ def main() -> None:
         best = np.argsort(-arrays["probabilities"], kind="stable")[:3]
         answer = (f"{run.class_titles[n]} {arrays['probabilities'][n]:.1%}" for n in best)
         print(f"the net's answer: {', '.join(answer)}")
+    beyond = [n for n in arrays["layers"] if not np.isfinite(arrays[f"{n}/projection"]).all()]
+    if beyond:
+        print(f"{', '.join(beyond)}: projections that go beyond float32 are drawn grey")
     print(f"{run.checkpoint}: {out}, its arrays in {out.with_suffix('.npz')}")
 
 

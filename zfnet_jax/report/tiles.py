@@ -10,8 +10,8 @@ GREY = 0.5  # what zero looks like in a projection, and what lies outside a phot
 def projection_tile(projection: np.ndarray, percentile: float) -> np.ndarray:
     """A projection in its own contrast, symmetric about grey.
 
-    The given percentile of its absolute values becomes white or black; an empty projection is
-    plain grey.
+    The given percentile of its absolute values becomes white or black; an empty projection, and
+    one that goes beyond float32, is plain grey.
 
     Args:
       projection: [h, w, C] float, zero where the unit sees nothing.
@@ -21,7 +21,7 @@ def projection_tile(projection: np.ndarray, percentile: float) -> np.ndarray:
     """
     magnitude = np.abs(projection)
     nonzero = magnitude[magnitude > 0]
-    if not nonzero.size:
+    if not nonzero.size or not np.isfinite(magnitude).all():
         return np.full(projection.shape, GREY)
     return np.clip(GREY + GREY * projection / np.percentile(nonzero, percentile), 0, 1)
 

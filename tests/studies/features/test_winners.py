@@ -16,7 +16,7 @@ from zfnet_jax.architecture import Architecture
 from zfnet_jax.cropped import Units, project_layers, project_units
 from zfnet_jax.layer_specs import Affine
 from zfnet_jax.model import from_config
-from zfnet_jax.report.tiles import moved_inside, window_of
+from zfnet_jax.report.tiles import moved_inside, projection_tile, window_of
 from zfnet_jax.runs.run import Run
 from zfnet_jax.stages.stage import Down
 from zfnet_jax.studies.features import mining, study
@@ -237,6 +237,18 @@ def test_projections_may_start_from_one(run, split, folder, tmp_path):
             value = recorded.winners[f"{layer}/value"][number][:, None, None, None]
             a, b = recorded.projection(layer, number), ones.projection(layer, number) * value
             np.testing.assert_allclose(a, b, atol=2e-3 * max(np.abs(a).max(), 1e-9))
+
+
+def test_a_projection_beyond_float32_is_told_and_drawn_grey(run, split, tmp_path):
+    loud = dataclasses.replace(run, params=jax.tree.map(lambda weights: 100 * weights, run.params))
+    with pytest.raises(
+        FloatingPointError, match=r"conv\d: the projection of map .* beyond float32"
+    ):
+        make(loud, split, tmp_path, unit_value=3e38)
+    assert not list(tmp_path.rglob("projections.npz"))
+    tile = np.ones((4, 4, 3), np.float32)
+    tile[1, 2] = np.inf
+    assert (projection_tile(tile, 99.5) == 0.5).all()
 
 
 def test_a_scale_between_layers_is_projected_through(run, split, folder, tmp_path):

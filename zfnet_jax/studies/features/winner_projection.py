@@ -117,6 +117,9 @@ def project_winners(
       writer: takes the pictures (see `winners` for the arrays); None in processes that only help.
       unit_value: what projections start from; None for the recorded activation.
       rectify, overlap: see `deconvnet`.
+
+    Raises:
+      FloatingPointError: a projection goes beyond float32.
     """
     images = {conv.name: winners[f"{conv.name}/image"] for conv in run.architecture.convs}
     used = _used(images)
@@ -149,6 +152,7 @@ def project_winners(
                     overlap=overlap,
                 )
                 pixels = np.asarray(pixels)[: len(row)]
+                _check_finite(pixels, layer, number, block.rows[row], strength, unit_value)
                 scale = np.abs(pixels).max(axis=(1, 2, 3))
                 scale = np.where(scale > 0, scale, 1)
                 scaled = (pixels / scale[:, None, None, None]).astype(np.float16)
@@ -173,6 +177,27 @@ def project_winners(
                 writer.arrays["projections"][f"{layer}/projection"][number, slot] = projection
                 writer.arrays["projections"][f"{layer}/scale"][number, slot] = scale
                 writer.arrays["patches"][f"{layer}/patch"][number, slot] = patch
+
+
+def _check_finite(
+    pixels: np.ndarray,
+    layer: str,
+    number: np.ndarray,
+    image: np.ndarray,
+    strength: np.ndarray,
+    unit_value: float | None,
+) -> None:
+    """FloatingPointError if a projection [n, h, w, C] goes beyond float32, as in a deep net whose
+    filters add up more than they keep: each layer on the way down makes it larger."""
+    finite = np.isfinite(pixels).all(axis=(1, 2, 3))
+    if finite.all():
+        return
+    first = int(np.argmin(finite))
+    raise FloatingPointError(
+        f"{layer}: the projection of map {number[first]} in image {image[first]}, which starts from"
+        f" {strength[first]:.3g}, goes beyond float32"
+        + (": scripts.mine --unit_value=1 starts all from 1" if unit_value is None else "")
+    )
 
 
 def _add_arrays(
