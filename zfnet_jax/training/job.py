@@ -108,7 +108,9 @@ def set_up(
             f"{config.data.prepared_dir} holds one class only, of which no net learns anything:"
             " prepare photos in one folder for each of two classes or more"
         )
-    if data is None and train.fingerprint == validation.fingerprint and parallel.is_writer():
+    # Whoever prepares splits himself, as folds of a study, knows what he validates on.
+    chosen = data is None and config.data.source != "prepared"
+    if chosen and train.fingerprint == validation.fingerprint and parallel.is_writer():
         logging.warning(splits.SAME_PHOTOS)
     distributed.agree({"data": workdir.fingerprints(train, validation)})
     steps_per_epoch = batches.train_steps_per_epoch(len(train), config.batch_size)

@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from zfnet_jax.data import splits
 from zfnet_jax.data.images import Photos
 from zfnet_jax.data.prepared import open_prepared, verify
 from zfnet_jax.data.subset import write_subset
@@ -40,7 +41,7 @@ def test_a_subset_is_a_prepared_split_of_its_rows(train, tmp_path):
 
 
 def test_a_fold_is_trained_on_its_training_images_and_goes_on_where_it_stopped(
-    run, tiny_config, train, tmp_path, monkeypatch
+    run, tiny_config, train, tmp_path, monkeypatch, caplog
 ):
     run = dataclasses.replace(run, directory=tmp_path)
     classes = choose_classes(train.labels, train.class_names, ())
@@ -51,8 +52,8 @@ def test_a_fold_is_trained_on_its_training_images_and_goes_on_where_it_stopped(
     train_and_evaluate = scratch.train_and_evaluate
 
     def interrupted(config, directory):
-        splits = ("train", "validation", "test")
-        seen.append([open_prepared(config.data.prepared_dir, name) for name in splits])
+        names = ("train", "validation", "test")
+        seen.append([open_prepared(config.data.prepared_dir, name) for name in names])
         train_and_evaluate(config, directory, 4 if len(seen) == 1 else None)
         if len(seen) == 1:
             raise KeyboardInterrupt
@@ -74,6 +75,8 @@ def test_a_fold_is_trained_on_its_training_images_and_goes_on_where_it_stopped(
     assert len(seen) == 2
 
     training, watched, tested = seen[1]
+    assert watched.keys == training.keys  # so few are all watched, which needs no warning
+    assert splits.SAME_PHOTOS not in caplog.text
     assert training.keys == tuple(train.keys[row] for row in fold.train)
     assert set(watched.keys) <= set(training.keys)
     assert tested.keys == tuple(train.keys[row] for row in fold.test)
