@@ -152,8 +152,8 @@ def project_winners(
                     overlap=overlap,
                 )
                 pixels = np.asarray(pixels)[: len(row)]
-                _check_finite(pixels, layer, number, block.rows[row], strength, unit_value)
                 scale = np.abs(pixels).max(axis=(1, 2, 3))
+                _check_finite(scale, layer, number, block.rows[row], strength, unit_value)
                 scale = np.where(scale > 0, scale, 1)
                 scaled = (pixels / scale[:, None, None, None]).astype(np.float16)
                 shape, windows = block.photos.shape[1:], window[at]
@@ -180,16 +180,16 @@ def project_winners(
 
 
 def _check_finite(
-    pixels: np.ndarray,
+    scale: np.ndarray,
     layer: str,
     number: np.ndarray,
     image: np.ndarray,
     strength: np.ndarray,
     unit_value: float | None,
 ) -> None:
-    """FloatingPointError if a projection [n, h, w, C] goes beyond float32, as in a deep net whose
-    filters add up more than they keep: each layer on the way down makes it larger."""
-    finite = np.isfinite(pixels).all(axis=(1, 2, 3))
+    """FloatingPointError if a projection, of the largest value `scale` [n], goes beyond float32, as
+    in a deep net whose filters add up more than they keep: each layer down makes it larger."""
+    finite = np.isfinite(scale)
     if finite.all():
         return
     first = int(np.argmin(finite))
