@@ -87,11 +87,22 @@ def test_gram_matrix_is_all_inner_products_whatever_the_blocks(monkeypatch):
     expected = less_mean @ less_mean.T
     whole = gram.gram_matrix(rows, desc="", progress=False)
     monkeypatch.setattr(gram, "BLOCK", 10)
+    monkeypatch.setattr(gram, "PIECE", 16)
     monkeypatch.setattr(gram, "CHUNK_BYTES", 37 * 4 * 64)
     blocks = gram.gram_matrix(rows, desc="", progress=False)
     for found in (whole, blocks):
         np.testing.assert_allclose(found, expected, atol=1e-4)
         np.testing.assert_array_equal(found, found.T)
+
+
+def test_one_program_multiplies_the_features_of_every_layer():
+    """On a GPU compiling took longer than multiplying, and each layer's sizes were new ones."""
+    programs = set()
+    for dims in (500, 700, 1300):
+        rows = np.random.default_rng(0).normal(size=(300, dims)).astype(np.float32)
+        gram.gram_matrix(rows, desc="", progress=False)
+        programs.add(gram.added._cache_size())
+    assert len(programs) == 1
 
 
 def test_of_a_file_every_number_is_read_once(tmp_path, monkeypatch):
@@ -104,7 +115,8 @@ def test_of_a_file_every_number_is_read_once(tmp_path, monkeypatch):
         read.append((at, len(buffers[0])))
         return preadv(file, [buffers[0][:100]], at)  # a disk may give less than is asked for
 
-    monkeypatch.setattr(gram, "CHUNK_BYTES", 37 * 4 * 64)
+    monkeypatch.setattr(gram, "PIECE", 16)
+    monkeypatch.setattr(gram, "CHUNK_BYTES", 128 * 4 * 64)
     expected = gram.gram_matrix(rows, desc="", progress=False)
     monkeypatch.setattr(os, "preadv", counted)
     mapped = np.load(tmp_path / "features.npy", mmap_mode="r")
@@ -219,7 +231,8 @@ def test_a_head_that_does_not_converge_is_an_error(cloud, monkeypatch):
             heads.fit(head, cloud.products().train, targets, [1.0], tolerance=1e-12)
 
 
-def test_steps_are_told_as_shares_of_the_columns_that_are_searched(cloud):
+def test_steps_are_told_as_shares_of_the_columns_that_are_searched(cloud, monkeypatch):
+    monkeypatch.setattr(heads, "_FEWEST", 1)
     targets, told = heads.one_hot(cloud.labels, CLASSES), []
     kernel = cloud.products().train
     heads.fit("svm", kernel, targets, [1e-3, 10.0], tolerance=1e-4, told=told.append)

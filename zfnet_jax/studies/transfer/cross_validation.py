@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from zfnet_jax import heap
 from zfnet_jax.studies.transfer import heads
 from zfnet_jax.studies.transfer.gram import Products
 from zfnet_jax.studies.transfer.options import Head
@@ -58,4 +59,5 @@ def choose_c(
             predicted = heads.logits(part, weights).argmax(axis=1)
             right[place, fold] = np.mean(predicted == labels[held])
         del part, found  # before the next ones
+        heap.give_back()
     return grid[int(right.mean(axis=1).argmax())]

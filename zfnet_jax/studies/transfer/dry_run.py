@@ -240,10 +240,10 @@ def _features(
 
 def _products_seconds(images: int, dims: int) -> float:
     """That the inner products of all images take, but for reading the features."""
-    width = gram.chunk_width(images, dims)
-    blocks = -(-images // gram.BLOCK)
+    side = gram.block_side(images)
+    blocks = -(-images // side)
     pairs = blocks * (blocks + 1) // 2
-    return pairs * dims / width * _product_seconds(gram.BLOCK, width, gram.BLOCK)
+    return pairs * -(-dims // gram.PIECE) * _product_seconds(side)
 
 
 def _heads_seconds(
@@ -309,10 +309,17 @@ def _kernel(fit: Fit) -> gram.Kernel:
 
 
 @functools.cache
-def _product_seconds(rows: int, inner: int, columns: int) -> float:
-    """Of [rows, inner] times [inner, columns] in full float32, on a device."""
-    one, other = jnp.ones((rows, inner)), jnp.ones((columns, inner))
-    return _seconds(lambda: gram.multiplied(one, other))
+def _product_seconds(side: int) -> float:
+    """Of one piece of two blocks, on a device."""
+    many, piece = 16, jnp.ones((side, gram.PIECE))
+
+    def add() -> jax.Array:
+        total = jnp.zeros((side, side))
+        for _ in range(many):
+            total = gram.added(total, piece, piece)
+        return total
+
+    return _seconds(add) / many
 
 
 def _seconds(do: Callable[[], Any]) -> float:

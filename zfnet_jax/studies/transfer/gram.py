@@ -18,7 +18,9 @@ import numpy as np
 
 from zfnet_jax import parallel, passes, tasks
 
-BLOCK = 1024  # rows of a matrix product on the device
+BLOCK = 1024  # rows of a matrix product on the device, at most
+PIECE = 512  # features of one
+_ROWS = 128  # a block has a multiple of so many
 CHUNK_BYTES = 2**29  # features of all images held at once, on the host and on the device
 _READS = 8  # of a file, at a time
 
@@ -122,7 +124,8 @@ def gram_matrix(
 
     Some features of all images at a time: every number is read once, and memory is a gigabyte
     beside the result. The devices multiply pairs of blocks of rows in float32, those on and below
-    the diagonal only.
+    the diagonal only, in pieces of one size, so that one program serves all layers: compiling took
+    a GPU longer than multiplying.
 
     Args:
       features: [N, D] float32, usually mapped from the disk.
@@ -133,29 +136,41 @@ def gram_matrix(
       [N, N] float32, symmetric; nothing, [0, 0], if it is not kept.
     """
     count, dims = features.shape
-    width = chunk_width(count, dims)
+    width, side = chunk_width(count, dims), block_side(count)
     gram = np.zeros((count, count) if kept else (0, 0), np.float32)
-    tops = range(0, count, BLOCK)
+    nothing = parallel.replicate(np.zeros((side, side), np.float32))
+    tops = range(0, count, side)
     pairs = [(top, left) for top in tops for left in tops if left <= top]
     with passes.bar(dims, desc, "dims", progress) as bar:
         for first in range(0, dims, width):
-            chunk = _columns(features, first, min(width, dims - first))
-            chunk -= chunk.mean(axis=0, dtype=np.float64).astype(np.float32)
-            blocks = parallel.replicate({top: chunk[top : top + BLOCK] for top in tops})
+            pieces = range(0, min(width, dims - first), PIECE)
+            # Filled up with zeros, which add nothing.
+            chunk = np.zeros((len(tops) * side, len(pieces) * PIECE), np.float32)
+            seen = chunk[:count, : dims - first]
+            _read_columns(features, first, seen)
+            seen -= seen.mean(axis=0, dtype=np.float64).astype(np.float32)
+            blocks = parallel.replicate(
+                {top: [chunk[top : top + side, at : at + PIECE] for at in pieces] for top in tops}
+            )
 
-            def product(pair: tuple[int, int], blocks: dict[int, jax.Array] = blocks) -> np.ndarray:
-                top, left = pair
-                return np.asarray(multiplied(*parallel.here((blocks[top], blocks[left]))))
+            def product(
+                pair: tuple[int, int], blocks: dict[int, list[jax.Array]] = blocks
+            ) -> np.ndarray:
+                total = parallel.here(nothing)
+                for rows, columns in zip(*parallel.here([blocks[top] for top in pair])):
+                    total = added(total, rows, columns)
+                return np.asarray(total)
 
             for (top, left), part in zip(pairs, tasks.dealt(pairs, product)):
                 if kept:
-                    gram[top : top + part.shape[0], left : left + part.shape[1]] += part
-            bar.update(chunk.shape[1])
-            del chunk, blocks, product  # before the next ones
+                    square = gram[top : top + side, left : left + side]
+                    square += part[: square.shape[0], : square.shape[1]]
+            bar.update(seen.shape[1])
+            del chunk, seen, blocks, product  # before the next ones
     if not kept:
         return gram
-    for top in range(0, count, BLOCK):  # in place: a transposed copy would double the memory
-        bottom = top + BLOCK
+    for top in tops:  # in place: a transposed copy would double the memory
+        bottom = top + side
         gram[:top, top:bottom] = gram[top:bottom, :top].T
         square = gram[top:bottom, top:bottom]
         square[...] = np.tril(square) + np.tril(square, -1).T
@@ -164,7 +179,13 @@ def gram_matrix(
 
 def chunk_width(count: int, dims: int) -> int:
     """How many features of all images are held at once."""
-    return min(dims, max(1, CHUNK_BYTES // (4 * count)))
+    most = CHUNK_BYTES // (4 * max(count, block_side(count)))
+    return min(dims, max(1, most // PIECE) * PIECE)
+
+
+def block_side(count: int) -> int:
+    """How many of all images' rows a device multiplies at once."""
+    return min(BLOCK, -(-count // _ROWS) * _ROWS)
 
 
 def _check(variance: float, square: float) -> None:
@@ -211,17 +232,17 @@ def _chosen(
     return found
 
 
-def _columns(features: np.ndarray, first: int, width: int) -> np.ndarray:
-    """[N, width] of [N, D], an array of the caller's own.
+def _read_columns(features: np.ndarray, first: int, found: np.ndarray) -> None:
+    """Some of [N, D], from a first one on, into [N, W].
 
     Of a mapped file each number is read once, by itself: the system would read whole pages, and
     more ahead of them, for each row of a mapped slice, and keep them in memory.
     """
     if not (isinstance(features, np.memmap) and features.filename is not None):
-        return np.array(features[:, first : first + width])
+        found[...] = features[:, first : first + found.shape[1]]
+        return
     count, dims = features.shape
     size = features.itemsize
-    found = np.empty((count, width), features.dtype)
     file = os.open(features.filename, os.O_RDONLY)
     try:
         if hasattr(os, "posix_fadvise"):
@@ -240,7 +261,12 @@ def _columns(features: np.ndarray, first: int, width: int) -> np.ndarray:
             list(pool.map(read, (range(n, min(n + 256, count)) for n in range(0, count, 256))))
     finally:
         os.close(file)
-    return found
+
+
+@jax.jit
+def added(total: jax.Array, rows: jax.Array, columns: jax.Array) -> jax.Array:
+    """A total [R, R] and the inner products of [R, PIECE] and [R, PIECE], in full float32."""
+    return total + _matmul(rows, columns.T)
 
 
 @jax.jit

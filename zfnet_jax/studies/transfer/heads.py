@@ -37,6 +37,7 @@ from zfnet_jax.studies.transfer.options import Head
 _MAX_STEPS = 2000
 _ROUND = 4  # steps between looks at which problems are solved
 _REFRESH = 16  # and after which products are made anew: sums of what was added would drift
+_FEWEST = 32  # columns that are searched: for fewer, reading the matrix is what takes the time
 _NEWTON_STEPS = 5  # along a direction
 BASIS = 512  # directions that precondition, at most
 # Weaker ones, as a share of the strongest, are below what preconditions well in float32.
@@ -223,7 +224,7 @@ def _filled_up(kept: np.ndarray, count: int) -> np.ndarray:
     if not len(kept):
         return kept
     size = count
-    while len(kept) <= size // 2:
+    while max(len(kept), _FEWEST) <= size // 2:
         size //= 2
     others = np.setdiff1d(np.arange(count), kept)[: size - len(kept)]
     return np.sort(np.concatenate([kept, others]))

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from zfnet_jax import parallel, passes
+from zfnet_jax import heap, parallel, passes
 from zfnet_jax.data.images import Split
 from zfnet_jax.runs.run import Run
 from zfnet_jax.studies import saved
@@ -89,6 +89,7 @@ def measured(
     def prepared(first: HeadOptions) -> tuple[Fold, Products]:
         if getattr(held, "first", None) != first:
             held.__dict__.clear()  # two of them would take twice the memory
+            heap.give_back()
             fold = fold_of(classes, first)
             held.inputs = fold, products[first.layer](fold.train, fold.test)
             held.first = first
