@@ -20,6 +20,7 @@ from tests.conftest import OVERRIDES, ROOT, SHALLOW
 from zfnet_jax import entry
 from zfnet_jax.command import shell
 from zfnet_jax.data.sources import make_source
+from zfnet_jax.studies import options
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
@@ -242,3 +243,4 @@ def test_an_installed_package_tells_the_commands_that_it_has(monkeypatch, capsys
     shell.fail(message)
     said = "error: no winners: run python -m scripts.mine first\nerror: no winners: run zfnet-jax"
     assert capsys.readouterr().err == f"{said} mine first\n"
+    assert options.command("mine", "--workdir=a b") == "zfnet-jax mine '--workdir=a b'"

@@ -44,10 +44,15 @@ def run(name: str, arguments: Sequence[str]) -> None:
     runpy.run_module(f"scripts.{name}", run_name="__main__", alter_sys=True)
 
 
-def as_installed(text: str) -> str:
-    """A message with its commands as they work here: an installed package's scripts are no modules
-    of the folder that one is in."""
-    return text.replace("python -m scripts.", "zfnet-jax ") if HOME == _INSTALLED else text
+def typed(script: str) -> str:
+    """How a script is called here: an installed package's are no modules of the folder that one is
+    in."""
+    return f"zfnet-jax {script}" if HOME == _INSTALLED else f"python -m scripts.{script}"
+
+
+def as_typed(text: str) -> str:
+    """A message with its commands as they work here."""
+    return text.replace("python -m scripts.", typed(""))
 
 
 def _scripts() -> dict[str, str]:

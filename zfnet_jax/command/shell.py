@@ -85,7 +85,7 @@ def show_any_letters() -> None:
 
 def fail(message: str, code: int = WRONG) -> SystemExit:
     """Prints an error in one line; what to raise then."""
-    line = entry.as_installed(" ".join(message.splitlines()))
+    line = entry.as_typed(" ".join(message.splitlines()))
     print(f"error: {line}", file=sys.stderr)
     return SystemExit(code)
 

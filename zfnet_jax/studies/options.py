@@ -25,6 +25,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
+from zfnet_jax import entry
+
 _SETTING = "option"  # the key of a field's metadata
 
 
@@ -153,8 +155,9 @@ def arguments(options: AnyOptions) -> list[str]:
 
 
 def command(script: str, *given: str | Path) -> str:
-    """A command of this project as it is typed in a shell: `python -m scripts.NAME ...`."""
-    return " ".join(["python", "-m", f"scripts.{script}", *(_word(str(one)) for one in given)])
+    """A command of this project as it is typed in a shell: `python -m scripts.NAME ...`, of an
+    installed package `zfnet-jax NAME ...`."""
+    return " ".join([entry.typed(script), *(_word(str(one)) for one in given)])
 
 
 def content_digest(path: str | Path) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from zfnet_jax import parallel
+from zfnet_jax import entry, parallel
 from zfnet_jax.data import splits
 from zfnet_jax.studies.context import Context, other_run
 from zfnet_jax.studies.drawing import draw, write_tables
@@ -213,7 +213,7 @@ def _images(workdir: Path, split: str) -> str | None:
 def _further_nets(*tables: int) -> str:
     """Why these tables cannot be made of one net, and what to do."""
     commands = (
-        f"python -m scripts.sweep --config={SWEEPS[number]} --workdir=DIR" for number in tables
+        f"{entry.typed('sweep')} --config={SWEEPS[number]} --workdir=DIR" for number in tables
     )
     return f"it needs further nets: {' and '.join(commands)}, then --sweep=DIR"
 

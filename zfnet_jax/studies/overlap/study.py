@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from zfnet_jax import parallel, passes
+from zfnet_jax import entry, parallel, passes
 from zfnet_jax.data.photo_set import PhotoSet, open_photo_set
 from zfnet_jax.runs import workdir
 from zfnet_jax.studies.context import Context
@@ -130,7 +130,7 @@ def step(context: Context, others: Mapping[str, Other], missing: str) -> Step:
     options = Options()
     lacks = context.lacks("train")
     if not lacks and context.run.config.data.streaming:
-        lacks = "the training images are streamed: run python -m scripts.overlap on their folder"
+        lacks = f"the training images are streamed: run {entry.typed('overlap')} on their folder"
     ours = Path() if lacks else folder_of(context.run, "train", context.prepared_dir)
     pages = {name: context.report / "overlap" / name for name in others}
 

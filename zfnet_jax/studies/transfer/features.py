@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from zfnet_jax import lock, model, parallel, passes
+from zfnet_jax import entry, lock, model, parallel, passes
 from zfnet_jax.data import augment, batches
 from zfnet_jax.data.augment import Scale
 from zfnet_jax.data.images import Images, Split
@@ -55,7 +55,7 @@ def of_table7(run: Run) -> tuple[tuple[str, ...], str]:
     flags = " ".join(f"--layer={layer}" for layer in left_out)
     return kept, (
         f"Left out, as an image has features of more than {4 * LARGEST / 1e6:.1f} MB there:"
-        f" {sizes}; python -m scripts.transfer {flags} takes them."
+        f" {sizes}; {entry.typed('transfer')} {flags} takes them."
     )
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from zfnet_jax import entry
 from zfnet_jax.names import fit
 from zfnet_jax.report.table import Cell, Column, Number, Table
 from zfnet_jax.studies import paper
@@ -161,7 +162,7 @@ def voc_table(found: Result | None, notes: Sequence[str] = (), unread: str = "")
     """
     published = paper.table(6)
     ours: list[float | None] = [None] * len(published.rows)
-    reason, setting = f"python -m scripts.voc has not been run{unread}", []
+    reason, setting = f"{entry.typed('voc')} has not been run{unread}", []
     if found is not None:
         about = found.about
         ours, setting = [*about["average_precision"], about["mean"]], [*about["setting"], *notes]
@@ -239,13 +240,13 @@ def _cell(
     if found is None:
         return Cell(paper=theirs, reason=reason)
     if source.method == "scratch":
-        reason = f"python -m scripts.scratch has not been run with {column.per_class} per class"
+        reason = f"{entry.typed('scratch')} has not been run with {column.per_class} per class"
     return _measured(accuracies(found, source, column.per_class), reason, theirs)
 
 
 def _not_run(found: Scores | None, column: Measured, unread: str) -> str:
     if found is None:
-        return f"python -m scripts.transfer has not been run on {column.data}{unread}"
+        return f"{entry.typed('transfer')} has not been run on {column.data}{unread}"
     return f"this layer and head have not been run with {column.per_class} per class"
 
 
