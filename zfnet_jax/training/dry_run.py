@@ -92,10 +92,10 @@ def dry_run(config: ConfigDict, directory: Path | None = None) -> Iterator[str]:
     validating, compiling = _timed_validation(job, state, mean)
     speed = Speed(seconds, waiting, reading, validating)
     yield from _of_time(job, speed, start + compiling)
-    had, there = estimate.host_memory()
-    had += estimate.tree_bytes(shapes)  # a checkpoint is written from a copy
+    host = estimate.host_memory()
+    most = host.most + estimate.tree_bytes(shapes)  # a checkpoint is written from a copy
     each = ", each process" if parallel.process_count() > 1 else ""
-    yield f"memory of the host: {bytes_in_words(had)}{each}, of {bytes_in_words(there)}"
+    yield f"memory of the host: {bytes_in_words(most)}{each}, of {bytes_in_words(host.there)}"
 
 
 def _batches(job: Job, epoch: int) -> _Batches:

@@ -65,16 +65,30 @@ def device_memory() -> int | None:
     return stats.get("bytes_limit") if stats else None
 
 
-def host_memory() -> tuple[int, int]:
-    """Bytes that this process has had at most, pages of files included, and that the host has."""
+class HostMemory(NamedTuple):
+    """Bytes, pages of files included.
+
+    Attributes:
+      most: that this process has had.
+      now: that it has; where the system does not say, `most`.
+      there: of the host.
+    """
+
+    most: int
+    now: int
+    there: int
+
+
+def host_memory() -> HostMemory:
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     status = Path("/proc/self/status")
-    peak = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
-    if peak:
-        had = 1024 * int(peak[1])
-    else:  # kilobytes, of macOS bytes
-        unit = 1 if sys.platform == "darwin" else 1024
-        had = unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return had, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    text = status.read_text(encoding="utf-8") if status.exists() else ""
+    said = {name: 1024 * int(size) for name, size in re.findall(r"(VmHWM|VmRSS):\s+(\d+) kB", text)}
+    if said:
+        return HostMemory(said["VmHWM"], said["VmRSS"], there)
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, elsewhere kilobytes
+    most = unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return HostMemory(most, most, there)
 
 
 def bytes_in_words(count: float) -> str:

@@ -34,7 +34,9 @@ _FLOAT = 4  # bytes
 # each number of the matrix's width.
 _OF_IMAGE: dict[Head, int] = {"svm": 13, "softmax": 7}
 _OF_WIDTH = 6
-_BESIDE = 5 * 10**8  # bytes, of programs, of LAPACK and of what is free and kept all the same
+# Bytes beside, on a CPU: of the programs of all searches of a size, and of LAPACK, of pages of the
+# photos' file and of what is free and kept all the same.
+_PROGRAMS, _BESIDE = 15 * 10**7, 5 * 10**8
 
 
 class Fit(NamedTuple):
@@ -148,23 +150,26 @@ def head_bytes(one: HeadOptions, classes: int, tested: int, dims: int) -> int:
 
 
 def _of_memory(need: Need, classes: Classes, count: int, dims: Mapping[str, int]) -> str:
-    had, there = estimate.host_memory()
+    host = estimate.host_memory()
     of_heads = [
         head_bytes(one, len(classes.names), len(study.fold_of(classes, one).test), dims[one.layer])
         for one in need.heads
     ]
     of_products = [
-        _FLOAT * (count**2 + 3 * count * gram.chunk_width(count, dims[layer]))
+        _FLOAT * (count**2 + 2 * count * gram.chunk_width(count, dims[layer]))
         for layer in need.products
     ]
     if parallel.local_devices()[0].platform == "cpu":
-        most = had + _BESIDE + max([*of_heads, *of_products])
-        return f"memory: {bytes_in_words(most)} at most, of {bytes_in_words(there)}"
+        sizes = {fits(one, len(classes.names), dims[one.layer])[-1] for one in need.heads}
+        beside = _PROGRAMS * len(sizes) + _BESIDE
+        most = max(host.most, host.now + beside + max([*of_heads, *of_products]))
+        return f"memory: {bytes_in_words(most)} at most, of {bytes_in_words(host.there)}"
     device = estimate.device_memory()
     of = f", of {bytes_in_words(device)}" if device else ""
+    most = max(host.most, host.now + max([0, *of_products]))
     return (
         f"memory: {bytes_in_words(max(of_heads))} of a device at most{of};"
-        f" {bytes_in_words(had + max([0, *of_products]))} of the host, of {bytes_in_words(there)}"
+        f" {bytes_in_words(most)} of the host, of {bytes_in_words(host.there)}"
     )
 
 

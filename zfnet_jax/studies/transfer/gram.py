@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from zfnet_jax import parallel, passes, tasks
+from zfnet_jax import heap, parallel, passes, tasks
 
 BLOCK = 1024  # rows of a matrix product on the device, at most
 PIECE = 512  # features of one
@@ -167,6 +167,7 @@ def gram_matrix(
                     square += part[: square.shape[0], : square.shape[1]]
             bar.update(seen.shape[1])
             del chunk, seen, blocks, product  # before the next ones
+            heap.give_back()
     if not kept:
         return gram
     for top in tops:  # in place: a transposed copy would double the memory
