@@ -34,9 +34,8 @@ _FLOAT = 4  # bytes
 # each number of the matrix's width.
 _OF_IMAGE: dict[Head, int] = {"svm": 13, "softmax": 7}
 _OF_WIDTH = 6
-# Bytes beside, on a CPU: of the programs of all searches of a size, and of LAPACK, of pages of the
-# photos' file and of what is free and kept all the same.
-_PROGRAMS, _BESIDE = 15 * 10**7, 5 * 10**8
+# Bytes beside, on a CPU: of the programs of all searches of a size, and of all else.
+_PROGRAMS, _BESIDE = 15 * 10**7, 3 * 10**8
 
 
 class Fit(NamedTuple):
@@ -163,7 +162,9 @@ def _of_memory(need: Need, classes: Classes, count: int, dims: Mapping[str, int]
         sizes = {fits(one, len(classes.names), dims[one.layer])[-1] for one in need.heads}
         beside = _PROGRAMS * len(sizes) + _BESIDE
         most = max(host.most, host.now + beside + max([*of_heads, *of_products]))
-        return f"memory: {bytes_in_words(most)} at most, of {bytes_in_words(host.there)}"
+        # Those pages the system takes back, as of any file that is cached.
+        aside = "pages of the photos' file aside"
+        return f"memory: {bytes_in_words(most)} at most, of {bytes_in_words(host.there)}; {aside}"
     device = estimate.device_memory()
     of = f", of {bytes_in_words(device)}" if device else ""
     most = max(host.most, host.now + max([0, *of_products]))
