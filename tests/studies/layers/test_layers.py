@@ -69,6 +69,27 @@ def test_each_projection_is_that_of_its_units_activation_alone(run, photo, nine)
             assert not outside.any()
 
 
+def test_what_goes_beyond_float32_is_projected_from_one(run, photo):
+    """A net without biases, and the same with filters 2^14 times as strong: all it sees is a
+    multiple, on the way up of 2^14 for each layer and on the way down once more."""
+    quiet = dataclasses.replace(
+        run, params={name: one | {"bias": 0 * one["bias"]} for name, one in run.params.items()}
+    )
+    strong = {name: one | {"kernel": 2**14 * one["kernel"]} for name, one in quiet.params.items()}
+    loud = dataclasses.replace(run, params=strong)
+    expected, found = (strongest.strongest_maps(one, photo, count=3) for one in (quiet, loud))
+    for layer in expected["layers"]:
+        np.testing.assert_array_equal(found[f"{layer}/map"], expected[f"{layer}/map"])
+        for one, other in zip(found[f"{layer}/projection"], expected[f"{layer}/projection"]):
+            np.testing.assert_allclose(one / one.max(), other / other.max(), atol=1e-5)
+    number, place = found["conv5/map"][0], tuple(found["conv5/position"][0])
+    alone = strongest.one_unit(loud, photo, "conv5", number, place, "deconvnet", "sum")
+    of_all = found["conv5/projection"][0]
+    np.testing.assert_allclose(
+        alone["conv5/projection"][0] / of_all.max(), of_all / of_all.max(), atol=1e-5
+    )
+
+
 def test_few_programs_are_compiled_for_a_photo(run, photo, monkeypatch):
     """One for the layers of each scale, of which the net has three: compiling is most of what the
     first picture of a deep net takes."""

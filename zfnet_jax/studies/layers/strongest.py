@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from zfnet_jax import deconvnet, geometry, units
@@ -22,7 +24,9 @@ Arrays = dict[str, np.ndarray]
 def strongest_maps(run: Run, photo: np.ndarray, count: int, layers: Sequence[str] = ()) -> Arrays:
     """For every conv layer, the maps with the strongest activations in a photo (Section 2.1).
 
-    Of each such map the strongest unit alone is projected, from its own activation.
+    Of each such map the strongest unit alone is projected, from its own activation; in a layer
+    where that goes beyond float32, as in a deep net whose filters add up more than they keep, from
+    1, which changes a projection by a factor and no more.
 
     Args:
       run: the net.
@@ -55,6 +59,9 @@ def strongest_maps(run: Run, photo: np.ndarray, count: int, layers: Sequence[str
         "layers": np.array(layers),
     }
     projected = _project(run, activations, found)
+    loud = [layer for layer in found if not np.isfinite(projected[layer]).all()]
+    from_one = {one: found[one]._replace(value=np.sign(found[one].value)) for one in loud}
+    projected |= _project(run, activations, from_one)
     for layer, chosen in found.items():
         positions = np.stack([chosen.row, chosen.column], axis=1)
         result |= {
@@ -100,16 +107,20 @@ def one_unit(
         raise ValueError(
             f"{layer} has units 0 to {height - 1} by 0 to {width - 1}, not {row}, {column}"
         )
-    projected = deconvnet.project(
+    start = units.unit_at(maps, number, row, column)
+    project = functools.partial(
+        deconvnet.project,
         run.architecture,
         run.params,
         activations,
         layer,
-        units.unit_at(maps, number, row, column),
-        run.input_size,
+        image_size=run.input_size,
         rectify=rectify,
         overlap=overlap,
     )
+    projected = np.asarray(project(start))
+    if not np.isfinite(projected).all():
+        projected = np.asarray(project(jnp.sign(start)))
     positions = np.array([[row, column]])
     return {
         "photo": augment.centre(photo, run.input_size),
@@ -120,7 +131,7 @@ def one_unit(
         f"{layer}/activation": np.asarray(maps[0, row, column, number])[None],
         f"{layer}/position": positions,
         f"{layer}/window": fields.seen_by(run.architecture, layer, positions),
-        f"{layer}/projection": np.asarray(projected),
+        f"{layer}/projection": projected,
     }
 
 
