@@ -68,6 +68,37 @@ class Fit(NamedTuple):
         return _FLOAT * (self.images * self.width + directions + max(searched, directions))
 
 
+class Sample(NamedTuple):
+    """Some images of some classes.
+
+    Attributes:
+      rows: of the split: `per_class` of each class, class by class, and then one more of each.
+      per_class, classes: how many.
+    """
+
+    rows: np.ndarray
+    per_class: int
+    classes: int
+
+    @property
+    def trained(self) -> int:
+        return self.per_class * self.classes
+
+
+class SampleFeatures(NamedTuple):
+    """What was made of a sample.
+
+    Attributes:
+      by_layer: [n, D] of each layer.
+      seconds: that an image takes.
+      most: bytes that the process had while they were made, less those that it keeps here.
+    """
+
+    by_layer: dict[str, np.ndarray]
+    seconds: float
+    most: int
+
+
 class Need(NamedTuple):
     """What is not there yet.
 
@@ -112,8 +143,11 @@ def dry_run(
         f"disk: {bytes_in_words(disk)} in {run.directory}; {bytes_in_words(free)} are free"
         + ("; that does not fit" if disk > free else "")
     )
-    yield _of_memory(need, classes, count, dims)
-    yield _of_time(run, split, classes, need, dims, batch_size)
+    before = estimate.host_memory()
+    sample = _sample(classes, need.heads, sum(dims.values()))
+    made = _features(run, split, sample, tuple(dims), batch_size)
+    yield _of_memory(need, classes, count, dims, before, made.most if need.features else 0)
+    yield _of_time(need, classes, count, dims, sample, made)
 
 
 def _need(run: Run, split: Split, missing: list[HeadOptions]) -> Need:
@@ -148,8 +182,15 @@ def head_bytes(one: HeadOptions, classes: int, tested: int, dims: int) -> int:
     return inputs + max([*searches, last.bytes - _FLOAT * last.images * last.width])
 
 
-def _of_memory(need: Need, classes: Classes, count: int, dims: Mapping[str, int]) -> str:
-    host = estimate.host_memory()
+def _of_memory(
+    need: Need,
+    classes: Classes,
+    count: int,
+    dims: Mapping[str, int],
+    before: estimate.HostMemory,
+    making: int,
+) -> str:
+    """Args: `before` features of a sample were made, and the most that it took, in all."""
     of_heads = [
         head_bytes(one, len(classes.names), len(study.fold_of(classes, one).test), dims[one.layer])
         for one in need.heads
@@ -161,60 +202,42 @@ def _of_memory(need: Need, classes: Classes, count: int, dims: Mapping[str, int]
     if parallel.local_devices()[0].platform == "cpu":
         sizes = {fits(one, len(classes.names), dims[one.layer])[-1] for one in need.heads}
         beside = _PROGRAMS * len(sizes) + _BESIDE
-        most = max(host.most, host.now + beside + max([*of_heads, *of_products]))
+        most = max(making, before.now + beside + max([*of_heads, *of_products]))
         # Those pages the system takes back, as of any file that is cached.
         aside = "pages of the photos' file aside"
-        return f"memory: {bytes_in_words(most)} at most, of {bytes_in_words(host.there)}; {aside}"
+        return f"memory: {bytes_in_words(most)} at most, of {bytes_in_words(before.there)}; {aside}"
     device = estimate.device_memory()
     of = f", of {bytes_in_words(device)}" if device else ""
-    most = max(host.most, host.now + max([0, *of_products]))
+    most = max(making, before.now + max([0, *of_products]))
     return (
         f"memory: {bytes_in_words(max(of_heads))} of a device at most{of};"
-        f" {bytes_in_words(most)} of the host, of {bytes_in_words(host.there)}"
+        f" {bytes_in_words(most)} of the host, of {bytes_in_words(before.there)}"
     )
 
 
 def _of_time(
-    run: Run,
-    split: Split,
-    classes: Classes,
     need: Need,
+    classes: Classes,
+    count: int,
     dims: Mapping[str, int],
-    batch_size: int,
+    sample: Sample,
+    made: SampleFeatures,
 ) -> str:
-    sample = _sample(classes, need.heads, sum(dims.values()))
-    found, per_image = _features(run, split, sample, tuple(dims), batch_size)
     seconds = {
-        "features": per_image * len(split) * bool(need.features),
-        "inner products": sum(_products_seconds(len(split), dims[one]) for one in need.products),
+        "features": made.seconds * count * bool(need.features),
+        "inner products": sum(_products_seconds(count, dims[one]) for one in need.products),
     }
     kinds: dict[tuple[str, str], list[HeadOptions]] = {}
     for one in need.heads:
         kinds.setdefault((one.layer, one.head), []).append(one)
     of_heads = [
-        _heads_seconds(kind, classes, sample, found[kind[0].layer]) for kind in kinds.values()
+        _heads_seconds(kind, classes, sample, made.by_layer[kind[0].layer])
+        for kind in kinds.values()
     ]
     at_once = min(parallel.device_count(), len({(one.layer, one.fold) for one in need.heads}))
     seconds["heads"] = sum(of_heads) / at_once
     parts = ", ".join(f"{seconds_in_words(one)} {what}" for what, one in seconds.items() if one)
     return f"time: {seconds_in_words(sum(seconds.values()))} in all: {parts}"
-
-
-class Sample(NamedTuple):
-    """Some images of some classes.
-
-    Attributes:
-      rows: of the split: `per_class` of each class, class by class, and then one more of each.
-      per_class, classes: how many.
-    """
-
-    rows: np.ndarray
-    per_class: int
-    classes: int
-
-    @property
-    def trained(self) -> int:
-        return self.per_class * self.classes
 
 
 def _sample(classes: Classes, missing: Sequence[HeadOptions], dims: int) -> Sample:
@@ -229,19 +252,21 @@ def _sample(classes: Classes, missing: Sequence[HeadOptions], dims: int) -> Samp
 
 def _features(
     run: Run, split: Split, sample: Sample, layers: tuple[str, ...], batch_size: int
-) -> tuple[dict[str, np.ndarray], float]:
-    """Of the sample, by layer; and the seconds that an image takes."""
+) -> SampleFeatures:
     images = Chosen(split, sample.rows)
     batch_size = min(batch_size, -(-len(images) // 4))  # so that some batches follow the first
     parts: dict[str, list[np.ndarray]] = {layer: [] for layer in layers}
-    times = []
+    times, most, kept = [], 0, 0
     for _, found in features.show(run, images, layers, batch_size=batch_size, progress=False):
         times.append(time.monotonic())
+        most = max(most, estimate.host_memory().most - kept)
         for layer, array in found.items():
             parts[layer].append(array)
+            kept += array.nbytes
     after = len(images) - len(parts[layers[0]][0])  # the first batch, which compiles
     seconds = (times[-1] - times[0]) / max(after, 1)
-    return {layer: np.concatenate(arrays) for layer, arrays in parts.items()}, seconds
+    by_layer = {layer: np.concatenate(arrays) for layer, arrays in parts.items()}
+    return SampleFeatures(by_layer, seconds, most)
 
 
 def _products_seconds(images: int, dims: int) -> float:
