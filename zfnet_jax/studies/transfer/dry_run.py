@@ -202,7 +202,7 @@ def _of_memory(
     if parallel.local_devices()[0].platform == "cpu":
         sizes = {fits(one, len(classes.names), dims[one.layer])[-1] for one in need.heads}
         beside = _PROGRAMS * len(sizes) + _BESIDE
-        most = max(making, before.now + beside + max([*of_heads, *of_products]))
+        most = beside + max(making, before.now + max([*of_heads, *of_products]))
         # Those pages the system takes back, as of any file that is cached.
         aside = "pages of the photos' file aside"
         return f"memory: {bytes_in_words(most)} at most, of {bytes_in_words(before.there)}; {aside}"
