@@ -131,12 +131,12 @@ def dry_run(
     of_features = {layer: _FLOAT * count * dims[layer] for layer in need.features}
     of_products = dict.fromkeys(need.products, _FLOAT * count**2)
     for layer, each in dims.items():
-        made = [
+        to_make = [
             f"{bytes_in_words(sizes[layer])} of {what} to make"
             for what, sizes in (("features", of_features), ("inner products", of_products))
             if layer in sizes
         ]
-        yield f"{layer}: {', '.join([f'{each:,} features an image', *made])}"
+        yield f"{layer}: {', '.join([f'{each:,} features an image', *to_make])}"
     disk = sum(of_features.values()) + sum(of_products.values())
     free = shutil.disk_usage(run.directory).free
     yield (
@@ -190,7 +190,10 @@ def _of_memory(
     before: estimate.HostMemory,
     making: int,
 ) -> str:
-    """Args: `before` features of a sample were made, and the most that it took, in all."""
+    """Args:
+    before: what the process had before features of a sample were made.
+    making: the most that it had then; 0 where no features are missing.
+    """
     of_heads = [
         head_bytes(one, len(classes.names), len(study.fold_of(classes, one).test), dims[one.layer])
         for one in need.heads
