@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from zfnet_jax import entry, geometry
+from zfnet_jax import geometry
 from zfnet_jax.data import augment
 from zfnet_jax.explore import mined, pictures, seen
 from zfnet_jax.explore.asked import OVERLAPS, RULES, Chosen, How, Shown
@@ -189,7 +189,7 @@ class Explorer:
         layer = _layer(opened, layer)
         found = self._winners(run, opened)
         if found is None or layer not in found.winners.layers:
-            raise NotThereError(f"nothing is mined of {layer}: run {entry.typed('mine')}")
+            raise NotThereError(f"nothing is mined of {layer}: run python -m scripts.mine")
         if not 0 <= number < len(found.winners.winners[f"{layer}/image"]):
             raise NotThereError(f"{layer} has no map {number}")
         return pictures.winners(found.winners, layer, number, projected)

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from zfnet_jax import extras
+from zfnet_jax import entry, extras
 
 try:
     import uvicorn
@@ -295,7 +295,8 @@ def _event(value: Json) -> str:
 async def _refused(_: Request, error: Exception) -> Response:
     status = getattr(error, "status", None) or getattr(error, "status_code", 400)
     message = getattr(error, "detail", None) or str(error)
-    return JSONResponse({"error": " ".join(str(message).split())}, status)
+    line = entry.as_typed(" ".join(str(message).split()))
+    return JSONResponse({"error": line}, status)
 
 
 async def _failed(_: Request, error: Exception) -> Response:
@@ -306,4 +307,4 @@ async def _failed(_: Request, error: Exception) -> Response:
 
 def _line(error: Exception) -> str:
     name = "" if isinstance(error, EXPECTED) else f"{type(error).__name__}: "
-    return " ".join(f"{name}{error}".split())
+    return entry.as_typed(" ".join(f"{name}{error}".split()))

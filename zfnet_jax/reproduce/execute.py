@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol
 import jax
 from absl import logging
 
-from zfnet_jax import failures, lifeline, parallel
+from zfnet_jax import entry, failures, lifeline, parallel
 from zfnet_jax.files import write_json
 from zfnet_jax.reproduce import speed
 from zfnet_jax.reproduce.record import FOLDER, fingerprints, is_done, write_record
@@ -170,7 +170,7 @@ def _make(reproduction: Reproduction, row: Row) -> None:
         raise
     except Exception as error:
         parallel.all_fail(row.step.name, error)
-        row.state, row.reason = "failed", failures.told(error, SMALLER)
+        row.state, row.reason = "failed", entry.as_typed(failures.told(error, SMALLER))
         if not isinstance(error, lifeline.EXPECTED):
             row.reason += f"; {log.relative_to(reproduction.workdir)} says more"
         return

@@ -180,13 +180,15 @@ def gram_matrix(
 
 def chunk_width(count: int, dims: int) -> int:
     """How many features of all images are held at once."""
-    most = CHUNK_BYTES // (4 * max(count, block_side(count)))
+    side = block_side(count)
+    most = CHUNK_BYTES // (4 * -(-count // side) * side)
     return min(dims, max(1, most // PIECE) * PIECE)
 
 
 def block_side(count: int) -> int:
-    """How many of all images' rows a device multiplies at once."""
-    return min(BLOCK, -(-count // _ROWS) * _ROWS)
+    """How many of all images' rows a device multiplies at once, so that few are filled up."""
+    blocks = -(-count // BLOCK)
+    return min(BLOCK, -(-count // (blocks * _ROWS)) * _ROWS)
 
 
 def _check(variance: float, square: float) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +13,7 @@ from zfnet_jax.studies.transfer import cross_validation, heads
 from zfnet_jax.studies.transfer.folds import Classes, Fold
 from zfnet_jax.studies.transfer.gram import Products
 from zfnet_jax.studies.transfer.options import Head, HeadOptions
+from zfnet_jax.training import estimate
 
 ROUGHER = 10  # times the tolerance, in cross-validation, which only counts right answers
 
@@ -104,5 +103,4 @@ def try_head(
 
 def peak_memory_mb() -> int:
     """The most memory that this process has had, MB of 10^6 bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / 1e6) if sys.platform == "darwin" else round(peak * 1024 / 1e6)
+    return round(estimate.host_memory().most / 1e6)
